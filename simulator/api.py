@@ -1,0 +1,113 @@
+"""The public entry: ``simulate``, ``price_step``, ``price_matmul``, and the loaders they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from simulator.config.loader import load_chip, load_model, load_system
+from simulator.config.workload_loader import load_workload
+from simulator.hardware import Chip, System
+from simulator.model.transformer import Transformer
+from simulator.serving.cluster import ServingOptions, replay
+from simulator.serving.results import RunResult
+from simulator.timing import operator as operators
+from simulator.timing import step as steps
+from simulator.timing.plan import Dtypes, make_plan
+from simulator.timing.results import MatmulTiming, StepTiming
+from simulator.workload.generate import generate
+from simulator.workload.request import Workload
+from simulator.workload.spec import WorkloadSpec
+from simulator.workload.traces import read_trace
+
+__all__ = [
+    "generate",
+    "load_chip",
+    "load_model",
+    "load_system",
+    "load_workload",
+    "price_matmul",
+    "price_matmuls",
+    "price_step",
+    "read_trace",
+    "simulate",
+]
+
+
+def simulate(
+    system: System | str,
+    model: Transformer | str,
+    workload: Workload | WorkloadSpec | str,
+    *,
+    tp: int | None = None,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+    max_batch: int = 256,
+    token_budget: int = 8192,
+    seed: int = 0,
+    warmup_s: float = 0.0,
+    record_iterations: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> RunResult:
+    """Replay a workload on a system and report latency, throughput, utilization and cost.
+
+    ``system``, ``model`` and ``workload`` are specifications or names. ``tp`` is the degree of
+    tensor parallelism (all chips unless given); chips / tp replicas share the requests. At most
+    ``max_batch`` sequences and ``token_budget`` tokens go into an iteration. Requests that arrive
+    in the first ``warmup_s`` seconds are left out of the statistics. ``progress`` is called with
+    the fraction that is done.
+
+    Raises InputError for unknown names and bad values, InfeasibleError where the model does not
+    fit.
+    """
+    plan = make_plan(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        tp=tp,
+        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
+    )
+    spec = load_workload(workload) if isinstance(workload, str) else workload
+    traffic = generate(spec, seed=seed) if isinstance(spec, WorkloadSpec) else spec
+    options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
+    return replay(plan, traffic, options, progress)
+
+
+def price_step(
+    system: System | str,
+    model: Transformer | str,
+    *,
+    phase: str,
+    batch: int,
+    context: int,
+    tp: int | None = None,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+) -> StepTiming:
+    """Price one iteration: ``batch`` prompts of ``context`` tokens (prefill), or one token for
+    each of ``batch`` sequences that have ``context`` tokens cached (decode).
+
+    Raises InputError for unknown names and bad values, InfeasibleError where it does not fit HBM.
+    """
+    plan = make_plan(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        tp=tp,
+        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
+    )
+    return steps.price_step(plan, phase=phase, batch=batch, context=context)
+
+
+def price_matmul(chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+    """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
+
+    Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
+    """
+    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+
+
+def price_matmuls(
+    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]]
+) -> list[MatmulTiming]:
+    """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
+    return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)

@@ -1,0 +1,11 @@
+"""The ``chipsim`` command: a group that imports a subcommand only when it is used.
+
+Exit statuses: 0 done, 1 a failed ``--assert``, 2 command-line grammar, 3 unknown names, bad values
+and files, 4 what cannot fit, 130 interrupted, 141 the reader of our output has gone.
+"""
+
+from __future__ import annotations
+
+from simulator.cli.entry import main
+
+__all__ = ["main"]

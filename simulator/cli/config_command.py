@@ -1,0 +1,128 @@
+"""``chipsim config``: what is known, what a name resolves to, and whether a file is right."""
+
+from __future__ import annotations
+
+import click
+
+from simulator.cli.options import format_option, set_option
+from simulator.cli.values import OneOf
+from simulator.errors import ChipsimError, InputError
+
+KINDS = ("chips", "systems", "models", "workloads")
+WIDEST = 40
+"""Columns of ``show`` are padded to this width at most; longer texts push their line out."""
+
+
+@click.group("config")
+def config() -> None:
+    """List, show and check chips, systems, models and workloads.
+
+    \b
+    Examples:
+      chipsim config list systems
+      chipsim config show tpu-v7x:2x2x1
+      chipsim config show h100 --kind chip --set chip.hbm.bandwidth=4TB/s
+      chipsim config check chips/mine.yaml
+    """
+
+
+@config.command("list")
+@click.argument("kind", type=OneOf(*KINDS), required=False)
+@format_option
+def list_command(kind: str | None, output_format: str) -> None:
+    """List the names of one kind, or of all."""
+    from simulator.config import find_config, list_names
+    from simulator.report.json_out import to_json
+
+    kinds = [kind] if kind else list(KINDS)
+    if output_format == "json":
+        rows = [
+            {"kind": one[:-1], "name": name, "file": str(find_config(one, name))}
+            for one in kinds
+            for name in list_names(one)
+        ]
+        click.echo(to_json({"schema": "chipsim.config-list/1", "rows": rows}))
+        return
+    for one in kinds:
+        if not kind:
+            click.echo(f"{one}:")
+        for name in list_names(one):
+            click.echo(name if kind else f"  {name}{_shapes(name) if one == 'systems' else ''}")
+
+
+@config.command("show", short_help="Show what a name or file resolves to.")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=OneOf("chip", "system", "model", "workload"),
+    help="What the name is (default: the first of system, chip, model, workload that has it).",
+)
+@set_option
+@format_option
+def show_command(
+    name: str, kind: str | None, overrides: tuple[str, ...], output_format: str
+) -> None:
+    """Show the resolved values of NAME with units, sources and confidence."""
+    from simulator.config import describe
+    from simulator.report.json_out import to_json
+
+    found = describe(name, kind, overrides)
+    if output_format == "json":
+        rows = [
+            {
+                "path": row.path,
+                "value": row.value,
+                "unit": row.unit,
+                "text": row.text,
+                "source": row.source,
+                "confidence": row.confidence,
+            }
+            for row in found.rows
+        ]
+        document = {
+            "schema": "chipsim.config/1",
+            "kind": found.kind,
+            "name": found.name,
+            "file": found.file,
+            "rows": rows,
+        }
+        click.echo(to_json(document))
+        return
+    click.echo(f"{found.kind} {found.name} ({found.file})")
+    cells = [(row.path, row.text, row.confidence or "", row.source or "") for row in found.rows]
+    widths = [min(WIDEST, max(len(cell[column]) for cell in cells)) for column in range(3)]
+    for cell in cells:
+        padded = [text.ljust(width) for text, width in zip(cell, widths, strict=False)]
+        click.echo(f"  {'  '.join([*padded, cell[3]])}".rstrip())
+
+
+@config.command("check", short_help="Check files; exit status 3 where one is bad.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check_command(files: tuple[str, ...]) -> None:
+    """Check each FILE; every bad one is reported, and the exit status is then 3."""
+    from simulator.config import check_file
+
+    bad = []
+    for file in files:
+        try:
+            kind = check_file(file)
+        except ChipsimError as error:
+            bad.append(file)
+            click.echo(f"error: {error}", err=True)
+        else:
+            click.echo(f"ok {file} ({kind})")
+    if bad:
+        raise InputError(f"{len(bad)} of {len(files)} file{'s' * (len(files) > 1)} failed")
+
+
+def _shapes(family: str) -> str:
+    """The shapes of a system, for its line in the list; nothing where its file is bad."""
+    from simulator.config.loader import load_system_file
+    from simulator.config.shapes import listing
+
+    try:
+        loaded = load_system_file(family)
+    except ChipsimError:
+        return "  (its file is bad: see 'chipsim config check')"
+    shapes = loaded.system.config.fabric.allowed()
+    return f"  one chip; with :SHAPE {listing(shapes)}" if shapes else "  one chip"

@@ -1,0 +1,97 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from simulator.cli.values import OneOf, Whole
+from simulator.errors import InputError, did_you_mean
+
+DTYPES = ("bf16", "fp8", "int8")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+tp_option = click.option(
+    "--tp", type=Whole(), help="Chips of one tensor-parallel group (default: all of the system)."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Override a configuration value, e.g. chip.hbm.bandwidth=1.2TB/s (repeatable).",
+)
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=OneOf("table", "json"),
+    default="table",
+    show_default=True,
+    help="What to print on stdout.",
+)
+explain_option = click.option(
+    "--explain", is_flag=True, help="Add formula, limit and configuration values of each figure."
+)
+timeline_option = click.option(
+    "--timeline",
+    metavar="FILE",
+    help="Write a trace-event JSON for Perfetto (gzip if FILE ends in .gz).",
+)
+assert_option = click.option(
+    "--assert",
+    "assertions",
+    metavar="EXPR",
+    multiple=True,
+    help="Fail with status 1 unless it holds, e.g. 'ttft_p99<300ms' (repeatable).",
+)
+
+
+def dtype_options(command: F) -> F:
+    """``--dtype`` and the three it stands for."""
+    kind = OneOf(*DTYPES)
+    for option in (
+        click.option("--kv-dtype", type=kind, help="Data type of the KV cache (default: bf16)."),
+        click.option("--activation-dtype", type=kind, help="Type that sets the arithmetic rate."),
+        click.option("--weight-dtype", type=kind, help="Data type of the weights."),
+        click.option("--dtype", type=kind, help="Weights and activations (default: bf16)."),
+    ):
+        command = option(command)
+    return command
+
+
+def resolve_dtypes(
+    dtype: str | None, weight: str | None, activation: str | None, kv: str | None
+) -> dict[str, str]:
+    """The three data types as keyword arguments of ``simulate`` and ``price_step``."""
+    both = dtype or "bf16"
+    return {
+        "weight_dtype": weight or both,
+        "activation_dtype": activation or both,
+        "kv_dtype": kv or "bf16",
+    }
+
+
+def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None:
+    """Refuse ``--set`` for a part of the configuration that this command does not use.
+
+    Raises:
+        InputError: not ``PATH=VALUE``, or a path that starts with none of ``roots``.
+    """
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip() or not value.strip():
+            raise InputError(f"--set: found '{text}', expected PATH=VALUE")
+        root = path.strip().split(".")[0]
+        if root not in roots:
+            raise InputError(
+                f"--set: unknown part '{root}' in '{text}'; this command has {', '.join(roots)}",
+                hint=did_you_mean(root, roots),
+            )
+
+
+def overrides_for(overrides: Sequence[str], *roots: str) -> tuple[str, ...]:
+    """The overrides whose path starts with one of ``roots``."""
+    return tuple(text for text in overrides if text.strip().split(".")[0] in roots)

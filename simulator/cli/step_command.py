@@ -1,0 +1,93 @@
+"""``chipsim step``: the price of one prefill or decode iteration."""
+
+from __future__ import annotations
+
+import click
+
+from simulator.cli.options import (
+    assert_option,
+    check_override_roots,
+    dtype_options,
+    explain_option,
+    format_option,
+    overrides_for,
+    resolve_dtypes,
+    set_option,
+    timeline_option,
+    tp_option,
+)
+from simulator.cli.values import OneOf, Whole
+
+
+@click.command("step")
+@click.argument("system_name", metavar="SYSTEM")
+@click.argument("model_name", metavar="MODEL")
+@click.option("--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced.")
+@click.option("--batch", type=Whole(), required=True, help="Sequences over the whole system.")
+@click.option(
+    "--context",
+    type=Whole(),
+    required=True,
+    help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
+)
+@tp_option
+@dtype_options
+@set_option
+@timeline_option
+@explain_option
+@assert_option
+@format_option
+def step(
+    system_name: str,
+    model_name: str,
+    phase: str,
+    batch: int,
+    context: int,
+    tp: int | None,
+    dtype: str | None,
+    weight_dtype: str | None,
+    activation_dtype: str | None,
+    kv_dtype: str | None,
+    overrides: tuple[str, ...],
+    timeline: str | None,
+    explain: bool,
+    assertions: tuple[str, ...],
+    output_format: str,
+) -> None:
+    """Price one prefill or decode step of MODEL on SYSTEM, operator by operator.
+
+    \b
+    Examples:
+      chipsim step tpu-v6e llama3-8b --phase decode --batch 64 --context 2048
+      chipsim step h100:8 llama3-70b --phase prefill --batch 1 --context 4096 --timeline step.json
+    """
+    from simulator.cli.assertions import judge, parse_requirements
+    from simulator.report.metrics import STEP_METRICS, metric_values
+
+    check_override_roots(overrides, ("chip", "system", "model"))
+    requirements = parse_requirements(assertions, STEP_METRICS)
+    if timeline is not None:
+        from simulator.atomic import check_writable
+
+        check_writable(timeline)
+    from simulator.config.loader import load_model, load_system
+
+    system = load_system(system_name, overrides_for(overrides, "system", "chip"))
+    model = load_model(model_name, overrides_for(overrides, "model"))
+
+    from simulator.api import price_step
+    from simulator.cli.output import emit
+    from simulator.report.explain_results import explain_step
+    from simulator.report.json_out import step_json
+    from simulator.report.step_table import print_step
+
+    dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
+    result = price_step(system, model, phase=phase, batch=batch, context=context, tp=tp, **dtypes)
+    document = step_json(result)
+    if timeline is not None:
+        from simulator.report.timeline import write_step_timeline
+
+        write_step_timeline(result, timeline)
+    reasons = explain_step(result, system) if explain else []
+    emit(output_format, document, lambda console: print_step(result, console), reasons)
+    judge(requirements, metric_values(document, STEP_METRICS), STEP_METRICS)

@@ -1,0 +1,155 @@
+"""Parameter types of the command line: a value that parses but is bad is an ``InputError``.
+
+Click's own types end with status 2, which is kept for the grammar of the command line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any, Any]
+else:
+    # generic only from click 8.5 on
+    _ParamType = click.ParamType
+
+MAX_COUNT = 2**40
+"""No count on the command line may be larger: all arithmetic stays inside 64 bits."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def parse_whole(text: str, what: str, *, least: int = 1, most: int = MAX_COUNT) -> int:
+    """A whole number of ASCII digits within ``least`` and ``most``; ``what`` names it in errors.
+
+    Raises:
+        InputError: anything else, such as ``1e3``, ``4.0``, ``nan`` or a number out of range.
+    """
+    stripped = text.strip()
+    kind = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+    if not _INTEGER.fullmatch(stripped) or len(stripped) > 40:
+        raise InputError(f"{what}: found '{_shortened(text)}', expected {kind}")
+    number = int(stripped)
+    if number < least:
+        raise InputError(f"{what}: found {number}, expected {kind}")
+    if number > most:
+        raise InputError(f"{what}: found {number}, expected at most {most}")
+    return number
+
+
+def parse_number(text: str, what: str, *, allow_zero: bool = False) -> float:
+    """A finite positive number (or zero, where allowed).
+
+    Raises:
+        InputError: a word, NaN, an infinity or a number out of range.
+    """
+    kind = "a number of at least 0" if allow_zero else "a positive number"
+    if not _NUMBER.fullmatch(text.strip()):
+        raise InputError(f"{what}: found '{_shortened(text)}', expected {kind}")
+    number = float(text)
+    if not math.isfinite(number) or number < 0 or (number == 0 and not allow_zero):
+        raise InputError(f"{what}: found {_shortened(text)}, expected {kind}")
+    return number
+
+
+def parse_seconds(text: str, what: str) -> float:
+    """A duration: a plain number of seconds, or a number with a unit of time.
+
+    Raises:
+        InputError: no number, an unknown unit, or a negative duration.
+    """
+    if _NUMBER.fullmatch(text.strip()):
+        return parse_number(text, what, allow_zero=True)
+    from simulator.units import parse_quantity
+
+    try:
+        return float(parse_quantity(text, "time")) / 1e12
+    except InputError as error:
+        raise InputError(f"{what}: {error.message}", hint=error.hint) from None
+
+
+def parse_choice(text: str, what: str, choices: Sequence[str]) -> str:
+    """One of a few names.
+
+    Raises:
+        InputError: any other name; the nearest one is suggested.
+    """
+    if text in choices:
+        return text
+    raise InputError(
+        f"{what}: unknown value '{_shortened(text)}'; expected {', '.join(choices)}",
+        hint=did_you_mean(text, choices),
+    )
+
+
+def _shortened(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _option_name(param: click.Parameter | None) -> str:
+    if param is None:
+        return "value"
+    return str(max(param.opts, key=len)) if param.param_type_name == "option" else str(param.name)
+
+
+class Whole(_ParamType):
+    """A whole number from ``least`` to ``most``."""
+
+    name = "integer"
+
+    def __init__(self, least: int = 1, most: int = MAX_COUNT) -> None:
+        self.least = least
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See ``parse_whole``."""
+        return parse_whole(str(value), _option_name(param), least=self.least, most=self.most)
+
+
+class Positive(_ParamType):
+    """A finite number above zero."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See ``parse_number``."""
+        return parse_number(str(value), _option_name(param))
+
+
+class Seconds(_ParamType):
+    """A duration in seconds, written plain or with a unit."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See ``parse_seconds``."""
+        return parse_seconds(str(value), _option_name(param))
+
+
+class OneOf(_ParamType):
+    """One of a few names."""
+
+    name = "name"
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The choices, as the help shows them."""
+        return "[" + "|".join(self.choices) + "]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See ``parse_choice``."""
+        return parse_choice(str(value), _option_name(param), self.choices)

@@ -1,0 +1,229 @@
+"""Schema of a chip file, and the ``Chip`` that it becomes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.config.fields import (
+    Bandwidth,
+    Bytes,
+    Count,
+    Dtype,
+    EnergyPj,
+    Fraction,
+    FractionOrZero,
+    Frequency,
+    Latency,
+    Name,
+    Price,
+    Section,
+    Shape,
+    Watts,
+    WattsOrZero,
+    user_error,
+)
+from simulator.hardware import (
+    Chip,
+    Dram,
+    Energy,
+    LinkPort,
+    MatrixUnit,
+    Power,
+    Sram,
+    SystolicArray,
+    TensorCore,
+    VectorUnit,
+)
+
+
+def _some_dtype(rates: dict[Dtype, int], key: str) -> None:
+    if not rates:
+        raise user_error(f"{key} is empty", "expected a rate for at least one of bf16, fp8, int8")
+
+
+class SystolicConfig(Section):
+    """Systolic arrays; ``macs_per_cell`` in multiply-accumulates per cell and cycle."""
+
+    kind: Literal["systolic"]
+    rows: Count
+    cols: Count
+    count: Count
+    macs_per_cell: dict[Dtype, Count]
+    dataflow: Literal["ws", "os", "is"] = "ws"
+    weight_load: Literal["single", "double"] = "single"
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> SystolicConfig:
+        _some_dtype(self.macs_per_cell, "macs_per_cell")
+        return self
+
+    def build(self) -> SystolicArray:
+        """The matrix unit's specification."""
+        return SystolicArray(
+            rows=self.rows,
+            cols=self.cols,
+            count=self.count,
+            macs_per_cell={str(dtype): rate for dtype, rate in self.macs_per_cell.items()},
+            dataflow=self.dataflow,
+            weight_load=self.weight_load,
+        )
+
+
+class TensorCoreConfig(Section):
+    """Multiprocessors with tensor cores; ``tiles`` are shapes such as ``128x256``."""
+
+    kind: Literal["tensor_core"]
+    count: Count
+    macs_per_sm: dict[Dtype, Count]
+    tiles: list[Shape]
+    tile_k: Count = 64
+
+    @model_validator(mode="after")
+    def _has_rates_and_tiles(self) -> TensorCoreConfig:
+        _some_dtype(self.macs_per_sm, "macs_per_sm")
+        if not self.tiles:
+            raise user_error("tiles is empty", "expected at least one tile such as 128x128")
+        for tile in self.tiles:
+            if len(tile) != 2:
+                shown = "x".join(map(str, tile))
+                raise user_error(f"tile '{shown}' is not rows x columns", "for example 128x256")
+        return self
+
+    def build(self) -> TensorCore:
+        """The matrix unit's specification."""
+        return TensorCore(
+            count=self.count,
+            macs_per_sm={str(dtype): rate for dtype, rate in self.macs_per_sm.items()},
+            tiles=tuple((tile[0], tile[1]) for tile in self.tiles),
+            tile_k=self.tile_k,
+        )
+
+
+MatrixConfig = Annotated[SystolicConfig | TensorCoreConfig, Field(discriminator="kind")]
+
+
+class VectorConfig(Section):
+    """The vector unit of the whole chip."""
+
+    ops_per_cycle: Count
+
+
+class SramConfig(Section):
+    """On-chip memory and how it is shared out; see ``hardware.Sram``."""
+
+    capacity: Bytes
+    bandwidth: Bandwidth
+    tile_fraction: Fraction = 0.5
+    prefetch_fraction: FractionOrZero = 0.25
+    activation_fraction: FractionOrZero = 0.25
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> SramConfig:
+        total = self.tile_fraction + self.prefetch_fraction + self.activation_fraction
+        if total > 1 + 1e-9:
+            raise user_error(
+                f"the fractions of the SRAM sum to {total:g}",
+                "tile_fraction + prefetch_fraction + activation_fraction must not exceed 1",
+            )
+        return self
+
+
+class HbmConfig(Section):
+    """Off-chip memory; ``efficiency`` is the sustained share of the peak bandwidth."""
+
+    capacity: Bytes
+    bandwidth: Bandwidth
+    latency: Latency
+    efficiency: Fraction = 1.0
+
+
+class LinkConfig(Section):
+    """Ports to other chips; bandwidth is per link and direction."""
+
+    count: Count
+    bandwidth: Bandwidth
+    latency: Latency
+
+
+class EnergyConfig(Section):
+    """Dynamic energies by event, and the idle power."""
+
+    mac: dict[Dtype, EnergyPj]
+    vector_op: EnergyPj
+    sram_byte: EnergyPj
+    hbm_byte: EnergyPj
+    link_byte: EnergyPj
+    idle: WattsOrZero
+
+
+class PowerConfig(Section):
+    """Board power limit, and energies where they are known."""
+
+    tdp: Watts | None = None
+    energy: EnergyConfig | None = None
+
+
+class ChipConfig(Section):
+    """A chip file."""
+
+    kind: Literal["chip"]
+    name: Name
+    clock: Frequency
+    matrix: MatrixConfig
+    vector: VectorConfig
+    sram: SramConfig
+    hbm: HbmConfig
+    link: LinkConfig | None = None
+    operator_overhead: Latency = 0
+    power: PowerConfig = PowerConfig()
+    price: Price | None = None
+
+    @model_validator(mode="after")
+    def _energies_cover_the_rates(self) -> ChipConfig:
+        energy = self.power.energy
+        if energy is not None:
+            missing = [dtype for dtype in self.matrix.build().dtypes if dtype not in energy.mac]
+            if missing:
+                raise user_error(
+                    f"power.energy.mac has no energy for {', '.join(missing)}",
+                    "every dtype with a rate needs one",
+                )
+        return self
+
+    def build(self) -> Chip:
+        """The chip's specification."""
+        matrix: MatrixUnit = self.matrix.build()
+        sram, hbm, link = self.sram, self.hbm, self.link
+        return Chip(
+            name=self.name,
+            clock_hz=self.clock,
+            matrix=matrix,
+            vector=VectorUnit(self.vector.ops_per_cycle),
+            sram=Sram(
+                capacity_bytes=sram.capacity,
+                bandwidth_bytes_per_s=sram.bandwidth,
+                tile_fraction=sram.tile_fraction,
+                prefetch_fraction=sram.prefetch_fraction,
+                activation_fraction=sram.activation_fraction,
+            ),
+            hbm=Dram(hbm.capacity, hbm.bandwidth, hbm.latency, hbm.efficiency),
+            link=LinkPort(link.count, link.bandwidth, link.latency) if link else None,
+            operator_overhead_ps=self.operator_overhead,
+            power=Power(self.power.tdp, _energy(self.power.energy)),
+            price_usd_per_hour=self.price,
+        )
+
+
+def _energy(config: EnergyConfig | None) -> Energy | None:
+    if config is None:
+        return None
+    return Energy(
+        mac_pj={str(dtype): energy for dtype, energy in config.mac.items()},
+        vector_op_pj=config.vector_op,
+        sram_byte_pj=config.sram_byte,
+        hbm_byte_pj=config.hbm_byte,
+        link_byte_pj=config.link_byte,
+        idle_w=config.idle,
+    )

@@ -1,0 +1,114 @@
+"""Types of single values in a configuration file, and the base class of its sections.
+
+A value arrives as the text of a YAML scalar. ``Quantity`` is the pydantic validator that reads it
+in a dimension of ``simulator.units``; it stays visible in the field's metadata, from which
+``config show`` takes the unit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from simulator.errors import InputError
+from simulator.units import Dimension, base_unit, parse_quantity
+
+USER_ERROR = "chipsim"
+"""The pydantic error type whose context carries a message and a hint for the user."""
+
+
+def user_error(message: str, hint: str | None = None) -> PydanticCustomError:
+    """An error to raise in a validator: its message and hint reach the user unchanged."""
+    return PydanticCustomError(USER_ERROR, "{message}", {"message": message, "hint": hint or ""})
+
+
+class Section(BaseModel):
+    """A mapping with a fixed set of keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Validates text as a quantity; zero is refused unless ``zero`` says that it has a meaning."""
+
+    dimension: Dimension
+    zero: bool = False
+    at_most: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """The unit of the validated number."""
+        return base_unit(self.dimension)
+
+    def __call__(self, value: Any) -> int | float:
+        """The number in base units; a located error of the user otherwise."""
+        if not isinstance(value, str):
+            raise user_error(f"expected one value, found {_kind(value)}")
+        try:
+            number = parse_quantity(value, self.dimension)
+        except InputError as error:
+            raise user_error(error.message, error.hint) from None
+        if number == 0 and not self.zero:
+            raise user_error(f"'{value}' is zero", "expected more than 0")
+        if self.at_most is not None and number > self.at_most:
+            raise user_error(f"'{value}' is more than {self.at_most:g}", "expected no more")
+        return number
+
+
+def _kind(value: Any) -> str:
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def _flag(value: Any) -> bool:
+    if value in ("true", "false"):
+        return bool(value == "true")
+    shown = f"'{value}'" if isinstance(value, str) else _kind(value)
+    raise user_error(f"expected true or false, found {shown}")
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise user_error(f"expected a name, found {_kind(value)}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", value):
+        raise user_error(
+            f"'{value[:80]}' is not a name", "letters, digits, and any of . _ + - after the first"
+        )
+    return value
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """``2x2x1`` as (2, 2, 1)."""
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5}){0,3}", value):
+        shown = f"'{value}'" if isinstance(value, str) else _kind(value)
+        raise user_error(f"expected a shape such as 2x2, found {shown}")
+    return tuple(int(axis) for axis in value.split("x"))
+
+
+Bytes = Annotated[int, BeforeValidator(Quantity("bytes"))]
+Bandwidth = Annotated[int, BeforeValidator(Quantity("bandwidth"))]
+Frequency = Annotated[int, BeforeValidator(Quantity("frequency", at_most=10**12))]
+Latency = Annotated[int, BeforeValidator(Quantity("time", zero=True))]
+Duration = Annotated[int, BeforeValidator(Quantity("time"))]
+Count = Annotated[int, BeforeValidator(Quantity("count", at_most=2**40))]
+CountOrZero = Annotated[int, BeforeValidator(Quantity("count", zero=True, at_most=2**40))]
+Fraction = Annotated[float, BeforeValidator(Quantity("fraction", at_most=1))]
+FractionOrZero = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1))]
+EnergyPj = Annotated[float, BeforeValidator(Quantity("energy", zero=True))]
+Watts = Annotated[float, BeforeValidator(Quantity("power"))]
+WattsOrZero = Annotated[float, BeforeValidator(Quantity("power", zero=True))]
+Price = Annotated[float, BeforeValidator(Quantity("price", zero=True))]
+Rate = Annotated[float, BeforeValidator(Quantity("rate"))]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Name = Annotated[str, BeforeValidator(_name)]
+Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
+Dtype = Literal["bf16", "fp8", "int8"]
+Confidence = Literal[
+    "official", "paper", "third-party", "derived", "estimate", "to be verified", "analyst", "seed"
+]
+"""How far a number can be trusted; ``seed`` marks figures taken over from the articles that the
+project began with."""

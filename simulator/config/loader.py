@@ -1,0 +1,200 @@
+"""Names and paths to specifications: ``load_chip``, ``load_system``, ``load_model``.
+
+Each takes ``overrides``, strings such as ``chip.hbm.bandwidth=1.2TB/s``; those of another root
+are checked for their form and left to the loader that they concern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from simulator.config.chip_schema import ChipConfig
+from simulator.config.model_schema import ModelConfig
+from simulator.config.names import find_config, is_file, list_names, looks_like_path
+from simulator.config.overrides import Override, apply_overrides, parse_overrides
+from simulator.config.provenance import Provenance, Sourced, unwrap
+from simulator.config.shapes import Axes, choose_shape
+from simulator.config.system_schema import SystemConfig
+from simulator.config.validation import validate
+from simulator.config.yaml_nodes import Mapping, Node, Scalar, describe_node, parse_yaml, read_text
+from simulator.errors import InputError, Location, did_you_mean
+from simulator.hardware import Chip, System
+from simulator.model.huggingface import parse_config
+from simulator.model.transformer import Transformer
+
+__all__ = ["find_config", "list_names", "load_chip", "load_model", "load_system"]
+
+FILE_KINDS = ("chip", "system", "model", "workload")
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Config]):
+    """A validated file with its tree of nodes and the provenance of its values."""
+
+    path: Path
+    sourced: Sourced
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSystem:
+    """A validated system file, its chip's file, and the shape that was asked for."""
+
+    system: Loaded[SystemConfig]
+    chip: Loaded[ChipConfig]
+    shape: Axes | None
+
+    def build(self) -> System:
+        """The system of the shape; errors stand at the file's ``fabric``."""
+        return self.build_shape(self.shape)
+
+    def build_shape(self, shape: Axes | None) -> System:
+        """The system of any shape of the family."""
+        try:
+            return self.system.config.build(self.chip.config.build(), shape)
+        except InputError as error:
+            root = self.system.sourced.node
+            error.location = root.keys.get("fabric") if isinstance(root, Mapping) else None
+            raise
+
+
+def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
+    """The chip of a name in ``configs/chips`` or of a YAML file."""
+    return load_chip_file(
+        find_config("chips", name_or_path), parse_overrides(overrides)
+    ).config.build()
+
+
+def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
+    """The system ``family``, ``family:shape``, ``path.yaml`` or ``path.yaml:shape``.
+
+    A family alone is one chip. ``chip.*`` overrides change the system's chip. Raises
+    ``InputError`` for an unknown name and for a shape that the family does not have.
+    """
+    return load_system_file(name, parse_overrides(overrides)).build()
+
+
+def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Transformer:
+    """The model of a name in ``configs/models``, a YAML file or a Hugging Face ``config.json``."""
+    path = find_config("models", name_or_path)
+    return load_model_file(path, parse_overrides(overrides)).config.build()
+
+
+def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ChipConfig]:
+    """A chip file, overridden and validated."""
+    return _load(path, _read(path), "chip", ChipConfig, overrides)
+
+
+def load_model_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ModelConfig]:
+    """A model file (YAML or ``config.json``), overridden and validated."""
+    text = read_text(path)
+    if path.suffix == ".json" or text.lstrip().startswith("{"):
+        sourced = _transformer_nodes(parse_config(text, str(path)), str(path))
+    else:
+        sourced = unwrap(parse_yaml(text, str(path)))
+    return _load(path, sourced, "model", ModelConfig, overrides)
+
+
+def load_system_file(name: str | Path, overrides: Iterable[Override] = ()) -> LoadedSystem:
+    """The system file of ``family[:shape]`` with the file of its chip."""
+    overrides = list(overrides)
+    family, shape_text = _split_shape(str(name))
+    path = find_config("systems", family)
+    system = _load(path, _read(path), "system", SystemConfig, overrides)
+    chip = load_chip_file(_chip_path(system), overrides)
+    shape = None
+    if shape_text is not None:
+        shape = choose_shape(system.config.name, shape_text, system.config.fabric.allowed())
+    return LoadedSystem(system, chip, shape)
+
+
+def kind_of_file(node: Node) -> str:
+    """The value of the key ``kind`` that every configuration file has."""
+    if not isinstance(node, Mapping):
+        raise InputError(f"expected a mapping, found {describe_node(node)}", location=node.location)
+    kind = node.entries.get("kind")
+    if kind is None:
+        raise InputError(
+            "missing key 'kind'",
+            location=node.location,
+            hint=f"expected one of {', '.join(FILE_KINDS)}",
+        )
+    text = kind.text if isinstance(kind, Scalar) else ""
+    if text not in FILE_KINDS:
+        raise InputError(
+            f"kind: unknown value {describe_node(kind)}",
+            location=kind.location,
+            hint=f"{did_you_mean(text, FILE_KINDS)}",
+        )
+    return text
+
+
+def _load(
+    path: Path,
+    sourced: Sourced,
+    kind: str,
+    schema: type[Config],
+    overrides: Iterable[Override],
+) -> Loaded[Config]:
+    found = kind_of_file(sourced.node)
+    if found != kind:
+        node: Any = sourced.node
+        location = node.entries["kind"].location
+        raise InputError(f"this is a {found} file, expected a {kind} file", location=location)
+    apply_overrides(sourced, schema, overrides, kind)
+    return Loaded(path, sourced, validate(sourced.node, schema))
+
+
+def _read(path: Path) -> Sourced:
+    return unwrap(parse_yaml(read_text(path), str(path)))
+
+
+def _split_shape(text: str) -> tuple[str, str | None]:
+    """``tpu-v5e:2x2`` as its two parts; a colon in the name of a file that exists stays."""
+    if ":" not in text or is_file(Path(text)):
+        return text, None
+    family, _, shape = text.rpartition(":")
+    return family, shape
+
+
+def _chip_path(system: Loaded[SystemConfig]) -> Path:
+    """The chip's file; a path is relative to the system's file."""
+    name = system.config.chip
+    if looks_like_path(name) and not Path(name).is_absolute():
+        name = str(system.path.parent / name)
+    try:
+        return find_config("chips", name)
+    except InputError as error:
+        root: Any = system.sourced.node
+        raise InputError(
+            error.message, location=root.entries["chip"].location, hint=error.hint
+        ) from None
+
+
+def _transformer_nodes(model: Transformer, file: str) -> Sourced:
+    """A parsed ``config.json`` as the tree that the schema of a model file validates."""
+    place = Location(file)
+    values = {
+        "kind": "model",
+        "name": model.name,
+        "layers": model.layers,
+        "hidden": model.hidden,
+        "heads": model.heads,
+        "kv_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+        "intermediate": model.intermediate,
+        "vocabulary": model.vocabulary,
+        "max_context": model.max_context,
+        "tied_embeddings": "true" if model.tied_embeddings else "false",
+    }
+    entries: dict[str, Node] = {key: Scalar(str(value), place) for key, value in values.items()}
+    tree = Mapping(place, entries, dict.fromkeys(entries, place))
+    source = Provenance(source=Path(file).name)
+    return Sourced(tree, dict.fromkeys(entries, source))

@@ -1,0 +1,83 @@
+"""Where a named configuration lies: a path, then the current directory, then the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.errors import InputError, Location, did_you_mean
+
+KINDS = ("chips", "systems", "models", "workloads")
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def list_names(kind: str) -> list[str]:
+    """Sorted names of a kind (one of ``KINDS``), from ``./configs`` and from the package."""
+    _check_kind(kind)
+    found = {path.stem for root in _folders(kind) for path in root.glob("*.yaml")}
+    return sorted(found)
+
+
+def find_config(kind: str, name: str | Path) -> Path:
+    """The file of a name or path; an ``InputError`` with the nearest name where there is none."""
+    _check_kind(kind)
+    text = str(name)
+    if "\0" in text or not text.strip():
+        raise InputError(f"'{text!r}' is not a name", hint=f"known: {', '.join(list_names(kind))}")
+    path = Path(text)
+    if is_file(path):
+        return path
+    if not looks_like_path(text):
+        for folder in _folders(kind):
+            candidate = folder / f"{text}.yaml"
+            if is_file(candidate):
+                return candidate
+    if _exists(path):
+        inner = path / "config.json"
+        hint = f"did you mean '{inner}'?" if kind == "models" and is_file(inner) else None
+        what = "a directory" if path.is_dir() else "no regular file"
+        raise InputError(
+            f"{text} is {what}, expected a {kind[:-1]} file", location=Location(text), hint=hint
+        )
+    if looks_like_path(text):
+        raise InputError(
+            f"{kind[:-1]} file {text} does not exist",
+            hint=did_you_mean(path.stem, list_names(kind)),
+        )
+    raise InputError(f"unknown {kind[:-1]} '{text}'", hint=did_you_mean(text, list_names(kind)))
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether the user means a file and not a name."""
+    return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InputError(f"unknown kind '{kind}'", hint=did_you_mean(kind, KINDS))
+
+
+def _folders(kind: str) -> list[Path]:
+    below = Path("workloads") if kind == "workloads" else Path("configs") / kind
+    return [below, _packaged(below)]
+
+
+def _packaged(below: Path) -> Path:
+    """The folder in an installed wheel, or else beside the package in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "data" / below
+    return installed if installed.is_dir() else package.parent / below
+
+
+def is_file(path: Path) -> bool:
+    """As ``Path.is_file``, but False where the name is too long or has a zero byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

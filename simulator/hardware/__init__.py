@@ -1,0 +1,21 @@
+"""Frozen specifications of the machine: one noun a file."""
+
+from simulator.hardware.chip import Chip, Dram, Energy, LinkPort, Power, Sram, VectorUnit
+from simulator.hardware.fabric import Fabric
+from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
+from simulator.hardware.system import System
+
+__all__ = [
+    "Chip",
+    "Dram",
+    "Energy",
+    "Fabric",
+    "LinkPort",
+    "MatrixUnit",
+    "Power",
+    "Sram",
+    "System",
+    "SystolicArray",
+    "TensorCore",
+    "VectorUnit",
+]

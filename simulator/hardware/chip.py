@@ -1,0 +1,99 @@
+"""One chip: matrix unit, vector unit, on-chip memory, HBM, link ports, power."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulator.hardware.matrix_unit import MatrixUnit
+
+
+@dataclass(frozen=True, slots=True)
+class VectorUnit:
+    """Elementwise arithmetic of the whole chip, in operations per cycle."""
+
+    ops_per_cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sram:
+    """The on-chip memory that feeds the matrix unit (VMEM of a TPU, L2 of a GPU).
+
+    Its capacity is shared out by fixed fractions, so that more of it never makes anything slower:
+    ``tile_fraction`` for double-buffered tiles, ``prefetch_fraction`` for weights of the next
+    operator, ``activation_fraction`` for activations that stay on chip between operators.
+    """
+
+    capacity_bytes: int
+    bandwidth_bytes_per_s: int
+    tile_fraction: float = 0.5
+    prefetch_fraction: float = 0.25
+    activation_fraction: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Dram:
+    """The off-chip memory: a peak bandwidth, a sustained share of it, and a first-word latency."""
+
+    capacity_bytes: int
+    bandwidth_bytes_per_s: int
+    latency_ps: int
+    efficiency: float = 1.0
+
+    @property
+    def sustained_bytes_per_s(self) -> int:
+        """Bandwidth that a stream achieves: peak times efficiency, rounded down."""
+        return int(self.bandwidth_bytes_per_s * self.efficiency)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPort:
+    """Ports to the chip-to-chip fabric; bandwidth is per link and direction."""
+
+    count: int
+    bandwidth_bytes_per_s: int
+    latency_ps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Dynamic energy by event, and what the chip draws when idle."""
+
+    mac_pj: Mapping[str, float]
+    vector_op_pj: float
+    sram_byte_pj: float
+    hbm_byte_pj: float
+    link_byte_pj: float
+    idle_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Board power limit, and energies where they are known."""
+
+    tdp_w: float | None = None
+    energy: Energy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A chip as its data sheet describes it.
+
+    ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
+    instruction dispatch on a TPU).
+    """
+
+    name: str
+    clock_hz: int
+    matrix: MatrixUnit
+    vector: VectorUnit
+    sram: Sram
+    hbm: Dram
+    link: LinkPort | None
+    operator_overhead_ps: int = 0
+    power: Power = Power()
+    price_usd_per_hour: float | None = None
+
+    def peak_flops_per_s(self, dtype: str) -> int:
+        """2 flops a multiply-accumulate, all units busy in every cycle."""
+        return 2 * self.matrix.macs_per_cycle(dtype) * self.clock_hz

@@ -1,0 +1,30 @@
+"""A system: chips of one kind and the fabric between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from simulator.hardware.chip import Chip
+from simulator.hardware.fabric import Fabric
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """``name`` is the family with its shape, such as ``tpu-v7x:2x2x1``.
+
+    ``host_overhead_ps`` is what the host adds to every iteration of a serving loop (scheduling,
+    sampling, launch); ``hbm_reserve_fraction`` of each chip's HBM is left to the runtime.
+    """
+
+    name: str
+    family: str
+    chip: Chip
+    fabric: Fabric
+    host_overhead_ps: int = 0
+    hbm_reserve_fraction: float = 0.10
+
+    @property
+    def chips(self) -> int:
+        """Number of chips."""
+        return math.prod(self.fabric.axes)

@@ -1,0 +1,91 @@
+"""Attention over a batch of sequences of different lengths, fused (the scores stay on chip).
+
+For each key-value head the unit multiplies blocks of queries with all keys that they see, and the
+resulting weights with the values. A block is as many queries as keep the array streaming for as
+long as its next operand takes to load. Keys and values are read from HBM once for each pass over
+the queries; more than one pass is needed only where the queries and their partial outputs do not
+fit half of the tile share of SRAM (FlashAttention-2, Dao, arXiv 2307.08691, section 3.1).
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.chip_vector import (
+    COLS,
+    DATAFLOW,
+    LOAD,
+    ROWS,
+    SYSTOLIC,
+    TILE_BYTES,
+    UNIT_KIND,
+    UNIT_RATE,
+)
+from simulator.kernels.matrix_unit import ACCUMULATOR_BYTES, fold_stream
+from simulator.kernels.systolic import OS
+
+WARP_ROWS = 64
+"""Rows of the smallest tensor-core instruction tile (wgmma m64, PTX ISA 8.0, section 9.7.14)."""
+
+TENSOR_CORE_QUERIES = 128
+"""Query rows of a block on a tensor core (FlashAttention-3, arXiv 2407.08608, section 3.1)."""
+
+
+@njit(cache=True)
+def product_cycles(chip, rows: int, k: int, n: int) -> int:
+    """Cycles of one array (or multiprocessor) for rows x k times k x n, either operand held."""
+    rate = chip[UNIT_RATE]
+    if chip[UNIT_KIND] != SYSTOLIC:
+        padded = ceil_div(rows, WARP_ROWS) * WARP_ROWS
+        return ceil_div(padded * k * n, rate)
+    r, c, load = chip[ROWS], chip[COLS], chip[LOAD]
+    if chip[DATAFLOW] == OS:
+        return ceil_div(rows, r) * ceil_div(n, c) * (ceil_div(k, rate) + r + c - 2)
+    depth = ceil_div(k, r)
+    held_n = depth * ceil_div(n, c) * fold_stream(load, ceil_div(rows, rate), r, c)
+    held_rows = depth * ceil_div(rows, c) * fold_stream(load, ceil_div(n, rate), r, c)
+    return min(held_n, held_rows)
+
+
+@njit(cache=True)
+def query_block(chip, group: int) -> int:
+    """Query tokens of one block, when ``group`` query heads share a key-value head."""
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return max(1, ceil_div(chip[ROWS] * chip[UNIT_RATE], group))
+    return max(1, TENSOR_CORE_QUERIES // group)
+
+
+@njit(cache=True)
+def sequence_cycles(chip, new: int, past: int, group: int, head_dim: int):
+    """(unit cycles, scores, keys fed) of one key-value head of one sequence.
+
+    ``new`` query tokens see ``past`` keys and, causally, each other. Scores and keys count whole
+    blocks of queries.
+    """
+    if new == 1:
+        keys = past + 1
+        one = product_cycles(chip, group, head_dim, keys)
+        return one + product_cycles(chip, group, keys, head_dim), group * keys, keys
+    block = query_block(chip, group)
+    cycles = 0
+    scores = 0
+    fed = 0
+    start = 0
+    while start < new:
+        size = min(block, new - start)
+        keys = past + start + size
+        rows = size * group
+        cycles += product_cycles(chip, rows, head_dim, keys)
+        cycles += product_cycles(chip, rows, keys, head_dim)
+        scores += rows * keys
+        fed += keys
+        start += size
+    return cycles, scores, fed
+
+
+@njit(cache=True)
+def kv_passes(chip, new: int, group: int, head_dim: int, bits: int) -> int:
+    """How often a sequence's keys and values are read from HBM."""
+    size = new * group * head_dim * (ceil_div(bits, 8) + ACCUMULATOR_BYTES)
+    return max(1, ceil_div(2 * size, chip[TILE_BYTES]))

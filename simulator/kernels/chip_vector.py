@@ -1,0 +1,96 @@
+"""A chip as one int64 vector, which is how the kernels see it.
+
+The offsets below are the whole interface between the frozen specifications and numba.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import InputError, did_you_mean
+from simulator.hardware import Chip, SystolicArray
+from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
+
+Int64Array = npt.NDArray[np.int64]
+
+CLOCK_HZ = 0
+HBM_BYTES_PER_S = 1
+SRAM_BYTES_PER_S = 2
+TILE_BYTES = 3
+PREFETCH_BYTES = 4
+ACTIVATION_BYTES = 5
+HBM_LATENCY_PS = 6
+OVERHEAD_PS = 7
+VECTOR_OPS = 8
+UNIT_KIND = 9
+UNIT_COUNT = 10
+UNIT_RATE = 11
+ROWS = 12
+COLS = 13
+LOAD = 14
+DATAFLOW = 15
+TILE_K = 16
+TILE_COUNT = 17
+DEPTH = 18
+REGISTER_RESULTS = 19
+TILES = 20
+
+SYSTOLIC = 0
+TENSOR_CORE = 1
+
+_DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
+
+
+def pack_chip(chip: Chip, dtype: str) -> Int64Array:
+    """The vector of a chip that computes in ``dtype``.
+
+    Raises InputError where the chip has no rate for that data type.
+    """
+    require_dtype(chip, dtype)
+    unit = chip.matrix
+    tiles = () if isinstance(unit, SystolicArray) else unit.tiles
+    out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
+    sram = chip.sram
+    out[CLOCK_HZ] = chip.clock_hz
+    out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
+    out[SRAM_BYTES_PER_S] = sram.bandwidth_bytes_per_s
+    out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
+    out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
+    out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
+    out[HBM_LATENCY_PS] = chip.hbm.latency_ps
+    out[OVERHEAD_PS] = chip.operator_overhead_ps
+    out[VECTOR_OPS] = chip.vector.ops_per_cycle
+    out[UNIT_COUNT] = unit.count
+    if isinstance(unit, SystolicArray):
+        out[UNIT_KIND] = SYSTOLIC
+        out[UNIT_RATE] = unit.macs_per_cell[dtype]
+        out[ROWS] = unit.rows
+        out[COLS] = unit.cols
+        out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
+        out[DEPTH] = unit.rows
+        out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
+    else:
+        out[UNIT_KIND] = TENSOR_CORE
+        out[UNIT_RATE] = unit.macs_per_sm[dtype]
+        # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
+        # deep enough that a kernel's pipeline is full.
+        out[ROWS] = max(rows for rows, _ in tiles)
+        out[COLS] = max(cols for _, cols in tiles)
+        out[DEPTH] = 16 * unit.tile_k
+        out[REGISTER_RESULTS] = unit.count * max(rows * cols for rows, cols in tiles)
+        out[TILE_K] = unit.tile_k
+        out[TILE_COUNT] = len(tiles)
+        for index, (rows, cols) in enumerate(tiles):
+            out[TILES + 2 * index] = rows
+            out[TILES + 2 * index + 1] = cols
+    return out
+
+
+def require_dtype(chip: Chip, dtype: str) -> None:
+    """Raise InputError where the chip's matrix unit has no rate for a data type."""
+    if dtype not in chip.matrix.dtypes:
+        raise InputError(
+            f"chip '{chip.name}' has no rate for dtype '{dtype}'",
+            hint=did_you_mean(dtype, chip.matrix.dtypes),
+        )

@@ -1,0 +1,139 @@
+"""The in-order executor of a step: operators one after another, weights fetched ahead.
+
+Operators start when the one before has ended. A matmul may find its first weights on chip, if HBM
+was idle for long enough beforehand: the fetch begins when HBM is free of the traffic of the
+operators before, and the operator then takes its shorter, warm price. It does so only where that
+ends earlier. Every quantity enters through sums, max and min, so a step is monotone in the prices
+of its operators.
+
+HBM counts as free from the end of a matmul (whose own transfers run to its end), and otherwise
+after the bytes that the operators since then have moved.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# One priced operator: int64[2, PRICE_FIELDS], cold and warm.
+DURATION = 0
+MATRIX = 1
+VECTOR = 2
+HBM = 3
+SRAM = 4
+FABRIC = 5
+READ = 6
+WRITE = 7
+SENT = 8
+CAUSE = 9
+FETCH = 10
+"""Picoseconds that the fetch ahead of a warm operator takes (0: there is none)."""
+FETCH_BYTES = 11
+PRICE_FIELDS = 12
+
+COLD = 0
+WARM = 1
+
+# Totals of a step, int64[TOTAL_FIELDS]: time, busy time by unit, bytes, time by cause.
+TIME = 0
+BUSY = 1
+BYTES = 6
+CAUSES = 9
+TOTAL_FIELDS = 16
+
+CAUSE_HBM = 2
+CAUSE_LATENCY = 5
+CAUSE_HOST = 6
+
+# One executed operator: int64[SPAN_FIELDS].
+SPAN_OPERATOR = 0
+SPAN_REPEAT = 1
+SPAN_START = 2
+SPAN_END = 3
+SPAN_VARIANT = 4
+SPAN_FETCH_START = 5
+SPAN_FIELDS = 6
+
+
+@njit(cache=True)
+def dominant(row) -> int:
+    """Index of what a price is bound by: its busiest unit, or latency where that is idle more
+    than half of the time."""
+    unit = 0
+    for other in range(1, 5):
+        if row[MATRIX + other] > row[MATRIX + unit]:
+            unit = other
+    if row[DURATION] - row[MATRIX + unit] > row[MATRIX + unit]:
+        return CAUSE_LATENCY
+    return unit
+
+
+@njit(cache=True)
+def run_operator(price, weighted: bool, now: int, hbm_free: int, totals):
+    """(start, end, HBM free, variant, start of the fetch) of one operator; adds to the totals."""
+    variant = COLD
+    start = now
+    end = now + price[COLD, DURATION]
+    fetch_start = now
+    if weighted:
+        fetch = price[WARM, FETCH]
+        if fetch > 0:
+            warm_start = max(now, hbm_free + fetch)
+            warm_end = warm_start + price[WARM, DURATION]
+            if warm_end < end:
+                variant, start, end, fetch_start = WARM, warm_start, warm_end, hbm_free
+        hbm_free = end
+    else:
+        hbm_free = max(hbm_free, start) + price[COLD, HBM]
+    row = price[variant]
+    for unit in range(5):
+        totals[BUSY + unit] += row[MATRIX + unit]
+    for kind in range(3):
+        totals[BYTES + kind] += row[READ + kind]
+    totals[CAUSES + row[CAUSE]] += end - start
+    totals[CAUSES + CAUSE_HBM] += start - now
+    totals[TIME] += end - now
+    return start, end, hbm_free, variant, fetch_start
+
+
+@njit(cache=True)
+def execute(prices, weighted, sections, totals, spans) -> None:
+    """Run a step and add it to ``totals``.
+
+    ``prices`` is int64[operators, 2, PRICE_FIELDS], ``weighted`` bool[operators], ``sections``
+    int64[sections, 3] of (first operator, count, repeats). ``spans`` is int64[executed, SPAN_FIELDS]
+    or has no rows, in which case repeats are multiplied out as soon as the state repeats.
+    """
+    record = len(spans) > 0
+    now = 0
+    hbm_free = 0
+    row = 0
+    before = np.empty(TOTAL_FIELDS, dtype=np.int64)
+    for s in range(len(sections)):
+        first, count, repeats = sections[s, 0], sections[s, 1], sections[s, 2]
+        lead = -1
+        for repeat in range(repeats):
+            for field in range(TOTAL_FIELDS):
+                before[field] = totals[field]
+            began = now
+            for op in range(first, first + count):
+                start, now, hbm_free, variant, fetch_start = run_operator(
+                    prices[op], weighted[op], now, hbm_free, totals
+                )
+                if record:
+                    spans[row, SPAN_OPERATOR] = op
+                    spans[row, SPAN_REPEAT] = repeat
+                    spans[row, SPAN_START] = start
+                    spans[row, SPAN_END] = now
+                    spans[row, SPAN_VARIANT] = variant
+                    spans[row, SPAN_FETCH_START] = fetch_start
+                    row += 1
+            if repeat > 0 and now - hbm_free == lead and not record:
+                left = repeats - 1 - repeat
+                for field in range(TOTAL_FIELDS):
+                    totals[field] += left * (totals[field] - before[field])
+                shift = left * (now - began)
+                now += shift
+                hbm_free += shift
+                break
+            lead = now - hbm_free

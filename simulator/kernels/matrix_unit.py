@@ -1,0 +1,166 @@
+"""Cycles that the whole chip's matrix unit takes for a tile that lies in SRAM.
+
+One function for each kind of unit, one entry that chooses by kind. A stationary array may hold
+either operand: C^T = B^T A^T is the same product with the other one held, and each tile takes the
+cheaper of the two.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from simulator.kernels.arithmetic import ceil_div, scale_up
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    COLS,
+    DATAFLOW,
+    LOAD,
+    ROWS,
+    SRAM_BYTES_PER_S,
+    SYSTOLIC,
+    TILE_COUNT,
+    TILE_K,
+    TILES,
+    UNIT_COUNT,
+    UNIT_KIND,
+    UNIT_RATE,
+)
+from simulator.kernels.systolic import DOUBLE, IS, OS
+
+ACCUMULATOR_BYTES = 4
+"""Partial sums are held in 32 bits (fp32, or int32 for integer types)."""
+
+
+@njit(cache=True)
+def peak_macs(chip) -> int:
+    """Multiply-accumulates per cycle of the whole chip."""
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return chip[ROWS] * chip[COLS] * chip[UNIT_COUNT] * chip[UNIT_RATE]
+    return chip[UNIT_COUNT] * chip[UNIT_RATE]
+
+
+@njit(cache=True)
+def least_cycles(chip, m: int, k: int, n: int, bits: int) -> float:
+    """Cycles of work that no tiling can go below: peak rate, and operands fed from L2."""
+    work = float(m) * k * n
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return work / peak_macs(chip)
+    best = 0.0
+    for index in range(chip[TILE_COUNT]):
+        rows = chip[TILES + 2 * index]
+        cols = chip[TILES + 2 * index + 1]
+        feed = (1.0 / rows + 1.0 / cols) * bits / 8.0 * chip[CLOCK_HZ] / chip[SRAM_BYTES_PER_S]
+        each = max(1.0 / peak_macs(chip), feed)
+        if index == 0 or each < best:
+            best = each
+    return work * best
+
+
+@njit(cache=True)
+def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
+    """Cycles between two folds of a stationary dataflow (see ``kernels.systolic``)."""
+    if load == DOUBLE:
+        return max(stream, rows)
+    return 2 * rows + stream + cols - 2
+
+
+@njit(cache=True)
+def systolic_tile(chip, m: int, k: int, n: int, swap: bool) -> int:
+    """Array cycles of one tile on all arrays, without the operator's first fill and last drain."""
+    rows, cols, count, rate = chip[ROWS], chip[COLS], chip[UNIT_COUNT], chip[UNIT_RATE]
+    if chip[DATAFLOW] == OS:
+        folds = ceil_div(m, rows) * ceil_div(n, cols)
+        return ceil_div(folds, count) * (ceil_div(k, rate) + rows + cols - 2)
+    held, streamed = (m, n) if swap else (n, m)
+    if chip[DATAFLOW] == IS:
+        held, streamed = streamed, held
+    folds = ceil_div(k, rows) * ceil_div(held, cols)
+    load = chip[LOAD]
+    best = ceil_div(folds, count) * fold_stream(load, ceil_div(streamed, rate), rows, cols)
+    if count > 1:
+        # Fewer folds than arrays: let them share the stream instead of leaving some idle.
+        part = ceil_div(ceil_div(streamed, count), rate)
+        best = min(best, folds * fold_stream(load, part, rows, cols))
+    return best
+
+
+@njit(cache=True)
+def systolic_fill(chip) -> int:
+    """Cycles before the first product of an operator: the first load of a ``double`` array."""
+    if chip[DATAFLOW] != OS and chip[LOAD] == DOUBLE:
+        return chip[ROWS]
+    return 0
+
+
+@njit(cache=True)
+def systolic_drain(chip, m: int, n: int) -> int:
+    """Cycles from the last fold's slot to the last result, for the tile that ends the operator."""
+    if chip[DATAFLOW] == OS or chip[LOAD] != DOUBLE:
+        return 0
+    stream = ceil_div(max(m, n), chip[UNIT_RATE])
+    return chip[ROWS] + chip[COLS] - 2 - max(0, chip[ROWS] - stream)
+
+
+@njit(cache=True)
+def tensor_core_tile(chip, m: int, k: int, n: int, bits: int):
+    """(tensor-core cycles, L2 bytes) of the best kernel tile and split of the inner dimension."""
+    steps = ceil_div(k, chip[TILE_K])
+    count = chip[UNIT_COUNT]
+    best = -1
+    best_array = 0
+    best_bytes = 0
+    for index in range(chip[TILE_COUNT]):
+        rows = chip[TILES + 2 * index]
+        cols = chip[TILES + 2 * index + 1]
+        blocks = ceil_div(m, rows) * ceil_div(n, cols)
+        split = 1
+        while split <= 8:
+            one = ceil_div(rows * cols * ceil_div(steps, split) * chip[TILE_K], chip[UNIT_RATE])
+            # Persistent kernels run on into the next tile, so waves do not end in lockstep.
+            array = max(one, ceil_div(one * blocks * split, count))
+            if best < 0 or array < best:
+                moved = blocks * (rows + cols) * ceil_div(k * bits, 8)
+                if split > 1:
+                    moved += 2 * split * m * n * ACCUMULATOR_BYTES
+                cycles = max(array, scale_up(moved, chip[CLOCK_HZ], chip[SRAM_BYTES_PER_S]))
+                if best < 0 or cycles < best:
+                    best = cycles
+                    best_array = array
+                    best_bytes = moved
+            if blocks * split >= count:
+                break  # a further split only adds traffic once every multiprocessor has work
+            split *= 2
+    return best_array, best_bytes
+
+
+@njit(cache=True)
+def systolic_price(chip, m: int, k: int, n: int, a_bits: int, b_bits: int):
+    """(array cycles, SRAM bytes, operand held) of one tile on the systolic arrays.
+
+    The held operand is read once, the streamed one once for each column of folds, results are
+    written once (partial sums stay in the accumulators). 0: B is held, 1: A is held, 2: neither.
+    """
+    result = m * n * ACCUMULATOR_BYTES
+    if chip[DATAFLOW] == OS:
+        a_reads = m * k * ceil_div(n, chip[COLS])
+        b_reads = k * n * ceil_div(m, chip[ROWS])
+        moved = ceil_div(a_reads * a_bits + b_reads * b_bits, 8) + result
+        return systolic_tile(chip, m, k, n, False), moved, 2
+    b_held = systolic_tile(chip, m, k, n, False)
+    a_held = systolic_tile(chip, m, k, n, True)
+    if chip[DATAFLOW] == IS:
+        b_held, a_held = a_held, b_held
+    b_moved = ceil_div(m * k * ceil_div(n, chip[COLS]) * a_bits + k * n * b_bits, 8) + result
+    a_moved = ceil_div(m * k * a_bits + k * n * ceil_div(m, chip[COLS]) * b_bits, 8) + result
+    if a_held < b_held or (a_held == b_held and a_moved < b_moved):
+        return a_held, a_moved, 1
+    return b_held, b_moved, 0
+
+
+@njit(cache=True)
+def tile_price(chip, m: int, k: int, n: int, a_bits: int, b_bits: int):
+    """(array cycles, SRAM bytes, operand held) of one tile."""
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return systolic_price(chip, m, k, n, a_bits, b_bits)
+    array, moved = tensor_core_tile(chip, m, k, n, max(a_bits, b_bits))
+    return array, moved, 2

@@ -1,0 +1,139 @@
+"""The double-buffered walk of one matmul over its tiles, exact and independent of their number.
+
+The walk visits tiles in the order outer, inner, k. Before tile j is computed, the operand tiles
+that differ from tile j-1's are loaded; a finished output tile is stored. One DMA queue carries
+all of it in the order load(0), load(1), store(0), load(2), store(1), ...: load(j) waits until
+tile j-2 has been computed (its buffer is free), store(j) until tile j has.
+
+    dma(j)     = max(dma(j-1), compute(j-2)) + store(j-2) + load(j)
+    compute(j) = max(compute(j-1), dma(j)) + cycles(j)
+
+Tiles are alike but for the edges, so after a few of them the state of the recurrence repeats up
+to a shift, and the rest of a loop is one multiplication. The state is compared, never assumed:
+the result equals the tile-by-tile walk to the cycle.
+
+A state is the tuple (dma, ready, compute(j-1), compute(j-2), store(j-1), store(j-2), credit), all
+in cycles; ``ready`` is the end of the last load, ``credit`` the cycles of weight loads that were
+prefetched before the operator began.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True)
+def visit(state, weights: int, inputs: int, cycles: int, store: int):
+    """The state after one more tile; weight loads draw on the prefetched credit first."""
+    dma, ready, last, before, stored, stored_before, credit = state
+    given = min(credit, weights)
+    load = inputs + weights - given
+    if stored_before > 0:
+        dma = max(dma, before) + stored_before
+    if load > 0:
+        dma = max(dma, before) + load
+        ready = dma
+    return (dma, ready, max(last, ready) + cycles, last, store, stored, credit - given)
+
+
+@njit(cache=True)
+def finish(state) -> int:
+    """Time at which the last result has been stored."""
+    dma, _, last, before, stored, stored_before, _ = state
+    if stored_before > 0:
+        dma = max(dma, before) + stored_before
+    if stored > 0:
+        dma = max(dma, last) + stored
+    return max(last, dma)
+
+
+@njit(cache=True)
+def repeats(state, earlier) -> bool:
+    """Whether everything to come after the two states differs by a shift of time only.
+
+    The queue's end matters only where it is later than the end of tile j-2, and the end of the
+    last load only where it is later than the end of tile j-1: all that follows waits for those.
+    """
+    return (
+        state[2] - state[3] == earlier[2] - earlier[3]
+        and max(state[0], state[3]) - state[2] == max(earlier[0], earlier[3]) - earlier[2]
+        and max(state[1], state[2]) - state[2] == max(earlier[1], earlier[2]) - earlier[2]
+        and state[4] == earlier[4]
+        and state[5] == earlier[5]
+        and state[6] == earlier[6]
+    )
+
+
+@njit(cache=True)
+def skip(state, earlier, times: int):
+    """The state after ``times`` further repetitions of the last period."""
+    by = (state[2] - earlier[2]) * times
+    dma, ready, last, before, stored, stored_before, credit = state
+    return (dma + by, ready + by, last + by, before + by, stored, stored_before, credit)
+
+
+@njit(cache=True)
+def walk_k(state, tiles, weights, inputs, first_weights, first_inputs, cycles, store, tail):
+    """All k tiles of one output tile.
+
+    ``weights``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say whether the
+    first k tile has to be loaded; ``tail`` is added to the last tile's cycles.
+    """
+    k = 0
+    while k < tiles:
+        edge = 1 if k == tiles - 1 else 0
+        w = weights[edge] if (k > 0 or first_weights) else 0
+        x = inputs[edge] if (k > 0 or first_inputs) else 0
+        earlier = state
+        state = visit(state, w, x, cycles[edge] + edge * tail, edge * store)
+        k += 1
+        if 1 < k < tiles - 1 and repeats(state, earlier):
+            state = skip(state, earlier, tiles - 1 - k)
+            k = tiles - 1
+    return state
+
+
+@njit(cache=True)
+def walk(credit, tiles_m, tiles_n, tiles_k, weights, inputs, cycles, stores, n_outer, tail):
+    """Total cycles of an operator.
+
+    ``weights`` is int64[2, 2] by [n edge, k edge] and ``inputs`` by [m edge, k edge]: cycles to
+    load a tile of either operand; ``cycles`` int64[2, 2, 2] by [m edge, n edge, k edge]; ``stores``
+    int64[2, 2] by [m edge, n edge]. ``n_outer`` makes n the outer loop instead of m. ``tail``, the
+    fill and drain of the array, is paid once, with the last tile.
+    """
+    zero = credit * 0
+    state = (zero, zero, zero, zero, zero, zero, credit)
+    outer, inner = (tiles_n, tiles_m) if n_outer else (tiles_m, tiles_n)
+    o = 0
+    while o < outer:
+        oe = 1 if o == outer - 1 else 0
+        row = state
+        i = 0
+        while i < inner:
+            ie = 1 if i == inner - 1 else 0
+            me, ne = (ie, oe) if n_outer else (oe, ie)
+            # An operand is still there if neither its own index nor k has moved on.
+            outer_moved = i == 0 or tiles_k > 1
+            inner_moved = (o == 0 and i == 0) or inner > 1 or tiles_k > 1
+            earlier = state
+            state = walk_k(
+                state,
+                tiles_k,
+                (weights[ne, 0], weights[ne, 1]),
+                (inputs[me, 0], inputs[me, 1]),
+                outer_moved if n_outer else inner_moved,
+                inner_moved if n_outer else outer_moved,
+                (cycles[me, ne, 0], cycles[me, ne, 1]),
+                stores[me, ne],
+                tail if (oe == 1 and ie == 1) else 0,
+            )
+            i += 1
+            if 1 < i < inner - 1 and repeats(state, earlier):
+                state = skip(state, earlier, inner - 1 - i)
+                i = inner - 1
+        o += 1
+        if 1 < o < outer - 1 and repeats(state, row):
+            state = skip(state, row, outer - 1 - o)
+            o = outer - 1
+    return finish(state)

@@ -1,0 +1,5 @@
+"""What is computed: models and the operators that they are made of."""
+
+from simulator.model.transformer import Transformer
+
+__all__ = ["Transformer"]

@@ -1,0 +1,79 @@
+"""Numbers as a reader of results wants them: four significant digits and always a unit.
+
+Specifications are shown by the formats of ``simulator.units``, which keep three digits and binary
+prefixes as data sheets do; results are compared with each other and need one digit more.
+"""
+
+from __future__ import annotations
+
+_LARGE = ("", "k", "M", "G", "T", "P", "E", "Z")
+_SMALL = ("", "m", "u", "n", "p")
+MISSING = "-"
+
+
+def scaled(value: float | None, unit: str) -> str:
+    """``value`` with a decimal prefix: ``scaled(1.2e15, 'FLOP')`` is ``1.200 PFLOP``."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return f"0 {unit}"
+    magnitude = abs(value)
+    step = 0
+    while magnitude >= 999.95 and step < len(_LARGE) - 1:
+        magnitude /= 1000
+        step += 1
+    if step == 0 and float(value).is_integer():
+        return f"{int(value)} {unit}"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{_digits(magnitude)} {_LARGE[step]}{unit}"
+
+
+def duration(value: float | None) -> str:
+    """Seconds as ps, ns, us, ms or s (hours are left in seconds, to stay comparable)."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0 s"
+    magnitude, step = value, 0
+    while magnitude < 0.99995 and step < len(_SMALL) - 1:
+        magnitude *= 1000
+        step += 1
+    return f"{_digits(magnitude)} {_SMALL[step]}s"
+
+
+def bytes_text(value: float | None) -> str:
+    """Bytes with a decimal prefix."""
+    return scaled(value, "B")
+
+
+def percent(value: float | None) -> str:
+    """A fraction as per cent."""
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
+def count(value: float, unit: str = "") -> str:
+    """A whole number with thousands separated, and its unit, given in the plural."""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+    return f"{text} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
+
+
+def rate(value: float | None, unit: str) -> str:
+    """Events per second: ``1,234 tokens/s``, and small ones with four digits."""
+    return MISSING if value is None else f"{_digits(value)} {unit}/s"
+
+
+def usd(value: float | None) -> str:
+    """An amount of money."""
+    return MISSING if value is None else f"{_digits(value)} USD"
+
+
+def _digits(value: float) -> str:
+    """Four significant digits without an exponent where that is short."""
+    magnitude = abs(value)
+    # the limits lie where rounding to four digits goes over to the next power of ten
+    if magnitude >= 999.95:
+        return f"{value:,.0f}"
+    for limit, places in ((99.995, 1), (9.9995, 2), (0.99995, 3)):
+        if magnitude >= limit:
+            return f"{value:.{places}f}"
+    return "0" if value == 0 else f"{value:.4g}"

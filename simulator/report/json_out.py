@@ -1,0 +1,195 @@
+"""Results as JSON objects: one ``schema`` key, SI units in the key names, nothing that varies.
+
+The same result always gives the same bytes: keys have a fixed order, floats are written as Python
+writes them, and NaN, which no result should hold, becomes null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.serving.results import Distribution, RunResult
+    from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
+
+Json = dict[str, Any]
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """The text of a document, indented, without a newline at its end."""
+    return json.dumps(plain(document), indent=2, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Builtin types all the way down; numpy scalars unpacked, NaN and infinities to None."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "item"):
+        return plain(value.item())
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def run_json(result: RunResult) -> Json:
+    """The document ``chipsim.run/1``."""
+    counts = result.requests
+    return {
+        "schema": "chipsim.run/1",
+        "system": result.system,
+        "model": result.model,
+        "workload": result.workload,
+        "seed": result.seed,
+        "chips": result.chips,
+        "tp": result.tp,
+        "replicas": result.replicas,
+        "dtypes": dict(result.dtypes),
+        "options": dict(result.options),
+        "requests": {
+            "arrived": counts.arrived,
+            "completed": counts.completed,
+            "rejected": counts.rejected,
+            "prompt_tokens": counts.prompt_tokens,
+            "output_tokens": counts.output_tokens,
+            "rejected_because": dict(sorted(counts.rejected_because.items())),
+        },
+        "simulated_s": result.simulated_s,
+        "serving_s": result.serving_s,
+        "ttft_s": _distribution(result.ttft_s),
+        "tpot_s": _distribution(result.tpot_s),
+        "e2e_s": _distribution(result.e2e_s),
+        "queue_s": _distribution(result.queue_s),
+        "output_tokens_per_s": result.output_tokens_per_s,
+        "requests_per_s": result.requests_per_s,
+        "utilization": dict(result.utilization),
+        "mfu": result.mfu,
+        "mbu": result.mbu,
+        "bound_by": dict(result.bound_by),
+        "traffic_bytes": dict(result.traffic_bytes),
+        "flops": result.flops,
+        "min_bytes": result.min_bytes,
+        "iterations": result.iterations,
+        "mean_batch": result.mean_batch,
+        "mean_tokens_per_iteration": result.mean_tokens_per_iteration,
+        "preemptions": result.preemptions,
+        "kv": dict(result.kv),
+        "memory_bytes": dict(result.memory_bytes),
+        "energy_j": result.energy_j,
+        "cost_usd": result.cost_usd,
+        "advice": result.advice,
+    }
+
+
+def step_json(result: StepTiming) -> Json:
+    """The document ``chipsim.step/1``; operators in the order of execution."""
+    return {
+        "schema": "chipsim.step/1",
+        "system": result.system,
+        "model": result.model,
+        "phase": result.phase,
+        "batch": result.batch,
+        "context": result.context,
+        "tp": result.tp,
+        "replicas": result.replicas,
+        "dtypes": dict(result.dtypes),
+        "time_s": result.time_s,
+        "host_s": seconds(result.host_ps),
+        "tokens": result.tokens,
+        "tokens_per_s": result.tokens / result.time_s if result.time_ps else None,
+        "mfu": result.mfu,
+        "mbu": result.mbu,
+        "utilization": dict(result.utilization),
+        "bound_by": dict(result.bound_by),
+        "traffic_bytes": dict(result.traffic_bytes),
+        "memory_bytes": dict(result.memory_bytes),
+        "flops": result.flops,
+        "min_bytes": result.min_bytes,
+        "energy_j": result.energy_j,
+        "notes": list(result.notes),
+        "operators": [_operator(span) for span in result.operators],
+    }
+
+
+def op_json(result: MatmulTiming) -> Json:
+    """The document ``chipsim.op/1``."""
+    return {"schema": "chipsim.op/1", "chip": result.chip, **op_fields(result)}
+
+
+def op_fields(result: MatmulTiming) -> Json:
+    """What ``chipsim op`` says of one matmul, without schema and chip."""
+    runner_up: Json | None = None
+    if result.runner_up is not None:
+        cycles, tile_m, tile_k, tile_n, order = result.runner_up
+        tile = {"m": tile_m, "k": tile_k, "n": tile_n}
+        runner_up = {"cycles": cycles, "tile": tile, "loop_order": order}
+    return {
+        "m": result.m,
+        "k": result.k,
+        "n": result.n,
+        "dtype": result.dtype,
+        "cycles": result.cycles,
+        "compute_cycles": result.compute_cycles,
+        "stall_cycles": result.stall_cycles,
+        "time_s": result.time_s,
+        "bound_by": result.bound_by,
+        "utilization": result.utilization,
+        "tile": None if result.tile is None else dict(zip("mkn", result.tile, strict=True)),
+        "loop_order": result.loop_order,
+        "hbm_bytes": result.hbm_bytes,
+        "hbm_read_bytes": result.hbm_read_bytes,
+        "hbm_write_bytes": result.hbm_write_bytes,
+        "sram_bytes": result.sram_bytes,
+        "flops": result.flops,
+        "clock_hz": result.clock_hz,
+        "busy_cycles": dict(result.busy_cycles),
+        "limits_cycles": dict(result.limits_cycles),
+        "runner_up": runner_up,
+    }
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> Json:
+    """Nested keys joined by an underscore, as CSV columns and ``--assert`` name them.
+
+    >>> flatten({"tile": {"m": 4, "k": 8}, "cycles": 12})
+    {'tile_m': 4, 'tile_k': 8, 'cycles': 12}
+    """
+    flat: Json = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}_")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def seconds(ps: int) -> float:
+    """Picoseconds as seconds, correctly rounded."""
+    return int(ps) / 10**12
+
+
+def _distribution(values: Distribution) -> Json:
+    return {"mean": values.mean, "p50": values.p50, "p90": values.p90, "p99": values.p99}
+
+
+def _operator(span: OperatorSpan) -> Json:
+    return {
+        "name": span.name,
+        "kind": span.kind,
+        "shape": span.detail,
+        "time_s": seconds(span.duration_ps),
+        "start_s": seconds(span.start_ps),
+        "bound_by": span.bound_by,
+        "flops": span.flops,
+        "hbm_bytes": span.hbm_read_bytes + span.hbm_write_bytes,
+        "hbm_read_bytes": span.hbm_read_bytes,
+        "hbm_write_bytes": span.hbm_write_bytes,
+        "prefetched_bytes": span.fetch_bytes,
+        "fabric_bytes": span.fabric_bytes,
+    }

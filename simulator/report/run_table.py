@@ -1,0 +1,126 @@
+"""The terminal report of a replayed workload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.report.console import make_table, show
+from simulator.report.figures import (
+    MISSING,
+    bytes_text,
+    count,
+    duration,
+    percent,
+    rate,
+    scaled,
+    usd,
+)
+from simulator.timing.results import CAUSES, UNITS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from simulator.serving.results import RunResult
+
+
+def print_run(result: RunResult, console: Console) -> None:
+    """Latency, throughput, units, memory, and what to try next."""
+    show(console, *heading(result))
+    show(console, latency_table(result, console))
+    show(console, throughput_table(result, console))
+    show(console, units_table(result, console))
+    show(console, memory_table(result, console))
+    show(console, f"\nlimit: {result.advice}")
+
+
+def heading(result: RunResult) -> list[str]:
+    """Which system, model and workload, and how many requests came through."""
+    counts = result.requests
+    types = " ".join(f"{what} {dtype}" for what, dtype in result.dtypes.items())
+    groups = (
+        f"{count(result.chips, 'chips')} = {count(result.replicas, 'replicas')} x tp {result.tp}"
+    )
+    lines = [
+        f"{result.model} on {result.system} ({groups}), workload {result.workload}",
+        f"data types: {types}; seed {result.seed}",
+        f"requests: {count(counts.arrived)} arrived, {count(counts.completed)} completed, "
+        f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
+        f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",
+    ]
+    for reason, number in sorted(counts.rejected_because.items()):
+        if number:
+            lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
+    return lines
+
+
+def latency_table(result: RunResult, console: Console) -> Table:
+    """TTFT, TPOT, end-to-end and queueing; mean and percentiles."""
+    named = (
+        ("time to first token (TTFT)", result.ttft_s),
+        ("time per output token (TPOT)", result.tpot_s),
+        ("end to end", result.e2e_s),
+        ("queueing", result.queue_s),
+    )
+    rows = [
+        (name, duration(d.mean), duration(d.p50), duration(d.p90), duration(d.p99))
+        for name, d in named
+    ]
+    return make_table(console, "Latency", ("of a request", "mean", "p50", "p90", "p99"), rows)
+
+
+def throughput_table(result: RunResult, console: Console) -> Table:
+    """Rates, efficiencies, and what the run cost."""
+    rows = [
+        ("requests", rate(result.requests_per_s, "requests")),
+        ("output tokens", rate(result.output_tokens_per_s, "tokens")),
+        ("MFU (of peak arithmetic)", percent(result.mfu)),
+        ("MBU (of peak HBM bandwidth)", percent(result.mbu)),
+        ("iterations", count(result.iterations, "iterations")),
+        ("batch, mean", f"{result.mean_batch:,.1f} sequences"),
+        ("tokens of an iteration, mean", f"{result.mean_tokens_per_iteration:,.1f} tokens"),
+        ("preemptions", count(result.preemptions, "preemptions")),
+        ("energy", _energy(result)),
+        ("cost", usd(result.cost_usd)),
+    ]
+    return make_table(console, "Throughput and efficiency", ("figure", "value"), rows)
+
+
+def units_table(result: RunResult, console: Console) -> Table:
+    """How long each unit was busy and how long the run was bound by it, while serving."""
+    traffic = result.traffic_bytes
+    moved = {
+        "hbm": f"{bytes_text(traffic.get('hbm_read'))} read, "
+        f"{bytes_text(traffic.get('hbm_write'))} written",
+        "fabric": bytes_text(traffic.get("fabric")),
+        "matrix": scaled(result.flops, "FLOP"),
+    }
+    rows = []
+    for cause in CAUSES:
+        busy = percent(result.utilization.get(cause)) if cause in UNITS else MISSING
+        bound = percent(result.bound_by.get(cause, 0.0))
+        rows.append((cause, busy, bound, moved.get(cause, "")))
+    title = f"Units, in {duration(result.serving_s)} of serving (sum of replicas)"
+    return make_table(console, title, ("unit", "busy", "bound by", "<work"), rows)
+
+
+def memory_table(result: RunResult, console: Console) -> Table:
+    """What fills the HBM of one chip, and how full the KV cache was."""
+    rows = [(name, bytes_text(size)) for name, size in result.memory_bytes.items()]
+    kv = result.kv
+    if "peak_fraction" in kv:
+        rows.append(("KV cache in use, peak", percent(kv["peak_fraction"])))
+    if "mean_fraction" in kv:
+        rows.append(("KV cache in use, mean", percent(kv["mean_fraction"])))
+    if "blocks" in kv:
+        size = int(kv.get("block_tokens", 0))
+        rows.append(("KV cache of a replica", f"{int(kv['blocks']):,} blocks of {size} tokens"))
+    return make_table(console, "HBM of each chip", ("part", "size"), rows)
+
+
+def _energy(result: RunResult) -> str:
+    if result.energy_j is None:
+        return f"{MISSING} (the chip file states no energies)"
+    tokens = result.requests.output_tokens
+    each = f" ({scaled(result.energy_j / tokens, 'J')} per output token)" if tokens else ""
+    return scaled(result.energy_j, "J") + each

@@ -1,0 +1,108 @@
+"""What a finished replay says: latencies, rates, shares of time, cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.kernels import executor
+from simulator.serving import loop
+from simulator.serving import scheduler as sched
+from simulator.serving.replica import Replica
+from simulator.serving.results import Distribution, IterationLog
+from simulator.timing.plan import Plan
+from simulator.timing.results import CAUSES, UNITS
+
+Int64Array = npt.NDArray[np.int64]
+PS = 1e-12
+
+_ADVICE = {
+    "hbm": "time goes to reading weights and KV from HBM: a smaller --weight-dtype or --kv-dtype, "
+    "more bandwidth, or more tensor parallelism",
+    "matrix": "time goes to arithmetic: a faster --dtype, more chips, or a smaller model",
+    "vector": "time goes to vector work (softmax, norms): a chip with more vector throughput",
+    "sram": "time goes to feeding the matrix unit from on-chip memory: more SRAM bandwidth",
+    "fabric": "time goes to collectives: a smaller --tp, or faster links",
+    "latency": "time goes to fixed costs of operators (launch, fill, first word): larger batches, "
+    "or a smaller --tp",
+    "host": "time goes to the host between iterations: larger batches, or a faster runtime",
+}
+
+
+def distribution(values_ps: Int64Array) -> Distribution:
+    """Mean and linear percentiles in seconds; None where there are no values."""
+    if len(values_ps) == 0:
+        return Distribution(None, None, None, None)
+    values = values_ps * PS
+    p50, p90, p99 = (float(v) for v in np.percentile(values, [50, 90, 99]))
+    return Distribution(float(values.mean()), p50, p90, p99)
+
+
+def latencies(requests: Int64Array, counted: npt.NDArray[np.bool_]) -> dict[str, Distribution]:
+    """TTFT, TPOT, end-to-end and queueing times of the counted requests.
+
+    TPOT is (end-to-end - TTFT) / (output tokens - 1) and leaves out one-token outputs.
+    """
+    rows = requests[counted]
+    arrival = rows[:, sched.ARRIVAL]
+    first = rows[:, sched.FIRST_TOKEN_AT]
+    end = rows[:, sched.COMPLETED_AT]
+    several = rows[:, sched.OUTPUT] > 1
+    per_token = (end - first)[several] / (rows[several, sched.OUTPUT] - 1)
+    return {
+        "ttft_s": distribution(first - arrival),
+        "tpot_s": distribution(per_token),
+        "e2e_s": distribution(end - arrival),
+        "queue_s": distribution(rows[:, sched.SCHEDULED_AT] - arrival),
+    }
+
+
+def shares(totals: Int64Array) -> tuple[dict[str, float], dict[str, float]]:
+    """(utilization by unit, time by cause) as fractions of the time in iterations."""
+    time = max(1, int(totals[executor.TIME]))
+    busy = {name: int(totals[executor.BUSY + i]) / time for i, name in enumerate(UNITS)}
+    causes = {name: int(totals[executor.CAUSES + i]) / time for i, name in enumerate(CAUSES)}
+    return busy, causes
+
+
+def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tuple[int, int]:
+    """(flops, bytes of weights and KV read once) of all iterations; see ``Transformer.flops``."""
+    model = plan.model
+    tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
+    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
+    weights = model.matmul_parameters * iterations
+    weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
+    cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
+    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
+    return flops, (weights * weight_bits + cached * kv_bits) // 8
+
+
+def iteration_log(replicas: list[Replica]) -> IterationLog:
+    """The logs of all replicas, one after another."""
+    parts = [replica.finish_log() for replica in replicas]
+    rows = np.concatenate(parts)
+    number = np.concatenate(
+        [np.full(len(part), index, dtype=np.int64) for index, part in enumerate(parts)]
+    )
+    return IterationLog(
+        replica=number,
+        start_ps=rows[:, loop.LOG_START],
+        end_ps=rows[:, loop.LOG_END],
+        tokens=rows[:, loop.LOG_TOKENS],
+        sequences=rows[:, loop.LOG_SEQUENCES],
+        waiting=rows[:, loop.LOG_WAITING],
+        kv_blocks=rows[:, loop.LOG_BLOCKS],
+        busy_ps=rows[:, loop.LOG_BUSY : loop.LOG_BUSY + len(UNITS)],
+    )
+
+
+def advice(bound_by: dict[str, float], queue_p99_s: float | None, ttft_p99_s: float | None) -> str:
+    """One line: what limits this run and what to try next."""
+    if not any(bound_by.values()):
+        return "nothing ran"
+    worst = max(bound_by, key=lambda cause: bound_by[cause])
+    line = f"{bound_by[worst]:.0%} of {_ADVICE[worst]}"
+    line = line.replace("of time goes", "of the time goes", 1)
+    if queue_p99_s and ttft_p99_s and queue_p99_s > 0.5 * ttft_p99_s:
+        line += f"; requests queue for up to {queue_p99_s:.2f} s (p99): the load is near capacity"
+    return line

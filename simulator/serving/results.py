@@ -1,0 +1,117 @@
+"""What a replayed workload consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Mean and percentiles (linear) over completed requests; None where there are none."""
+
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """Requests by outcome, and the tokens of the completed ones."""
+
+    arrived: int
+    completed: int
+    rejected: int
+    prompt_tokens: int
+    output_tokens: int
+    rejected_because: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """One row a request, in order of arrival; times in picoseconds since the first arrival.
+
+    A time that was never reached is -1. ``status`` is 0 completed, 1 rejected for KV capacity,
+    2 rejected for context length. ``replica`` is -1 where rejected.
+    """
+
+    arrival_ps: Int64Array
+    prompt_tokens: Int64Array
+    output_tokens: Int64Array
+    scheduled_ps: Int64Array
+    first_token_ps: Int64Array
+    completed_ps: Int64Array
+    preemptions: Int64Array
+    replica: Int64Array
+    status: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class IterationLog:
+    """One row an iteration: when it ran, on what, and how long each unit was busy in it.
+
+    ``busy_ps`` is [iterations, units] in the order of ``timing.results.UNITS``.
+    """
+
+    replica: Int64Array
+    start_ps: Int64Array
+    end_ps: Int64Array
+    tokens: Int64Array
+    sequences: Int64Array
+    waiting: Int64Array
+    kv_blocks: Int64Array
+    busy_ps: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A replayed workload; the JSON of ``chipsim run`` is made of these fields.
+
+    ``serving_s`` is the time in which a replica had work, summed over replicas; utilizations,
+    ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
+    ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
+    ``weights``, ``activations``, ``reserve``, ``kv``.
+    """
+
+    system: str
+    model: str
+    workload: str
+    seed: int
+    tp: int
+    replicas: int
+    chips: int
+    dtypes: dict[str, str]
+    options: dict[str, Any]
+    requests: RequestCounts
+    simulated_s: float
+    serving_s: float
+    ttft_s: Distribution
+    tpot_s: Distribution
+    e2e_s: Distribution
+    queue_s: Distribution
+    output_tokens_per_s: float
+    requests_per_s: float
+    utilization: dict[str, float]
+    mfu: float
+    mbu: float
+    bound_by: dict[str, float]
+    traffic_bytes: dict[str, int]
+    iterations: int
+    preemptions: int
+    mean_batch: float
+    mean_tokens_per_iteration: float
+    kv: dict[str, float]
+    memory_bytes: dict[str, int]
+    flops: int
+    min_bytes: int
+    energy_j: float | None
+    cost_usd: float | None
+    advice: str
+    table: RequestTable
+    log: IterationLog | None = None

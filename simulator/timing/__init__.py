@@ -1,0 +1,1 @@
+"""The price of an operator and of a step: the only place where either is computed."""

@@ -1,0 +1,114 @@
+"""The price of a single operator, for people: ``chipsim op``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import InfeasibleError, InputError
+from simulator.hardware import Chip
+from simulator.kernels.arithmetic import cycles_to_ps, scale_up
+from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.mapping import matmul as mapper
+from simulator.mapping.memory import BITS
+from simulator.timing.results import MatmulTiming
+
+LARGEST = 2**31
+"""Largest dimension of an operator; beyond it byte counts leave the range of the kernels."""
+
+LARGEST_VOLUME = 2**58
+"""Largest m*k*n, for the same reason."""
+
+_HELD = ("B held", "A held", "nothing held")
+
+
+def price_matmuls(chip: Chip, cases: Iterable[tuple[int, int, int, str]]) -> list[MatmulTiming]:
+    """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
+
+    Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
+    without a rate, InfeasibleError where SRAM is smaller than one tile.
+    """
+    vectors: dict[str, npt.NDArray[np.int64]] = {}
+    results = []
+    for m, k, n, dtype in cases:
+        if min(m, k, n) < 1:
+            raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
+        if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
+            raise InputError(
+                f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
+                f"product at most 2^58"
+            )
+        if dtype not in vectors:
+            vectors[dtype] = pack_chip(chip, dtype)
+        results.append(_price(chip, vectors[dtype], m, k, n, dtype))
+    return results
+
+
+def price_matmul(chip: Chip, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+    """Price one matmul; see ``price_matmuls``."""
+    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+
+
+def _order(code: int) -> str:
+    loops = "n, m, k" if code & 1 else "m, n, k"
+    return f"{loops}; {_HELD[code >> 1]}"
+
+
+def _price(
+    chip: Chip, vector: npt.NDArray[np.int64], m: int, k: int, n: int, dtype: str
+) -> MatmulTiming:
+    bits = BITS[dtype]
+    out = np.empty(mapper.MAP_FIELDS, dtype=np.int64)
+    mapper.search(vector, (m, k, n), (bits, bits, bits, bits, bits), 0, out)
+    cycles = int(out[mapper.CYCLES])
+    if cycles < 0:
+        raise InfeasibleError(f"the SRAM of {chip.name} is smaller than one tile of {m}x{k}x{n}")
+    flops = 2 * m * k * n
+    peak = 2 * chip.matrix.macs_per_cycle(dtype)
+    moved = int(out[mapper.READ] + out[mapper.WRITE])
+    clock = int(vector[CLOCK_HZ])
+    busy = {
+        "matrix": int(out[mapper.ARRAY]),
+        "vector": 0,
+        "hbm": int(out[mapper.HBM]),
+        "sram": int(out[mapper.FEED]),
+        "fabric": 0,
+    }
+    busiest = max(busy, key=lambda unit: busy[unit])
+    second = None
+    if out[mapper.SECOND] >= 0:
+        second = (
+            int(out[mapper.SECOND]),
+            int(out[mapper.SECOND_M]),
+            int(out[mapper.SECOND_K]),
+            int(out[mapper.SECOND_N]),
+            _order(int(out[mapper.SECOND_ORDER])),
+        )
+    return MatmulTiming(
+        chip=chip.name,
+        m=m,
+        k=k,
+        n=n,
+        dtype=dtype,
+        clock_hz=clock,
+        cycles=cycles,
+        compute_cycles=int(out[mapper.COMPUTE]),
+        time_s=int(cycles_to_ps(cycles, clock)) * 1e-12,
+        bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
+        tile=(int(out[mapper.TILE_M]), int(out[mapper.TILE_K]), int(out[mapper.TILE_N])),
+        loop_order=_order(int(out[mapper.ORDER])),
+        hbm_read_bytes=int(out[mapper.READ]),
+        hbm_write_bytes=int(out[mapper.WRITE]),
+        sram_bytes=int(out[mapper.SRAM]),
+        flops=flops,
+        busy_cycles=busy,
+        utilization=flops / (peak * cycles),
+        limits_cycles={
+            "peak": -(-flops // peak),
+            "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),
+            "sram": int(scale_up(int(out[mapper.SRAM]), clock, int(vector[SRAM_BYTES_PER_S]))),
+        },
+        runner_up=second,
+    )

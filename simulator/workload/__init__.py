@@ -1,0 +1,1 @@
+"""What the system is asked to do: traces that are read, and workloads that are generated."""

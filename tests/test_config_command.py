@@ -1,0 +1,101 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator.cli import main
+from simulator.config import find_config, list_names
+
+
+def test_list_names_each_kind(capsys):
+    assert main(["config", "list"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("chips:", "tpu-v7x", "llama3-70b", "2x2x1"):
+        assert name in shown
+    assert main(["config", "list", "models"]) == 0
+    assert capsys.readouterr().out.split() == list_names("models")
+
+
+def test_list_as_json(capsys):
+    assert main(["config", "list", "chips", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "chipsim.config-list/1"
+    assert [row["name"] for row in document["rows"]] == list_names("chips")
+
+
+def test_show_resolves_a_system(capsys):
+    assert main(["config", "show", "tpu-v7x:2x2x1", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["path"]: row for row in document["rows"]}
+    assert (document["schema"], document["kind"]) == ("chipsim.config/1", "system")
+    assert rows["system.chips"]["value"] == 4
+    assert rows["chip.hbm.bandwidth"]["value"] == 7380 * 10**9
+    assert rows["chip.hbm.bandwidth"]["unit"] == "B/s"
+    assert rows["chip.hbm.bandwidth"]["confidence"] == "official"
+    assert rows["chip.sram.bandwidth"]["confidence"] == "estimate"
+    assert rows["chip.operator_overhead"]["unit"] == "ps"
+    assert rows["system.fabric.collective_overhead"]["source"] == "default"
+    assert rows["system.peak.bf16"]["value"] == 4 * rows["chip.peak.bf16"]["value"]
+
+
+@pytest.mark.parametrize("kind", ["chips", "systems", "models"])
+def test_show_as_a_table_works_for_every_shipped_name(kind, capsys):
+    for name in list_names(kind):
+        assert main(["config", "show", name, "--kind", kind[:-1]]) == 0
+        assert capsys.readouterr().out.startswith(f"{kind[:-1]} {name} ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["show", "tpu-v7y"], "did you mean 'tpu-v7x'?"),
+        (["show", "no/such.yaml"], "no/such.yaml is no file"),
+        (["show", "."], "unknown name '.'"),
+        (["show", "tpu-v5e:3x3"], "has no shape '3x3'"),
+        (["show", "toy", "--set", "chip.hbm.bandwith=1 GB/s"], "did you mean 'bandwidth'?"),
+        (["list", "chip"], "did you mean 'chips'?"),
+        (["check", "no-such.yaml"], "cannot read no-such.yaml"),
+    ],
+)
+def test_bad_names_and_values_end_with_3(words, message, capsys):
+    assert main(["config", *words]) == 3
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.startswith("error: ")
+    assert shown.out == ""
+
+
+def test_check_reports_every_file(tmp_path, capsys):
+    good = str(find_config("chips", "toy"))
+    deep = tmp_path / "deep.yaml"
+    deep.write_text("[" * 10_000)
+    twice = tmp_path / "twice.yaml"
+    twice.write_text("kind: chip\nkind: chip\n")
+    assert main(["config", "check", str(deep), good, str(twice), str(tmp_path)]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == f"ok {good} (chip)\n"
+    assert "nested more than 64 levels" in shown.err
+    assert f"{twice}:2:1" in shown.err
+    assert "is a directory" in shown.err
+    assert "3 of 4 files failed" in shown.err
+
+
+def test_every_shipped_file_is_right(capsys):
+    kinds = ("chips", "systems", "models")
+    files = [str(find_config(kind, name)) for kind in kinds for name in list_names(kind)]
+    assert main(["config", "check", *files]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(files)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from simulator.cli import main; main(['config', '--help']);"
+        "print([m for m in ('numpy', 'numba', 'pydantic', 'yaml') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

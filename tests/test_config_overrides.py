@@ -1,0 +1,86 @@
+import pytest
+
+from simulator.config import describe, load_chip, load_model, load_system
+from simulator.errors import InputError
+
+
+def fault(text, name="tpu-v5e"):
+    with pytest.raises(InputError) as caught:
+        load_system(name, [text])
+    assert caught.value.location.file == "--set"
+    return caught.value
+
+
+def test_an_override_changes_the_value_and_nothing_else():
+    plain = load_chip("tpu-v5e")
+    fast = load_chip("tpu-v5e", ["chip.hbm.bandwidth=1.2TB/s"])
+    assert fast.hbm.bandwidth_bytes_per_s == 1_200_000_000_000
+    assert fast.hbm.capacity_bytes == plain.hbm.capacity_bytes
+    assert fast.matrix == plain.matrix
+
+
+def test_a_system_passes_overrides_on_to_its_chip():
+    texts = ["chip.matrix.rows=256", "system.host_overhead=1ms", "model.layers=2"]
+    system = load_system("tpu-v5e:2x2", texts)
+    assert system.chip.matrix.rows == 256
+    assert system.host_overhead_ps == 10**9
+
+
+def test_the_last_override_wins():
+    assert load_chip("toy", ["chip.clock=2 GHz", "chip.clock=3 GHz"]).clock_hz == 3 * 10**9
+
+
+def test_keys_that_the_file_has_not_can_be_set():
+    energy = "{mac: {bf16: 1 pJ, fp8: 1 pJ, int8: 1 pJ}, vector_op: 1 pJ, sram_byte: 2 pJ, "
+    energy += "hbm_byte: 1 pJ, link_byte: 1 pJ, idle: 1 W}"
+    chip = load_chip("h100", ["chip.price=3 $/h", f"chip.power.energy={energy}"])
+    assert chip.price_usd_per_hour == 3.0
+    assert chip.power.energy.sram_byte_pj == 2.0
+    assert load_system("tpu-v6e:2x2", ["system.fabric.link_bandwidth=1 GB/s"]).fabric == (
+        load_system("tpu-v6e:2x2", ["chip.link.bandwidth=1 GB/s"]).fabric
+    )
+
+
+def test_a_list_is_set_whole():
+    assert load_chip("h100", ["chip.matrix.tiles=[64x64]"]).matrix.tiles == ((64, 64),)
+
+
+def test_a_model_is_overridden():
+    assert load_model("llama3-8b", ["model.layers=2", "chip.clock=1 GHz"]).layers == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "column", "hint"),
+    [
+        ("chip.hbm.bandwith=3 TB/s", "unknown key 'bandwith' in 'chip.hbm'", 10, "'bandwidth'"),
+        ("chop.hbm.bandwidth=3 TB/s", "unknown root 'chop'", 1, "'chip'"),
+        ("chip.hbm.bandwidth=3", "bandwidth: '3' has no unit", 20, "GB/s"),
+        ("chip.hbm.bandwidth=nan", "not a finite number", 20, "GB/s"),
+        ("chip.clock.fast=3 GHz", "'chip.clock' has no keys below it", 6, "1.503 GHz"),
+        ("chip.matrix.macs_per_cell.fp9=3", "unknown key 'fp9'", 27, "'fp8'"),
+        ("chip.matrix.dataflow=wz", "unknown value 'wz'", 22, "ws"),
+        ("chip.hbm=3", "expected a mapping, found '3'", 10, "capacity"),
+        ("system.fabrik.kind=torus", "unknown key 'fabrik' in 'system'", 8, "'fabric'"),
+        ("chip.hbm.bandwidth", "is not PATH=VALUE", 1, "chip.hbm.bandwidth=1.2TB/s"),
+        ("chip.clock=", "is not PATH=VALUE", 1, "chip.hbm"),
+        ("chip=3", "names no key", 1, "chip."),
+        ("chip..clock=3", "is not PATH=VALUE", 1, "chip.hbm"),
+    ],
+)
+def test_a_bad_override_is_located(text, message, column, hint):
+    error = fault(text)
+    assert message in error.message
+    assert error.location.column == column
+    assert hint in error.hint
+
+
+def test_a_bad_list_is_an_input_error():
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_chip("h100", ["chip.matrix.tiles=[64x64"])
+
+
+def test_show_says_that_a_value_was_set():
+    rows = {row.path: row for row in describe("toy", "chip", ["chip.clock=2 GHz"]).rows}
+    assert (rows["chip.clock"].value, rows["chip.clock"].source) == (2 * 10**9, "--set")
+    assert rows["chip.hbm.latency"].source == "made up for calculations by hand"
+    assert rows["chip.peak.bf16"].value == 2 * 32 * 10**9

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import result_samples as samples
+
+from simulator.report import figures
+from simulator.report.console import make_console
+from simulator.report.explain import explanations_text
+from simulator.report.explain_results import explain_op, explain_run, explain_step
+from simulator.report.json_out import plain
+from simulator.report.op_table import print_op
+from simulator.report.run_table import print_run
+from simulator.report.step_table import print_step, total_operators
+from simulator.serving.results import Distribution
+
+
+def printed(show, result):
+    stream = io.StringIO()
+    show(result, make_console(stream))
+    text = stream.getvalue()
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 100
+    return text
+
+
+def row(text, start):
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_run_table_shows_every_figure_with_its_unit():
+    text = printed(print_run, samples.run())
+    assert row(text, "time to first token").split()[-8:] == (
+        ["153.0", "ms", "153.0", "ms", "196.2", "ms", "204.5", "ms"]
+    )
+    assert "19.93 tokens/s" in row(text, "output tokens")
+    assert row(text, "hbm").split()[:5] == ["hbm", "80.0", "%", "70.0", "%"]
+    assert "30.0 %" in row(text, "MFU")
+    assert "60.0 %" in row(text, "MBU")
+    assert "7.000 GB" in row(text, "kv")
+    assert "50.0 %" in row(text, "KV cache in use, peak")
+    assert "12 J (2 J per output token)" in row(text, "energy")
+    assert "a larger batch shares the weights" in text
+    assert "rejected: 1 request: context" in text
+
+
+def test_run_table_without_completed_requests():
+    empty = Distribution(None, None, None, None)
+    text = printed(print_run, samples.run(ttft_s=empty, tpot_s=empty, energy_j=None, cost_usd=None))
+    assert row(text, "time to first token").split()[-4:] == ["-"] * 4
+    assert "no energies" in row(text, "energy")
+
+
+def test_brackets_in_names_are_not_markup():
+    assert "[bold]x[/bold]" in printed(print_run, samples.run(workload="[bold]x[/bold]"))
+
+
+def test_step_table_adds_up_layers():
+    text = printed(print_step, samples.step())
+    assert row(text, "qkv x2").split() == (
+        ["qkv", "x2", "4x8x12", "600.0", "ps", "60.0", "%", "matrix", "1.536", "kFLOP", "832", "B"]
+    )
+    host = ["host", "overhead", "100.0", "ps", "10.0", "%", "host"]
+    assert row(text, "host overhead").split() == host
+    assert "4,000,000,000 tokens/s" in row(text, "throughput")
+
+
+def test_operator_totals():
+    totals = {total.label: total for total in total_operators(samples.step().operators)}
+    assert list(totals) == ["embedding", "qkv x2", "attention x2"]
+    assert totals["qkv x2"].time_ps == 600
+    assert totals["qkv x2"].flops == 2 * 768
+    assert totals["attention x2"].bound_by == "hbm"
+
+
+def test_totals_are_bound_by_what_took_the_most_time():
+    spans = [
+        samples.span("layer0.out", 0, 10, bound_by="hbm"),
+        samples.span("layer1.out", 10, 15, bound_by="sram"),
+        samples.span("layer2.out", 15, 40, bound_by="matrix"),
+    ]
+    assert total_operators(spans)[0].bound_by == "matrix"
+
+
+def test_op_table():
+    text = printed(print_op, samples.matmul())
+    assert "200 cycles" in row(text, "cycles")
+    assert "150 cycles (75.0 %)" in row(text, "computing")
+    assert "50 cycles (25.0 %)" in row(text, "stalled")
+    assert "4 x 8 x 12" in row(text, "tile")
+    assert "costs 10 cycles more (5.0 %)" in row(text, "runner-up")
+    assert "none" in row(printed(print_op, samples.matmul(runner_up=None, tile=None)), "runner-up")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0 s"),
+        (2.0, "2.000 s"),
+        (0.9999, "999.9 ms"),
+        (0.99999, "1.000 s"),
+        (3e-12, "3.000 ps"),
+        (1234.5, "1,234 s"),
+    ],
+)
+def test_durations(value, text):
+    assert figures.duration(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.000 kB"), (999_960, "1.000 MB"), (918e12, "918.0 TB")],
+)
+def test_scaled(value, text):
+    assert figures.bytes_text(value) == text
+
+
+def test_explanations_give_the_figures_of_the_table():
+    system = samples.system()
+    # 1 TFLOP/s and 100 GB/s a chip, two chips, 0.3 s: the formulas must give mfu 0.3 and mbu 0.6
+    found = {item.figure: item for item in explain_run(samples.run(), system)}
+    mfu = found["MFU"].values
+    top = mfu["time_s"] * mfu["peak_flops_per_s"] * mfu["chips"]
+    assert mfu["flops"] / top == pytest.approx(0.3)
+    mbu = found["MBU"].values
+    assert mbu["min_bytes"] / (mbu["time_s"] * mbu["bandwidth_bytes_per_s"] * mbu["chips"]) == (
+        pytest.approx(0.6)
+    )
+    text = explanations_text(list(found.values()))
+    assert "= 180.0 GFLOP / (0.3 s x 1.000 TFLOP/s x 2) = 30.0 %" in text
+    assert "chip.hbm.bandwidth = 100.0 GB/s" in text
+    assert found["cost"].text.startswith("= 2 x 1.5 USD/h")
+
+
+def test_explanations_of_step_and_op():
+    system = samples.system()
+    step = {item.figure: item for item in explain_step(samples.step(), system)}
+    assert "= 900.0 ps + 100.0 ps = 1.000 ns" in step["time of the step"].text
+    op = {item.figure: item for item in explain_op(samples.matmul(), system.chip)}
+    assert op["cycles"].text == "= 150 + 50 = 200"
+    assert "the highest, hbm, is 2.5 % of the price" in op["lower bounds"].text
+    for item in [*step.values(), *op.values()]:
+        assert item.formula
+        plain(item.as_json())
