@@ -137,80 +137,65 @@ def pipeline_cycles(
     out.plan(capacities[2], results)
     out.tick(first=True)
 
-    loaded_until: dict[int, int] = {}  # fold -> the cycle at which its operand is in place
-    fold, chunk, clock = 0, 0, 0
-    free_at, stream_began, next_load = 0, 0, 0
-    waiting_out = False
-    while True:
-        # releases happen at whole cycles; the ports see them in the same cycle
-        progress = True
-        while progress and fold < len(folds):
-            progress = False
-            ids = folds[fold]
-            if dataflow != "os" and next_load < len(folds):
-                may = next_load == 0 or (
-                    stream_began is not None and clock >= stream_began
-                    if load == "double" and next_load == fold + 1 and chunk > 0
-                    else load == "single" and next_load == fold and clock >= free_at
-                )
-                if may and folds[next_load]["col"][0] in col.here:
-                    loaded_until[next_load] = clock + rows
-                    next_load += 1
-                    progress = True
-            for which, end in list(loaded_until.items()):
-                if clock >= end:
-                    col.released.add(folds[which]["col"][0])
-            if clock < free_at or (dataflow != "os" and clock < loaded_until.get(fold, 1 << 60)):
-                continue
-            if waiting_out:  # output stationary: room for the results at the end of a fold
-                if ids["out"][0] in out.granted:
-                    out.ready.add(ids["out"][0])
-                    waiting_out = False
-                    fold, chunk = fold + 1, 0
-                    progress = True
-                continue
-            if chunk == len(chunks):
-                continue
-            there = not ids["row"] or ids["row"][chunk] in row.here
+    clock = [0]
+    tail = rows + cols - 2
+    loaded, streaming, finished = set(), set(), set()
+
+    def after(cycles):
+        end = clock[0] + cycles
+        return lambda: clock[0] >= end
+
+    def loader():
+        for f, ids in enumerate(folds):
+            if f > 0 and load == "double":
+                yield lambda f=f: f - 1 in streaming
+            elif f > 0:
+                yield lambda f=f: f - 1 in finished
+            yield lambda ids=ids: ids["col"][0] in col.here
+            yield after(rows)
+            col.released.add(ids["col"][0])
+            loaded.add(f)
+
+    def array():
+        for f, ids in enumerate(folds):
+            if dataflow != "os":
+                yield lambda f=f: f in loaded
+            for c, length in enumerate(chunks):
+                if ids["row"]:
+                    yield lambda ids=ids, c=c: ids["row"][c] in row.here
+                if dataflow == "os":
+                    yield lambda ids=ids, c=c: ids["col"][c] in col.here
+                else:
+                    yield lambda ids=ids, c=c: ids["out"][c] in out.granted
+                streaming.add(f)
+                yield after(length)
+                if ids["row"] and ids["free_row"]:
+                    row.released.add(ids["row"][c])
+                if dataflow == "os" and ids["free_col"]:
+                    col.released.add(ids["col"][c])
+                if dataflow != "os" and ids["free_out"]:
+                    out.ready.add(ids["out"][c])
+            if load == "single" or f == len(folds) - 1:
+                yield after(tail)
             if dataflow == "os":
-                there = there and ids["col"][chunk] in col.here
-            else:
-                there = there and ids["out"][chunk] in out.granted
-            if there:
-                if chunk == 0:
-                    stream_began = clock
-                _later.append((clock + chunks[chunk], fold, chunk))
-                free_at = clock + chunks[chunk]
-                chunk += 1
-                progress = True
-                if chunk == len(chunks):
-                    tail = rows + cols - 2
-                    if dataflow == "os":
-                        free_at += tail
-                        waiting_out = True
-                    else:
-                        free_at += 0 if load == "double" else tail
-        for item in [item for item in _later if item[0] <= clock]:
-            _later.remove(item)
-            _, f, c = item
-            ids = folds[f]
-            if ids["row"] and ids["free_row"]:
-                row.released.add(ids["row"][c])
-            if dataflow == "os" and ids["free_col"]:
-                col.released.add(ids["col"][c])
-            if dataflow != "os" and ids["free_out"]:
-                out.ready.add(ids["out"][c])
-        if dataflow != "os" and fold < len(folds) and chunk == len(chunks) and clock >= free_at:
-            fold, chunk = fold + 1, 0
-            continue
-        if fold == len(folds):
-            break
+                yield lambda ids=ids: ids["out"][0] in out.granted
+                out.ready.add(ids["out"][0])
+            finished.add(f)
+
+    processes = [array()] if dataflow == "os" else [array(), loader()]
+    waiting = [next(process) for process in processes]
+    while True:
+        moved = True
+        while moved:
+            moved = False
+            for index, process in enumerate(processes):
+                while waiting[index] is not None and waiting[index]():
+                    waiting[index] = next(process, None)
+                    moved = True
+        if waiting[0] is None:
+            return clock[0]
         row.tick()
         col.tick()
         out.tick()
-        clock += 1
-        assert clock < 1_000_000, "the pipeline is stuck"
-    return clock + (rows + cols - 2 if dataflow != "os" and load == "double" else 0)
-
-
-_later: list[tuple[int, int, int]] = []
+        clock[0] += 1
+        assert clock[0] < 100_000, "the pipeline is stuck"

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 
-@njit
+@njit(cache=True)
 def weight_stationary(a, b, rows, cols, double):
     """(product, cycles, useful multiplications per cycle) of a[M,K] b[K,N] on rows x cols cells.
 
@@ -98,7 +98,7 @@ def weight_stationary(a, b, rows, cols, double):
     return product, t, busy[:t]
 
 
-@njit
+@njit(cache=True)
 def output_stationary(a, b, rows, cols):
     """(product, cycles, useful multiplications per cycle); results shift out behind the next."""
     m, k = a.shape
@@ -154,7 +154,7 @@ def output_stationary(a, b, rows, cols):
     return product, t, busy[:t]
 
 
-@njit
+@njit(cache=True)
 def _shift_out(leaving, fold, step, product, row_folds):
     """The bottom row leaves, the others move down by one."""
     rows, cols = leaving.shape

@@ -7,9 +7,9 @@ formed at the instant of an arrival contains it.
 from __future__ import annotations
 
 import simpy
-from simpy.events import Event
+from simpy.events import Event, EventPriority
 
-AFTER_ARRIVALS = 2
+AFTER_ARRIVALS = EventPriority(2)
 """Priority of replicas; SimPy's own events have 0 (urgent) and 1 (normal)."""
 
 NO_HORIZON = 2**63 - 1

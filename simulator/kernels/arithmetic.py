@@ -6,22 +6,47 @@ are exact: twice the bandwidth or the clock can never come out slower by a round
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
 
-LIMIT = 1 << 62
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
+
+SAFE = 4.0e18
+"""Products below this are exact in int64, with room for the rounding of the comparison."""
+
 PS_PER_S = 10**12
 
 
-@njit(cache=True)
+@kernel
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b, for a >= 0 and b > 0."""
     return (a + b - 1) // b
 
 
-@njit(cache=True)
+@kernel
+def bits_to_bytes(bits: int) -> int:
+    """Bytes that hold a number of bits, rounded up."""
+    return (bits + 7) // 8
+
+
+@kernel
+def clear(row: Int64Array) -> None:
+    """Set every element to zero; a plain loop compiles much faster than a slice assignment."""
+    for field in range(len(row)):
+        row[field] = 0
+
+
+@kernel
+def copy(source: Int64Array, into: Int64Array) -> None:
+    """Copy every element of ``source``."""
+    for field in range(len(source)):
+        into[field] = source[field]
+
+
+@kernel
 def scale_up(amount: int, num: int, den: int) -> int:
     """ceil(amount * num / den) without overflow, for amount, num >= 0 and 0 < den < 2**62."""
-    if num == 0 or amount <= LIMIT // num - den // num - 1:
+    if float(amount) * float(num) + float(den) < SAFE:
         return (amount * num + den - 1) // den
     whole = (amount // den) * num
     rest = amount % den
@@ -46,7 +71,19 @@ def scale_up(amount: int, num: int, den: int) -> int:
     return whole + quotient + (1 if remainder > 0 else 0)
 
 
-@njit(cache=True)
+@kernel
+def ps_to_cycles(ps: int, clock_hz: int) -> int:
+    """Cycles that a number of picoseconds takes, rounded up."""
+    return scale_up(ps, clock_hz, np.int64(PS_PER_S))
+
+
+@kernel
+def transfer_ps(size: int, bytes_per_s: int) -> int:
+    """Picoseconds that a number of bytes takes, rounded up."""
+    return scale_up(size, np.int64(PS_PER_S), bytes_per_s)
+
+
+@kernel
 def cycles_to_ps(cycles: int, clock_hz: int) -> int:
     """Picoseconds that a number of cycles takes, rounded up."""
     whole = cycles // clock_hz

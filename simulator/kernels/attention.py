@@ -9,9 +9,8 @@ fit half of the tile share of SRAM (FlashAttention-2, Dao, arXiv 2307.08691, sec
 
 from __future__ import annotations
 
-from numba import njit
-
-from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     COLS,
     DATAFLOW,
@@ -22,6 +21,7 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     UNIT_RATE,
 )
+from simulator.kernels.jit import kernel
 from simulator.kernels.matrix_unit import ACCUMULATOR_BYTES, fold_stream
 from simulator.kernels.systolic import OS
 
@@ -32,8 +32,8 @@ TENSOR_CORE_QUERIES = 128
 """Query rows of a block on a tensor core (FlashAttention-3, arXiv 2407.08608, section 3.1)."""
 
 
-@njit(cache=True)
-def product_cycles(chip, rows: int, k: int, n: int) -> int:
+@kernel
+def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
     """Cycles of one array (or multiprocessor) for rows x k times k x n, either operand held."""
     rate = chip[UNIT_RATE]
     if chip[UNIT_KIND] != SYSTOLIC:
@@ -48,16 +48,18 @@ def product_cycles(chip, rows: int, k: int, n: int) -> int:
     return min(held_n, held_rows)
 
 
-@njit(cache=True)
-def query_block(chip, group: int) -> int:
+@kernel
+def query_block(chip: Int64Array, group: int) -> int:
     """Query tokens of one block, when ``group`` query heads share a key-value head."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return max(1, ceil_div(chip[ROWS] * chip[UNIT_RATE], group))
     return max(1, TENSOR_CORE_QUERIES // group)
 
 
-@njit(cache=True)
-def sequence_cycles(chip, new: int, past: int, group: int, head_dim: int):
+@kernel
+def sequence_cycles(
+    chip: Int64Array, new: int, past: int, group: int, head_dim: int
+) -> tuple[int, int, int]:
     """(unit cycles, scores, keys fed) of one key-value head of one sequence.
 
     ``new`` query tokens see ``past`` keys and, causally, each other. Scores and keys count whole
@@ -84,8 +86,8 @@ def sequence_cycles(chip, new: int, past: int, group: int, head_dim: int):
     return cycles, scores, fed
 
 
-@njit(cache=True)
-def kv_passes(chip, new: int, group: int, head_dim: int, bits: int) -> int:
+@kernel
+def kv_passes(chip: Int64Array, new: int, group: int, head_dim: int, bits: int) -> int:
     """How often a sequence's keys and values are read from HBM."""
-    size = new * group * head_dim * (ceil_div(bits, 8) + ACCUMULATOR_BYTES)
+    size = new * group * head_dim * (bits_to_bytes(bits) + ACCUMULATOR_BYTES)
     return max(1, ceil_div(2 * size, chip[TILE_BYTES]))

@@ -19,22 +19,32 @@ from simulator.kernels.dram_issue import (
     issue_activate,
     issue_column,
     issue_precharge,
-    issue_precharge_all,
-    issue_refresh_all,
-    issue_refresh_bank,
-    precharge_all_ready,
+    precharge_all,
+    refresh_all,
+    refresh_bank,
 )
-from simulator.kernels.dram_queue import insert, release, unlink
+from simulator.kernels.dram_queue import insert, release, unlink, unlink_hit, update_offer
 from simulator.kernels.dram_schedule import next_direction, pick_column, pick_row
 from simulator.kernels.dram_state import (
+    ACTIVE,
+    ACTIVE_MASK,
+    ARRIVAL,
+    B_PRE,
+    B_REF,
+    BANK,
+    COUNT,
+    IS_WRITE,
     NEVER,
+    P_PRE,
+    P_REF,
+    P_REFPB,
     READ,
+    ROW,
+    SEEN,
+    WANTED,
     WRITE,
-    Banks,
     Geometry,
     Ints,
-    Queue,
-    Records,
     Ticks,
     align,
 )
@@ -66,7 +76,7 @@ class Controller(NamedTuple):
     refresh_together: int
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
     """The bank of a refresh, counted from 0; for an all-bank refresh bank 0 of its channel."""
     if control.refresh == REFRESH_ALL:
@@ -76,9 +86,9 @@ def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
     return number % (g.pcs * g.banks_per_pc)
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
+@njit(error_model="numpy")
 def _serve_refresh(
-    q: Queue, banks: Banks, g: Geometry, t: Ticks, everything: int, bank: int, now: int
+    c: Ints, g: Geometry, t: Ticks, everything: bool, bank: int, now: int
 ) -> tuple[int, int, int]:
     """Move a due refresh on: close what it covers, or refresh.
 
@@ -86,94 +96,92 @@ def _serve_refresh(
     the tick to look again.
     """
     pc = bank >> g.pc_shift
-    bit = 1 << (bank - (pc << g.pc_shift))
-    covered = banks.pc[pc].open_mask if everything else banks.pc[pc].open_mask & bit
-    if covered != 0:
-        if banks.pc[pc].active_mask & covered != 0:
-            return 0, 0, NEVER  # a column command has to go first
-        if everything:
-            ready = precharge_all_ready(banks, g, pc)
-        else:
-            ready = max(banks.bank[bank].pre, banks.pc[pc].pre)
+    first, count = (pc << g.pc_shift, g.banks_per_pc) if everything else (bank, 1)
+    is_open = False
+    for b in range(first, first + count):
+        is_open = is_open or c[ROW + b] >= 0
+    if is_open and everything:
+        wait = precharge_all(c, g, t, pc, now)
+        if wait != 0:  # an activate under way: its column command has to go first
+            return 0, 0, (wait if wait > 0 else NEVER)
+        return t.pre_len, 0, now + t.pre_len
+    if is_open:
+        if c[ACTIVE + bank] >= 0:
+            return 0, 0, NEVER
+        ready = max(c[B_PRE + bank], c[P_PRE + pc])
         if ready > now:
             return 0, 0, ready
-        if everything:
-            issue_precharge_all(q, banks, g, t, pc, now)
-        else:
-            issue_precharge(q, banks, g, t, bank, now)
+        issue_precharge(c, g, t, bank, now)
         return t.pre_len, 0, now + t.pre_len
-    ready = banks.pc[pc].ref if everything else max(banks.bank[bank].ref, banks.pc[pc].refpb)
+    ready = c[P_REF + pc] if everything else max(c[B_REF + bank], c[P_REFPB + pc])
     ready = align(max(ready, now), t.per_clock)
     if ready > now:
         return 0, 0, ready
     if everything:
-        issue_refresh_all(banks, t, pc, now)
+        refresh_all(c, t, pc, now)
     else:
-        issue_refresh_bank(banks, g, t, bank, now)
+        refresh_bank(c, g, t, bank, now)
     return t.ref_len, 1, now + t.ref_len
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def _first_command(q: Queue, counts: Ints, slot: int, kind: int) -> None:
+@njit(forceinline=True, error_model="numpy")
+def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
     """Count a request as hit, miss or conflict at the first command that goes out for it."""
-    if q.slot[slot].seen == 0:
-        q.slot[slot].seen = 1
+    if c[SEEN + slot] == 0:
+        c[SEEN + slot] = 1
         counts[kind] += 1
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def _finish(
-    q: Queue, banks: Banks, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int
-) -> None:
+@njit(forceinline=True, error_model="numpy")
+def _finish(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> None:
     """Issue a request's column command and book its latency, up to the end of its burst."""
-    write, bank = q.slot[slot].is_write, q.slot[slot].bank
-    _first_command(q, counts, slot, HITS)
-    if banks.bank[bank].active == slot:
+    write, bank = c[IS_WRITE + slot], c[BANK + slot]
+    _first_command(c, counts, slot, HITS)
+    if c[ACTIVE + bank] == slot:
         pc = bank >> g.pc_shift
-        banks.bank[bank].active = -1
-        banks.pc[pc].active_mask &= ~(1 << (bank - (pc << g.pc_shift)))
+        c[ACTIVE + bank] = -1
+        c[ACTIVE_MASK + pc] &= ~(1 << (bank - (pc << g.pc_shift)))
+        update_offer(c, READ, bank)
+        update_offer(c, WRITE, bank)
     else:
-        unlink(q, banks, g, slot)
-    issue_column(banks, g, t, bank, write, now)
+        unlink_hit(c, slot, bank)
+    issue_column(c, g, t, bank, write, now)
     end = now + (t.read_done if write == READ else t.write_done)
     at = READS if write == READ else WRITES
     counts[at] += 1
-    counts[at + 1] += end - q.slot[slot].arrival
+    counts[at + 1] += end - c[ARRIVAL + slot]
     counts[END] = max(counts[END], end)
-    release(q, slot)
+    release(c, slot)
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def _row_command(
-    q: Queue, banks: Banks, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int
-) -> int:
+@njit(forceinline=True, error_model="numpy")
+def _row_command(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> int:
     """Activate or precharge for a request; returns the ticks that the row bus is held."""
-    bank = q.slot[slot].bank
-    if banks.bank[bank].row >= 0:
-        _first_command(q, counts, slot, CONFLICTS)
+    bank = c[BANK + slot]
+    if c[ROW + bank] >= 0:
+        _first_command(c, counts, slot, CONFLICTS)
         counts[PRECHARGES] += 1
-        issue_precharge(q, banks, g, t, bank, now)
+        issue_precharge(c, g, t, bank, now)
         return t.pre_len
-    _first_command(q, counts, slot, MISSES)
+    _first_command(c, counts, slot, MISSES)
     pc = bank >> g.pc_shift
-    unlink(q, banks, g, slot)
-    banks.bank[bank].active = slot
-    banks.pc[pc].active_mask |= 1 << (bank - (pc << g.pc_shift))
-    issue_activate(q, banks, g, t, bank, q.slot[slot].row, now)
+    unlink(c, slot, bank)
+    c[ACTIVE + bank] = slot
+    c[ACTIVE_MASK + pc] |= 1 << (bank - (pc << g.pc_shift))
+    issue_activate(c, g, t, bank, c[WANTED + slot], now)
     return t.act_len
 
 
-@njit(cache=True, _nrt=False, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def run_channel(
     bursts: Ints,
     writes: Ints,
     arrivals: Ints,
     address: AddressMap,
     g: Geometry,
-    ticks: Records,
+    t: Ticks,
     control: Controller,
-    q: Queue,
-    banks: Banks,
+    c: Ints,
     counts: Ints,
 ) -> None:
     """Serve every request and return the counters (indices above); all times in ticks.
@@ -181,7 +189,6 @@ def run_channel(
     ``bursts`` are burst numbers inside the channel; ``writes`` (0 or 1) and ``arrivals`` (ticks,
     never falling) may be empty: all reads, all there from the start.
     """
-    t = ticks[0]
     total, done, sent = bursts.size, 0, 0
     mixed, timed = writes.size > 0, arrivals.size > 0
     direction, now = READ, 0
@@ -202,7 +209,7 @@ def run_channel(
             write = writes[sent] if mixed else READ
             places = control.write_places if write == WRITE else control.read_places
             arrival = arrivals[sent] if timed else 0
-            if arrival > now or q.count[write] >= places:
+            if arrival > now or c[COUNT + write] >= places:
                 break
             if True:
                 x = bursts[sent]
@@ -213,24 +220,24 @@ def run_channel(
                 row = (x >> address.row_shift) & address.row_mask
                 bank = (pc << g.pc_shift) + (sid << g.sid_shift) + (bg << g.bg_shift) + ba
                 arrived = arrival if timed else now
-                if insert(q, banks, g, sent, arrived, bank, row, write):
+                if insert(c, sent, arrived, bank, row, write):
                     column_next, row_next = min(column_next, now), min(row_next, now)
                 sent += 1
         if mixed and due == 0:
-            turned = next_direction(q, direction, control.write_places)
+            turned = next_direction(c, direction, control.write_places)
             if turned != direction:
                 direction, column_next, row_next = turned, now, now
         if now >= column_next and now >= column_free and now == align(now, t.per_clock):
-            slot, later = pick_column(q, banks, g, direction, due == 0, now)
+            slot, later = pick_column(c, g, direction, due == 0, now)
             column_next = later
             if slot >= 0:
-                bank = q.slot[slot].bank
-                _finish(q, banks, g, t, counts, slot, now)
+                bank = c[BANK + slot]
+                _finish(c, g, t, counts, slot, now)
                 done += 1
                 column_free = now + t.col_len
                 column_next = column_free
                 # its bank may now be closed for the next request
-                row_next = min(row_next, max(now, banks.bank[bank].pre))
+                row_next = min(row_next, max(now, c[B_PRE + bank]))
                 if t.separate_buses == 0:
                     row_free = column_free
         if now >= row_free and now >= row_next:
@@ -238,16 +245,16 @@ def run_channel(
             if due > 0:
                 bank = _refresh_target(g, control, counts[REFRESHES])
                 held, gone, row_next = _serve_refresh(
-                    q, banks, g, t, control.refresh == REFRESH_ALL, bank, now
+                    c, g, t, control.refresh == REFRESH_ALL, bank, now
                 )
                 due -= gone
                 counts[REFRESHES] += gone
                 if gone and due == 0:
                     column_next = now
             else:
-                slot, row_next = pick_row(q, banks, g, t, direction, now)
+                slot, row_next = pick_row(c, g, t, direction, now)
                 if slot >= 0:
-                    held = _row_command(q, banks, g, t, counts, slot, now)
+                    held = _row_command(c, g, t, counts, slot, now)
                     column_next = min(column_next, now + 1)
             if held > 0:
                 row_free = now + held
@@ -255,13 +262,11 @@ def run_channel(
                 if t.separate_buses == 0:
                     column_free = row_free
         # skip to the next tick at which something can change
-        later = min(
-            align(max(column_next, column_free), t.per_clock), max(row_next, row_free)
-        )
+        later = min(align(max(column_next, column_free), t.per_clock), max(row_next, row_free))
         later = min(later, refresh_next)
         if sent < total:
             write = writes[sent] if mixed else READ
             places = control.write_places if write == WRITE else control.read_places
-            if q.count[write] < places:
+            if c[COUNT + write] < places:
                 later = min(later, arrivals[sent] if timed else now + 1)
         now = max(now + 1, later)

@@ -1,4 +1,4 @@
-"""The request queue of a DRAM channel: insertion, removal, and which command each bank needs.
+"""The request queues of a DRAM channel: insertion, removal, and which command each bank needs.
 
 A bank offers at most one column command (its oldest request to the open row) and one row command:
 an activate if it is closed, or a precharge if its oldest request wants another row. A younger
@@ -9,111 +9,145 @@ from __future__ import annotations
 
 from numba import njit
 
-from simulator.kernels.dram_state import Banks, Geometry, Queue
+from simulator.kernels.dram_state import (
+    ACT_KEY,
+    ACTIVE,
+    AGE,
+    ARRIVAL,
+    BANK,
+    BANK_STRIDE,
+    COUNT,
+    FREE,
+    FREE_COUNT,
+    HEAD,
+    HIT,
+    HIT_KEY,
+    IS_WRITE,
+    NEVER,
+    NEXT,
+    PRE_KEY,
+    PREVIOUS,
+    ROW,
+    SEEN,
+    TAIL,
+    WANTED,
+    Ints,
+)
+
+BANK_BITS = 8
+"""Bits of a key below the age."""
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def update_masks(q: Queue, banks: Banks, g: Geometry, direction: int, bank: int) -> None:
+@njit(forceinline=True, error_model="numpy")
+def key_of(c: Ints, slot: int) -> int:
+    """Age and bank of a request in one number."""
+    return (c[AGE + slot] << BANK_BITS) | c[BANK + slot]
+
+
+@njit(forceinline=True, error_model="numpy")
+def update_offer(c: Ints, direction: int, bank: int) -> None:
     """Recompute what a bank offers in one direction, from its list and its open row."""
-    at = direction * g.banks + bank
-    pc = bank >> g.pc_shift
-    m = direction * g.pcs + pc
-    bit = 1 << (bank - (pc << g.pc_shift))
-    q.offer[m].hit_mask &= ~bit
-    q.offer[m].act_mask &= ~bit
-    q.offer[m].pre_mask &= ~bit
-    head = q.chain[at].head
-    if head < 0:
-        return
-    if banks.bank[bank].row < 0:
-        q.offer[m].act_mask |= bit
-        return
-    if q.chain[at].hit >= 0:
-        q.offer[m].hit_mask |= bit
-    if q.chain[at].hit != head:
-        q.offer[m].pre_mask |= bit
+    act = pre = column = NEVER
+    head = c[HEAD + direction * BANK_STRIDE + bank]
+    if head >= 0:
+        if c[ROW + bank] < 0:
+            act = key_of(c, head)
+        else:
+            hit = c[HIT + direction * BANK_STRIDE + bank]
+            if hit >= 0:
+                column = key_of(c, hit)
+            if hit != head and c[ACTIVE + bank] < 0:
+                pre = key_of(c, head)
+    c[ACT_KEY + direction * BANK_STRIDE + bank] = act
+    c[PRE_KEY + direction * BANK_STRIDE + bank] = pre
+    c[HIT_KEY + direction * BANK_STRIDE + bank] = column
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def find_hit(q: Queue, start: int, row: int) -> int:
+@njit(forceinline=True, error_model="numpy")
+def find_hit(c: Ints, start: int, row: int) -> int:
     """The first request from ``start`` on in a bank's list that wants ``row``, or -1."""
     slot = start
-    while slot >= 0 and q.slot[slot].row != row:
-        slot = q.slot[slot].next
+    while slot >= 0 and c[WANTED + slot] != row:
+        slot = c[NEXT + slot]
     return slot
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def row_changed(q: Queue, banks: Banks, g: Geometry, bank: int) -> None:
+@njit(error_model="numpy")
+def row_changed(c: Ints, bank: int) -> None:
     """Bring both directions up to date after a bank was opened or closed."""
-    row = banks.bank[bank].row
+    row = c[ROW + bank]
     for direction in range(2):
-        at = direction * g.banks + bank
-        q.chain[at].hit = find_hit(q, q.chain[at].head, row) if row >= 0 else -1
-        update_masks(q, banks, g, direction, bank)
+        if row >= 0:
+            head = c[HEAD + direction * BANK_STRIDE + bank]
+            c[HIT + direction * BANK_STRIDE + bank] = find_hit(c, head, row)
+        else:
+            c[HIT + direction * BANK_STRIDE + bank] = -1
+        update_offer(c, direction, bank)
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def insert(
-    q: Queue, banks: Banks, g: Geometry, age: int, arrival: int, bank: int, row: int, write: int
-) -> int:
-    """Append a request to its queue; 1 if the bank offers a command that it did not offer before.
+@njit(forceinline=True, error_model="numpy")
+def insert(c: Ints, age: int, arrival: int, bank: int, row: int, write: int) -> bool:
+    """Append a request to its queue; True if its bank now offers a command that it did not.
 
     The caller has made sure that the queue has a free place.
     """
-    q.count[2] -= 1
-    slot = q.free[q.count[2]]
-    q.slot[slot].row = row
-    q.slot[slot].bank = bank
-    q.slot[slot].age = age
-    q.slot[slot].arrival = arrival
-    q.slot[slot].is_write = write
-    q.slot[slot].seen = 0
-    q.slot[slot].next = -1
-    q.count[write] += 1
-    at = write * g.banks + bank
-    tail = q.chain[at].tail
-    q.slot[slot].previous = tail
-    q.chain[at].tail = slot
-    is_hit = q.chain[at].hit < 0 and banks.bank[bank].row == row
-    if is_hit:
-        q.chain[at].hit = slot
+    c[COUNT + FREE_COUNT] -= 1
+    slot = c[FREE + c[COUNT + FREE_COUNT]]
+    c[WANTED + slot] = row
+    c[BANK + slot] = bank
+    c[AGE + slot] = age
+    c[ARRIVAL + slot] = arrival
+    c[IS_WRITE + slot] = write
+    c[SEEN + slot] = 0
+    c[NEXT + slot] = -1
+    c[COUNT + write] += 1
+    tail = c[TAIL + write * BANK_STRIDE + bank]
+    c[PREVIOUS + slot] = tail
+    c[TAIL + write * BANK_STRIDE + bank] = slot
+    first_hit = c[HIT + write * BANK_STRIDE + bank] < 0 and c[ROW + bank] == row
+    if first_hit:
+        c[HIT + write * BANK_STRIDE + bank] = slot
     if tail >= 0:
-        q.slot[tail].next = slot
-        if not is_hit:
-            return 0
+        c[NEXT + tail] = slot
+        if not first_hit:
+            return False
     else:
-        q.chain[at].head = slot
-    update_masks(q, banks, g, write, bank)
-    return 1
+        c[HEAD + write * BANK_STRIDE + bank] = slot
+    update_offer(c, write, bank)
+    return True
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def unlink(q: Queue, banks: Banks, g: Geometry, slot: int) -> None:
+@njit(forceinline=True, error_model="numpy")
+def unlink(c: Ints, slot: int, bank: int) -> None:
     """Take a request out of its bank's list and free its place in the queue, but not its slot."""
-    direction = q.slot[slot].is_write
-    bank = q.slot[slot].bank
-    at = direction * g.banks + bank
-    before, after = q.slot[slot].previous, q.slot[slot].next
+    direction = c[IS_WRITE + slot]
+    before, after = c[PREVIOUS + slot], c[NEXT + slot]
     if before >= 0:
-        q.slot[before].next = after
+        c[NEXT + before] = after
     else:
-        q.chain[at].head = after
+        c[HEAD + direction * BANK_STRIDE + bank] = after
     if after >= 0:
-        q.slot[after].previous = before
+        c[PREVIOUS + after] = before
     else:
-        q.chain[at].tail = before
-    q.count[direction] -= 1
-    if q.chain[at].hit == slot:
-        hit = find_hit(q, after, q.slot[slot].row)
-        q.chain[at].hit = hit
-        if hit >= 0 and hit == q.chain[at].head:
-            return  # a stream inside one row: the bank offers what it offered before
-    update_masks(q, banks, g, direction, bank)
+        c[TAIL + direction * BANK_STRIDE + bank] = before
+    c[COUNT + direction] -= 1
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
-def release(q: Queue, slot: int) -> None:
+@njit(forceinline=True, error_model="numpy")
+def unlink_hit(c: Ints, slot: int, bank: int) -> None:
+    """Take the oldest request to the open row out, and offer the next one to that row."""
+    direction = c[IS_WRITE + slot]
+    unlink(c, slot, bank)
+    hit = find_hit(c, c[NEXT + slot], c[WANTED + slot])
+    c[HIT + direction * BANK_STRIDE + bank] = hit
+    if hit >= 0:  # whether the bank may be precharged is as it was
+        c[HIT_KEY + direction * BANK_STRIDE + bank] = key_of(c, hit)
+    else:
+        update_offer(c, direction, bank)
+
+
+@njit(forceinline=True, error_model="numpy")
+def release(c: Ints, slot: int) -> None:
     """Give a slot back."""
-    q.free[q.count[2]] = slot
-    q.count[2] += 1
+    c[FREE + c[COUNT + FREE_COUNT]] = slot
+    c[COUNT + FREE_COUNT] += 1

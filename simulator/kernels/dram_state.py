@@ -7,7 +7,7 @@ group, stack and pseudo-channel. Sets of banks of one pseudo-channel are bit mas
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from simulator.hardware.dram import DramChannel, DramOrganisation
 NEVER = 1 << 62
 """A tick that never comes."""
 
-MAX_BANKS = 62
+MAX_BANKS_OF_PC = 62
 """Banks of one pseudo-channel that fit a mask."""
 
 READ = 0
@@ -80,45 +80,37 @@ class Ticks(NamedTuple):
     refi_pb: int
 
 
-Records = Any
-"""A numpy structured array; numba reads its fields as attributes."""
+# One int64 array holds everything that changes, so that kernels hand on one pointer. Each constant
+# is the place of a column in it: ``c[ROW + bank]``. The strides are no powers of two, because
+# columns a power of two apart would fall on the same cache lines.
+BANK_STRIDE, STACK_STRIDE, PC_STRIDE, SLOT_STRIDE = 136, 36, 12, 1160
+MAX_BANKS, MAX_STACKS, MAX_PCS, MAX_SLOTS = 128, 32, 8, 1152
 
-_BANK_FIELDS = ("row", "active", "read", "write", "pre", "act", "ref", "acts", "cols")
-_GROUP_FIELDS = ("read", "write", "act")
-_STACK_FIELDS = ("read", "write")
-_PC_FIELDS = ("act", "pre", "ref", "refpb", "faw_next", "open_mask", "active_mask")
-_SLOT_FIELDS = ("row", "bank", "age", "arrival", "is_write", "seen", "next", "previous")
-_CHAIN_FIELDS = ("head", "tail", "hit")
-_OFFER_FIELDS = ("hit_mask", "act_mask", "pre_mask")
-
-
-class Banks(NamedTuple):
-    """Open rows, and the earliest tick of each kind of command by bank, group, stack and pc.
-
-    A bank's ``active`` is the queue slot whose activate is under way or -1; its ``acts`` and
-    ``cols`` count commands. ``faw`` holds the last four activates of each pseudo-channel.
-    """
-
-    bank: Records
-    group: Records
-    stack: Records
-    pc: Records
-    faw: Ints
-
-
-class Queue(NamedTuple):
-    """Requests in the read and the write queue, and in each a list by bank, oldest first.
-
-    ``slot`` are the requests; ``chain[d * banks + bank]`` the oldest, the youngest and the oldest
-    to the open row; ``offer[d * pcs + pc]`` masks of banks with a hit, to activate, to precharge.
-    ``count`` is requests in the read and in the write queue, and the height of the stack ``free``.
-    """
-
-    slot: Records
-    chain: Records
-    offer: Records
-    free: Ints
-    count: Ints
+# By bank: the open row or -1, the slot whose activate is under way or -1, the earliest tick of
+# each command (everything below the pseudo-channel folded in), commands counted.
+ROW, ACTIVE, B_ACT, B_PRE, B_READ, B_WRITE, B_REF, ACTS, COLUMNS = (
+    i * BANK_STRIDE for i in range(9)
+)
+# By bank, for reads and then for writes: the age and bank of the request for which the bank offers
+# an activate, a precharge, a column command, or NEVER, so that the smallest is the oldest; then
+# the bank's oldest request, its youngest, and the oldest to the open row.
+ACT_KEY, PRE_KEY, HIT_KEY, HEAD, TAIL, HIT = ((9 + 2 * i) * BANK_STRIDE for i in range(6))
+_STACKS = 21 * BANK_STRIDE
+S_READ, S_WRITE = _STACKS, _STACKS + STACK_STRIDE
+# By pseudo-channel: earliest ticks, a mask of banks with an activate under way, the last four
+# activates and which of them is the oldest.
+_PCS = _STACKS + 2 * STACK_STRIDE
+P_ACT, P_PRE, P_REF, P_REFPB, ACTIVE_MASK, FAW_NEXT, FAW = (_PCS + i * PC_STRIDE for i in range(7))
+# By queue slot: row, bank, age, tick of arrival, direction, whether a command has gone out for it,
+# neighbours in its bank's list; then the stack of free slots.
+_SLOTS = _PCS + 10 * PC_STRIDE
+WANTED, BANK, AGE, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
+    _SLOTS + i * SLOT_STRIDE for i in range(9)
+)
+# Requests in the read and in the write queue, height of the stack.
+COUNT = _SLOTS + 9 * SLOT_STRIDE
+FREE_COUNT = 2
+STATE_SIZE = COUNT + 3
 
 
 def _bits(count: int) -> int:
@@ -194,43 +186,17 @@ def ticks_of(channel: DramChannel) -> Ticks:
     )
 
 
-def tick_record(ticks: Ticks) -> Records:
-    """The same timings as one record, which numba hands around as a single pointer."""
-    record = _records(1, Ticks._fields)
-    record[0] = tuple(ticks)
-    return record
-
-
-def _records(count: int, fields: tuple[str, ...]) -> Records:
-    return np.zeros(count, dtype=np.dtype([(name, np.int64) for name in fields]))
-
-
-def new_banks(g: Geometry) -> Banks:
-    """All banks closed and nothing to wait for."""
-    bank = _records(g.banks, _BANK_FIELDS)
-    bank["row"] = bank["active"] = -1
-    return Banks(
-        bank=bank,
-        group=_records(g.banks >> g.bg_shift, _GROUP_FIELDS),
-        stack=_records(g.banks >> g.sid_shift, _STACK_FIELDS),
-        pc=_records(g.pcs, _PC_FIELDS),
-        faw=np.full(4 * g.pcs, -NEVER, dtype=np.int64),
-    )
-
-
-def new_queue(g: Geometry, reads: int, writes: int) -> Queue:
-    """Empty queues of ``reads`` and ``writes`` places; one slot more for each bank's activate."""
+def new_state(g: Geometry, reads: int, writes: int) -> Ints:
+    """All banks closed, queues of ``reads`` and ``writes`` places, a slot more for each bank."""
+    c = np.zeros(STATE_SIZE, dtype=np.int64)
+    for column in (ROW, ACTIVE, HEAD, TAIL, HIT):
+        c[column : column + (BANK_STRIDE if column <= ACTIVE else 2 * BANK_STRIDE)] = -1
+    c[ACT_KEY:HEAD] = NEVER
+    c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
     slots = reads + writes + g.banks
-    chain = _records(2 * g.banks, _CHAIN_FIELDS)
-    for field in _CHAIN_FIELDS:
-        chain[field] = -1
-    return Queue(
-        slot=_records(slots, _SLOT_FIELDS),
-        chain=chain,
-        offer=_records(2 * g.pcs, _OFFER_FIELDS),
-        free=np.arange(slots, dtype=np.int64),
-        count=np.array([0, 0, slots], dtype=np.int64),
-    )
+    c[FREE : FREE + slots] = np.arange(slots)
+    c[COUNT + FREE_COUNT] = slots
+    return c
 
 
 @intrinsic
@@ -245,7 +211,7 @@ def lowest_bit(_context, _mask):  # type: ignore[no-untyped-def]
     return types.int64(types.int64), codegen
 
 
-@njit(_nrt=False, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def align(tick: int, per_clock: int) -> int:
     """The first rising clock edge at or after a tick; ``per_clock`` is a power of two."""
     return (tick + per_clock - 1) & ~(per_clock - 1)

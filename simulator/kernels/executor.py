@@ -13,7 +13,9 @@ after the bytes that the operators since then have moved.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from simulator.kernels.arrays import BoolArray, Int64Array
+from simulator.kernels.jit import kernel
 
 # One priced operator: int64[2, PRICE_FIELDS], cold and warm.
 DURATION = 0
@@ -55,8 +57,8 @@ SPAN_FETCH_START = 5
 SPAN_FIELDS = 6
 
 
-@njit(cache=True)
-def dominant(row) -> int:
+@kernel
+def dominant(row: Int64Array) -> int:
     """Index of what a price is bound by: its busiest unit, or latency where that is idle more
     than half of the time."""
     unit = 0
@@ -68,8 +70,10 @@ def dominant(row) -> int:
     return unit
 
 
-@njit(cache=True)
-def run_operator(price, weighted: bool, now: int, hbm_free: int, totals):
+@kernel
+def run_operator(
+    price: Int64Array, weighted: bool, now: int, hbm_free: int, totals: Int64Array
+) -> tuple[int, int, int, int, int]:
     """(start, end, HBM free, variant, start of the fetch) of one operator; adds to the totals."""
     variant = COLD
     start = now
@@ -96,17 +100,23 @@ def run_operator(price, weighted: bool, now: int, hbm_free: int, totals):
     return start, end, hbm_free, variant, fetch_start
 
 
-@njit(cache=True)
-def execute(prices, weighted, sections, totals, spans) -> None:
+@kernel
+def execute(
+    prices: Int64Array,
+    weighted: BoolArray,
+    sections: Int64Array,
+    totals: Int64Array,
+    spans: Int64Array,
+) -> None:
     """Run a step and add it to ``totals``.
 
     ``prices`` is int64[operators, 2, PRICE_FIELDS], ``weighted`` bool[operators], ``sections``
-    int64[sections, 3] of (first operator, count, repeats). ``spans`` is int64[executed, SPAN_FIELDS]
-    or has no rows, in which case repeats are multiplied out as soon as the state repeats.
+    int64[sections, 3] of (first operator, count, repeats). ``spans`` is int64[executed,
+    SPAN_FIELDS], or has no rows: then repeats are multiplied out as soon as the state repeats.
     """
     record = len(spans) > 0
-    now = 0
-    hbm_free = 0
+    now = np.int64(0)
+    hbm_free = np.int64(0)
     row = 0
     before = np.empty(TOTAL_FIELDS, dtype=np.int64)
     for s in range(len(sections)):

@@ -10,11 +10,11 @@ the bandwidth bound.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
 from simulator.hardware import Fabric
-from simulator.kernels.arithmetic import PS_PER_S, scale_up
+from simulator.kernels.arithmetic import transfer_ps
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
 
 RANKS = 0
 INJECTION = 1
@@ -29,7 +29,7 @@ ALL_REDUCE = 0
 ALL_GATHER = 1
 
 
-def pack_fabric(fabric: Fabric) -> npt.NDArray[np.int64]:
+def pack_fabric(fabric: Fabric) -> Int64Array:
     """The vector of the part of a fabric that a group spans."""
     out = np.zeros(FABRIC_FIELDS, dtype=np.int64)
     ranks = 1
@@ -50,8 +50,8 @@ def pack_fabric(fabric: Fabric) -> npt.NDArray[np.int64]:
     return out
 
 
-@njit(cache=True)
-def collective(fabric, op: int, size: int):
+@kernel
+def collective(fabric: Int64Array, op: int, size: int) -> tuple[int, int, int]:
     """(picoseconds, link picoseconds, bytes sent by one chip) for a full buffer of ``size`` bytes.
 
     ``size`` is what every rank holds in the end (all-gather) or at both ends (all-reduce).
@@ -61,5 +61,5 @@ def collective(fabric, op: int, size: int):
         return 0, 0, 0
     passes = 2 if op == ALL_REDUCE else 1
     sent = passes * ((size * (ranks - 1) + ranks - 1) // ranks)
-    moving = scale_up(sent, PS_PER_S, fabric[INJECTION])
+    moving = transfer_ps(sent, fabric[INJECTION])
     return fabric[OVERHEAD_PS] + passes * fabric[HOPS] * fabric[HOP_PS] + moving, moving, sent

@@ -7,9 +7,8 @@ cheaper of the two.
 
 from __future__ import annotations
 
-from numba import njit
-
-from simulator.kernels.arithmetic import ceil_div, scale_up
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, scale_up
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
@@ -25,22 +24,23 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     UNIT_RATE,
 )
+from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS
 
 ACCUMULATOR_BYTES = 4
 """Partial sums are held in 32 bits (fp32, or int32 for integer types)."""
 
 
-@njit(cache=True)
-def peak_macs(chip) -> int:
+@kernel
+def peak_macs(chip: Int64Array) -> int:
     """Multiply-accumulates per cycle of the whole chip."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return chip[ROWS] * chip[COLS] * chip[UNIT_COUNT] * chip[UNIT_RATE]
     return chip[UNIT_COUNT] * chip[UNIT_RATE]
 
 
-@njit(cache=True)
-def least_cycles(chip, m: int, k: int, n: int, bits: int) -> float:
+@kernel
+def least_cycles(chip: Int64Array, m: int, k: int, n: int, bits: int) -> float:
     """Cycles of work that no tiling can go below: peak rate, and operands fed from L2."""
     work = float(m) * k * n
     if chip[UNIT_KIND] == SYSTOLIC:
@@ -56,7 +56,7 @@ def least_cycles(chip, m: int, k: int, n: int, bits: int) -> float:
     return work * best
 
 
-@njit(cache=True)
+@kernel
 def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
     """Cycles between two folds of a stationary dataflow (see ``kernels.systolic``)."""
     if load == DOUBLE:
@@ -64,14 +64,14 @@ def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
     return 2 * rows + stream + cols - 2
 
 
-@njit(cache=True)
-def systolic_tile(chip, m: int, k: int, n: int, swap: bool) -> int:
+@kernel
+def systolic_tile(chip: Int64Array, m: int, k: int, n: int) -> int:
     """Array cycles of one tile on all arrays, without the operator's first fill and last drain."""
     rows, cols, count, rate = chip[ROWS], chip[COLS], chip[UNIT_COUNT], chip[UNIT_RATE]
     if chip[DATAFLOW] == OS:
         folds = ceil_div(m, rows) * ceil_div(n, cols)
         return ceil_div(folds, count) * (ceil_div(k, rate) + rows + cols - 2)
-    held, streamed = (m, n) if swap else (n, m)
+    held, streamed = n, m
     if chip[DATAFLOW] == IS:
         held, streamed = streamed, held
     folds = ceil_div(k, rows) * ceil_div(held, cols)
@@ -84,16 +84,16 @@ def systolic_tile(chip, m: int, k: int, n: int, swap: bool) -> int:
     return best
 
 
-@njit(cache=True)
-def systolic_fill(chip) -> int:
+@kernel
+def systolic_fill(chip: Int64Array) -> int:
     """Cycles before the first product of an operator: the first load of a ``double`` array."""
     if chip[DATAFLOW] != OS and chip[LOAD] == DOUBLE:
         return chip[ROWS]
     return 0
 
 
-@njit(cache=True)
-def systolic_drain(chip, m: int, n: int) -> int:
+@kernel
+def systolic_drain(chip: Int64Array, m: int, n: int) -> int:
     """Cycles from the last fold's slot to the last result, for the tile that ends the operator."""
     if chip[DATAFLOW] == OS or chip[LOAD] != DOUBLE:
         return 0
@@ -101,8 +101,8 @@ def systolic_drain(chip, m: int, n: int) -> int:
     return chip[ROWS] + chip[COLS] - 2 - max(0, chip[ROWS] - stream)
 
 
-@njit(cache=True)
-def tensor_core_tile(chip, m: int, k: int, n: int, bits: int):
+@kernel
+def tensor_core_tile(chip: Int64Array, m: int, k: int, n: int, bits: int) -> tuple[int, int]:
     """(tensor-core cycles, L2 bytes) of the best kernel tile and split of the inner dimension."""
     steps = ceil_div(k, chip[TILE_K])
     count = chip[UNIT_COUNT]
@@ -119,7 +119,7 @@ def tensor_core_tile(chip, m: int, k: int, n: int, bits: int):
             # Persistent kernels run on into the next tile, so waves do not end in lockstep.
             array = max(one, ceil_div(one * blocks * split, count))
             if best < 0 or array < best:
-                moved = blocks * (rows + cols) * ceil_div(k * bits, 8)
+                moved = blocks * (rows + cols) * bits_to_bytes(k * bits)
                 if split > 1:
                     moved += 2 * split * m * n * ACCUMULATOR_BYTES
                 cycles = max(array, scale_up(moved, chip[CLOCK_HZ], chip[SRAM_BYTES_PER_S]))
@@ -133,8 +133,10 @@ def tensor_core_tile(chip, m: int, k: int, n: int, bits: int):
     return best_array, best_bytes
 
 
-@njit(cache=True)
-def systolic_price(chip, m: int, k: int, n: int, a_bits: int, b_bits: int):
+@kernel
+def systolic_price(
+    chip: Int64Array, m: int, k: int, n: int, a_bits: int, b_bits: int
+) -> tuple[int, int, int]:
     """(array cycles, SRAM bytes, operand held) of one tile on the systolic arrays.
 
     The held operand is read once, the streamed one once for each column of folds, results are
@@ -144,21 +146,28 @@ def systolic_price(chip, m: int, k: int, n: int, a_bits: int, b_bits: int):
     if chip[DATAFLOW] == OS:
         a_reads = m * k * ceil_div(n, chip[COLS])
         b_reads = k * n * ceil_div(m, chip[ROWS])
-        moved = ceil_div(a_reads * a_bits + b_reads * b_bits, 8) + result
-        return systolic_tile(chip, m, k, n, False), moved, 2
-    b_held = systolic_tile(chip, m, k, n, False)
-    a_held = systolic_tile(chip, m, k, n, True)
+        moved = bits_to_bytes(a_reads * a_bits + b_reads * b_bits) + result
+        return systolic_tile(chip, m, k, n), moved, 2
+    # C^T = B^T A^T: the other operand is held
+    b_held = systolic_tile(chip, m, k, n)
+    a_held = systolic_tile(chip, n, k, m)
     if chip[DATAFLOW] == IS:
         b_held, a_held = a_held, b_held
-    b_moved = ceil_div(m * k * ceil_div(n, chip[COLS]) * a_bits + k * n * b_bits, 8) + result
-    a_moved = ceil_div(m * k * a_bits + k * n * ceil_div(m, chip[COLS]) * b_bits, 8) + result
-    if a_held < b_held or (a_held == b_held and a_moved < b_moved):
+    b_moved = bits_to_bytes(m * k * ceil_div(n, chip[COLS]) * a_bits + k * n * b_bits) + result
+    a_moved = bits_to_bytes(m * k * a_bits + k * n * ceil_div(m, chip[COLS]) * b_bits) + result
+    # A tile takes as long as the slower of array and feed, so both decide what is held.
+    clock, bandwidth = chip[CLOCK_HZ], chip[SRAM_BYTES_PER_S]
+    a_cycles = max(a_held, scale_up(a_moved, clock, bandwidth))
+    b_cycles = max(b_held, scale_up(b_moved, clock, bandwidth))
+    if a_cycles < b_cycles or (a_cycles == b_cycles and a_moved < b_moved):
         return a_held, a_moved, 1
     return b_held, b_moved, 0
 
 
-@njit(cache=True)
-def tile_price(chip, m: int, k: int, n: int, a_bits: int, b_bits: int):
+@kernel
+def tile_price(
+    chip: Int64Array, m: int, k: int, n: int, a_bits: int, b_bits: int
+) -> tuple[int, int, int]:
     """(array cycles, SRAM bytes, operand held) of one tile."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_price(chip, m, k, n, a_bits, b_bits)

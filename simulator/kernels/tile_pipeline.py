@@ -19,11 +19,14 @@ prefetched before the operator began.
 
 from __future__ import annotations
 
-from numba import njit
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
+
+State = tuple[int, int, int, int, int, int, int]
 
 
-@njit(cache=True)
-def visit(state, weights: int, inputs: int, cycles: int, store: int):
+@kernel
+def visit(state: State, weights: int, inputs: int, cycles: int, store: int) -> State:
     """The state after one more tile; weight loads draw on the prefetched credit first."""
     dma, ready, last, before, stored, stored_before, credit = state
     given = min(credit, weights)
@@ -36,8 +39,8 @@ def visit(state, weights: int, inputs: int, cycles: int, store: int):
     return (dma, ready, max(last, ready) + cycles, last, store, stored, credit - given)
 
 
-@njit(cache=True)
-def finish(state) -> int:
+@kernel
+def finish(state: State) -> int:
     """Time at which the last result has been stored."""
     dma, _, last, before, stored, stored_before, _ = state
     if stored_before > 0:
@@ -47,8 +50,8 @@ def finish(state) -> int:
     return max(last, dma)
 
 
-@njit(cache=True)
-def repeats(state, earlier) -> bool:
+@kernel
+def repeats(state: State, earlier: State) -> bool:
     """Whether everything to come after the two states differs by a shift of time only.
 
     The queue's end matters only where it is later than the end of tile j-2, and the end of the
@@ -64,16 +67,26 @@ def repeats(state, earlier) -> bool:
     )
 
 
-@njit(cache=True)
-def skip(state, earlier, times: int):
+@kernel
+def skip(state: State, earlier: State, times: int) -> State:
     """The state after ``times`` further repetitions of the last period."""
     by = (state[2] - earlier[2]) * times
     dma, ready, last, before, stored, stored_before, credit = state
     return (dma + by, ready + by, last + by, before + by, stored, stored_before, credit)
 
 
-@njit(cache=True)
-def walk_k(state, tiles, weights, inputs, first_weights, first_inputs, cycles, store, tail):
+@kernel
+def walk_k(
+    state: State,
+    tiles: int,
+    weights: tuple[int, int],
+    inputs: tuple[int, int],
+    first_weights: bool,
+    first_inputs: bool,
+    cycles: tuple[int, int],
+    store: int,
+    tail: int,
+) -> State:
     """All k tiles of one output tile.
 
     ``weights``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say whether the
@@ -93,8 +106,19 @@ def walk_k(state, tiles, weights, inputs, first_weights, first_inputs, cycles, s
     return state
 
 
-@njit(cache=True)
-def walk(credit, tiles_m, tiles_n, tiles_k, weights, inputs, cycles, stores, n_outer, tail):
+@kernel
+def walk(
+    credit: int,
+    tiles_m: int,
+    tiles_n: int,
+    tiles_k: int,
+    weights: Int64Array,
+    inputs: Int64Array,
+    cycles: Int64Array,
+    stores: Int64Array,
+    n_outer: bool,
+    tail: int,
+) -> int:
     """Total cycles of an operator.
 
     ``weights`` is int64[2, 2] by [n edge, k edge] and ``inputs`` by [m edge, k edge]: cycles to

@@ -15,9 +15,16 @@ slower, and a part of the work never takes longer than the whole.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from simulator.kernels.arithmetic import PS_PER_S, ceil_div, scale_up
+from simulator.kernels.arithmetic import (
+    bits_to_bytes,
+    ceil_div,
+    clear,
+    copy,
+    ps_to_cycles,
+    scale_up,
+)
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
@@ -33,6 +40,7 @@ from simulator.kernels.chip_vector import (
     TILE_BYTES,
     UNIT_KIND,
 )
+from simulator.kernels.jit import kernel
 from simulator.kernels.matrix_unit import (
     ACCUMULATOR_BYTES,
     least_cycles,
@@ -41,6 +49,8 @@ from simulator.kernels.matrix_unit import (
     tile_price,
 )
 from simulator.kernels.tile_pipeline import walk
+
+Bits = tuple[int, int, int, int, int]
 
 # Fields of a mapped matmul, all int64.
 CYCLES = 0
@@ -74,8 +84,8 @@ MAX_CHOICES = 40
 LARGE_CREDIT = 1 << 60
 
 
-@njit(cache=True)
-def dimension_choices(size: int, base: int, out) -> int:
+@kernel
+def dimension_choices(size: int, base: int, out: Int64Array) -> int:
     """Tile sizes of one dimension, largest first; their number."""
     out[0] = size
     count = 1
@@ -91,8 +101,10 @@ def dimension_choices(size: int, base: int, out) -> int:
     return count
 
 
-@njit(cache=True)
-def fits(chip, shape, tile, bits) -> bool:
+@kernel
+def fits(
+    chip: Int64Array, shape: tuple[int, int, int], tile: tuple[int, int, int], bits: Bits
+) -> bool:
     """Whether a tile choice fits the share of SRAM for tiles.
 
     Partial sums lie in SRAM beside a systolic array and in the registers of a tensor core, where
@@ -102,30 +114,31 @@ def fits(chip, shape, tile, bits) -> bool:
     tm, tk, tn = tile
     a_buffers = 1 if (tm == m and tk == k) else 2
     b_buffers = 1 if (tn == n and tk == k) else 2
-    need = a_buffers * ceil_div(tm * tk * bits[3], 8) + b_buffers * ceil_div(tk * tn * bits[4], 8)
+    need = a_buffers * bits_to_bytes(tm * tk * bits[3]) + b_buffers * bits_to_bytes(
+        tk * tn * bits[4]
+    )
     if chip[UNIT_KIND] == SYSTOLIC:
-        need += tm * tn * ACCUMULATOR_BYTES + ceil_div(tm * tn * max(bits[2], 8), 8)
+        need += tm * tn * ACCUMULATOR_BYTES + bits_to_bytes(tm * tn * max(bits[2], 8))
     elif tk < k and tm * tn > chip[REGISTER_RESULTS]:
         return False
     return need <= chip[TILE_BYTES]
 
 
-@njit(cache=True)
-def fixed_cycles(chip) -> int:
+@kernel
+def fixed_cycles(chip: Int64Array) -> int:
     """Operator overhead and the latency of the first word from HBM, in cycles."""
     clock = chip[CLOCK_HZ]
-    latency = scale_up(chip[HBM_LATENCY_PS], clock, PS_PER_S)
-    return latency + scale_up(chip[OVERHEAD_PS], clock, PS_PER_S)
+    return ps_to_cycles(chip[HBM_LATENCY_PS], clock) + ps_to_cycles(chip[OVERHEAD_PS], clock)
 
 
-@njit(cache=True)
-def reads(shape, tile, n_outer, weights_resident):
-    """How often A and B are read in full.
+@kernel
+def reads(counts: tuple[int, int, int], n_outer: bool, weights_resident: bool) -> tuple[int, int]:
+    """How often A and B are read in full, for ``counts`` = tiles of (m, k, n).
 
     Again for every step of the other loop, unless the outer operand is held (one k tile) or the
     operand is a single tile. Weights that lie in the prefetch buffer are never read again.
     """
-    nm, nk, nn = ceil_div(shape[0], tile[0]), ceil_div(shape[1], tile[1]), ceil_div(shape[2], tile[2])
+    nm, nk, nn = counts
     a_again = nk > 1 if not n_outer else (nm > 1 or nk > 1)
     b_again = nk > 1 if n_outer else (nn > 1 or nk > 1)
     a_times = nn if a_again else 1
@@ -133,17 +146,30 @@ def reads(shape, tile, n_outer, weights_resident):
     return a_times, b_times
 
 
-@njit(cache=True)
-def lower_bound(chip, shape, bits, tile, credit, ideal) -> float:
-    """Cycles that this tile cannot beat: its traffic, or its work behind its first loads."""
+@kernel
+def lower_bound(
+    rate: float,
+    operands: tuple[float, float, float],
+    tile: tuple[int, int, int],
+    counts: tuple[int, int, int],
+    bits: Bits,
+    credit: int,
+    work: float,
+) -> float:
+    """Cycles that a tile cannot beat: its traffic, or its work between first loads and last store.
+
+    ``rate`` is cycles a bit of HBM, ``operands`` the bits of (A, B, C) in HBM, ``work`` the
+    cycles of the work and the last store.
+    """
     resident = credit >= LARGE_CREDIT
-    m, k, n = shape
-    rate = chip[CLOCK_HZ] / chip[HBM_BYTES_PER_S] / 8.0
-    a, b, c = float(m) * k * bits[0], float(k) * n * bits[1], float(m) * n * bits[2]
-    a_times, b_times = reads(shape, tile, False, resident)
-    operands = a * a_times + b * b_times
-    a_times, b_times = reads(shape, tile, True, resident)
-    traffic = (min(operands, a * a_times + b * b_times) + c) * rate
+    a, b, c = operands
+    moved = 0.0
+    for order in range(2):
+        a_times, b_times = reads(counts, order == 1, resident)
+        total = a * a_times + b * b_times
+        if order == 0 or total < moved:
+            moved = total
+    traffic = (moved + c) * rate
     first = 0.0
     if credit == 0:
         first = (float(tile[0]) * bits[0] + float(tile[2]) * bits[1]) * tile[1] * rate
@@ -151,11 +177,38 @@ def lower_bound(chip, shape, bits, tile, credit, ideal) -> float:
         traffic -= b * rate
     else:
         traffic -= credit
-    return max(traffic, ideal + first)
+    return max(traffic, work + first)
 
 
-@njit(cache=True)
-def price_tiles(chip, shape, bits, tile, cutoff, cycles, stores, out) -> bool:
+@kernel
+def last_work(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    counts: tuple[int, int, int],
+    bits: Bits,
+    rate: float,
+) -> float:
+    """Cycles after the last product: the drain of the array and the store of the last tile."""
+    em = shape[0] - (counts[0] - 1) * tile[0]
+    en = shape[2] - (counts[2] - 1) * tile[2]
+    tail = 0
+    if chip[UNIT_KIND] == SYSTOLIC:
+        tail = systolic_fill(chip) + systolic_drain(chip, em, en)
+    return tail + float(em) * en * bits[2] * rate
+
+
+@kernel
+def price_tiles(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    bits: Bits,
+    tile: tuple[int, int, int],
+    cutoff: int,
+    cycles: Int64Array,
+    stores: Int64Array,
+    out: Int64Array,
+) -> bool:
     """Compute and store cycles by [m edge, n edge, k edge]; False if they exceed ``cutoff``.
 
     Fills the fields of ``out`` that do not depend on the order of the loops.
@@ -165,7 +218,7 @@ def price_tiles(chip, shape, bits, tile, cutoff, cycles, stores, out) -> bool:
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
     em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
     clock = chip[CLOCK_HZ]
-    out[ARRAY:SECOND] = 0
+    clear(out)
     out[TILE_M], out[TILE_K], out[TILE_N] = tm, tk, tn
     if chip[UNIT_KIND] == SYSTOLIC:
         out[COMPUTE] = systolic_fill(chip) + systolic_drain(chip, em, en)
@@ -173,7 +226,7 @@ def price_tiles(chip, shape, bits, tile, cutoff, cycles, stores, out) -> bool:
         rows, row_times = (em, 1) if me else (tm, nm - 1)
         for ne in range(2):
             cols, col_times = (en, 1) if ne else (tn, nn - 1)
-            size = ceil_div(rows * cols * bits[2], 8)
+            size = bits_to_bytes(rows * cols * bits[2])
             stores[me, ne] = scale_up(size, clock, chip[HBM_BYTES_PER_S])
             out[WRITE] += row_times * col_times * size
             for ke in range(2):
@@ -194,23 +247,34 @@ def price_tiles(chip, shape, bits, tile, cutoff, cycles, stores, out) -> bool:
     return True
 
 
-@njit(cache=True)
-def price_order(chip, shape, bits, tile, n_outer, credit, cycles, stores, loads, out) -> None:
+@kernel
+def price_order(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    bits: Bits,
+    tile: tuple[int, int, int],
+    n_outer: bool,
+    credit: int,
+    cycles: Int64Array,
+    stores: Int64Array,
+    loads: Int64Array,
+    out: Int64Array,
+) -> None:
     """Fill in the fields of ``out`` that depend on the order of the loops."""
     m, k, n = shape
     tm, tk, tn = tile
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
     em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
     clock, bandwidth = chip[CLOCK_HZ], chip[HBM_BYTES_PER_S]
-    a_times, b_times = reads(shape, tile, n_outer, credit >= LARGE_CREDIT)
+    a_times, b_times = reads((nm, nk, nn), n_outer, credit >= LARGE_CREDIT)
     out[READ] = 0
     for edge in range(2):
         rows, row_times = (em, 1) if edge else (tm, nm - 1)
         cols, col_times = (en, 1) if edge else (tn, nn - 1)
         for ke in range(2):
             depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
-            a_size = ceil_div(rows * depth * bits[0], 8)
-            b_size = ceil_div(depth * cols * bits[1], 8)
+            a_size = bits_to_bytes(rows * depth * bits[0])
+            b_size = bits_to_bytes(depth * cols * bits[1])
             out[READ] += a_size * row_times * depth_times * a_times
             out[READ] += b_size * col_times * depth_times * b_times
             loads[0, edge, ke] = scale_up(a_size, clock, bandwidth)
@@ -224,30 +288,33 @@ def price_order(chip, shape, bits, tile, n_outer, credit, cycles, stores, loads,
     out[ORDER] = out[ORDER] // 2 * 2 + (1 if n_outer else 0)
 
 
-@njit(cache=True)
-def better(one, other) -> bool:
+@kernel
+def better(one: Int64Array, other: Int64Array) -> bool:
     """Fewer cycles, or as many with fewer bytes through HBM."""
     if one[CYCLES] != other[CYCLES]:
         return one[CYCLES] < other[CYCLES]
     return one[READ] + one[WRITE] < other[READ] + other[WRITE]
 
 
-@njit(cache=True)
-def keep(trial, out) -> None:
+@kernel
+def keep(trial: Int64Array, out: Int64Array) -> None:
     """Rank a priced choice against the best and the runner-up so far."""
     if out[CYCLES] < 0 or better(trial, out):
         out[SECOND] = out[CYCLES]
         out[SECOND_M], out[SECOND_K] = out[TILE_M], out[TILE_K]
         out[SECOND_N], out[SECOND_ORDER] = out[TILE_N], out[ORDER]
-        out[:SECOND] = trial[:SECOND]
+        for field in range(SECOND):
+            out[field] = trial[field]
     elif out[SECOND] < 0 or trial[CYCLES] < out[SECOND]:
         out[SECOND] = trial[CYCLES]
         out[SECOND_M], out[SECOND_K] = trial[TILE_M], trial[TILE_K]
         out[SECOND_N], out[SECOND_ORDER] = trial[TILE_N], trial[ORDER]
 
 
-@njit(cache=True)
-def space(chip, shape, bits, credit):
+@kernel
+def space(
+    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, credit: int
+) -> tuple[Float64Array, Int64Array]:
     """Every tile that fits: its lower bound float64[S], its (m, k, n) int64[S, 3]."""
     m, k, n = shape
     sizes = np.empty((3, MAX_CHOICES), dtype=np.int64)
@@ -258,31 +325,43 @@ def space(chip, shape, bits, credit):
     members = np.empty((len(bounds), 3), dtype=np.int64)
     fixed = float(fixed_cycles(chip))
     ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
+    rate = chip[CLOCK_HZ] / chip[HBM_BYTES_PER_S] / 8.0
+    operands = (float(m) * k * bits[0], float(k) * n * bits[1], float(m) * n * bits[2])
     count = 0
     for mi in range(m_count):
+        tm = sizes[0, mi]
+        nm = ceil_div(m, tm)
         for ni in range(n_count):
+            tn = sizes[2, ni]
+            nn = ceil_div(n, tn)
             for ki in range(k_count):
-                tile = (sizes[0, mi], sizes[1, ki], sizes[2, ni])
-                if fits(chip, shape, tile, bits):
-                    bound = lower_bound(chip, shape, bits, tile, credit, ideal)
-                    bounds[count] = (fixed + bound) * (1.0 - 1e-9)
-                    members[count, 0], members[count, 1], members[count, 2] = tile
-                    count += 1
+                tile = (tm, sizes[1, ki], tn)
+                if not fits(chip, shape, tile, bits):
+                    continue
+                counts = (nm, ceil_div(k, tile[1]), nn)
+                work = ideal + last_work(chip, shape, tile, counts, bits, rate)
+                bound = lower_bound(rate, operands, tile, counts, bits, credit, work)
+                bounds[count] = (fixed + bound) * (1.0 - 1e-9)
+                members[count, 0], members[count, 1], members[count, 2] = tile
+                count += 1
     return bounds[:count], members[:count]
 
 
-@njit(cache=True)
-def search(chip, shape, bits, prefetched, out) -> None:
+@kernel
+def search(
+    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, prefetched: int, out: Int64Array
+) -> None:
     """Find the best mapping of C[m,n] = A[m,k] B[k,n] into ``out`` (see the field constants).
 
     ``prefetched`` is the number of bytes of B that lie in the prefetch buffer at the start.
     ``out[CYCLES]`` is -1 where not even the smallest tile fits. The runner-up is the best of the
     choices that were priced: those whose lower bound is above the best are left out.
     """
-    out[:] = -1
+    for field in range(MAP_FIELDS):
+        out[field] = -1
     credit = 0
     if prefetched > 0:
-        whole = ceil_div(shape[1] * shape[2] * bits[1], 8)
+        whole = bits_to_bytes(shape[1] * shape[2] * bits[1])
         # rounded down: what is prefetched must never be worth more than it took to load
         loading = scale_up(prefetched, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S])
         credit = LARGE_CREDIT if prefetched >= whole else loading - 1
@@ -295,6 +374,7 @@ def search(chip, shape, bits, prefetched, out) -> None:
     loads = np.empty((2, 2, 2), dtype=np.int64)
     cycles = np.zeros((2, 2, 2), dtype=np.int64)
     trial = np.empty(MAP_FIELDS, dtype=np.int64)
+    best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
     for turn in range(-1, len(bounds)):
         index = first if turn < 0 else turn
@@ -304,17 +384,16 @@ def search(chip, shape, bits, prefetched, out) -> None:
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):
             continue
-        price_order(chip, shape, bits, tile, False, credit, cycles, stores, loads, trial)
         # With a single tile on an axis the order of the loops makes no difference.
-        if tile[0] < shape[0] and tile[2] < shape[2]:
-            once = trial.copy()
-            price_order(chip, shape, bits, tile, True, credit, cycles, stores, loads, trial)
-            if better(once, trial):
-                trial[:] = once
-        keep(trial, out)
+        orders = 2 if tile[0] < shape[0] and tile[2] < shape[2] else 1
+        for order in range(orders):
+            price_order(chip, shape, bits, tile, order == 1, credit, cycles, stores, loads, trial)
+            if order == 0 or better(trial, best):
+                copy(trial, best)
+        keep(best, out)
 
 
-@njit(cache=True)
-def prefetchable(chip, k: int, n: int, bits: int) -> int:
+@kernel
+def prefetchable(chip: Int64Array, k: int, n: int, bits: int) -> int:
     """Bytes of a weight matrix that fit the prefetch buffer."""
-    return min(ceil_div(k * n * bits, 8), chip[PREFETCH_BYTES])
+    return min(bits_to_bytes(k * n * bits), chip[PREFETCH_BYTES])

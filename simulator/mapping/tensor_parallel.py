@@ -32,7 +32,8 @@ def check_degree(system: System, model: Transformer, tp: int | None) -> int:
     if degree < 1:
         raise InputError(f"--tp must be at least 1, found {degree}")
     legal = [
-        t for t in range(1, system.chips + 1)
+        t
+        for t in range(1, system.chips + 1)
         if system.chips % t == 0 and model.heads % t == 0 and model.intermediate % t == 0
     ]
     if degree in legal:
@@ -88,8 +89,9 @@ def _cut(op: Operator, tp: int) -> tuple[Operator, ...]:
         return _cut_matmul(op, tp)
     if isinstance(op, Elementwise) and op.sharded:
         # The widest shard sets the pace, so widths round up.
-        return (replace(op, ops=-(-op.ops // tp), read=-(-op.read // tp),
-                        written=-(-op.written // tp)),)
+        return (
+            replace(op, ops=-(-op.ops // tp), read=-(-op.read // tp), written=-(-op.written // tp)),
+        )
     if isinstance(op, Attention):
         # Fewer key-value heads than chips: they are replicated (Pope et al., arXiv 2211.05102).
         return (replace(op, heads=op.heads // tp, kv_heads=max(1, -(-op.kv_heads // tp))),)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 MAX_CELLS = 256
 MAX_CYCLES = 2000
 LEGEND = "L loading  * multiplying  # both  > passing data on without use  . idle"
-TIMELINE_FOLDS = 24
-TIMELINE_WIDTH = 60
+TIMELINE_FOLDS = 12
+TIMELINE_WIDTH = 72
 
 
 def fits_screen(case: SystolicCase, cycles: int) -> bool:
@@ -171,7 +171,7 @@ def _head(schedule: Schedule) -> Schedule:
 
 
 def _bar(view: CellView, schedule: Schedule, fold: int, begin: int, end: int, span: int) -> str:
-    """Sixty characters for the cycles 0 to ``span``; each shows what its middle cycle does."""
+    """The cycles 0 to ``span`` as characters, each of which shows its middle cycle."""
     letters = []
     chunk = schedule.stream // schedule.chunks
     drained = int(schedule.feeds[fold, -1]) + chunk

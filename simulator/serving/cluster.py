@@ -101,8 +101,8 @@ def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
     blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
     if blocks < 1:
         raise InfeasibleError(
-            f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, less than "
-            f"one KV block of {memory.kv_per_token * sched.BLOCK_TOKENS} B"
+            f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
+            f"less than one KV block of {memory.kv_per_token * sched.BLOCK_TOKENS} B"
         )
     return memory, blocks
 

@@ -8,10 +8,12 @@ batch size that has no price yet, a full log, or nothing left to do.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from simulator.kernels import executor
-from simulator.kernels.executor import COLD, PRICE_FIELDS, TOTAL_FIELDS
+from simulator.kernels.arithmetic import clear, copy
+from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
+from simulator.kernels.executor import COLD, PRICE_FIELDS, TOTAL_FIELDS, WARM
+from simulator.kernels.jit import kernel
 from simulator.serving.scheduler import (
     FREE_BLOCKS,
     ITERATIONS,
@@ -69,9 +71,22 @@ LOG_FIELDS = 11
 NO_HORIZON = np.iinfo(np.int64).max
 
 
-@njit(cache=True)
-def price_step(table, weighted, sections, logits_row, chip, bits, plan, attention, counts, new,
-               past, prices, step) -> None:
+@kernel
+def price_step(
+    table: Int64Array,
+    weighted: BoolArray,
+    sections: Int64Array,
+    logits_row: BoolArray,
+    chip: Int64Array,
+    bits: Int64Array,
+    plan: Int64Array,
+    attention: int,
+    counts: tuple[int, int],
+    new: Int64Array,
+    past: Int64Array,
+    prices: Int64Array,
+    step: Int64Array,
+) -> None:
     """Price the batch that ``new`` and ``past`` describe into ``step`` (int64[TOTAL_FIELDS]).
 
     ``table`` is int64[rows, operators, 2, PRICE_FIELDS]; ``counts`` = (tokens, logits).
@@ -79,16 +94,25 @@ def price_step(table, weighted, sections, logits_row, chip, bits, plan, attentio
     tokens, logits = counts
     for op in range(len(plan)):
         if op != attention:
-            prices[op] = table[logits if logits_row[op] else tokens, op]
+            row = table[logits if logits_row[op] else tokens, op]
+            copy(row[COLD], prices[op, COLD])
+            copy(row[WARM], prices[op, WARM])
     price_attention(chip, bits, plan[attention], new, past, prices[attention, COLD])
-    step[:] = 0
+    clear(step)
     executor.execute(
         prices, weighted, sections, step, np.empty((0, executor.SPAN_FIELDS), dtype=np.int64)
     )
 
 
-@njit(cache=True)
-def add_sums(sums, replica, blocks: int, duration: int, new, past) -> None:
+@kernel
+def add_sums(
+    sums: Float64Array,
+    replica: Int64Array,
+    blocks: int,
+    duration: int,
+    new: Int64Array,
+    past: Int64Array,
+) -> None:
     """Count a batch for the report."""
     sums[BLOCK_PS] += float(blocks) * duration
     sums[SEQUENCE_PS] += float(len(new)) * duration
@@ -106,8 +130,10 @@ def add_sums(sums, replica, blocks: int, duration: int, new, past) -> None:
     sums[PAST_SUM] += cached
 
 
-@njit(cache=True)
-def write_log(log, replica, start: int, blocks: int, step) -> None:
+@kernel
+def write_log(
+    log: Int64Array, replica: Int64Array, start: int, blocks: int, step: Int64Array
+) -> None:
     """Add a row to the iteration log."""
     row = log[replica[LOGGED]]
     row[LOG_START] = start
@@ -121,9 +147,28 @@ def write_log(log, replica, start: int, blocks: int, step) -> None:
     replica[LOGGED] += 1
 
 
-@njit(cache=True)
-def advance(settings, replica, requests, waiting, running, new, past, table, priced, weighted,
-            sections, logits_row, chip, bits, plan, totals, sums, log, horizon) -> int:
+@kernel
+def advance(
+    settings: Int64Array,
+    replica: Int64Array,
+    requests: Int64Array,
+    waiting: Int64Array,
+    running: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    table: Int64Array,
+    priced: BoolArray,
+    weighted: BoolArray,
+    sections: Int64Array,
+    logits_row: BoolArray,
+    chip: Int64Array,
+    bits: Int64Array,
+    plan: Int64Array,
+    totals: Int64Array,
+    sums: Float64Array,
+    log: Int64Array,
+    horizon: int,
+) -> int:
     """Run iterations that start before ``horizon``; returns why it stopped.
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
@@ -146,8 +191,21 @@ def advance(settings, replica, requests, waiting, running, new, past, table, pri
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
         if not priced[0, tokens] or not priced[1, logits]:
             return UNPRICED
-        price_step(table, weighted, sections, logits_row, chip, bits, plan, settings[ATTENTION],
-                   (tokens, logits), new[:count], past[:count], prices, step)
+        price_step(
+            table,
+            weighted,
+            sections,
+            logits_row,
+            chip,
+            bits,
+            plan,
+            settings[ATTENTION],
+            (tokens, logits),
+            new[:count],
+            past[:count],
+            prices,
+            step,
+        )
         start = replica[NOW]
         duration = step[executor.TIME] + settings[HOST_PS]
         blocks = settings[BLOCKS] - replica[FREE_BLOCKS]

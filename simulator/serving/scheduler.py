@@ -13,9 +13,9 @@ recomputation.
 
 from __future__ import annotations
 
-from numba import njit
-
 from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
 
 # Fields of a request, int64[requests, REQUEST_FIELDS].
 ARRIVAL = 0
@@ -56,8 +56,10 @@ BLOCK_TOKENS = 16
 NEVER = -1
 
 
-@njit(cache=True)
-def preempt_last(replica, requests, waiting, running) -> int:
+@kernel
+def preempt_last(
+    replica: Int64Array, requests: Int64Array, waiting: Int64Array, running: Int64Array
+) -> int:
     """Take the blocks of the sequence that was admitted last; returns that sequence."""
     replica[RUNNING] -= 1
     victim = running[replica[RUNNING]]
@@ -71,8 +73,8 @@ def preempt_last(replica, requests, waiting, running) -> int:
     return victim
 
 
-@njit(cache=True)
-def grow(replica, requests, sequence: int, tokens: int) -> bool:
+@kernel
+def grow(replica: Int64Array, requests: Int64Array, sequence: int, tokens: int) -> bool:
     """Give a sequence the blocks for ``tokens`` more tokens; False where they are not free."""
     held = requests[sequence, BLOCKS]
     need = ceil_div(requests[sequence, COMPUTED] + tokens, BLOCK_TOKENS) - held
@@ -83,8 +85,15 @@ def grow(replica, requests, sequence: int, tokens: int) -> bool:
     return True
 
 
-@njit(cache=True)
-def put(replica, requests, sequence: int, tokens: int, new, past) -> None:
+@kernel
+def put(
+    replica: Int64Array,
+    requests: Int64Array,
+    sequence: int,
+    tokens: int,
+    new: Int64Array,
+    past: Int64Array,
+) -> None:
     """Place a sequence in the batch."""
     slot = replica[SCHEDULED]
     new[slot] = tokens
@@ -96,8 +105,17 @@ def put(replica, requests, sequence: int, tokens: int, new, past) -> None:
         replica[LOGITS] += 1
 
 
-@njit(cache=True)
-def form_batch(replica, requests, waiting, running, budget: int, most: int, new, past) -> None:
+@kernel
+def form_batch(
+    replica: Int64Array,
+    requests: Int64Array,
+    waiting: Int64Array,
+    running: Int64Array,
+    budget: int,
+    most: int,
+    new: Int64Array,
+    past: Int64Array,
+) -> None:
     """Choose the next batch.
 
     ``waiting`` is a queue between QUEUE_HEAD and QUEUE_TAIL; ``running`` holds the admitted
@@ -144,8 +162,10 @@ def form_batch(replica, requests, waiting, running, budget: int, most: int, new,
         left -= tokens
 
 
-@njit(cache=True)
-def end_batch(replica, requests, running, new) -> int:
+@kernel
+def end_batch(
+    replica: Int64Array, requests: Int64Array, running: Int64Array, new: Int64Array
+) -> int:
     """Emit tokens and retire finished sequences at NOW; returns how many finished.
 
     Their numbers are left at the start of ``new``, which has been used up by then.

@@ -6,7 +6,12 @@ from simulator.hardware import Chip
 
 
 def energy_j(
-    chip: Chip, dtype: str, *, flops: float, vector_ops: float, traffic: dict[str, int],
+    chip: Chip,
+    dtype: str,
+    *,
+    flops: float,
+    vector_ops: float,
+    traffic: dict[str, int],
     chip_seconds: float,
 ) -> float | None:
     """Joules of a span of work, or None where the chip file has no energies.

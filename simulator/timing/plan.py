@@ -60,7 +60,8 @@ class Plan:
 
     ``rows`` is int64[operators, PLAN_FIELDS], ``weighted`` bool[operators], ``sections`` int64[
     sections, 3] (first operator, count, repeats), ``attention`` the index of the attention
-    operator. Prices are memoised by number of rows.
+    operator, ``of_sort`` the operators that work on all tokens and those
+    that work on logit positions. Prices are memoised by number of rows.
     """
 
     system: System
@@ -76,6 +77,7 @@ class Plan:
     weighted: npt.NDArray[np.bool_]
     sections: Int64Array
     attention: int
+    of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
 
     @property
@@ -100,8 +102,7 @@ class Plan:
                     f"'{self.operators[failed].name}'"
                 )
             self._known[rows, logits] = known
-        mine = self.rows[:, pricing.PLAN_LOGITS] == int(logits)
-        into[mine] = known[mine]
+        into[self.of_sort[int(logits)]] = known[self.of_sort[int(logits)]]
 
 
 def make_plan(
@@ -116,6 +117,7 @@ def make_plan(
     shards = shard(forward_pass(model), degree)
     operators = tuple(op for section in shards for op in section.operators)
     rows = np.array([_row(op) for op in operators], dtype=np.int64)
+    _mark_fetches(shards, rows)
     sections = []
     first = 0
     for section in shards:
@@ -136,7 +138,27 @@ def make_plan(
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
         sections=np.array(sections, dtype=np.int64),
         attention=attention,
+        of_sort=(
+            np.nonzero(rows[:, pricing.PLAN_LOGITS] == 0)[0],
+            np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],
+        ),
     )
+
+
+def _mark_fetches(sections: tuple[Section, ...], rows: Int64Array) -> None:
+    """Weights are fetched ahead across attention and collectives; elsewhere HBM has no time."""
+    idle = False
+    first = 0
+    for section in sections:
+        # Twice round a section that repeats, for what its end leaves to its beginning.
+        for _ in range(min(section.repeat, 2)):
+            for index, op in enumerate(section.operators, start=first):
+                if isinstance(op, Matmul):
+                    rows[index, pricing.PLAN_FETCH] |= int(idle)
+                    idle = False
+                elif isinstance(op, Attention | Collective):
+                    idle = True
+        first += len(section.operators)
 
 
 def _row(op: Operator) -> list[int]:

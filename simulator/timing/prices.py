@@ -8,9 +8,17 @@ PRICE_FIELDS] (``kernels.executor``), cold and warm. The kernels below are calle
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from simulator.kernels.arithmetic import ceil_div, cycles_to_ps, scale_up
+from simulator.kernels.arithmetic import (
+    bits_to_bytes,
+    ceil_div,
+    clear,
+    copy,
+    cycles_to_ps,
+    ps_to_cycles,
+    scale_up,
+)
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.attention import kv_passes, sequence_cycles
 from simulator.kernels.chip_vector import (
     ACTIVATION_BYTES,
@@ -44,6 +52,7 @@ from simulator.kernels.executor import (
     dominant,
 )
 from simulator.kernels.fabric import collective
+from simulator.kernels.jit import kernel
 from simulator.mapping import matmul as mapper
 from simulator.model.operators import SOFTMAX_OPS
 
@@ -70,7 +79,9 @@ PLAN_WIDTH = 10
 PLAN_HEADS = 11
 PLAN_KV_HEADS = 12
 PLAN_HEAD_DIM = 13
-PLAN_FIELDS = 14
+PLAN_FETCH = 14
+"""1 for a matmul that follows attention or a collective, during which HBM has idle time."""
+PLAN_FIELDS = 15
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0
@@ -78,20 +89,27 @@ ACTIVATION_BITS = 1
 KV_BITS = 2
 
 
-@njit(cache=True)
-def resident(chip, elements: int, bits: int) -> bool:
+@kernel
+def resident(chip: Int64Array, elements: int, bits: int) -> bool:
     """Whether an activation tensor stays on chip: input and output of an operator share SRAM."""
-    return 2 * ceil_div(elements * bits, 8) <= chip[ACTIVATION_BYTES]
+    return 2 * bits_to_bytes(elements * bits) <= chip[ACTIVATION_BYTES]
 
 
-@njit(cache=True)
-def to_ps(chip, cycles: int) -> int:
+@kernel
+def to_ps(chip: Int64Array, cycles: int) -> int:
     """Cycles of this chip in picoseconds, rounded up."""
     return cycles_to_ps(cycles, chip[CLOCK_HZ])
 
 
-@njit(cache=True)
-def price_matmul(chip, bits, row, m: int, mapped, price) -> bool:
+@kernel
+def price_matmul(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    m: int,
+    mapped: Int64Array,
+    price: Int64Array,
+) -> bool:
     """Cold and warm price of a matmul with weights; False where no tile fits."""
     a_bits, b_bits = bits[ACTIVATION_BITS], bits[WEIGHT_BITS]
     k, n = row[PLAN_K], row[PLAN_N]
@@ -101,19 +119,19 @@ def price_matmul(chip, bits, row, m: int, mapped, price) -> bool:
     if not resident(chip, m * row[PLAN_STORED], a_bits):
         c_moved = ceil_div(a_bits * row[PLAN_STORED], n)
     moved = (a_moved, b_bits, c_moved, a_bits, b_bits)
-    fetched = mapper.prefetchable(chip, k, n, b_bits)
+    fetched = mapper.prefetchable(chip, k, n, b_bits) * row[PLAN_FETCH]
     for variant in range(2):
         if variant == WARM and fetched == 0:
-            price[WARM] = price[COLD]
+            copy(price[COLD], price[WARM])
             break
         mapper.search(chip, (m, k, n), moved, fetched * variant, mapped)
         if mapped[mapper.CYCLES] < 0:
             if variant == WARM:
-                price[WARM] = price[COLD]
+                copy(price[COLD], price[WARM])
                 break
             return False
         out = price[variant]
-        out[:] = 0
+        clear(out)
         out[DURATION] = to_ps(chip, mapped[mapper.CYCLES])
         out[MATRIX] = to_ps(chip, mapped[mapper.ARRAY])
         out[SRAM] = to_ps(chip, mapped[mapper.FEED])
@@ -127,18 +145,20 @@ def price_matmul(chip, bits, row, m: int, mapped, price) -> bool:
     return True
 
 
-@njit(cache=True)
-def price_streaming(chip, ops: int, read: int, written: int, fused: bool, out) -> None:
+@kernel
+def price_streaming(
+    chip: Int64Array, ops: int, read: int, written: int, fused: bool, out: Int64Array
+) -> None:
     """Price of vector work over data that streams through: the slowest of unit and memories."""
     clock = chip[CLOCK_HZ]
     vector = ceil_div(ops, chip[VECTOR_OPS])
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     fixed = 0
     if not fused:
-        fixed = scale_up(chip[OVERHEAD_PS], clock, mapper.PS_PER_S)
+        fixed = ps_to_cycles(chip[OVERHEAD_PS], clock)
     if hbm > 0:
-        fixed += scale_up(chip[HBM_LATENCY_PS], clock, mapper.PS_PER_S)
-    out[:] = 0
+        fixed += ps_to_cycles(chip[HBM_LATENCY_PS], clock)
+    clear(out)
     out[DURATION] = to_ps(chip, fixed + max(vector, hbm))
     out[VECTOR] = to_ps(chip, vector)
     out[HBM] = to_ps(chip, hbm)
@@ -147,13 +167,20 @@ def price_streaming(chip, ops: int, read: int, written: int, fused: bool, out) -
     out[CAUSE] = dominant(out)
 
 
-@njit(cache=True)
-def price_attention(chip, bits, row, new, past, out) -> None:
+@kernel
+def price_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    out: Int64Array,
+) -> None:
     """Price of attention over a batch: sequence i has new[i] queries after past[i] keys."""
     a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     group = ceil_div(heads, kv_heads)
-    token_bytes = ceil_div(2 * kv_heads * dim * kv_bits, 8)
+    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     cycles = 0
     scores = 0
     fed = 0
@@ -172,20 +199,20 @@ def price_attention(chip, bits, row, new, past, out) -> None:
     read = kv_read * token_bytes
     written = tokens * token_bytes
     if not resident(chip, tokens * heads * dim, a_bits):
-        moved = ceil_div(tokens * heads * dim * a_bits, 8)
+        moved = bits_to_bytes(tokens * heads * dim * a_bits)
         read += moved
         written += moved
     clock = chip[CLOCK_HZ]
     matrix = ceil_div(cycles * kv_heads, chip[UNIT_COUNT])
     vector = ceil_div(scores * kv_heads * SOFTMAX_OPS, chip[VECTOR_OPS])
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
-    moved = fed * token_bytes + ceil_div(2 * tokens * heads * dim * a_bits, 8)
+    moved = fed * token_bytes + bits_to_bytes(2 * tokens * heads * dim * a_bits)
     sram = scale_up(moved, clock, chip[SRAM_BYTES_PER_S])
     fill = 0
     if chip[UNIT_KIND] == SYSTOLIC:
         fill = 2 * chip[ROWS] + chip[COLS] - 2
     total = mapper.fixed_cycles(chip) + fill + max(max(matrix, vector), max(hbm, sram))
-    out[:] = 0
+    clear(out)
     out[DURATION] = to_ps(chip, total)
     out[MATRIX] = to_ps(chip, matrix)
     out[VECTOR] = to_ps(chip, vector)
@@ -196,20 +223,30 @@ def price_attention(chip, bits, row, new, past, out) -> None:
     out[CAUSE] = dominant(out)
 
 
-@njit(cache=True)
-def price_collective(fabric, bits, row, rows: int, out) -> None:
+@kernel
+def price_collective(
+    fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
+) -> None:
     """Price of a collective over the tensor-parallel group."""
-    size = ceil_div(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS], 8)
+    size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS])
     duration, moving, sent = collective(fabric, row[PLAN_COLLECTIVE], size)
-    out[:] = 0
+    clear(out)
     out[DURATION] = duration
     out[FABRIC] = moving
     out[SENT] = sent
     out[CAUSE] = dominant(out)
 
 
-@njit(cache=True)
-def price_rows(chip, fabric, bits, plan, rows: int, logits: bool, prices) -> int:
+@kernel
+def price_rows(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    plan: Int64Array,
+    rows: int,
+    logits: bool,
+    prices: Int64Array,
+) -> int:
     """Price every operator of a plan that works on ``rows`` rows of one sort.
 
     ``prices`` is int64[operators, 2, PRICE_FIELDS]; attention is left alone. Returns the index of
@@ -222,7 +259,8 @@ def price_rows(chip, fabric, bits, plan, rows: int, logits: bool, prices) -> int
             continue
         price = prices[op]
         if rows == 0:
-            price[:, :] = 0
+            clear(price[COLD])
+            clear(price[WARM])
         elif row[PLAN_KIND] == MATMUL:
             if not price_matmul(chip, bits, row, rows, mapped, price):
                 return op
@@ -234,8 +272,8 @@ def price_rows(chip, fabric, bits, plan, rows: int, logits: bool, prices) -> int
             a_bits = bits[ACTIVATION_BITS]
             # the reads of a gather are weights, which always come from HBM
             gather = row[PLAN_KIND] == GATHER
-            read_bytes = ceil_div(read * (bits[WEIGHT_BITS] if gather else a_bits), 8)
-            written_bytes = ceil_div(written * a_bits, 8)
+            read_bytes = bits_to_bytes(read * (bits[WEIGHT_BITS] if gather else a_bits))
+            written_bytes = bits_to_bytes(written * a_bits)
             if not gather and resident(chip, read, a_bits):
                 read_bytes = 0
             if resident(chip, written, a_bits):

@@ -21,7 +21,7 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions sampled."""
+    """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions."""
 
     new: Int64Array
     past: Int64Array
@@ -106,9 +106,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     chip = plan.system.chip
     seconds = time_ps * 1e-12
     shared = batch / (len(share.new) * plan.replicas)
-    causes = {
-        name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)
-    }
+    causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
     causes["host"] += host_ps / time_ps
     traffic = _traffic(plan, totals, shared)
     return StepTiming(
@@ -205,12 +203,8 @@ def _traffic(plan: Plan, totals: Int64Array, shared: float) -> dict[str, int]:
     return {name: round(int(totals[executor.BYTES + i]) * scale) for i, name in enumerate(names)}
 
 
-def _spans(
-    plan: Plan, batch: Batch, prices: Int64Array, spans: Int64Array
-) -> list[OperatorSpan]:
-    names = [
-        (section.name, op) for section in plan.shards for op in section.operators
-    ]
+def _spans(plan: Plan, batch: Batch, prices: Int64Array, spans: Int64Array) -> list[OperatorSpan]:
+    names = [(section.name, op) for section in plan.shards for op in section.operators]
     out = []
     for row in spans:
         index, repeat, start, end, variant, fetch_start = (int(x) for x in row)
@@ -264,5 +258,3 @@ def _flops(op: Operator, rows: int, batch: Batch) -> int:
     if isinstance(op, Attention):
         return 4 * op.heads * op.head_dim * batch.pairs
     return 0
-
-

@@ -1,0 +1,165 @@
+"""Traces of memory accesses as bursts: the DRAM records of ``chipsim systolic --trace``.
+
+Two forms are read, as CSV or ``.npz``: single accesses (``cycle,address,write``), and runs as
+``chipsim systolic`` writes them (``cycle,memory,operand,access,address,stride,words``), of which
+only the DRAM ones count. Addresses are bytes inside the channel; accesses that follow one another
+within a burst are one burst.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError, Location
+from simulator.hardware.dram import DramChannel
+
+Ints = NDArray[np.int64]
+
+SINGLE = ("cycle", "address", "write")
+RUNS = ("cycle", "memory", "operand", "access", "address", "stride", "words")
+MAX_BURSTS = 50_000_000
+_LARGEST = 2**53
+
+
+def read_bursts(path: str, channel: DramChannel, ticks_per_cycle: float) -> tuple[Ints, Ints, Ints]:
+    """Burst numbers, writes (0 or 1) and arrival ticks of a trace file.
+
+    Raises ``InputError`` with file and line for a broken file, cycles that go backwards, negative
+    numbers, or a trace without DRAM accesses.
+    """
+    if Path(path).is_dir():
+        raise InputError(f"'{path}' is a directory, expected a trace file")
+    try:
+        cycle, address, stride, words, write = (
+            _read_npz(path) if path.lower().endswith(".npz") else _read_csv(path)
+        )
+    except FileNotFoundError:
+        raise InputError(f"there is no file '{path}'") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read the trace '{path}': {error}") from None
+    if cycle.size == 0:
+        raise InputError("the trace has no DRAM accesses", location=Location(path))
+    bad = (cycle < 0) | (address < 0) | (words < 1) | (cycle > _LARGEST) | (address > _LARGEST)
+    if bad.any() or (np.diff(cycle) < 0).any():
+        what = "a negative or too large number" if bad.any() else "a cycle before the one above it"
+        raise InputError(f"the trace has {what}", location=Location(path))
+    size = channel.organisation.burst_bytes
+    bursts, which = _expand(address, stride, words, size)
+    keep = np.ones(bursts.size, dtype=bool)
+    same = (bursts[1:] == bursts[:-1]) & (write[which[1:]] == write[which[:-1]])
+    keep[1:] = ~same
+    bursts, which = bursts[keep], which[keep]
+    arrivals = np.floor(cycle[which] * ticks_per_cycle).astype(np.int64)
+    return bursts % channel.organisation.bursts, write[which], arrivals
+
+
+def _expand(address: Ints, stride: Ints, words: Ints, size: int) -> tuple[Ints, Ints]:
+    """Each run as its bursts: all that it spans where its words lie closer than a burst."""
+    close = np.abs(stride) <= size
+    last = address + stride * (words - 1)
+    first_burst = np.minimum(address, last) // size
+    spans = np.maximum(address, last) // size - first_burst + 1
+    counts = np.where(close, spans, words)
+    if int(counts.sum()) > MAX_BURSTS:
+        raise InputError(f"the trace has more than {MAX_BURSTS} bursts")
+    which = np.repeat(np.arange(counts.size), counts)
+    index = np.arange(which.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    run = first_burst[which] + index
+    word = (address[which] + stride[which] * index) // size
+    return np.where(close[which], run, word), which
+
+
+def _read_npz(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    with np.load(path, allow_pickle=False) as archive:
+        if all(name in archive.files for name in SINGLE):
+            parts = [tuple(np.asarray(archive[name], dtype=np.int64) for name in SINGLE)]
+            cycle, address, write = parts[0]
+            return cycle, address, np.zeros_like(cycle), np.ones_like(cycle), write
+        pieces = []
+        for name in sorted(n for n in archive.files if n.startswith("cycle_")):
+            tail = name.removeprefix("cycle")
+            kind = archive["kind" + tail]
+            from simulator.kernels import systolic_trace as kinds
+
+            dram = (kind & kinds.DRAM) != 0
+            columns = [
+                archive[column + tail][dram].astype(np.int64)
+                for column in ("cycle", "address", "stride", "words")
+            ]
+            pieces.append((*columns, ((kind[dram] & kinds.WRITE) != 0).astype(np.int64)))
+        if not pieces:
+            raise InputError(
+                "expected arrays cycle, address, write or a trace of chipsim systolic",
+                location=Location(path),
+            )
+    joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+    return joined[0], joined[1], joined[2], joined[3], joined[4]
+
+
+def _read_csv(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    rows: list[tuple[int, int, int, int, int]] = []
+    with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream)
+        header = tuple(name.strip() for name in next(reader, []))
+        if header not in (SINGLE, RUNS):
+            raise InputError(
+                f"found the columns {','.join(header)[:120]}",
+                location=Location(path, 1),
+                hint=f"expected {','.join(SINGLE)} or {','.join(RUNS)}",
+            )
+        for row in reader:
+            if not row:
+                continue
+            place = Location(path, reader.line_num)
+            if len(row) != len(header):
+                raise InputError(f"found {len(row)} cells, expected {len(header)}", location=place)
+            record = _record(header, row, place)
+            if record is None:
+                continue
+            if rows and record[0] < rows[-1][0]:
+                raise InputError(
+                    f"cycle {record[0]} comes after cycle {rows[-1][0]}", location=place
+                )
+            rows.append(record)
+    table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    return table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4]
+
+
+def _record(
+    header: tuple[str, ...], row: list[str], place: Location
+) -> tuple[int, int, int, int, int] | None:
+    cell = dict(zip(header, row, strict=True))
+    if header == SINGLE:
+        write = _whole(cell["write"], "write", place, most=1)
+        return (
+            _whole(cell["cycle"], "cycle", place),
+            _whole(cell["address"], "address", place),
+            0,
+            1,
+            write,
+        )
+    if cell["memory"].strip() != "dram":
+        return None
+    return (
+        _whole(cell["cycle"], "cycle", place),
+        _whole(cell["address"], "address", place),
+        _whole(cell["stride"], "stride", place),
+        _whole(cell["words"], "words", place),
+        int(cell["access"].strip() == "write"),
+    )
+
+
+def _whole(text: str, column: str, place: Location, most: int = _LARGEST) -> int:
+    text = text.strip()
+    if text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= most:
+        return int(text)
+    raise InputError(
+        f"column '{column}': found '{text[:40]}', expected a whole number of at least 0"
+        + (f" and at most {most}" if most < _LARGEST else ""),
+        location=place,
+    )

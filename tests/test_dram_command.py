@@ -1,0 +1,191 @@
+"""``chipsim memory``: its contract, cases files, trace replay, and bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator.cli import main
+from simulator.config.dram_schema import list_memories, load_memory
+from simulator.errors import InputError
+
+HEADER = "preset,pattern,requests,queue,refresh,address_map\n"
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    code: object = 0
+    try:
+        code = main(["memory", *args])
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    return (code if isinstance(code, int) else 0), out, err
+
+
+def test_json_has_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ("hbm2-2000", "--pattern", "sequential", "--requests", "2000", "--format", "json")
+    code, out, _ = run(capsys, *args)
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema"] == "chipsim.memory/1"
+    assert {
+        "bandwidth_bytes_per_s",
+        "fraction_of_peak",
+        "row_hits",
+        "row_misses",
+        "row_conflicts",
+        "mean_latency_s",
+        "bound_by",
+    } <= set(document)
+    assert run(capsys, *args)[1] == out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("hbm33", "--pattern", "random"), "hbm3-6400"),
+        (("hbm2-2000", "--pattern", "randm"), "random"),
+        (("hbm2-2000", "--pattern", "stride:-4"), "stride:BYTES"),
+        (("hbm2-2000", "--pattern", "block:0"), "block:BYTES"),
+        (("hbm2-2000", "--pattern", "random", "--address-map", "RoBaRaCoCc"), "RoBaRaCoCh"),
+        (("hbm2-2000", "--pattern", "random", "--address-map", "pc.bg.col.row"), "'ba'"),
+        (("hbm2-2000", "--pattern", "random", "--write-fraction", "nan"), "--write-fraction"),
+        (("hbm2-2000", "--pattern", "random", "--write-fraction", "1.5"), "0 to 1"),
+        (("hbm2-2000", "--pattern", "random", "--refresh", "none"), "per-bank"),
+        (("hbm2-2000", "--pattern", "random", "--queue", "0"), "--queue"),
+    ],
+)
+def test_bad_values_end_with_3(
+    capsys: pytest.CaptureFixture[str], args: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(capsys, *args)
+    assert (code, out) == (3, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_cases_come_back_with_results(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(
+        HEADER
+        + "hbm2-2000,sequential,1000,64,all,pc.bg.col.sid.ba.row\n"
+        + "hbm3-6400,block:512,1000,128,off,RoBaRaCoCh\n"
+    )
+    code, out, _ = run(capsys, "--cases", str(path))
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert [row["preset"] for row in rows] == ["hbm2-2000", "hbm3-6400"]
+    assert all(0 < float(row["fraction_of_peak"]) < 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ("hbm9,sequential,1000,64,all,RoBaRaCoCh", ":3:1"),
+        ("hbm2-2000,zigzag,1000,64,all,RoBaRaCoCh", ":3:11"),
+        ("hbm2-2000,random,many,64,all,RoBaRaCoCh", ":3:18"),
+        ("hbm2-2000,random,1000,-1,all,RoBaRaCoCh", ":3:23"),
+        ("hbm2-2000,random,1000,64,never,RoBaRaCoCh", ":3:26"),
+        ("hbm2-2000,random,1000,64,all,bogus", ":3:30"),
+    ],
+)
+def test_a_bad_cell_is_named_and_nothing_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, row: str, place: str
+) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text(HEADER + "hbm2-2000,sequential,1000,64,all,RoBaRaCoCh\n" + row + "\n")
+    code, out, err = run(capsys, "--cases", str(path))
+    assert (code, out) == (3, "")
+    assert f"cases.csv{place}" in err
+
+
+def test_a_missing_column_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text("preset,pattern,requests,queue,address_map\nhbm2-2000,random,10,8,RoBaRaCoCh\n")
+    code, _, err = run(capsys, "--cases", str(path))
+    assert code == 3
+    assert "refresh" in err
+
+
+def test_replay_of_single_accesses(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text, archive = tmp_path / "trace.csv", tmp_path / "trace.npz"
+    # four words of one burst, then a write elsewhere
+    text.write_text("cycle,address,write\n0,0,0\n0,8,0\n1,16,0\n1,24,0\n500,4096,1\n")
+    np.savez_compressed(
+        archive,
+        cycle=np.array([0, 0, 1, 1, 500]),
+        address=np.array([0, 8, 16, 24, 4096]),
+        write=np.array([0, 0, 0, 0, 1]),
+    )
+    documents = []
+    for path in (text, archive):
+        code, out, _ = run(capsys, "hbm2-2000", "--trace", str(path), "--format", "json")
+        assert code == 0
+        documents.append(json.loads(out))
+    assert documents[0] == documents[1]
+    assert documents[0]["requests"] == 2
+    assert documents[0]["time_s"] > 500e-9
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_replay_of_a_systolic_trace(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"trace.{ending}"
+    systolic = ["systolic", "64x64x64", "--array", "8x8", "--dataflow", "ws"]
+    try:
+        main([*systolic, "--trace", str(path)])
+    except SystemExit as end:
+        assert not end.code
+    capsys.readouterr()
+    code, out, err = run(capsys, "hbm2-2000", "--trace", str(path), "--format", "json")
+    assert code == 0, err
+    document = json.loads(out)
+    # at least A, B and C once, in bursts of 32 bytes
+    assert document["requests"] >= 3 * 64 * 64 // 32
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cycle,address\n0,0\n", "trace.csv:1"),
+        ("cycle,address,write\n0,0,0\n1,x,0\n", "trace.csv:3"),
+        ("cycle,address,write\n5,0,0\n4,0,0\n", "trace.csv:3"),
+        ("cycle,address,write\n0,-5,0\n", "trace.csv:2"),
+        ("cycle,address,write\n0,0,2\n", "trace.csv:2"),
+        ("cycle,address,write\n", "no DRAM accesses"),
+    ],
+)
+def test_bad_traces(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text)
+    code, out, err = run(capsys, "hbm2-2000", "--trace", str(path))
+    assert (code, out) == (3, "")
+    assert message in err
+
+
+def test_grammar_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys)[0] == 2
+    assert run(capsys, "hbm2-2000")[0] == 2
+
+
+def test_every_preset_states_its_source_and_a_bad_file_is_located(tmp_path: Path) -> None:
+    assert {"hbm2-2000", "hbm3-6400"} <= set(list_memories())
+    for name in list_memories():
+        channel = load_memory(name)
+        assert channel.name == name
+        assert channel.source
+    good = Path(__file__).parent.parent / "configs" / "memories" / "hbm2-2000.yaml"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace("  rp: 14", "  rpp: 14"))
+    with pytest.raises(InputError, match="rpp") as caught:
+        load_memory(bad)
+    assert caught.value.location is not None
+    assert caught.value.location.line is not None
