@@ -134,7 +134,7 @@ def with_chip(system: System, chip: Chip) -> System:
 
 
 def doubled(chip: Chip, what: str) -> Chip:
-    """The chip with twice of one thing: ``hbm``, ``sram_capacity``, ``sram_bandwidth``, ``clock``."""
+    """The chip with twice of one of ``RESOURCES``."""
     if what == "hbm":
         twice = 2 * chip.hbm.bandwidth_bytes_per_s
         return dataclasses.replace(

@@ -74,13 +74,13 @@ def scale_up(amount: int, num: int, den: int) -> int:
 @kernel
 def ps_to_cycles(ps: int, clock_hz: int) -> int:
     """Cycles that a number of picoseconds takes, rounded up."""
-    return scale_up(ps, clock_hz, np.int64(PS_PER_S))
+    return scale_up(ps, clock_hz, int(np.int64(PS_PER_S)))
 
 
 @kernel
 def transfer_ps(size: int, bytes_per_s: int) -> int:
     """Picoseconds that a number of bytes takes, rounded up."""
-    return scale_up(size, np.int64(PS_PER_S), bytes_per_s)
+    return scale_up(size, int(np.int64(PS_PER_S)), bytes_per_s)
 
 
 @kernel

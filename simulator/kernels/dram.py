@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
 from simulator.kernels.dram_address import AddressMap
 from simulator.kernels.dram_issue import (
     issue_activate,
@@ -47,6 +45,9 @@ from simulator.kernels.dram_state import (
     Ints,
     Ticks,
     align,
+    called,
+    entry,
+    inlined,
 )
 
 REFRESH_OFF = 0
@@ -76,7 +77,7 @@ class Controller(NamedTuple):
     refresh_together: int
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
     """The bank of a refresh, counted from 0; for an all-bank refresh bank 0 of its channel."""
     if control.refresh == REFRESH_ALL:
@@ -86,7 +87,7 @@ def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
     return number % (g.pcs * g.banks_per_pc)
 
 
-@njit(error_model="numpy")
+@called
 def _serve_refresh(
     c: Ints, g: Geometry, t: Ticks, everything: bool, bank: int, now: int
 ) -> tuple[int, int, int]:
@@ -124,7 +125,7 @@ def _serve_refresh(
     return t.ref_len, 1, now + t.ref_len
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
     """Count a request as hit, miss or conflict at the first command that goes out for it."""
     if c[SEEN + slot] == 0:
@@ -132,7 +133,7 @@ def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
         counts[kind] += 1
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _finish(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> None:
     """Issue a request's column command and book its latency, up to the end of its burst."""
     write, bank = c[IS_WRITE + slot], c[BANK + slot]
@@ -154,7 +155,7 @@ def _finish(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -
     release(c, slot)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _row_command(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> int:
     """Activate or precharge for a request; returns the ticks that the row bus is held."""
     bank = c[BANK + slot]
@@ -172,7 +173,7 @@ def _row_command(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: i
     return t.act_len
 
 
-@njit(cache=True, error_model="numpy")
+@entry
 def run_channel(
     bursts: Ints,
     writes: Ints,

@@ -7,8 +7,6 @@ the scheduler compares one number a bank.
 
 from __future__ import annotations
 
-from numba import njit
-
 from simulator.kernels.dram_queue import row_changed
 from simulator.kernels.dram_state import (
     ACTIVE,
@@ -33,17 +31,19 @@ from simulator.kernels.dram_state import (
     Geometry,
     Ints,
     Ticks,
+    called,
+    inlined,
 )
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _not_before(c: Ints, deadline: int, tick: int) -> None:
     """Move a deadline later, never earlier."""
     if c[deadline] < tick:
         c[deadline] = tick
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def issue_column(c: Ints, g: Geometry, t: Ticks, bank: int, write: int, now: int) -> None:
     """Read or write a burst of the open row."""
     c[COLUMNS + bank] += 1
@@ -69,7 +69,7 @@ def issue_column(c: Ints, g: Geometry, t: Ticks, bank: int, write: int, now: int
     _not_before(c, B_PRE + bank, now + far)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def issue_activate(c: Ints, g: Geometry, t: Ticks, bank: int, row: int, now: int) -> None:
     """Open a row; the fifth activate of a pseudo-channel waits for the window of four."""
     pc = bank >> g.pc_shift
@@ -94,7 +94,7 @@ def issue_activate(c: Ints, g: Geometry, t: Ticks, bank: int, row: int, now: int
     row_changed(c, bank)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def issue_precharge(c: Ints, g: Geometry, t: Ticks, bank: int, now: int) -> None:
     """Close one bank."""
     pc = bank >> g.pc_shift
@@ -106,7 +106,7 @@ def issue_precharge(c: Ints, g: Geometry, t: Ticks, bank: int, now: int) -> None
     row_changed(c, bank)
 
 
-@njit(error_model="numpy")
+@called
 def precharge_all(c: Ints, g: Geometry, t: Ticks, pc: int, now: int) -> int:
     """Close every open bank of a pseudo-channel with one command, if that is possible now.
 
@@ -130,14 +130,14 @@ def precharge_all(c: Ints, g: Geometry, t: Ticks, pc: int, now: int) -> int:
     return 0
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def refresh_all(c: Ints, t: Ticks, pc: int, now: int) -> None:
     """Refresh all banks of a pseudo-channel; they are closed."""
     _not_before(c, P_ACT + pc, now + t.ref_to_act)
     _not_before(c, P_REF + pc, now + t.ref_to_act)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def refresh_bank(c: Ints, g: Geometry, t: Ticks, bank: int, now: int) -> None:
     """Refresh one closed bank; the others of the pseudo-channel go on after a short pause."""
     pc = bank >> g.pc_shift

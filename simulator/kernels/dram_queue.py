@@ -7,8 +7,6 @@ request never closes a row that an older one still needs.
 
 from __future__ import annotations
 
-from numba import njit
-
 from simulator.kernels.dram_state import (
     ACT_KEY,
     ACTIVE,
@@ -32,19 +30,21 @@ from simulator.kernels.dram_state import (
     TAIL,
     WANTED,
     Ints,
+    called,
+    inlined,
 )
 
 BANK_BITS = 8
 """Bits of a key below the age."""
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def key_of(c: Ints, slot: int) -> int:
     """Age and bank of a request in one number."""
     return (c[AGE + slot] << BANK_BITS) | c[BANK + slot]
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def update_offer(c: Ints, direction: int, bank: int) -> None:
     """Recompute what a bank offers in one direction, from its list and its open row."""
     act = pre = column = NEVER
@@ -63,7 +63,7 @@ def update_offer(c: Ints, direction: int, bank: int) -> None:
     c[HIT_KEY + direction * BANK_STRIDE + bank] = column
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def find_hit(c: Ints, start: int, row: int) -> int:
     """The first request from ``start`` on in a bank's list that wants ``row``, or -1."""
     slot = start
@@ -72,7 +72,7 @@ def find_hit(c: Ints, start: int, row: int) -> int:
     return slot
 
 
-@njit(error_model="numpy")
+@called
 def row_changed(c: Ints, bank: int) -> None:
     """Bring both directions up to date after a bank was opened or closed."""
     row = c[ROW + bank]
@@ -85,7 +85,7 @@ def row_changed(c: Ints, bank: int) -> None:
         update_offer(c, direction, bank)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def insert(c: Ints, age: int, arrival: int, bank: int, row: int, write: int) -> bool:
     """Append a request to its queue; True if its bank now offers a command that it did not.
 
@@ -117,7 +117,7 @@ def insert(c: Ints, age: int, arrival: int, bank: int, row: int, write: int) -> 
     return True
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def unlink(c: Ints, slot: int, bank: int) -> None:
     """Take a request out of its bank's list and free its place in the queue, but not its slot."""
     direction = c[IS_WRITE + slot]
@@ -133,7 +133,7 @@ def unlink(c: Ints, slot: int, bank: int) -> None:
     c[COUNT + direction] -= 1
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def unlink_hit(c: Ints, slot: int, bank: int) -> None:
     """Take the oldest request to the open row out, and offer the next one to that row."""
     direction = c[IS_WRITE + slot]
@@ -146,7 +146,7 @@ def unlink_hit(c: Ints, slot: int, bank: int) -> None:
         update_offer(c, direction, bank)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def release(c: Ints, slot: int) -> None:
     """Give a slot back."""
     c[FREE + c[COUNT + FREE_COUNT]] = slot

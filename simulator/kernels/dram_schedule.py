@@ -8,7 +8,6 @@ stays a lower bound until a new request or a changed bank offers a new command.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from simulator.kernels.dram_queue import BANK_BITS
 from simulator.kernels.dram_state import (
@@ -39,13 +38,14 @@ from simulator.kernels.dram_state import (
     Ints,
     Ticks,
     align,
+    inlined,
     lowest_bit,
 )
 
 _BANK_MASK = (1 << BANK_BITS) - 1
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _oldest_ready(
     c: Ints, key: int, deadline: int, first: int, count: int, now: int
 ) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def _oldest_ready(
     return best, later
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def _opened(c: Ints, g: Geometry, pc: int, now: int) -> tuple[int, int]:
     """The oldest request whose row has just been opened for it and is ready; slot and tick."""
     best, best_age, later = -1, NEVER, NEVER
@@ -83,7 +83,7 @@ def _opened(c: Ints, g: Geometry, pc: int, now: int) -> tuple[int, int]:
     return best, later
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def pick_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> tuple[int, int]:
     """The oldest ready column command: of freshly opened rows first, then of hits if allowed.
 
@@ -117,7 +117,7 @@ def pick_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> t
     return best, later
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def pick_row(c: Ints, g: Geometry, t: Ticks, direction: int, now: int) -> tuple[int, int]:
     """The oldest ready activate or precharge; its slot (the bank's oldest request) or -1.
 
@@ -146,7 +146,7 @@ def pick_row(c: Ints, g: Geometry, t: Ticks, direction: int, now: int) -> tuple[
     return c[HEAD + direction * BANK_STRIDE + (oldest & _BANK_MASK)], later
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def next_direction(c: Ints, direction: int, write_places: int) -> int:
     """Write drain: from four fifths full down to one fifth, or while there are no reads."""
     writes = c[COUNT + WRITE]

@@ -115,8 +115,9 @@ def execute(
     SPAN_FIELDS], or has no rows: then repeats are multiplied out as soon as the state repeats.
     """
     record = len(spans) > 0
-    now = np.int64(0)
-    hbm_free = np.int64(0)
+    # zero as int64 and not as a literal, so that run_operator is compiled once
+    now = sections[0, 0] * 0
+    hbm_free = now
     row = 0
     before = np.empty(TOTAL_FIELDS, dtype=np.int64)
     for s in range(len(sections)):

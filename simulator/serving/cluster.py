@@ -215,13 +215,13 @@ def _result(
     times = metrics.latencies(requests, counted)
     start = int(requests[:, sched.ARRIVAL].min())
     end = int(requests[done, sched.COMPLETED_AT].max()) if done.any() else start
-    simulated_s = (end - start) * metrics.PS
-    since_s = max(0, end - max(start, warmup_ps)) * metrics.PS
+    simulated_s = (end - start) / metrics.PS_PER_S
+    since_s = max(0, end - max(start, warmup_ps)) / metrics.PS_PER_S
     totals = sum((r.totals for r in replicas), start=np.zeros_like(replicas[0].totals))
     sums = sum((r.sums for r in replicas), start=np.zeros_like(replicas[0].sums))
     counters = sum((r.counters for r in replicas), start=np.zeros_like(replicas[0].counters))
     iterations = int(counters[sched.ITERATIONS])
-    serving_s = int(totals[executor.TIME]) * metrics.PS
+    serving_s = int(totals[executor.TIME]) / metrics.PS_PER_S
     utilization, causes = metrics.shares(totals)
     flops, least = metrics.model_work(plan, sums, iterations)
     chip = plan.system.chip
@@ -229,7 +229,7 @@ def _result(
     stream = serving_s * plan.tp * chip.hbm.bandwidth_bytes_per_s
     names = ("hbm_read", "hbm_write", "fabric")
     traffic = {n: int(totals[executor.BYTES + i]) * plan.tp for i, n in enumerate(names)}
-    vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) * metrics.PS
+    vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) / metrics.PS_PER_S
     output = int(requests[counted, sched.OUTPUT].sum())
     price = chip.price_usd_per_hour
     time_ps = max(1.0, float(totals[executor.TIME]))

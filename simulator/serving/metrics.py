@@ -14,7 +14,8 @@ from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS
 
 Int64Array = npt.NDArray[np.int64]
-PS = 1e-12
+PS_PER_S = 1e12
+"""Divide by it: quotients are rounded correctly, products with 1e-12 are not."""
 
 _ADVICE = {
     "hbm": "time goes to reading weights and KV from HBM: a smaller --weight-dtype or --kv-dtype, "
@@ -33,7 +34,7 @@ def distribution(values_ps: Int64Array) -> Distribution:
     """Mean and linear percentiles in seconds; None where there are no values."""
     if len(values_ps) == 0:
         return Distribution(None, None, None, None)
-    values = values_ps * PS
+    values = values_ps / PS_PER_S
     p50, p90, p99 = (float(v) for v in np.percentile(values, [50, 90, 99]))
     return Distribution(float(values.mean()), p50, p90, p99)
 

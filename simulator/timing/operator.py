@@ -95,7 +95,7 @@ def _price(
         clock_hz=clock,
         cycles=cycles,
         compute_cycles=int(out[mapper.COMPUTE]),
-        time_s=int(cycles_to_ps(cycles, clock)) * 1e-12,
+        time_s=int(cycles_to_ps(cycles, clock)) / 1e12,
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
         tile=(int(out[mapper.TILE_M]), int(out[mapper.TILE_K]), int(out[mapper.TILE_N])),
         loop_order=_order(int(out[mapper.ORDER])),

@@ -119,4 +119,4 @@ class StepTiming:
     @property
     def time_s(self) -> float:
         """Duration in seconds."""
-        return self.time_ps * 1e-12
+        return self.time_ps / 1e12

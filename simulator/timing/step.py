@@ -104,7 +104,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     least = _system_minimum(plan, whole, busy_groups)
     chips = plan.system.chips
     chip = plan.system.chip
-    seconds = time_ps * 1e-12
+    seconds = time_ps / 1e12
     shared = batch / (len(share.new) * plan.replicas)
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
     causes["host"] += host_ps / time_ps
@@ -146,7 +146,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
 def vector_ops(plan: Plan, totals: Int64Array) -> float:
     """Vector operations of one chip, from the time that its vector unit was busy."""
     chip = plan.system.chip
-    busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) * 1e-12
+    busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) / 1e12
     return busy_s * chip.clock_hz * chip.vector.ops_per_cycle
 
 
