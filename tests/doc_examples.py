@@ -85,8 +85,8 @@ def _trimmed(lines: list[str]) -> list[str]:
 def run(command: str) -> tuple[int, list[str]]:
     """Status and output lines (stdout, then stderr) of a command, in the current directory.
 
-    Notes on stderr about what is going on (``chipsim: ...``) are left out: whether kernels have to be
-    compiled depends on the machine.
+    Notes on stderr about what is going on (``chipsim: ...``) are left out: whether kernels have to
+    be compiled depends on the machine.
     """
     from simulator.cli import main
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import doc_examples as docs
 import pytest
 
-
 README = docs.ROOT / "README.md"
 RUN_LINE = (
     "python3.11 -m venv .venv && .venv/bin/pip install -q . && "
@@ -66,8 +65,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 @pytest.mark.parametrize("document", _DOCUMENTS)
 def test_links_to_files_resolve(document: Path) -> None:
-    import re
-
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

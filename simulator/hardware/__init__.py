@@ -1,11 +1,23 @@
 """Frozen specifications of the machine: one noun a file."""
 
-from simulator.hardware.chip import Chip, Dram, Energy, LinkPort, Power, Sram, VectorUnit
+from simulator.hardware.chip import (
+    RUN_CLASSES,
+    SHORTEST_RUN_BYTES,
+    Chip,
+    Dram,
+    Energy,
+    LinkPort,
+    Power,
+    Sram,
+    VectorUnit,
+)
 from simulator.hardware.fabric import Fabric
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.system import System
 
 __all__ = [
+    "RUN_CLASSES",
+    "SHORTEST_RUN_BYTES",
     "Chip",
     "Dram",
     "Energy",

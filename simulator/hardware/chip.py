@@ -31,19 +31,36 @@ class Sram:
     activation_fraction: float = 0.25
 
 
+SHORTEST_RUN_BYTES = 64
+RUN_CLASSES = 12
+"""Lengths of contiguous accesses that are told apart: 64 B, 128 B, ... 128 KiB and longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dram:
-    """The off-chip memory: a peak bandwidth, a sustained share of it, and a first-word latency."""
+    """The off-chip memory: a peak bandwidth, a sustained share of it, and a first-word latency.
+
+    Either ``efficiency`` is the one share that every access achieves, or ``run_efficiency`` has
+    the share for accesses in contiguous runs of ``SHORTEST_RUN_BYTES`` * 2**i bytes, the last entry
+    being that of a stream; it comes from the bank-level model of the ``preset``.
+    """
 
     capacity_bytes: int
     bandwidth_bytes_per_s: int
     latency_ps: int
     efficiency: float = 1.0
+    preset: str | None = None
+    run_efficiency: tuple[float, ...] = ()
 
     @property
     def sustained_bytes_per_s(self) -> int:
-        """Bandwidth that a stream achieves: peak times efficiency, rounded down."""
-        return int(self.bandwidth_bytes_per_s * self.efficiency)
+        """Bandwidth that a stream achieves, rounded down."""
+        return self.run_bytes_per_s(RUN_CLASSES - 1)
+
+    def run_bytes_per_s(self, index: int) -> int:
+        """Bandwidth of runs of ``SHORTEST_RUN_BYTES`` * 2**index bytes, rounded down."""
+        share = self.run_efficiency[index] if self.run_efficiency else self.efficiency
+        return int(self.bandwidth_bytes_per_s * share)
 
 
 @dataclass(frozen=True, slots=True)

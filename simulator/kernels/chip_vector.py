@@ -6,13 +6,12 @@ The offsets below are the whole interface between the frozen specifications and 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware import Chip, SystolicArray
+from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, SystolicArray
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
-
-Int64Array = npt.NDArray[np.int64]
 
 CLOCK_HZ = 0
 HBM_BYTES_PER_S = 1
@@ -34,7 +33,9 @@ TILE_K = 16
 TILE_COUNT = 17
 DEPTH = 18
 REGISTER_RESULTS = 19
-TILES = 20
+RUN_BANDWIDTH = 20
+"""HBM bytes per second by length of the contiguous runs, RUN_CLASSES entries."""
+TILES = RUN_BANDWIDTH + RUN_CLASSES
 
 SYSTOLIC = 0
 TENSOR_CORE = 1
@@ -54,6 +55,8 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
     sram = chip.sram
     out[CLOCK_HZ] = chip.clock_hz
     out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
+    for index in range(RUN_CLASSES):
+        out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)
     out[SRAM_BYTES_PER_S] = sram.bandwidth_bytes_per_s
     out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
     out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
@@ -85,6 +88,17 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
     return out
+
+
+@kernel
+def run_bandwidth(chip: Int64Array, run: int) -> int:
+    """HBM bytes per second of accesses in contiguous runs of ``run`` bytes."""
+    index = 0
+    length = 2 * SHORTEST_RUN_BYTES
+    while index < RUN_CLASSES - 1 and run >= length:
+        length *= 2
+        index += 1
+    return chip[RUN_BANDWIDTH + index]
 
 
 def require_dtype(chip: Chip, dtype: str) -> None:

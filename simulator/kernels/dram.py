@@ -253,7 +253,7 @@ def run_channel(
                 if gone and due == 0:
                     column_next = now
             else:
-                slot, row_next = pick_row(c, g, t, direction, now)
+                slot, row_next = pick_row(c, g, t.per_clock, direction, now)
                 if slot >= 0:
                     held = _row_command(c, g, t, counts, slot, now)
                     column_next = min(column_next, now + 1)

@@ -36,8 +36,8 @@ from simulator.kernels.dram_state import (
     WRITE,
     Geometry,
     Ints,
-    Ticks,
     align,
+    called,
     inlined,
     lowest_bit,
 )
@@ -45,7 +45,7 @@ from simulator.kernels.dram_state import (
 _BANK_MASK = (1 << BANK_BITS) - 1
 
 
-@inlined
+@called
 def _oldest_ready(
     c: Ints, key: int, deadline: int, first: int, count: int, now: int
 ) -> tuple[int, int]:
@@ -83,7 +83,7 @@ def _opened(c: Ints, g: Geometry, pc: int, now: int) -> tuple[int, int]:
     return best, later
 
 
-@inlined
+@called
 def pick_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> tuple[int, int]:
     """The oldest ready column command: of freshly opened rows first, then of hits if allowed.
 
@@ -117,15 +117,15 @@ def pick_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> t
     return best, later
 
 
-@inlined
-def pick_row(c: Ints, g: Geometry, t: Ticks, direction: int, now: int) -> tuple[int, int]:
+@called
+def pick_row(c: Ints, g: Geometry, per_clock: int, direction: int, now: int) -> tuple[int, int]:
     """The oldest ready activate or precharge; its slot (the bank's oldest request) or -1.
 
     Activates start on a rising clock edge. A bank whose activate still waits for its column
     command is not closed.
     """
     oldest, later = NEVER, NEVER
-    rising = now == align(now, t.per_clock)
+    rising = now == align(now, per_clock)
     for pc in range(g.pcs):
         if rising and c[P_ACT + pc] <= now:
             key, tick = _oldest_ready(
@@ -133,7 +133,7 @@ def pick_row(c: Ints, g: Geometry, t: Ticks, direction: int, now: int) -> tuple[
             )
             oldest, later = min(oldest, key), min(later, tick)
         else:
-            later = min(later, align(max(c[P_ACT + pc], now + 1), t.per_clock))
+            later = min(later, align(max(c[P_ACT + pc], now + 1), per_clock))
         if c[P_PRE + pc] <= now:
             key, tick = _oldest_ready(
                 c, PRE_KEY + direction * BANK_STRIDE, B_PRE, pc << g.pc_shift, g.banks_per_pc, now

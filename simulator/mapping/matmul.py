@@ -39,6 +39,7 @@ from simulator.kernels.chip_vector import (
     SYSTOLIC,
     TILE_BYTES,
     UNIT_KIND,
+    run_bandwidth,
 )
 from simulator.kernels.jit import kernel
 from simulator.kernels.matrix_unit import (
@@ -72,13 +73,15 @@ TILE_K = 9
 TILE_N = 10
 ORDER = 11
 """Bit 0: n is the outer loop. Bits 1-2: held in the array is B (0), A (1), neither (2)."""
-SECOND = 12
+STORING = 12
+"""Cycles of ``HBM`` that store results."""
+SECOND = 13
 """Cycles of the runner-up (-1 where there is none), then its tile and order."""
-SECOND_M = 13
-SECOND_K = 14
-SECOND_N = 15
-SECOND_ORDER = 16
-MAP_FIELDS = 17
+SECOND_M = 14
+SECOND_K = 15
+SECOND_N = 16
+SECOND_ORDER = 17
+MAP_FIELDS = 18
 
 MAX_CHOICES = 40
 LARGE_CREDIT = 1 << 60
@@ -199,6 +202,17 @@ def last_work(
 
 
 @kernel
+def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> int:
+    """HBM bytes per second of tiles that are ``width`` elements of a row-major matrix wide.
+
+    A tile as wide as the matrix is one contiguous stream; a narrower one is read in short runs.
+    """
+    if tiles == 1:
+        return chip[HBM_BYTES_PER_S]
+    return run_bandwidth(chip, bits_to_bytes(width * bits))
+
+
+@kernel
 def price_tiles(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -220,6 +234,7 @@ def price_tiles(
     clock = chip[CLOCK_HZ]
     clear(out)
     out[TILE_M], out[TILE_K], out[TILE_N] = tm, tk, tn
+    c_bandwidth = operand_bandwidth(chip, tn, nn, bits[2])
     if chip[UNIT_KIND] == SYSTOLIC:
         out[COMPUTE] = systolic_fill(chip) + systolic_drain(chip, em, en)
     for me in range(2):
@@ -227,8 +242,9 @@ def price_tiles(
         for ne in range(2):
             cols, col_times = (en, 1) if ne else (tn, nn - 1)
             size = bits_to_bytes(rows * cols * bits[2])
-            stores[me, ne] = scale_up(size, clock, chip[HBM_BYTES_PER_S])
+            stores[me, ne] = scale_up(size, clock, c_bandwidth)
             out[WRITE] += row_times * col_times * size
+            out[STORING] += row_times * col_times * stores[me, ne]
             for ke in range(2):
                 depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
                 times = row_times * col_times * depth_times
@@ -265,9 +281,12 @@ def price_order(
     tm, tk, tn = tile
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
     em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
-    clock, bandwidth = chip[CLOCK_HZ], chip[HBM_BYTES_PER_S]
+    clock = chip[CLOCK_HZ]
+    a_bandwidth = operand_bandwidth(chip, tk, nk, bits[0])
+    b_bandwidth = operand_bandwidth(chip, tn, nn, bits[1])
     a_times, b_times = reads((nm, nk, nn), n_outer, credit >= LARGE_CREDIT)
     out[READ] = 0
+    out[HBM] = out[STORING]
     for edge in range(2):
         rows, row_times = (em, 1) if edge else (tm, nm - 1)
         cols, col_times = (en, 1) if edge else (tn, nn - 1)
@@ -275,11 +294,12 @@ def price_order(
             depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
             a_size = bits_to_bytes(rows * depth * bits[0])
             b_size = bits_to_bytes(depth * cols * bits[1])
-            out[READ] += a_size * row_times * depth_times * a_times
-            out[READ] += b_size * col_times * depth_times * b_times
-            loads[0, edge, ke] = scale_up(a_size, clock, bandwidth)
-            loads[1, edge, ke] = scale_up(b_size, clock, bandwidth)
-    out[HBM] = scale_up(out[READ] + out[WRITE], clock, bandwidth)
+            loads[0, edge, ke] = scale_up(a_size, clock, a_bandwidth)
+            loads[1, edge, ke] = scale_up(b_size, clock, b_bandwidth)
+            a_count = row_times * depth_times * a_times
+            b_count = col_times * depth_times * b_times
+            out[READ] += a_size * a_count + b_size * b_count
+            out[HBM] += loads[0, edge, ke] * a_count + loads[1, edge, ke] * b_count
     tail = 0
     if chip[UNIT_KIND] == SYSTOLIC:
         tail = systolic_fill(chip) + systolic_drain(chip, em, en)

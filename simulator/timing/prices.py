@@ -33,6 +33,7 @@ from simulator.kernels.chip_vector import (
     UNIT_COUNT,
     UNIT_KIND,
     VECTOR_OPS,
+    run_bandwidth,
 )
 from simulator.kernels.executor import (
     CAUSE,
@@ -87,6 +88,9 @@ PLAN_FIELDS = 15
 WEIGHT_BITS = 0
 ACTIVATION_BITS = 1
 KV_BITS = 2
+
+KV_RUN_TOKENS = 16
+"""Tokens of one head that lie together in HBM: a block of the paged KV cache."""
 
 
 @kernel
@@ -196,16 +200,19 @@ def price_attention(
         kv_read += past[i] * passes + new[i] * (passes - 1)
     if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
         kv_read += tokens
+    clock = chip[CLOCK_HZ]
     read = kv_read * token_bytes
     written = tokens * token_bytes
+    # A block of the paged cache keeps one head's tokens together.
+    paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * dim * kv_bits))
+    hbm = scale_up(read + written, clock, paged)
     if not resident(chip, tokens * heads * dim, a_bits):
         moved = bits_to_bytes(tokens * heads * dim * a_bits)
         read += moved
         written += moved
-    clock = chip[CLOCK_HZ]
+        hbm += scale_up(2 * moved, clock, chip[HBM_BYTES_PER_S])
     matrix = ceil_div(cycles * kv_heads, chip[UNIT_COUNT])
     vector = ceil_div(scores * kv_heads * SOFTMAX_OPS, chip[VECTOR_OPS])
-    hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     moved = fed * token_bytes + bits_to_bytes(2 * tokens * heads * dim * a_bits)
     sram = scale_up(moved, clock, chip[SRAM_BYTES_PER_S])
     fill = 0
