@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_dram import simulate_slowly
 
 from simulator.config.dram_schema import list_memories, load_memory
 from simulator.hardware.dram import DramChannel
@@ -18,7 +19,6 @@ from simulator.timing.memory import (
     simulate_memory,
     stream_efficiency,
 )
-from tests.reference_dram import simulate_slowly
 
 PRESETS = ("hbm2-2000", "hbm3-6400")
 NONE = np.zeros(0, dtype=np.int64)

@@ -24,6 +24,7 @@ from simulator.config.fields import (
     WattsOrZero,
     user_error,
 )
+from simulator.errors import did_you_mean
 from simulator.hardware import (
     Chip,
     Dram,
@@ -131,12 +132,44 @@ class SramConfig(Section):
 
 
 class HbmConfig(Section):
-    """Off-chip memory; ``efficiency`` is the sustained share of the peak bandwidth."""
+    """Off-chip memory.
+
+    Either ``efficiency``, the sustained share of the peak bandwidth, or ``dram``, the preset of
+    the bank-level model that gives the share for each length of access.
+    """
 
     capacity: Bytes
     bandwidth: Bandwidth
     latency: Latency
-    efficiency: Fraction = 1.0
+    efficiency: Fraction | None = None
+    dram: str | None = None
+
+    @model_validator(mode="after")
+    def _one_model(self) -> HbmConfig:
+        if self.dram is None:
+            return self
+        if self.efficiency is not None:
+            raise user_error(
+                "hbm has both 'efficiency' and 'dram'",
+                "the bank-level model of a DRAM preset already contains the efficiency: "
+                "expected one of the two",
+            )
+        from simulator.config.dram_schema import list_memories
+
+        known = list_memories()
+        if self.dram not in known:
+            raise user_error(f"unknown memory '{self.dram}'", did_you_mean(self.dram, known))
+        return self
+
+    def build(self) -> Dram:
+        """The memory's specification; ``timing.hbm`` fills in what a preset achieves."""
+        return Dram(
+            capacity_bytes=self.capacity,
+            bandwidth_bytes_per_s=self.bandwidth,
+            latency_ps=self.latency,
+            efficiency=1.0 if self.efficiency is None else self.efficiency,
+            preset=self.dram,
+        )
 
 
 class LinkConfig(Section):
@@ -208,7 +241,7 @@ class ChipConfig(Section):
                 prefetch_fraction=sram.prefetch_fraction,
                 activation_fraction=sram.activation_fraction,
             ),
-            hbm=Dram(hbm.capacity, hbm.bandwidth, hbm.latency, hbm.efficiency),
+            hbm=hbm.build(),
             link=LinkPort(link.count, link.bandwidth, link.latency) if link else None,
             operator_overhead_ps=self.operator_overhead,
             power=Power(self.power.tdp, _energy(self.power.energy)),

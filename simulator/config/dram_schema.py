@@ -14,6 +14,7 @@ from simulator.config.fields import (
     CountOrZero,
     Duration,
     Flag,
+    Fraction,
     Name,
     Quantity,
     Section,
@@ -134,6 +135,7 @@ class MemoryConfig(Section):
     write_queue: CountOrZero = 32
     address_map: str
     refresh_together: Flag = False
+    run_efficiency: tuple[Fraction, ...] = ()
 
     def build(self) -> DramChannel:
         """The specification."""
@@ -164,6 +166,7 @@ class MemoryConfig(Section):
             write_queue=self.write_queue,
             address_map=self.address_map,
             refresh_together=self.refresh_together,
+            run_efficiency=self.run_efficiency,
             source=self.source,
             confidence=self.confidence,
         )

@@ -133,6 +133,7 @@ class DramChannel:
     refresh_together: bool
     source: str
     confidence: str
+    run_efficiency: tuple[float, ...] = ()
 
     @property
     def peak_bytes_per_s(self) -> float:

@@ -15,6 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from simulator.hardware.dram import DramChannel, DramOrganisation
+from simulator.kernels.jit import kernel_cache
 
 NEVER = 1 << 62
 """A tick that never comes."""
@@ -33,7 +34,12 @@ _OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inlined: Any = njit(forceinline=True, **_OPTIONS, **_INNER)
 called: Any = njit(**_OPTIONS, **_INNER)
-entry: Any = njit(cache=True, **_OPTIONS)
+
+
+def entry(function: Any) -> Any:
+    """Compile a function that Python calls, and cache it with the other kernels."""
+    with kernel_cache():
+        return njit(cache=True, **_OPTIONS)(function)
 
 
 class Geometry(NamedTuple):

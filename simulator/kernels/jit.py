@@ -1,28 +1,73 @@
 """The one decorator of the kernels: compiled when first called, cached on disk, no Python objects.
 
-Wrappers for calls from C are left out; nobody makes any, and they cost an eighth of the time to
-compile.
+numba decides whether a cached function is still good by the file that defines it, and does not see
+that a constant or a function from another file has changed. So the cache lies in a folder that is
+named after the content of every file that kernels are made of: an edit leads to another folder.
+
+Wrappers for calls from C are left out (nobody makes any, and they cost an eighth of the time to
+compile), and so are checks for division by zero (sizes and rates are validated before).
 """
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.core import event
+from numba.core import config, event
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_PACKAGE = Path(__file__).parents[1]
+_FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
+"""Where kernels, and the constants that they freeze, are defined."""
+
 # Not in numba's stubs, hence typed as Any.
-OPTIONS: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
 _register: Any = event.register
+_config: Any = config
+
+
+def _cache_folder() -> Path:
+    """The folder for compiled kernels of exactly these sources; older ones beside it go."""
+    content = hashlib.sha256()
+    for folder in _FOLDERS:
+        for file in sorted((_PACKAGE / folder).glob("*.py")):
+            content.update(file.read_bytes())
+    base = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _PACKAGE / "__pycache__"
+    chosen = base / f"chipsim-{content.hexdigest()[:16]}"
+    if not chosen.exists():
+        for old in base.glob("chipsim-*"):
+            shutil.rmtree(old, ignore_errors=True)
+    return chosen
+
+
+_FOLDER = _cache_folder()
+
+
+@contextmanager
+def kernel_cache() -> Iterator[None]:
+    """Functions that are jitted inside are cached in the folder of these sources.
+
+    Where that folder cannot be written numba falls back to the user's cache directory.
+    """
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = str(_FOLDER)
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
 
 
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    compiled: F = njit(**OPTIONS)(function)
+    with kernel_cache():
+        compiled: F = njit(**_OPTIONS)(function)
     return compiled
 
 

@@ -19,7 +19,7 @@ Everything here is O(1) and in int64; the callers see to it that M*K*N and the c
 
 from __future__ import annotations
 
-from numba import njit
+from simulator.kernels.jit import kernel
 
 SINGLE = 0
 DOUBLE = 1
@@ -29,25 +29,25 @@ OS = 1
 IS = 2
 
 
-@njit(cache=True)
+@kernel
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b, for a >= 0 and b > 0."""
     return (a + b - 1) // b
 
 
-@njit(cache=True)
+@kernel
 def row_extent(dataflow: int, m: int, k: int, n: int) -> int:
     """The dimension that is laid along the rows of the array: K, or M when output stationary."""
     return m if dataflow == OS else k
 
 
-@njit(cache=True)
+@kernel
 def col_extent(dataflow: int, m: int, k: int, n: int) -> int:
     """The dimension that is laid along the columns: N, or M when input stationary."""
     return m if dataflow == IS else n
 
 
-@njit(cache=True)
+@kernel
 def stream_extent(dataflow: int, m: int, k: int, n: int) -> int:
     """The dimension that streams through: M (ws), K (os) or N (is)."""
     if dataflow == WS:
@@ -55,13 +55,13 @@ def stream_extent(dataflow: int, m: int, k: int, n: int) -> int:
     return k if dataflow == OS else n
 
 
-@njit(cache=True)
+@kernel
 def stream_cycles(dataflow: int, m: int, k: int, n: int, macs: int) -> int:
     """Cycles of one fold's stream: the streamed dimension over ``macs``, rounded up."""
     return ceil_div(stream_extent(dataflow, m, k, n), macs)
 
 
-@njit(cache=True)
+@kernel
 def fold_count(dataflow: int, m: int, k: int, n: int, rows: int, cols: int) -> int:
     """Number of folds: ceil(row extent / R) * ceil(column extent / C)."""
     return ceil_div(row_extent(dataflow, m, k, n), rows) * ceil_div(
@@ -69,7 +69,7 @@ def fold_count(dataflow: int, m: int, k: int, n: int, rows: int, cols: int) -> i
     )
 
 
-@njit(cache=True)
+@kernel
 def cycles_of_folds(dataflow: int, load: int, folds: int, stream: int, rows: int, cols: int) -> int:
     """Cycles of ``folds`` folds, one after the other on one array, with ``stream`` cycles each.
 
@@ -83,7 +83,7 @@ def cycles_of_folds(dataflow: int, load: int, folds: int, stream: int, rows: int
     return folds * (rows + tail)
 
 
-@njit(cache=True)
+@kernel
 def array_cycles(
     dataflow: int, load: int, m: int, k: int, n: int, rows: int, cols: int, macs: int
 ) -> int:
@@ -98,7 +98,7 @@ def array_cycles(
     )
 
 
-@njit(cache=True)
+@kernel
 def arrays_cycles(
     dataflow: int,
     load: int,
@@ -117,7 +117,7 @@ def arrays_cycles(
     )
 
 
-@njit(cache=True)
+@kernel
 def fill_drain_cycles(
     dataflow: int,
     load: int,
@@ -135,7 +135,7 @@ def fill_drain_cycles(
     return cycles_of_folds(dataflow, load, folds, stream, rows, cols) - folds * stream
 
 
-@njit(cache=True)
+@kernel
 def mapped_cells(dataflow: int, m: int, k: int, n: int) -> int:
     """Cells that hold work, summed over the folds: the area of the stationary matrix.
 
@@ -144,7 +144,7 @@ def mapped_cells(dataflow: int, m: int, k: int, n: int) -> int:
     return row_extent(dataflow, m, k, n) * col_extent(dataflow, m, k, n)
 
 
-@njit(cache=True)
+@kernel
 def sram_ifmap_reads(dataflow: int, m: int, k: int, n: int, rows: int, cols: int) -> int:
     """Words of A that the array takes from SRAM over all folds."""
     if dataflow == IS:
@@ -152,7 +152,7 @@ def sram_ifmap_reads(dataflow: int, m: int, k: int, n: int, rows: int, cols: int
     return m * k * ceil_div(n, cols)
 
 
-@njit(cache=True)
+@kernel
 def sram_filter_reads(dataflow: int, m: int, k: int, n: int, rows: int, cols: int) -> int:
     """Words of B that the array takes from SRAM over all folds."""
     if dataflow == WS:
@@ -160,7 +160,7 @@ def sram_filter_reads(dataflow: int, m: int, k: int, n: int, rows: int, cols: in
     return k * n * ceil_div(m, rows if dataflow == OS else cols)
 
 
-@njit(cache=True)
+@kernel
 def sram_ofmap_writes(dataflow: int, m: int, k: int, n: int, rows: int, cols: int) -> int:
     """Words of C, partial sums included, that the array hands to the accumulators."""
     if dataflow == OS:

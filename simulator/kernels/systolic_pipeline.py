@@ -18,9 +18,9 @@ nothing is rounded but the start of a tile, which is a whole cycle.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, OS, ceil_div, cycles_of_folds
 
 ROW = 0
@@ -46,25 +46,25 @@ OUT_WRITE_WORDS = 6
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True)
+@kernel
 def chunk_count(stream: int, rows: int, cols: int) -> int:
     """Chunks that a stream of ``stream`` cycles is cut into."""
     return min(MAX_CHUNKS, ceil_div(stream, max(rows, cols)))
 
 
-@njit(cache=True)
+@kernel
 def chunk_start(stream: int, chunks: int, c: int) -> int:
     """First cycle of chunk ``c``; the chunks differ by one cycle at most, longer ones first."""
     return c * (stream // chunks) + min(c, stream % chunks)
 
 
-@njit(cache=True)
+@kernel
 def _up(time: int, p: int) -> int:
     """The next whole cycle."""
     return ceil_div(time, p) * p
 
 
-@njit(cache=True)
+@kernel
 def _push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
     head = state[port, _HEAD]
     ring_words[port, head % ring_words.shape[1]] = words
@@ -74,7 +74,7 @@ def _push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int,
     return int(head)
 
 
-@njit(cache=True)
+@kernel
 def _fetch(
     state: Ints,
     ring_words: Ints,
@@ -105,7 +105,7 @@ def _fetch(
     return int(state[port, _TIME])
 
 
-@njit(cache=True)
+@kernel
 def _reserve(
     state: Ints,
     ring_words: Ints,
@@ -136,7 +136,7 @@ def _reserve(
     return int(state[OUT, _SPACE])
 
 
-@njit(cache=True)
+@kernel
 def _write_back(
     state: Ints,
     ring_words: Ints,
@@ -159,7 +159,7 @@ def _write_back(
     return int(state[OUT, _TIME])
 
 
-@njit(cache=True)
+@kernel
 def run_pipeline(
     dataflow: int,
     load: int,
@@ -310,7 +310,7 @@ def run_pipeline(
     return result
 
 
-@njit(cache=True)
+@kernel
 def tile_words(
     dataflow: int,
     row_extent: int,
@@ -331,7 +331,7 @@ def tile_words(
     return height * depth, height * width, width * depth
 
 
-@njit(cache=True)
+@kernel
 def stall_free_bandwidth(
     dataflow: int,
     load: int,

@@ -11,9 +11,9 @@ bit 3 is set for DRAM.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS, WS
 from simulator.kernels.systolic_pipeline import chunk_start
 
@@ -30,14 +30,14 @@ Bytes = NDArray[np.uint8]
 DATAFLOW, LOAD, M, K, N, ROWS, COLS, MACS, STREAM, CHUNKS, WORD, BASE_A, BASE_B, BASE_C = range(14)
 
 
-@njit(cache=True)
+@kernel
 def _span(index: int, size: int, extent: int) -> tuple[int, int]:
     """First element and length of one fold's part of an extent."""
     first = index * size
     return first, min(size, extent - first)
 
 
-@njit(cache=True)
+@kernel
 def _fold_spans(g: Ints, fold: int) -> tuple[int, int, int, int]:
     """What lies along the rows and along the columns in a fold: firsts and lengths."""
     row_extent = g[M] if g[DATAFLOW] == OS else g[K]
@@ -48,14 +48,14 @@ def _fold_spans(g: Ints, fold: int) -> tuple[int, int, int, int]:
     return i0, height, j0, width
 
 
-@njit(cache=True)
+@kernel
 def _vectors(g: Ints) -> int:
     if g[DATAFLOW] == WS:
         return int(g[M])
     return int(g[K] if g[DATAFLOW] == OS else g[N])
 
 
-@njit(cache=True)
+@kernel
 def block(g: Ints, kind: int, fold: int, chunk: int) -> tuple[int, int, int, int]:
     """First row, rows, first column, columns of a tile in the matrix of its operand."""
     i0, height, j0, width = _fold_spans(g, fold)
@@ -81,7 +81,7 @@ def block(g: Ints, kind: int, fold: int, chunk: int) -> tuple[int, int, int, int
     return i0, height, j0, width
 
 
-@njit(cache=True)
+@kernel
 def _run_of(g: Ints, operand: int, row: int, col: int, down: bool) -> tuple[int, int]:
     """Byte address of an element and the stride to its neighbour, below it or to its right."""
     base = g[BASE_A] if operand == OPERAND_A else g[BASE_B] if operand == OPERAND_B else g[BASE_C]
@@ -89,7 +89,7 @@ def _run_of(g: Ints, operand: int, row: int, col: int, down: bool) -> tuple[int,
     return base + (row * pitch + col) * g[WORD], (pitch if down else 1) * g[WORD]
 
 
-@njit(cache=True)
+@kernel
 def _put(table: Ints, kinds: Bytes, at: int, cycle: int, run: tuple[int, int], words: int) -> int:
     table[0, at] = cycle
     table[1, at] = run[0]
@@ -98,14 +98,14 @@ def _put(table: Ints, kinds: Bytes, at: int, cycle: int, run: tuple[int, int], w
     return at + 1
 
 
-@njit(cache=True)
+@kernel
 def sram_room(g: Ints) -> int:
     """Records that one tile can give at most."""
     longest = chunk_start(g[STREAM], g[CHUNKS], 1) * g[MACS]
     return int(2 * longest + 2 * g[ROWS] + 4)
 
 
-@njit(cache=True)
+@kernel
 def _emit_load(g: Ints, fold: int, begin: int, table: Ints, kinds: Bytes, at: int) -> int:
     """The stationary operand of a fold, one row of cells a cycle, the lowest first."""
     i0, height, j0, width = _fold_spans(g, fold)
@@ -123,7 +123,7 @@ def _emit_load(g: Ints, fold: int, begin: int, table: Ints, kinds: Bytes, at: in
     return at
 
 
-@njit(cache=True)
+@kernel
 def emit_sram(g: Ints, feeds: Ints, first: int, last: int, table: Ints, kinds: Bytes) -> int:
     """Records of what the tiles ``first`` to ``last`` - 1 (fold * chunks + chunk) demand of SRAM.
 
@@ -181,7 +181,7 @@ def emit_sram(g: Ints, feeds: Ints, first: int, last: int, table: Ints, kinds: B
     return at
 
 
-@njit(cache=True)
+@kernel
 def list_transfers(
     g: Ints, feeds: Ints, arrivals: Ints, writes: Ints, p: int, q: int
 ) -> tuple[Ints, Ints, Bytes]:
@@ -242,7 +242,7 @@ def list_transfers(
     return starts, tiles, kinds
 
 
-@njit(cache=True)
+@kernel
 def transfer_rows(g: Ints, kinds: Bytes, tiles: Ints, first: int, most: int) -> tuple[int, int]:
     """The end of a batch of transfers with about ``most`` records, and their number."""
     total = 0
@@ -253,7 +253,7 @@ def transfer_rows(g: Ints, kinds: Bytes, tiles: Ints, first: int, most: int) -> 
     return at, total
 
 
-@njit(cache=True)
+@kernel
 def emit_dram(
     g: Ints,
     starts: Ints,
@@ -278,7 +278,7 @@ def emit_dram(
     return at
 
 
-@njit(cache=True)
+@kernel
 def _digits(value: int, out: Bytes, at: int) -> int:
     if value < 0:
         out[at] = 45
@@ -295,7 +295,7 @@ def _digits(value: int, out: Bytes, at: int) -> int:
     return at + length
 
 
-@njit(cache=True)
+@kernel
 def csv_lines(table: Ints, kinds: Bytes, names: Bytes, out: Bytes) -> int:
     """``cycle,memory,operand,access,address,stride,words`` as text; returns the bytes used.
 

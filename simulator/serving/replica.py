@@ -112,8 +112,9 @@ class Replica:
                 self.counters[sched.NOW] = world.now_ps
             self._advance()
             yield world.sleep_until(int(self.counters[sched.NOW]))
-            if self.completed is not None:
-                self._report()
+            if self._report():
+                # Whoever was answered may send again at this very instant: let them go first.
+                yield world.sleep_until(world.now_ps)
 
     def _advance(self) -> None:
         """Run until something outside may matter; at least one iteration."""
@@ -149,9 +150,11 @@ class Replica:
                 self.logs.append(self._log.copy())
                 self.counters[sched.LOGGED] = 0
 
-    def _report(self) -> None:
-        """Tell whoever waits which requests ended with the last iteration."""
+    def _report(self) -> bool:
+        """Tell whoever waits which requests ended with the last iteration; whether any did."""
         ended = int(self.counters[sched.ENDED])
-        if self.completed is not None and ended:
-            self.counters[sched.ENDED] = 0
-            self.completed([int(i) for i in self._new[:ended]])
+        if self.completed is None or not ended:
+            return False
+        self.counters[sched.ENDED] = 0
+        self.completed([int(i) for i in self._new[:ended]])
+        return True

@@ -13,6 +13,7 @@ from simulator.kernels.arithmetic import cycles_to_ps, scale_up
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping.memory import BITS
+from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import MatmulTiming
 
 LARGEST = 2**31
@@ -30,6 +31,7 @@ def price_matmuls(chip: Chip, cases: Iterable[tuple[int, int, int, str]]) -> lis
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
+    chip = resolve_memory(chip)
     vectors: dict[str, npt.NDArray[np.int64]] = {}
     results = []
     for m, k, n, dtype in cases:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from simulator.model.operators import (
 )
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
+from simulator.timing.hbm import resolve_memory
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -113,6 +114,7 @@ def make_plan(
     Raises InputError for a tensor-parallel degree that does not fit, or a dtype without a rate.
     """
     kinds = dtypes or Dtypes()
+    system = replace(system, chip=resolve_memory(system.chip))
     degree = check_degree(system, model, tp)
     shards = shard(forward_pass(model), degree)
     operators = tuple(op for section in shards for op in section.operators)

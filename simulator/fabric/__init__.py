@@ -1,0 +1,1 @@
+"""Collectives and flows on a fabric: algorithms, their prices, links and what shares them."""

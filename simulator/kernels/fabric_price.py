@@ -1,0 +1,87 @@
+"""The time of a collective from its packed schedules, in integers.
+
+A schedule is a fixed time and a few phases; a phase is a number of equal steps. A step costs its
+latency, the bytes that its busiest link carries, and the reduction that the next step waits for.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.arithmetic import scale_up, transfer_ps
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.jit import kernel
+
+STEPS = 0
+LATENCY_PS = 1
+LINK_NUM = 2
+"""Bytes on the busiest link in a step are size * LINK_NUM / LINK_DEN, rounded up."""
+LINK_DEN = 3
+RATE = 4
+REDUCE_NUM = 5
+REDUCE_DEN = 6
+REDUCE_RATE = 7
+PHASE_FIELDS = 8
+
+HEAD_SCHEDULES = 0
+"""Of each operation: number of schedules, and where its first one lies."""
+HEAD_OFFSET = 1
+HEAD_FIELDS = 2
+
+SCHEDULE_FIXED = 0
+SCHEDULE_PHASES = 1
+SCHEDULE_FIELDS = 2
+
+
+@kernel
+def phase_ps(phase: Int64Array, size: int, concurrent: int) -> tuple[int, int]:
+    """(picoseconds, link picoseconds) of all steps; ``concurrent`` share each link equally."""
+    carried = scale_up(size, phase[LINK_NUM] * concurrent, phase[LINK_DEN])
+    moving = transfer_ps(carried, phase[RATE]) if carried > 0 else 0
+    reducing = 0
+    if phase[REDUCE_NUM] > 0 and phase[REDUCE_RATE] > 0:
+        reduced = scale_up(size, phase[REDUCE_NUM], phase[REDUCE_DEN])
+        reducing = transfer_ps(reduced, phase[REDUCE_RATE])
+    steps = phase[STEPS]
+    return steps * (phase[LATENCY_PS] + moving + reducing), steps * moving
+
+
+@kernel
+def phase_bytes(phase: Int64Array, size: int) -> int:
+    """Bytes that the busiest link carries in all steps."""
+    return phase[STEPS] * scale_up(size, phase[LINK_NUM], phase[LINK_DEN])
+
+
+@kernel
+def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int, int]:
+    """(picoseconds, link picoseconds, busiest link's bytes, index) of the fastest schedule.
+
+    ``table`` is that of ``simulator.fabric.pack``. An operation without schedules, or one among
+    a single rank, costs nothing and has index -1.
+    """
+    best, best_moving, best_bytes, best_index = 0, 0, 0, -1
+    at = table[op * HEAD_FIELDS + HEAD_OFFSET]
+    for index in range(table[op * HEAD_FIELDS + HEAD_SCHEDULES]):
+        total = table[at + SCHEDULE_FIXED]
+        phases = table[at + SCHEDULE_PHASES]
+        at += SCHEDULE_FIELDS
+        moving = 0
+        carried = 0
+        for _ in range(phases):
+            phase = table[at : at + PHASE_FIELDS]
+            duration, on_link = phase_ps(phase, size, 1)
+            total += duration
+            moving += on_link
+            carried += phase_bytes(phase, size)
+            at += PHASE_FIELDS
+        if best_index < 0 or total < best:
+            best, best_moving, best_bytes, best_index = total, moving, carried, index
+    return best, best_moving, best_bytes, best_index
+
+
+@kernel
+def collective(table: Int64Array, op: int, size: int) -> tuple[int, int, int]:
+    """(picoseconds, link picoseconds, bytes on the busiest link) for a buffer of ``size`` bytes.
+
+    ``size`` is the full buffer of one rank: what it holds in the end (all-gather) or before.
+    """
+    total, moving, carried, _ = best_schedule(table, op, size)
+    return total, moving, carried
