@@ -60,7 +60,7 @@ def both(case: dict) -> tuple[int, int]:
     return int(fast), slow
 
 
-@settings(deadline=None, derandomize=True, max_examples=1500)
+@settings(deadline=None, derandomize=True, max_examples=600)
 @given(walks())
 def test_skipping_periods_changes_nothing(case: dict) -> None:
     fast, slow = both(case)

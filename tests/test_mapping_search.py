@@ -23,9 +23,7 @@ def found(
     chip: Chip, dtype: str, shape: tuple[int, int, int], bits: Bits, prefetched: int = 0
 ) -> np.ndarray:
     out = np.empty(mapper.MAP_FIELDS, dtype=np.int64)
-    mapper.search(
-        pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, out
-    )
+    mapper.search(pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, out)
     return out
 
 

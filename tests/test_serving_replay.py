@@ -131,9 +131,9 @@ def options_and_blocks(draw: st.DrawFn) -> tuple[ServingOptions, int]:
 # a sequence of at most 6 blocks fits the smallest cache above
 LENGTHS = st.tuples(st.one_of(st.integers(1, 8), st.integers(1, 60)), st.integers(1, 36))
 ROWS = st.lists(
-    st.tuples(
-        st.one_of(st.just(0), st.integers(0, 10**7), st.integers(0, 10**9)), LENGTHS
-    ).map(lambda row: (row[0], *row[1])),
+    st.tuples(st.one_of(st.just(0), st.integers(0, 10**7), st.integers(0, 10**9)), LENGTHS).map(
+        lambda row: (row[0], *row[1])
+    ),
     min_size=1,
     max_size=14,
 )
@@ -290,9 +290,7 @@ def test_littles_law_iteration_by_iteration(rows: list[tuple[int, int, int]]) ->
         assert present.sum() == running + waiting
     # integral of requests in the system = sum of the times that they spent there
     events = np.sort(np.concatenate([table.arrival_ps, table.completed_ps]))
-    inside = [
-        int(((table.arrival_ps <= t) & (table.completed_ps > t)).sum()) for t in events[:-1]
-    ]
+    inside = [int(((table.arrival_ps <= t) & (table.completed_ps > t)).sum()) for t in events[:-1]]
     integral = int((np.array(inside) * np.diff(events)).sum())
     assert integral == int((table.completed_ps - table.arrival_ps).sum())
     mean = result.e2e_s.mean
@@ -320,9 +318,7 @@ def test_two_halves_far_apart_are_two_runs(
     joined = run(plan, both, options).table
     shift = late + int(two.arrival_ps[0]) - int(one.arrival_ps[0])
     for column in ("arrival_ps", "scheduled_ps", "first_token_ps", "completed_ps"):
-        expected = np.concatenate(
-            [getattr(alone[0], column), getattr(alone[1], column) + shift]
-        )
+        expected = np.concatenate([getattr(alone[0], column), getattr(alone[1], column) + shift])
         assert (getattr(joined, column) == expected).all(), column
 
 

@@ -53,10 +53,20 @@ class SystolicConfig(Section):
     count: Count
     macs_per_cell: dict[Dtype, Count]
     dataflow: Literal["ws", "os", "is"] = "ws"
+    accumulators: Bytes | None = None
     weight_load: Literal["single", "double"] = "single"
 
     @model_validator(mode="after")
     def _has_a_rate(self) -> SystolicConfig:
+        if max(self.rows, self.cols) > 1024:
+            raise user_error(
+                f"an array of {self.rows}x{self.cols} cells", "expected at most 1024x1024"
+            )
+        if self.weight_load == "double" and self.dataflow == "os":
+            raise user_error(
+                "weight_load 'double' needs a stationary operand; dataflow 'os' has none",
+                "expected 'single', or dataflow 'ws' or 'is'",
+            )
         _some_dtype(self.macs_per_cell, "macs_per_cell")
         return self
 
@@ -69,6 +79,7 @@ class SystolicConfig(Section):
             macs_per_cell={str(dtype): rate for dtype, rate in self.macs_per_cell.items()},
             dataflow=self.dataflow,
             weight_load=self.weight_load,
+            accumulator_bytes=self.accumulators,
         )
 
 
@@ -111,11 +122,33 @@ class VectorConfig(Section):
     ops_per_cycle: Count
 
 
+class BuffersConfig(Section):
+    """Separate memories for the operands of a matmul, in place of a unified tile share."""
+
+    input: Bytes
+    weights: Bytes
+    result: Bytes
+
+
+class BanksConfig(Section):
+    """Banks that work side by side: bandwidth = count x ports x width x clock.
+
+    Tiles are laid out across all banks, so none conflicts with another.
+    """
+
+    count: Count
+    ports: Count = 1
+    width: Bytes
+
+
 class SramConfig(Section):
     """On-chip memory and how it is shared out; see ``hardware.Sram``."""
 
     capacity: Bytes
-    bandwidth: Bandwidth
+    bandwidth: Bandwidth | None = None
+    banks: BanksConfig | None = None
+    write_bandwidth: Bandwidth | None = None
+    buffers: BuffersConfig | None = None
     tile_fraction: Fraction = 0.5
     prefetch_fraction: FractionOrZero = 0.25
     activation_fraction: FractionOrZero = 0.25
@@ -128,7 +161,35 @@ class SramConfig(Section):
                 f"the fractions of the SRAM sum to {total:g}",
                 "tile_fraction + prefetch_fraction + activation_fraction must not exceed 1",
             )
+        if (self.bandwidth is None) == (self.banks is None):
+            raise user_error(
+                "sram needs either 'bandwidth' or 'banks'",
+                "banks: {count: 32, ports: 1, width: 64 B} gives count x ports x width a cycle",
+            )
+        if self.buffers is not None:
+            split = self.buffers.input + self.buffers.weights + self.buffers.result
+            if split > self.capacity * self.tile_fraction:
+                raise user_error(
+                    f"the buffers take {split} B",
+                    f"expected at most the tile share, {int(self.capacity * self.tile_fraction)} B",
+                )
         return self
+
+    def build(self, clock_hz: int) -> Sram:
+        """The memory's specification on a chip of this clock."""
+        bandwidth = self.bandwidth
+        if self.banks is not None:
+            bandwidth = self.banks.count * self.banks.ports * self.banks.width * clock_hz
+        split = self.buffers
+        return Sram(
+            capacity_bytes=self.capacity,
+            bandwidth_bytes_per_s=bandwidth or 0,
+            tile_fraction=self.tile_fraction,
+            prefetch_fraction=self.prefetch_fraction,
+            activation_fraction=self.activation_fraction,
+            buffers=None if split is None else (split.input, split.weights, split.result),
+            write_bandwidth_bytes_per_s=self.write_bandwidth,
+        )
 
 
 class HbmConfig(Section):
@@ -228,19 +289,13 @@ class ChipConfig(Section):
     def build(self) -> Chip:
         """The chip's specification."""
         matrix: MatrixUnit = self.matrix.build()
-        sram, hbm, link = self.sram, self.hbm, self.link
+        hbm, link = self.hbm, self.link
         return Chip(
             name=self.name,
             clock_hz=self.clock,
             matrix=matrix,
             vector=VectorUnit(self.vector.ops_per_cycle),
-            sram=Sram(
-                capacity_bytes=sram.capacity,
-                bandwidth_bytes_per_s=sram.bandwidth,
-                tile_fraction=sram.tile_fraction,
-                prefetch_fraction=sram.prefetch_fraction,
-                activation_fraction=sram.activation_fraction,
-            ),
+            sram=self.sram.build(self.clock),
             hbm=hbm.build(),
             link=LinkPort(link.count, link.bandwidth, link.latency) if link else None,
             operator_overhead_ps=self.operator_overhead,

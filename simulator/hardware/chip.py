@@ -22,6 +22,11 @@ class Sram:
     Its capacity is shared out by fixed fractions, so that more of it never makes anything slower:
     ``tile_fraction`` for double-buffered tiles, ``prefetch_fraction`` for weights of the next
     operator, ``activation_fraction`` for activations that stay on chip between operators.
+
+    ``buffers``, where given, splits the tile share into separate memories for the input, the
+    weights and the result of a matmul (bytes each, in that order), as in the first TPU; otherwise
+    it is unified. ``write_bandwidth_bytes_per_s`` is a write port of its own: reads then have
+    ``bandwidth_bytes_per_s`` for themselves, and the slower of the two sets the pace.
     """
 
     capacity_bytes: int
@@ -29,6 +34,8 @@ class Sram:
     tile_fraction: float = 0.5
     prefetch_fraction: float = 0.25
     activation_fraction: float = 0.25
+    buffers: tuple[int, int, int] | None = None
+    write_bandwidth_bytes_per_s: int | None = None
 
 
 SHORTEST_RUN_BYTES = 64

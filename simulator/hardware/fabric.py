@@ -44,6 +44,7 @@ class Protocol:
     ``startup_ps`` is paid once a collective, ``step_latency_ps`` by every step beside the hops.
     ``efficiency`` is the share of the link rate that reaches the payload. ``peer_bytes_per_s`` is
     what one channel carries to one peer in a direct exchange; 0 means no limit but the link's.
+    ``algorithms`` are those that the library has for reductions and gathers; empty means all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Protocol:
     step_latency_ps: int = 0
     efficiency: float = 1.0
     peer_bytes_per_s: int = 0
+    algorithms: tuple[str, ...] = ()
 
 
 PLAIN = (Protocol("plain"),)

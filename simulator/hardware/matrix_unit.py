@@ -17,6 +17,8 @@ class SystolicArray:
     ``macs_per_cell[dtype]`` is the number of multiply-accumulates that one cell does in one cycle;
     a dtype that is absent has no rate on this chip. ``weight_load`` says whether a fold loads its
     stationary operand before it streams (``single``) or behind the previous fold (``double``).
+    ``accumulator_bytes`` is what all arrays together hold of 32-bit partial sums; more than that
+    goes through SRAM for every fold of the inner dimension. None: as much as is needed.
     """
 
     rows: int
@@ -25,6 +27,7 @@ class SystolicArray:
     macs_per_cell: Mapping[str, int]
     dataflow: Dataflow = "ws"
     weight_load: WeightLoad = "single"
+    accumulator_bytes: int | None = None
 
     @property
     def dtypes(self) -> tuple[str, ...]:

@@ -35,7 +35,16 @@ DEPTH = 18
 REGISTER_RESULTS = 19
 RUN_BANDWIDTH = 20
 """HBM bytes per second by length of the contiguous runs, RUN_CLASSES entries."""
-TILES = RUN_BANDWIDTH + RUN_CLASSES
+ACCUMULATORS = RUN_BANDWIDTH + RUN_CLASSES
+"""Bytes of partial sums beside the arrays; NO_LIMIT where they are not bounded."""
+INPUT_BUFFER = ACCUMULATORS + 1
+WEIGHT_BUFFER = INPUT_BUFFER + 1
+RESULT_BUFFER = WEIGHT_BUFFER + 1
+"""Bytes of separate buffers; 0 where the tile share is unified."""
+SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
+"""Bandwidth of a separate write port; 0 where reads and writes share one."""
+TILES = SRAM_WRITE_BYTES_PER_S + 1
+NO_LIMIT = 1 << 62
 
 SYSTOLIC = 0
 TENSOR_CORE = 1
@@ -58,6 +67,10 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
     for index in range(RUN_CLASSES):
         out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)
     out[SRAM_BYTES_PER_S] = sram.bandwidth_bytes_per_s
+    out[SRAM_WRITE_BYTES_PER_S] = sram.write_bandwidth_bytes_per_s or 0
+    for index, size in enumerate(sram.buffers or (0, 0, 0)):
+        out[INPUT_BUFFER + index] = size
+    out[ACCUMULATORS] = NO_LIMIT
     out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
     out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
     out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
@@ -70,6 +83,8 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
         out[UNIT_RATE] = unit.macs_per_cell[dtype]
         out[ROWS] = unit.rows
         out[COLS] = unit.cols
+        if unit.accumulator_bytes is not None:
+            out[ACCUMULATORS] = unit.accumulator_bytes
         out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
         out[DEPTH] = unit.rows
         out[DATAFLOW] = _DATAFLOWS[unit.dataflow]

@@ -10,12 +10,14 @@ from __future__ import annotations
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, scale_up
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    ACCUMULATORS,
     CLOCK_HZ,
     COLS,
     DATAFLOW,
     LOAD,
     ROWS,
     SRAM_BYTES_PER_S,
+    SRAM_WRITE_BYTES_PER_S,
     SYSTOLIC,
     TILE_COUNT,
     TILE_K,
@@ -134,42 +136,67 @@ def tensor_core_tile(chip: Int64Array, m: int, k: int, n: int, bits: int) -> tup
 
 
 @kernel
+def feed_cycles(chip: Int64Array, read: int, written: int) -> int:
+    """Cycles in which SRAM serves a tile: one port for both directions, or one for each."""
+    clock = chip[CLOCK_HZ]
+    if chip[SRAM_WRITE_BYTES_PER_S] == 0:
+        return scale_up(read + written, clock, chip[SRAM_BYTES_PER_S])
+    reading = scale_up(read, clock, chip[SRAM_BYTES_PER_S])
+    return max(reading, scale_up(written, clock, chip[SRAM_WRITE_BYTES_PER_S]))
+
+
+@kernel
+def spilled_passes(chip: Int64Array, streamed: int, k: int, held: int) -> int:
+    """How often partial sums leave the accumulators for SRAM and come back.
+
+    While a column of folds runs down the inner dimension each array needs the sums of every
+    streamed vector for its columns. If they do not fit, each fold but the last writes them out and
+    each but the first reads them back.
+    """
+    width = min(held, chip[COLS] * chip[UNIT_COUNT])
+    if streamed * width * ACCUMULATOR_BYTES <= chip[ACCUMULATORS]:
+        return 0
+    return ceil_div(k, chip[ROWS]) - 1
+
+
+@kernel
 def systolic_price(
     chip: Int64Array, m: int, k: int, n: int, a_bits: int, b_bits: int
-) -> tuple[int, int, int]:
-    """(array cycles, SRAM bytes, operand held) of one tile on the systolic arrays.
+) -> tuple[int, int, int, int]:
+    """(array cycles, SRAM bytes read, written, operand held) of one tile on the arrays.
 
     The held operand is read once, the streamed one once for each column of folds, results are
-    written once (partial sums stay in the accumulators). 0: B is held, 1: A is held, 2: neither.
+    written once and partial sums as often as they spill. 0: B is held, 1: A is held, 2: neither.
     """
     result = m * n * ACCUMULATOR_BYTES
     if chip[DATAFLOW] == OS:
         a_reads = m * k * ceil_div(n, chip[COLS])
         b_reads = k * n * ceil_div(m, chip[ROWS])
-        moved = bits_to_bytes(a_reads * a_bits + b_reads * b_bits) + result
-        return systolic_tile(chip, m, k, n), moved, 2
+        read = bits_to_bytes(a_reads * a_bits + b_reads * b_bits)
+        return systolic_tile(chip, m, k, n), read, result, 2
     # C^T = B^T A^T: the other operand is held
     b_held = systolic_tile(chip, m, k, n)
     a_held = systolic_tile(chip, n, k, m)
     if chip[DATAFLOW] == IS:
         b_held, a_held = a_held, b_held
-    b_moved = bits_to_bytes(m * k * ceil_div(n, chip[COLS]) * a_bits + k * n * b_bits) + result
-    a_moved = bits_to_bytes(m * k * a_bits + k * n * ceil_div(m, chip[COLS]) * b_bits) + result
+    b_spill = result * spilled_passes(chip, m, k, n)
+    a_spill = result * spilled_passes(chip, n, k, m)
+    b_read = bits_to_bytes(m * k * ceil_div(n, chip[COLS]) * a_bits + k * n * b_bits) + b_spill
+    a_read = bits_to_bytes(m * k * a_bits + k * n * ceil_div(m, chip[COLS]) * b_bits) + a_spill
     # A tile takes as long as the slower of array and feed, so both decide what is held.
-    clock, bandwidth = chip[CLOCK_HZ], chip[SRAM_BYTES_PER_S]
-    a_cycles = max(a_held, scale_up(a_moved, clock, bandwidth))
-    b_cycles = max(b_held, scale_up(b_moved, clock, bandwidth))
-    if a_cycles < b_cycles or (a_cycles == b_cycles and a_moved < b_moved):
-        return a_held, a_moved, 1
-    return b_held, b_moved, 0
+    a_cycles = max(a_held, feed_cycles(chip, a_read, result + a_spill))
+    b_cycles = max(b_held, feed_cycles(chip, b_read, result + b_spill))
+    if a_cycles < b_cycles or (a_cycles == b_cycles and a_read + a_spill < b_read + b_spill):
+        return a_held, a_read, result + a_spill, 1
+    return b_held, b_read, result + b_spill, 0
 
 
 @kernel
 def tile_price(
     chip: Int64Array, m: int, k: int, n: int, a_bits: int, b_bits: int
-) -> tuple[int, int, int]:
-    """(array cycles, SRAM bytes, operand held) of one tile."""
+) -> tuple[int, int, int, int]:
+    """(array cycles, SRAM bytes read, written, operand held) of one tile."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_price(chip, m, k, n, a_bits, b_bits)
-    array, moved = tensor_core_tile(chip, m, k, n, max(a_bits, b_bits))
-    return array, moved, 2
+    array, read = tensor_core_tile(chip, m, k, n, max(a_bits, b_bits))
+    return array, read, 0, 2

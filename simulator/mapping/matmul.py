@@ -31,19 +31,22 @@ from simulator.kernels.chip_vector import (
     DEPTH,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
+    INPUT_BUFFER,
     OVERHEAD_PS,
     PREFETCH_BYTES,
     REGISTER_RESULTS,
+    RESULT_BUFFER,
     ROWS,
-    SRAM_BYTES_PER_S,
     SYSTOLIC,
     TILE_BYTES,
     UNIT_KIND,
+    WEIGHT_BUFFER,
     run_bandwidth,
 )
 from simulator.kernels.jit import kernel
 from simulator.kernels.matrix_unit import (
     ACCUMULATOR_BYTES,
+    feed_cycles,
     least_cycles,
     systolic_drain,
     systolic_fill,
@@ -108,7 +111,7 @@ def dimension_choices(size: int, base: int, out: Int64Array) -> int:
 def fits(
     chip: Int64Array, shape: tuple[int, int, int], tile: tuple[int, int, int], bits: Bits
 ) -> bool:
-    """Whether a tile choice fits the share of SRAM for tiles.
+    """Whether a tile choice fits the SRAM for tiles, unified or in separate buffers.
 
     Partial sums lie in SRAM beside a systolic array and in the registers of a tensor core, where
     they bound the output tile as soon as the inner dimension is cut.
@@ -117,14 +120,20 @@ def fits(
     tm, tk, tn = tile
     a_buffers = 1 if (tm == m and tk == k) else 2
     b_buffers = 1 if (tn == n and tk == k) else 2
-    need = a_buffers * bits_to_bytes(tm * tk * bits[3]) + b_buffers * bits_to_bytes(
-        tk * tn * bits[4]
-    )
+    inputs = a_buffers * bits_to_bytes(tm * tk * bits[3])
+    weights = b_buffers * bits_to_bytes(tk * tn * bits[4])
+    results = 0
     if chip[UNIT_KIND] == SYSTOLIC:
-        need += tm * tn * ACCUMULATOR_BYTES + bits_to_bytes(tm * tn * max(bits[2], 8))
+        results = tm * tn * ACCUMULATOR_BYTES + bits_to_bytes(tm * tn * max(bits[2], 8))
     elif tk < k and tm * tn > chip[REGISTER_RESULTS]:
         return False
-    return need <= chip[TILE_BYTES]
+    if chip[INPUT_BUFFER] > 0:
+        return (
+            inputs <= chip[INPUT_BUFFER]
+            and weights <= chip[WEIGHT_BUFFER]
+            and results <= chip[RESULT_BUFFER]
+        )
+    return inputs + weights + results <= chip[TILE_BYTES]
 
 
 @kernel
@@ -250,12 +259,12 @@ def price_tiles(
                 times = row_times * col_times * depth_times
                 if times == 0:
                     continue
-                array, moved, held = tile_price(chip, rows, depth, cols, bits[3], bits[4])
-                feed = scale_up(moved, clock, chip[SRAM_BYTES_PER_S])
+                array, fed, kept, held = tile_price(chip, rows, depth, cols, bits[3], bits[4])
+                feed = feed_cycles(chip, fed, kept)
                 cycles[me, ne, ke] = max(array, feed)
                 out[ARRAY] += times * array
                 out[FEED] += times * feed
-                out[SRAM] += times * moved
+                out[SRAM] += times * (fed + kept)
                 out[COMPUTE] += times * max(array, feed)
                 out[ORDER] = 2 * held
                 if out[COMPUTE] > cutoff:

@@ -1,0 +1,260 @@
+"""The price of a collective: all algorithms of its fabric, and the fastest or a named one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from simulator.errors import InputError, did_you_mean
+from simulator.fabric.grid import grid_schedules
+from simulator.fabric.groups import parse_group, sized_group
+from simulator.fabric.nested import nested_schedules
+from simulator.fabric.parts import ALGORITHMS, OPS, PERSONAL, Op
+from simulator.fabric.schedule import Breakdown, Schedule, ceil_div, evaluate
+from simulator.fabric.switched import switched_schedules
+from simulator.hardware.fabric import Fabric
+
+MAX_BYTES = 2**44
+"""Larger buffers (16 TiB) could leave 64-bit picoseconds on a slow link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another algorithm, with the fastest protocol for it."""
+
+    algorithm: str
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveTiming:
+    """One collective among ``ranks``; bandwidths as nccl-tests defines them (PERFORMANCE.md).
+
+    ``bytes_per_link_max`` is what the busiest link or port carries in one direction for this
+    collective, ``bytes_on_wire`` what all links carry together.
+    """
+
+    op: str
+    size_bytes: int
+    ranks: int
+    concurrent: int
+    time_ps: int
+    algorithm: str
+    protocol: str
+    steps: int
+    bytes_per_link_max: int
+    bytes_on_wire: int
+    algorithm_bandwidth_bytes_per_s: float
+    bus_bandwidth_bytes_per_s: float
+    link_utilization: float
+    bound_by: str
+    alternatives: tuple[Alternative, ...]
+    latency_ps: int = 0
+    link_ps: int = 0
+    injection_ps: int = 0
+    reduction_ps: int = 0
+
+    @property
+    def time_s(self) -> float:
+        """Seconds."""
+        return self.time_ps / 1e12
+
+
+def price_collective(
+    fabric: Fabric,
+    op: str,
+    size_bytes: int,
+    *,
+    group: str | int | None = None,
+    algorithm: str = "auto",
+    concurrent: int = 1,
+) -> CollectiveTiming:
+    """Time and traffic of one collective; the same arguments are looked up the second time.
+
+    Args:
+        fabric: the chips and links.
+        op: one of ``OPS``.
+        size_bytes: the full buffer of one rank; of an all-gather, the gathered result.
+        group: the ranks: a number of chips, axes such as ``xy``, or all chips where None.
+        algorithm: one of ``ALGORITHMS``, or ``auto`` for the fastest.
+        concurrent: equal collectives that use the same links at the same time.
+
+    Raises:
+        InputError: an unknown operation or algorithm, one that the fabric does not have, a group
+            that does not fit, or a bad size.
+    """
+    return _priced(fabric, op, size_bytes, group, algorithm, concurrent)
+
+
+def collective_ps(fabric: Fabric, op: str, size_bytes: int, *, algorithm: str = "auto") -> int:
+    """The time of ``price_collective`` among all chips, in picoseconds."""
+    return price_collective(fabric, op, size_bytes, algorithm=algorithm).time_ps
+
+
+@lru_cache(maxsize=65536)
+def _priced(
+    fabric: Fabric,
+    op: str,
+    size: int,
+    group: str | int | None,
+    algorithm: str,
+    concurrent: int,
+) -> CollectiveTiming:
+    kind = check_op(op)
+    if not 0 <= size <= MAX_BYTES:
+        raise InputError(f"bytes: found {size}, expected 0 to {MAX_BYTES}")
+    if not 1 <= concurrent <= 2**20:
+        raise InputError(f"concurrent: found {concurrent}, expected 1 to {2**20}")
+    part = _group(fabric, group)
+    named = _check_algorithm(algorithm)
+    if part.chips == 1:
+        return _nothing(kind, size, concurrent)
+    offered = schedules(part, kind) if named == "auto" else _named(part, kind, named)
+    runs = [(evaluate(schedule, size, concurrent), schedule) for schedule in offered]
+    best, chosen = min(runs, key=lambda run: run[0].total_ps)
+    return _timing(kind, size, part.chips, concurrent, best, chosen, _others(part, kind, size,
+                                                                         concurrent, chosen))
+
+
+@lru_cache(maxsize=1024)
+def all_schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
+    """Every algorithm with every protocol that the topology allows, library or not."""
+    if fabric.kind == "none" or fabric.chips == 1:
+        return ()
+    if fabric.inner is not None:
+        return tuple(nested_schedules(fabric, op, schedules))
+    build = grid_schedules if fabric.is_grid else switched_schedules
+    return tuple(
+        schedule for protocol in fabric.protocols for schedule in build(fabric, op, protocol)
+    )
+
+
+@lru_cache(maxsize=1024)
+def schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
+    """Those of ``all_schedules`` that the fabric's library has; all where it has none of them."""
+    everything = all_schedules(fabric, op)
+    if op in PERSONAL or fabric.inner is not None:
+        return everything
+    offers = {protocol.name: protocol.algorithms for protocol in fabric.protocols}
+    kept = tuple(
+        schedule
+        for schedule in everything
+        if not offers[schedule.protocol] or schedule.algorithm in offers[schedule.protocol]
+    )
+    return kept or everything
+
+
+def check_op(op: str) -> Op:
+    """The operation of a name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    for known in OPS:
+        if op == known:
+            return known
+    raise InputError(f"unknown collective '{op[:40]}'", hint=did_you_mean(op, OPS))
+
+
+def _check_algorithm(name: str) -> str:
+    known = ("auto", *ALGORITHMS)
+    if name not in known:
+        raise InputError(f"unknown algorithm '{name[:40]}'", hint=did_you_mean(name, known))
+    return name
+
+
+def _group(fabric: Fabric, group: str | int | None) -> Fabric:
+    if group is None:
+        return fabric
+    return sized_group(fabric, group) if isinstance(group, int) else parse_group(fabric, group)
+
+
+def _named(fabric: Fabric, op: Op, algorithm: str) -> list[Schedule]:
+    everything = all_schedules(fabric, op)
+    found = [schedule for schedule in everything if schedule.algorithm == algorithm]
+    if found:
+        return found
+    if algorithm == "halving-doubling" and not fabric.is_grid and fabric.inner is None:
+        if op in ("all-reduce", "all-gather", "reduce-scatter"):
+            raise InputError(
+                f"halving-doubling needs a power of two of ranks, found {fabric.chips}"
+            )
+    possible = sorted({schedule.algorithm for schedule in everything})
+    raise InputError(
+        f"a {fabric.kind} of {fabric.chips} chips has no algorithm '{algorithm}' for {op}",
+        hint=f"it has {', '.join(possible)}",
+    )
+
+
+def _others(
+    fabric: Fabric, op: Op, size: int, concurrent: int, chosen: Schedule
+) -> tuple[Alternative, ...]:
+    """The fastest time of each other algorithm, in order of time."""
+    times: dict[str, int] = {}
+    for schedule in all_schedules(fabric, op):
+        if schedule.algorithm != chosen.algorithm:
+            total = evaluate(schedule, size, concurrent).total_ps
+            times[schedule.algorithm] = min(total, times.get(schedule.algorithm, total))
+    ordered = sorted(times.items(), key=lambda item: (item[1], item[0]))
+    return tuple(Alternative(name, total / 1e12) for name, total in ordered)
+
+
+def bus_factor(op: Op, ranks: int) -> tuple[int, int]:
+    """Bus bandwidth over algorithm bandwidth (nccl-tests, doc/PERFORMANCE.md) as a fraction."""
+    if op == "all-reduce":
+        return 2 * (ranks - 1), ranks
+    if op in ("all-gather", "reduce-scatter", "all-to-all"):
+        return ranks - 1, ranks
+    return 1, 1
+
+
+def _timing(
+    op: Op,
+    size: int,
+    ranks: int,
+    concurrent: int,
+    parts: Breakdown,
+    schedule: Schedule,
+    others: tuple[Alternative, ...],
+) -> CollectiveTiming:
+    total = parts.total_ps
+    bandwidth = size * 1e12 / total if total else 0.0
+    num, den = bus_factor(op, ranks)
+    causes = {
+        "latency": parts.latency_ps,
+        "link": parts.link_ps,
+        "injection": parts.injection_ps,
+        "reduction": parts.reduction_ps,
+    }
+    busy = parts.link_ps + parts.injection_ps
+    if schedule.link_rate:
+        # a protocol that keeps a link waiting does not use it
+        busy = min(busy, ceil_div(parts.link_bytes * 10**12, schedule.link_rate))
+    return CollectiveTiming(
+        op=op,
+        size_bytes=size,
+        ranks=ranks,
+        concurrent=concurrent,
+        time_ps=total,
+        algorithm=schedule.algorithm,
+        protocol=schedule.protocol,
+        steps=schedule.steps,
+        bytes_per_link_max=ceil_div(parts.link_bytes, concurrent),
+        bytes_on_wire=ceil_div(size * schedule.wire_num, schedule.wire_den),
+        algorithm_bandwidth_bytes_per_s=bandwidth,
+        bus_bandwidth_bytes_per_s=bandwidth * num / den,
+        link_utilization=busy / total if total else 0.0,
+        bound_by=max(causes, key=lambda name: causes[name]),
+        alternatives=others,
+        latency_ps=parts.latency_ps,
+        link_ps=parts.link_ps,
+        injection_ps=parts.injection_ps,
+        reduction_ps=parts.reduction_ps,
+    )
+
+
+def _nothing(op: Op, size: int, concurrent: int) -> CollectiveTiming:
+    """A collective among one rank: nothing moves and nothing is launched."""
+    return CollectiveTiming(
+        op, size, 1, concurrent, 0, "none", "none", 0, 0, 0, 0.0, 0.0, 0.0, "latency", ()
+    )
