@@ -33,7 +33,7 @@ def our_time_ns(row: dict[str, str]) -> float | None:
         bandwidth_bytes_per_s=int(float(row["bw_GBps_per_dim"]) * GIB),
         latency_ps=int(float(row["lat_ns_per_dim"]) * 1000),
         endpoint_delay_ps=int(float(row["endpoint_delay_ns"]) * 1000),
-        reduce_bytes_per_s=int(float(row["local_mem_bw_GBps"]) * GIB / 3),
+        reduce_bytes_per_s=int(float(row["local_mem_bw_GBps"]) * 1e9 / 3),
     )
     op = row["op"].replace("_", "-")
     size = int(row["comm_size_bytes"]) * (ranks if op == "all-gather" else 1)

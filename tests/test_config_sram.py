@@ -7,6 +7,8 @@ import pytest
 
 from simulator.api import load_chip, price_matmul
 from simulator.errors import InputError
+from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.matrix_unit import spilled_passes, tile_price
 
 TOY = Path(__file__).parents[1] / "configs" / "chips" / "toy.yaml"
 
@@ -21,9 +23,7 @@ def edited(tmp_path: Path, old: str, new: str) -> str:
 
 
 def test_banks_give_count_times_ports_times_width_a_cycle(tmp_path: Path) -> None:
-    path = edited(
-        tmp_path, "  bandwidth: 64 GB/s\n", "  banks: {count: 4, ports: 2, width: 8 B}\n"
-    )
+    path = edited(tmp_path, "  bandwidth: 64 GB/s\n", "  banks: {count: 4, ports: 2, width: 8 B}\n")
     assert load_chip(path).sram.bandwidth_bytes_per_s == 4 * 2 * 8 * 10**9
 
 
@@ -70,8 +70,26 @@ def test_partial_sums_spill_where_the_accumulators_are_full() -> None:
     Two folds of the inner dimension: the first writes 256 B out, the second reads them back.
     """
     toy = load_chip("toy")
-    full = price_matmul(replace(toy, matrix=replace(toy.matrix, accumulator_bytes=256)), 16, 8, 4)
-    short = price_matmul(replace(toy, matrix=replace(toy.matrix, accumulator_bytes=128)), 16, 8, 4)
-    if full.tile == short.tile == (16, 8, 4):
-        assert short.sram_bytes - full.sram_bytes == 512
-    assert short.cycles >= full.cycles
+    prices = [
+        tile_price(
+            pack_chip(replace(toy, matrix=replace(toy.matrix, accumulator_bytes=size)), "bf16"),
+            16,
+            8,
+            4,
+            16,
+            16,
+        )
+        for size in (256, 255)
+    ]
+    (cycles, read, written, held), spilling = prices
+    assert (read, written, held) == (16 * 8 * 2 + 8 * 4 * 2, 16 * 4 * 4, 0)
+    # B held spills; A held keeps 4 columns x 4 rows of sums at a time but reads B four times
+    assert spilling[1] + spilling[2] > read + written or spilling[0] > cycles
+
+
+def test_spilled_passes_count_the_folds_but_one() -> None:
+    toy = load_chip("toy")
+    chip = pack_chip(replace(toy, matrix=replace(toy.matrix, accumulator_bytes=255)), "bf16")
+    assert spilled_passes(chip, 16, 8, 4) == 1
+    assert spilled_passes(chip, 16, 24, 4) == 5
+    assert spilled_passes(chip, 15, 24, 4) == 0

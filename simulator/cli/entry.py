@@ -41,7 +41,7 @@ EPILOG = """\b
 Examples:
   chipsim run tpu-v6e llama3-8b chat
   chipsim run h100:8 llama3-70b --trace requests.csv --assert 'ttft_p99<300ms'
-  chipsim step tpu-v6e llama3-8b --phase decode --batch 64 --context 2048
+  chipsim step tpu-v6e llama3-8b --phase decode --batch 32 --context 2048
   chipsim op matmul 4096x4096x4096 --chip h100 --dtype fp8
   chipsim config list
 """

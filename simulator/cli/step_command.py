@@ -58,7 +58,7 @@ def step(
 
     \b
     Examples:
-      chipsim step tpu-v6e llama3-8b --phase decode --batch 64 --context 2048
+      chipsim step tpu-v6e llama3-8b --phase decode --batch 32 --context 2048
       chipsim step h100:8 llama3-70b --phase prefill --batch 1 --context 4096 --timeline step.json
     """
     from simulator.cli.assertions import judge, parse_requirements

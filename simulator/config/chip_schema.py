@@ -223,13 +223,22 @@ class HbmConfig(Section):
         return self
 
     def build(self) -> Dram:
-        """The memory's specification; ``timing.hbm`` fills in what a preset achieves."""
+        """The memory's specification.
+
+        ``timing.hbm`` simulates what a preset achieves where its file does not say it.
+        """
+        shares: tuple[float, ...] = ()
+        if self.dram is not None:
+            from simulator.config.dram_schema import load_memory
+
+            shares = load_memory(self.dram).run_efficiency
         return Dram(
             capacity_bytes=self.capacity,
             bandwidth_bytes_per_s=self.bandwidth,
             latency_ps=self.latency,
             efficiency=1.0 if self.efficiency is None else self.efficiency,
             preset=self.dram,
+            run_efficiency=shares,
         )
 
 

@@ -60,6 +60,17 @@ PLAIN = (Protocol("plain"),)
 
 
 @dataclass(frozen=True, slots=True)
+class Pod:
+    """``cubes`` cubes with ``edge`` chips along each side, whose faces end at optical switches.
+
+    Links inside a cube are copper. A slice of several cubes may take any free ones.
+    """
+
+    cubes: int
+    edge: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Fabric:
     """A topology with its rates and delays.
 
@@ -76,7 +87,9 @@ class Fabric:
     nothing; ``copy_bytes_per_s`` how fast a chip copies its own shard between its buffers, 0 where
     it need not. ``in_network_efficiency`` is the share of the link rate when the switch reduces,
     0 where it cannot; it is used from ``in_network_from`` ranks up. ``twist[i][j]`` is by how much
-    the closing link of axis i shifts axis j.
+    the closing link of axis i shifts axis j. ``ports`` are the equal links behind the one port
+    of a switched chip, ``host`` the chips of one host along each axis, and ``pod`` the cubes that
+    a slice is cut from where optical switches join them.
     """
 
     kind: FabricKind
@@ -92,6 +105,9 @@ class Fabric:
     in_network_from: int = 2
     protocols: tuple[Protocol, ...] = PLAIN
     twist: tuple[tuple[int, ...], ...] = ()
+    ports: int = 1
+    host: tuple[int, ...] = ()
+    pod: Pod | None = None
     inner: Fabric | None = None
     outer: Fabric | None = None
 

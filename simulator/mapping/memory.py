@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from simulator.errors import InfeasibleError
 from simulator.hardware import System
 from simulator.model.transformer import Transformer
+from simulator.units import format_bytes
 
 BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4, "int4": 4}
 """Bits an element of each data type."""
@@ -81,9 +82,9 @@ def plan_memory(
         have = memory.capacity - memory.reserve
         raise InfeasibleError(
             f"{model.name} does not fit {system.name} with tensor parallelism {tp}: "
-            f"weights {memory.weights / 1e9:.2f} GB and activations "
-            f"{memory.activations / 1e9:.2f} GB a chip exceed the {have / 1e9:.2f} GB "
-            f"that HBM leaves, by {(need - have) / 1e9:.2f} GB",
+            f"weights {format_bytes(memory.weights)} and activations "
+            f"{format_bytes(memory.activations)} a chip exceed the {format_bytes(have)} "
+            f"that HBM leaves, by {format_bytes(need - have)}",
             hint="use more chips, a smaller --weight-dtype or a smaller --token-budget",
         )
     return memory

@@ -112,15 +112,19 @@ def peak(chip: Any, dtype: str) -> Explanation:
 def hbm_limit(chip: Any) -> Explanation:
     """What a stream gets from HBM."""
     hbm = chip.hbm
+    share = hbm.sustained_bytes_per_s / hbm.bandwidth_bytes_per_s
+    origin = {"chip.hbm.efficiency": hbm.efficiency}
+    if hbm.preset is not None:
+        origin = {"chip.hbm.dram": f"{hbm.preset} (bank-level model; short runs get less)"}
     return Explanation(
         "sustained HBM bandwidth of a chip",
         "peak bandwidth x efficiency of a stream",
-        f"= {scaled(hbm.bandwidth_bytes_per_s, 'B/s')} x {hbm.efficiency:g} = "
+        f"= {scaled(hbm.bandwidth_bytes_per_s, 'B/s')} x {share:.4g} = "
         f"{scaled(hbm.sustained_bytes_per_s, 'B/s')}, first word after "
         f"{duration(hbm.latency_ps / 1e12)}",
         {
             "chip.hbm.bandwidth": scaled(hbm.bandwidth_bytes_per_s, "B/s"),
-            "chip.hbm.efficiency": hbm.efficiency,
+            **origin,
             "chip.hbm.latency": duration(hbm.latency_ps / 1e12),
         },
     )

@@ -104,6 +104,6 @@ def advice(bound_by: dict[str, float], queue_p99_s: float | None, ttft_p99_s: fl
     worst = max(bound_by, key=lambda cause: bound_by[cause])
     line = f"{bound_by[worst]:.0%} of {_ADVICE[worst]}"
     line = line.replace("of time goes", "of the time goes", 1)
-    if queue_p99_s and ttft_p99_s and queue_p99_s > 0.5 * ttft_p99_s:
+    if queue_p99_s and ttft_p99_s and queue_p99_s > max(1.0, 0.5 * ttft_p99_s):
         line += f"; requests queue for up to {queue_p99_s:.2f} s (p99): the load is near capacity"
     return line

@@ -15,6 +15,7 @@ from simulator.timing import prices as pricing
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS, OperatorSpan, StepTiming
+from simulator.units import format_bytes
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -182,8 +183,8 @@ def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> Memory:
         most = memory.kv // (memory.kv_per_token * (context + (phase == "decode")))
         raise InfeasibleError(
             f"a batch of {len(share.new)} x {context} tokens needs "
-            f"{cached * memory.kv_per_token / 1e9:.2f} GB of KV cache a chip, "
-            f"{memory.kv / 1e9:.2f} GB are left of HBM",
+            f"{format_bytes(cached * memory.kv_per_token)} of KV cache a chip, "
+            f"{format_bytes(memory.kv)} are left of HBM",
             hint=f"at most {most * plan.replicas} sequences of this length fit",
         )
     return memory
