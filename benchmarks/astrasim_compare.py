@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 from simulator.errors import ChipsimError
 from simulator.fabric.cases import plain_fabric
@@ -46,7 +47,7 @@ def our_time_ns(row: dict[str, str]) -> float | None:
 
 def main(path: str) -> None:
     groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    with open(path, newline="") as stream:
+    with Path(path).open(newline="") as stream:
         for row in csv.DictReader(stream):
             ours = our_time_ns(row)
             if ours is None:

@@ -168,6 +168,7 @@ def price_tile(
         n_outer,
         credit,
         load_b,
+        lambda n, k: up(extent(1, k) * extent(2, n) * bits.b, 8),
         lambda m, k: through_hbm(extent(0, m), extent(1, k), bits.a),
         compute,
         lambda m, n: through_hbm(extent(0, m), extent(2, n), bits.c),

@@ -44,6 +44,7 @@ def tiles_of(
     n_outer: bool,
     credit: int,
     weights: Callable[[int, int], int],
+    sizes: Callable[[int, int], int],
     inputs: Callable[[int, int], int],
     compute: Callable[[int, int, int], int],
     store: Callable[[int, int], int],
@@ -52,8 +53,9 @@ def tiles_of(
     """The tiles in the order of a walk over (m, n, k) ``counts``.
 
     ``weights(n, k)``, ``inputs(m, k)``, ``compute(m, n, k)`` and ``store(m, n)`` are cycles of the
-    tile with those indices. An operand tile is loaded unless the tile before had the same one;
-    ``credit`` cycles of weight loads cost nothing; ``tail`` is added to the last tile.
+    tile with those indices. An operand tile is loaded unless the tile before had the same one.
+    The first ``credit`` bytes of weights cost nothing, of ``sizes(n, k)`` bytes a tile, or all of
+    them if it is 1 << 60; ``tail`` is added to the last tile.
     """
     nm, nn, nk = counts
     pairs = (
@@ -71,9 +73,12 @@ def tiles_of(
                 load += inputs(m, k)
                 held_a = (m, k)
             if held_b != (n, k):
-                given = min(credit, weights(n, k))
-                credit -= given
-                load += weights(n, k) - given
+                size = sizes(n, k)
+                given = min(credit, size)
+                if credit < 1 << 60:
+                    credit -= given
+                if given < size:
+                    load += -(-weights(n, k) * (size - given) // size)
                 held_b = (n, k)
             last = k == nk - 1
             visits.append(Visit(load, compute(m, n, k), store(m, n) if last else 0))

@@ -141,12 +141,7 @@ def doubled(chip: Chip, what: str) -> Chip:
             chip, hbm=dataclasses.replace(chip.hbm, bandwidth_bytes_per_s=twice)
         )
     if what == "sram_capacity":
-        # The share for fetches ahead keeps its bytes: see the known gap in test_timing_step.
-        more = dataclasses.replace(
-            chip.sram,
-            capacity_bytes=2 * chip.sram.capacity_bytes,
-            prefetch_fraction=chip.sram.prefetch_fraction / 2,
-        )
+        more = dataclasses.replace(chip.sram, capacity_bytes=2 * chip.sram.capacity_bytes)
         return dataclasses.replace(chip, sram=more)
     if what == "sram_bandwidth":
         twice = 2 * chip.sram.bandwidth_bytes_per_s

@@ -169,7 +169,7 @@ def test_energies_must_cover_every_rate(tmp_path):
     ("name", "message", "hint"),
     [
         ("tpu-v5", "unknown chip 'tpu-v5'", "did you mean 'tpu-v5"),
-        ("zzz", "unknown chip 'zzz'", "known: h100, toy"),
+        ("zzz", "unknown chip 'zzz'", "tpu-v7x"),
         ("no/such.yaml", "does not exist", "known"),
         ("h1000.yaml", "chip file h1000.yaml does not exist", "did you mean 'h100'"),
         ("", "is not a name", "known"),

@@ -24,6 +24,7 @@ def walks(draw: st.DrawFn) -> dict:
         "counts": tuple(draw(st.integers(1, 9)) for _ in range(3)),
         "credit": draw(st.sampled_from([0, 0, 1, high, 7 * high + 3, 1 << 60])),
         "weights": table(draw, (2, 2), cycles),
+        "sizes": table(draw, (2, 2), st.integers(1, high)),
         "inputs": table(draw, (2, 2), cycles),
         "cycles": table(draw, (2, 2, 2), cycles),
         "stores": table(draw, (2, 2), cycles),
@@ -35,11 +36,21 @@ def walks(draw: st.DrawFn) -> dict:
 def both(case: dict) -> tuple[int, int]:
     """(kernel, tile by tile)."""
     nm, nn, nk = case["counts"]
-    weights, inputs, cycles, stores = (
-        case[name] for name in ("weights", "inputs", "cycles", "stores")
+    weights, sizes, inputs, cycles, stores = (
+        case[name] for name in ("weights", "sizes", "inputs", "cycles", "stores")
     )
     fast = walk(
-        case["credit"], nm, nn, nk, weights, inputs, cycles, stores, case["n_outer"], case["tail"]
+        case["credit"],
+        nm,
+        nn,
+        nk,
+        weights,
+        sizes,
+        inputs,
+        cycles,
+        stores,
+        case["n_outer"],
+        case["tail"],
     )
 
     def edge(index: int, count: int) -> int:
@@ -51,6 +62,7 @@ def both(case: dict) -> tuple[int, int]:
             case["n_outer"],
             case["credit"],
             lambda n, k: int(weights[edge(n, nn), edge(k, nk)]),
+            lambda n, k: int(sizes[edge(n, nn), edge(k, nk)]),
             lambda m, k: int(inputs[edge(m, nm), edge(k, nk)]),
             lambda m, n, k: int(cycles[edge(m, nm), edge(n, nn), edge(k, nk)]),
             lambda m, n: int(stores[edge(m, nm), edge(n, nn)]),
@@ -89,6 +101,7 @@ def test_loads_and_credit_change_the_time() -> None:
         "counts": (3, 4, 5),
         "credit": 0,
         "weights": np.full((2, 2), 20),
+        "sizes": np.full((2, 2), 640),
         "inputs": np.full((2, 2), 5),
         "cycles": np.full((2, 2, 2), 4),
         "stores": np.full((2, 2), 3),
@@ -98,5 +111,5 @@ def test_loads_and_credit_change_the_time() -> None:
     cold, _ = both(case)
     # memory-bound: 60 tiles x 25 cycles of loads, 12 stores of 3, the last tile's 4 + 11
     assert cold == 60 * 25 + 11 * 3 + 4 + 11 + 3
-    warm, _ = both({**case, "credit": 100})
+    warm, _ = both({**case, "credit": 5 * 640})
     assert warm == cold - 100

@@ -123,24 +123,30 @@ def test_spans_tile_the_step(plan: Plan, sequences: list[tuple[int, int]]) -> No
     for row in spans:
         price = prices[row[ex.SPAN_OPERATOR], row[ex.SPAN_VARIANT]]
         start, end = row[ex.SPAN_START], row[ex.SPAN_END]
-        assert start >= now
-        assert end - start == price[ex.DURATION]
+        fetched = row[ex.SPAN_FETCH]
+        cold, warm = prices[row[ex.SPAN_OPERATOR], :, ex.DURATION]
+        assert start == now
+        assert 0 <= fetched <= prices[row[ex.SPAN_OPERATOR], ex.WARM, ex.FETCH]
         if row[ex.SPAN_VARIANT] == ex.WARM:
+            assert end - start == warm
+        else:
+            assert end - start == max(min(warm, cold), cold - fetched)
+        if fetched:
             # the fetch lies between HBM's earlier work and the operator that uses it
             assert row[ex.SPAN_FETCH_START] >= hbm_until
-            assert row[ex.SPAN_FETCH_START] + price[ex.FETCH] <= start
-            assert end <= now + prices[row[ex.SPAN_OPERATOR], ex.COLD, ex.DURATION]
-        else:
-            assert start == now
+            assert row[ex.SPAN_FETCH_START] + fetched <= start
         inside = price[ex.MATRIX : ex.MATRIX + 5].copy()
-        inside[2] -= price[ex.FETCH]
-        assert (inside <= end - start).all()
+        inside[2] -= fetched
+        assert inside[2] <= end - start
         if plan.weighted[row[ex.SPAN_OPERATOR]]:
             hbm_until = end
         else:
+            assert (inside <= end - start).all()
             hbm_until = max(hbm_until, start) + price[ex.HBM]
         assert hbm_until <= end
-        busy += price[ex.MATRIX : ex.MATRIX + 5]
+        limit = np.full(5, end - start)
+        limit[2] += fetched
+        busy += np.minimum(price[ex.MATRIX : ex.MATRIX + 5], limit)
         moved += price[ex.READ : ex.READ + 3]
         now = end
     assert now == totals[ex.TIME]
@@ -169,42 +175,11 @@ def test_more_hardware_is_never_slower(plan: Plan, sequences: list[tuple[int, in
     batch = batch_of(sequences)
     base = time_of(plan, batch)
     for what in RESOURCES:
-        slack = fetch_rounding(plan, batch) if what == "hbm" else 0
-        assert time_of(on_chip(plan, what), batch) <= base + slack, what
+        assert time_of(on_chip(plan, what), batch) <= base, what
 
 
-def fetch_rounding(plan: Plan, batch: Batch) -> int:
-    """Picoseconds of fetches ahead that whole cycles may hide: none unless tiles load in a few.
-
-    A tile that loads in a fraction of a cycle pays a whole one at any bandwidth, while what was
-    fetched ahead is worth the cycles that it took.
-    """
-    prices = price_batch(plan, batch)
-    unit = plan.system.chip.matrix
-    slack = 0
-    for section in plan.sections:
-        for index in range(section[0], section[0] + section[1]):
-            op = plan.operators[index]
-            if not isinstance(op, Matmul) or prices[index, ex.WARM, ex.FETCH] == 0:
-                continue
-            rows = min(op.k, unit.rows if isinstance(unit, SystolicArray) else 16 * unit.tile_k)
-            cols = min(
-                op.n,
-                unit.cols if isinstance(unit, SystolicArray) else max(c for _, c in unit.tiles),
-            )
-            tile = rows * cols * int(plan.bits[0]) // 8
-            chip = plan.system.chip
-            if tile * chip.clock_hz < 16 * chip.hbm.sustained_bytes_per_s:
-                slack += int(section[2] * prices[index, ex.WARM, ex.FETCH])
-    return slack
-
-
-def test_known_gap_a_larger_fetch_ahead_may_make_an_operator_wait() -> None:
-    """An operator waits for the whole fetch that fits its share of SRAM, or for nothing.
-
-    Where attention leaves time for half of the weights, a share that holds just half of them is
-    better than one that holds all, by a little. Remove this when fetches may be cut short.
-    """
+def test_a_larger_fetch_ahead_never_makes_an_operator_wait() -> None:
+    """Attention leaves time for half of the weights: room for all of them is no worse than half."""
     chip = Chip(
         name="slow memory",
         clock_hz=10**9,
@@ -220,8 +195,7 @@ def test_known_gap_a_larger_fetch_ahead_may_make_an_operator_wait() -> None:
     sram = dataclasses.replace(chip.sram, capacity_bytes=2 * chip.sram.capacity_bytes)
     larger = dataclasses.replace(chip, sram=sram)
     base = time_of(make_plan(system, model), batch)
-    more = time_of(make_plan(with_chip(system, larger), model), batch)
-    assert base < more < 1.05 * base
+    assert time_of(make_plan(with_chip(system, larger), model), batch) <= base
 
 
 @quick(100)
@@ -328,8 +302,8 @@ def test_chunks_of_a_prompt_do_all_of_its_work(
     parts = [batch_of([(first, 0)], 0), batch_of([(second, first)])]
     assert sum(p.pairs for p in parts) == one.pairs
     assert sum(p.tokens for p in parts) == one.tokens
-    for part in parts:
-        assert time_of(plan, part) <= time_of(plan, one)
+    # the second chunk reads the first one's keys from HBM, which the whole prompt had on chip
+    assert time_of(plan, parts[0]) <= time_of(plan, one)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ COMMANDS = {
     "memory": LazyCommand(
         "simulator.cli.memory_command:memory", "Bandwidth of a DRAM under an access pattern."
     ),
+    "collective": LazyCommand(
+        "simulator.cli.collective_command:collective", "Price a collective on a system's fabric."
+    ),
+    "fabric": LazyCommand(
+        "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
+    ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."
     ),

@@ -18,7 +18,7 @@ from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, list_names, looks_like_path
 from simulator.config.overrides import Override, apply_overrides, parse_overrides
 from simulator.config.provenance import Provenance, Sourced, unwrap
-from simulator.config.shapes import Axes, choose_shape
+from simulator.config.shapes import TWISTED, Axes, choose_shape
 from simulator.config.system_schema import SystemConfig
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, Node, Scalar, describe_node, parse_yaml, read_text
@@ -50,15 +50,16 @@ class LoadedSystem:
     system: Loaded[SystemConfig]
     chip: Loaded[ChipConfig]
     shape: Axes | None
+    twisted: bool = False
 
     def build(self) -> System:
         """The system of the shape; errors stand at the file's ``fabric``."""
-        return self.build_shape(self.shape)
+        return self.build_shape(self.shape, self.twisted)
 
-    def build_shape(self, shape: Axes | None) -> System:
+    def build_shape(self, shape: Axes | None, twisted: bool = False) -> System:
         """The system of any shape of the family."""
         try:
-            return self.system.config.build(self.chip.config.build(), shape)
+            return self.system.config.build(self.chip.config.build(), shape, twisted)
         except InputError as error:
             root = self.system.sourced.node
             error.location = root.keys.get("fabric") if isinstance(root, Mapping) else None
@@ -109,10 +110,12 @@ def load_system_file(name: str | Path, overrides: Iterable[Override] = ()) -> Lo
     path = find_config("systems", family)
     system = _load(path, _read(path), "system", SystemConfig, overrides)
     chip = load_chip_file(_chip_path(system), overrides)
-    shape = None
+    shape, twisted = None, False
     if shape_text is not None:
-        shape = choose_shape(system.config.name, shape_text, system.config.fabric.allowed())
-    return LoadedSystem(system, chip, shape)
+        twisted = shape_text.endswith(TWISTED)
+        plain = shape_text.removesuffix(TWISTED)
+        shape = choose_shape(system.config.name, plain, system.config.fabric.allowed())
+    return LoadedSystem(system, chip, shape, twisted)
 
 
 def kind_of_file(node: Node) -> str:

@@ -11,6 +11,9 @@ Axes = tuple[int, ...]
 
 _SHOWN_IN_FULL = 12
 
+TWISTED = "_twisted"
+"""Behind a shape: the torus is twisted, as in Google Cloud's name ``4x4x8_twisted``."""
+
 
 def shape_text(axes: Axes) -> str:
     """(2, 2, 1) as ``2x2x1``."""

@@ -112,8 +112,15 @@ def _priced(
     offered = schedules(part, kind) if named == "auto" else _named(part, kind, named)
     runs = [(evaluate(schedule, size, concurrent), schedule) for schedule in offered]
     best, chosen = min(runs, key=lambda run: run[0].total_ps)
-    return _timing(kind, size, part.chips, concurrent, best, chosen, _others(part, kind, size,
-                                                                         concurrent, chosen))
+    return _timing(
+        kind,
+        size,
+        part.chips,
+        concurrent,
+        best,
+        chosen,
+        _others(part, kind, size, concurrent, chosen),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -174,11 +181,9 @@ def _named(fabric: Fabric, op: Op, algorithm: str) -> list[Schedule]:
     found = [schedule for schedule in everything if schedule.algorithm == algorithm]
     if found:
         return found
-    if algorithm == "halving-doubling" and not fabric.is_grid and fabric.inner is None:
-        if op in ("all-reduce", "all-gather", "reduce-scatter"):
-            raise InputError(
-                f"halving-doubling needs a power of two of ranks, found {fabric.chips}"
-            )
+    exchanges = op in ("all-reduce", "all-gather", "reduce-scatter")
+    if algorithm == "halving-doubling" and exchanges and not (fabric.is_grid or fabric.inner):
+        raise InputError(f"halving-doubling needs a power of two of ranks, found {fabric.chips}")
     possible = sorted({schedule.algorithm for schedule in everything})
     raise InputError(
         f"a {fabric.kind} of {fabric.chips} chips has no algorithm '{algorithm}' for {op}",

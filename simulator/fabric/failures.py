@@ -92,7 +92,7 @@ def _link(fabric: Fabric, place: str, text: str) -> Failure:
     if fabric.is_switched:
         if dash:
             raise InputError(
-                f"--fail {text[:60]}: chips meet in the switch; expected link:CHIP, one of its links"
+                f"--fail {text[:60]}: expected link:CHIP, a link of a chip to the switch"
             )
         chip = _chip(fabric, one, text)
         return Failure("link", text, link=(chip, chip))

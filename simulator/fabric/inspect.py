@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +17,7 @@ from simulator.fabric.links import (
     bisection_links,
     check_connected,
     link_graph,
+    matrix_loads,
     uniform_loads,
 )
 from simulator.fabric.schedule import ceil_div
@@ -27,6 +28,8 @@ from simulator.fabric.slices import (
     is_optical,
 )
 from simulator.hardware.fabric import Fabric, Pod
+
+_MATRIX_CHIPS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +93,8 @@ def inspect(
     graph = link_graph(fabric)
     made = assemble_slice(fabric)
     repair = mend(fabric, failures)
-    before = uniform_loads(graph)
-    same = repair.graph is graph
-    after = before if same else uniform_loads(repair.graph)
+    before = best_loads(graph)
+    after = before if repair.graph is graph else uniform_loads(repair.graph)
     shape = graph.transitive or fabric.chips <= 4096
     bisection = (bisection_links(graph) if shape else _slab(fabric)) * (
         fabric.link_bandwidth_bytes_per_s
@@ -122,6 +124,19 @@ def inspect(
         loads=after,
         notes=repair.notes,
     )
+
+
+def best_loads(graph: LinkGraph) -> LinkLoads:
+    """Loads of a uniform all-to-all under the better routing of an undamaged fabric.
+
+    In an open mesh minimal-adaptive routing crowds the middle, so there the axes are taken in
+    order; elsewhere both load the links alike.
+    """
+    if graph.transitive or not graph.fabric.is_grid or graph.fabric.kind == "twisted-torus":
+        return uniform_loads(graph)
+    if graph.chips > _MATRIX_CHIPS:
+        return uniform_loads(graph)
+    return matrix_loads(graph, np.ones((graph.chips, graph.chips)), "dimension-ordered")
 
 
 def _slab(fabric: Fabric) -> int:
@@ -154,13 +169,18 @@ def mend(fabric: Fabric, failures: Sequence[Failure]) -> Repair:
     if len(cubes) > spare:
         note = f"{len(cubes)} cubes failed and {spare} are spare: the slice goes on without them"
         return _without(graph, others, len(optical), spare, 0, (note,))
-    notes = [f"cube {cube} is replaced by spare cube {made.cubes[-1] + 1 + index}"
-             for index, cube in enumerate(cubes)]
+    notes = [
+        f"cube {cube} is replaced by spare cube {made.cubes[-1] + 1 + index}"
+        for index, cube in enumerate(cubes)
+    ]
     notes += [f"{f.text} is optical: its circuit is re-plugged" for f in optical]
     moved = circuits_touching(fabric, fabric.pod, cubes)
     gone = set(cubes)
-    single = sum(1 for f in optical if f.link and not {
-        cube_of(fabric, fabric.pod, end) for end in f.link} & gone)
+    single = sum(
+        1
+        for f in optical
+        if f.link and not {cube_of(fabric, fabric.pod, end) for end in f.link} & gone
+    )
     chips = len(cubes) * fabric.pod.edge ** len(fabric.axes)
     return Repair(graph, chips, moved + single, spare - len(cubes), tuple(notes))
 
@@ -182,7 +202,7 @@ def _without(
         return Repair(graph, lost, rerouted, spare, notes)
     chips = {chip for failure in failures for chip in failure.chips}
     links = [f.link for f in failures if f.link and not set(f.link) & chips]
-    left = graph.without(chips, list(dict.fromkeys(tuple(sorted(link)) for link in links)))
+    left = graph.without(chips, list(dict.fromkeys((min(link), max(link)) for link in links)))
     check_connected(left)
     return Repair(left, lost + len(chips), rerouted, spare, notes)
 
@@ -217,7 +237,12 @@ def _traffic_ps(
     chips = int(graph.alive.sum())
     if chips <= 1:
         return 0, 0.0
-    if op == "all-to-all" and not fabric.is_switched and fabric.kind != "fully-connected":
+    whole = link_graph(fabric)
+    if fabric.is_switched and chips < fabric.chips:
+        fabric = replace(fabric, axes=(chips,))
+        graph = whole = link_graph(fabric)
+    routed = fabric.is_grid or (fabric.kind == "fully-connected" and graph is not whole)
+    if op == "all-to-all" and routed:
         base = price_collective(fabric, op, 0, algorithm="direct").time_ps
         load = Fraction(loads.busiest).limit_denominator(10**6)
         carried = ceil_div(size * load.numerator, chips * load.denominator)
@@ -226,12 +251,13 @@ def _traffic_ps(
         return base + hops + ceil_div(carried * 10**12, rate), float(load)
     timing = price_collective(fabric, op, size)
     moving = timing.link_ps + timing.injection_ps
-    whole = link_graph(fabric)
     if graph is whole:
         slower = Fraction(1)
     else:
-        lanes = [int(np.count_nonzero(g.neighbour[: g.chips][g.alive] >= 0, axis=1).min())
-                 for g in (whole, graph)]
+        lanes = [
+            int(np.count_nonzero(g.neighbour[: g.chips][g.alive] >= 0, axis=1).min())
+            for g in (whole, graph)
+        ]
         slower = Fraction(1) if fabric.is_switched else Fraction(lanes[0], max(1, lanes[1]))
     slower = max(Fraction(1), slower) / port
     shares = timing.bytes_per_link_max * fabric.chips / size if size else 0.0
@@ -248,9 +274,7 @@ def _diameter(fabric: Fabric) -> int:
     return exchange_load(fabric)[2] if fabric.is_grid else 1
 
 
-def _inspect_nested(
-    fabric: Fabric, failures: Sequence[Failure], op: str, size: int
-) -> Inspection:
+def _inspect_nested(fabric: Fabric, failures: Sequence[Failure], op: str, size: int) -> Inspection:
     inner, outer = fabric.inner, fabric.outer
     assert inner is not None and outer is not None
     if failures:

@@ -206,8 +206,8 @@ def check_connected(graph: LinkGraph) -> None:
     if len(living) == 0:
         raise InfeasibleError("no chip is left")
     part = _reached(graph, int(living[0]))
-    inside = [chip for chip in living if chip in part]
-    outside = [chip for chip in living if chip not in part]
+    inside = [int(chip) for chip in living if chip in part]
+    outside = [int(chip) for chip in living if chip not in part]
     if outside:
         fewer: Sequence[int] = min(inside, outside, key=len)
         names = ", ".join(chip_name(graph.fabric, int(chip)) for chip in fewer[:16])

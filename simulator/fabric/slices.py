@@ -71,14 +71,12 @@ def cube_of(fabric: Fabric, pod: Pod, chip: int) -> int:
     """The place of a chip's cube in the slice's grid of cubes."""
     place = np.unravel_index(chip, fabric.axes)
     return int(
-        np.ravel_multi_index(
-            tuple(int(at) // pod.edge for at in place), cube_grid(fabric, pod)
-        )
+        np.ravel_multi_index(tuple(int(at) // pod.edge for at in place), cube_grid(fabric, pod))
     )
 
 
 def is_optical(fabric: Fabric, pod: Pod, one: int, other: int) -> bool:
-    """Whether the link of two neighbours goes through a switch: between cubes, or around an axis."""
+    """Whether neighbours meet through a switch: between cubes, or around an axis."""
     if is_part_of_cube(fabric, pod):
         return False
     a, b = np.unravel_index(one, fabric.axes), np.unravel_index(other, fabric.axes)

@@ -67,9 +67,7 @@ def _direct(fabric: Fabric, op: Op, protocol: Protocol, n: int) -> Schedule:
         steps.append(Step(1, 1, out.share, m, out.resource, n - 1))
     if op != "reduce-scatter":
         steps.append(Step(1, 1, out.share, resource=out.resource, peers=n - 1))
-    return assemble(
-        fabric, protocol, "direct", steps, Fraction(passes(op) * (n - 1)), copied=m
-    )
+    return assemble(fabric, protocol, "direct", steps, Fraction(passes(op) * (n - 1)), copied=m)
 
 
 def _to_all(fabric: Fabric, n: int, m: Fraction) -> Step:

@@ -11,7 +11,7 @@ from simulator.hardware.chip import (
     Sram,
     VectorUnit,
 )
-from simulator.hardware.fabric import Fabric
+from simulator.hardware.fabric import Fabric, Pod, Protocol
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.system import System
 
@@ -24,7 +24,9 @@ __all__ = [
     "Fabric",
     "LinkPort",
     "MatrixUnit",
+    "Pod",
     "Power",
+    "Protocol",
     "Sram",
     "System",
     "SystolicArray",

@@ -1,10 +1,11 @@
 """The in-order executor of a step: operators one after another, weights fetched ahead.
 
-Operators start when the one before has ended. A matmul may find its first weights on chip, if HBM
-was idle for long enough beforehand: the fetch begins when HBM is free of the traffic of the
-operators before, and the operator then takes its shorter, warm price. It does so only where that
-ends earlier. Every quantity enters through sums, max and min, so a step is monotone in the prices
-of its operators.
+Operators start when the one before has ended. A matmul may find its first weights on chip, as far
+as HBM was idle beforehand: their fetch begins when HBM is free of the traffic of the operators
+before. If it is complete when the matmul starts, that takes its shorter, warm price; if it is cut
+short, the matmul is shorter by the time that was spent fetching, but never below the warm price.
+The cold price is at most the warm one plus the fetch, so a step is monotone: earlier idle time, or
+more room to fetch into, never makes it longer.
 
 HBM counts as free from the end of a matmul (whose own transfers run to its end), and otherwise
 after the bytes that the operators since then have moved.
@@ -43,7 +44,6 @@ BYTES = 6
 CAUSES = 9
 TOTAL_FIELDS = 16
 
-CAUSE_HBM = 2
 CAUSE_LATENCY = 5
 CAUSE_HOST = 6
 
@@ -54,7 +54,8 @@ SPAN_START = 2
 SPAN_END = 3
 SPAN_VARIANT = 4
 SPAN_FETCH_START = 5
-SPAN_FIELDS = 6
+SPAN_FETCH = 6
+SPAN_FIELDS = 7
 
 
 @kernel
@@ -73,31 +74,32 @@ def dominant(row: Int64Array) -> int:
 @kernel
 def run_operator(
     price: Int64Array, weighted: bool, now: int, hbm_free: int, totals: Int64Array
-) -> tuple[int, int, int, int, int]:
-    """(start, end, HBM free, variant, start of the fetch) of one operator; adds to the totals."""
+) -> tuple[int, int, int, int]:
+    """(end, HBM free, variant, picoseconds fetched ahead) of one operator; adds to the totals."""
     variant = COLD
-    start = now
-    end = now + price[COLD, DURATION]
-    fetch_start = now
+    duration = price[COLD, DURATION]
+    fetched = now * 0
     if weighted:
         fetch = price[WARM, FETCH]
-        if fetch > 0:
-            warm_start = max(now, hbm_free + fetch)
-            warm_end = warm_start + price[WARM, DURATION]
-            if warm_end < end:
-                variant, start, end, fetch_start = WARM, warm_start, warm_end, hbm_free
-        hbm_free = end
+        fetched = min(fetch, now - hbm_free)
+        if fetched > 0 and fetched == fetch:
+            variant = WARM
+            duration = price[WARM, DURATION]
+        elif fetched > 0:
+            duration = max(price[WARM, DURATION], duration - fetched)
+        hbm_free = now + duration
     else:
-        hbm_free = max(hbm_free, start) + price[COLD, HBM]
+        hbm_free = max(hbm_free, now) + price[COLD, HBM]
     row = price[variant]
     for unit in range(5):
-        totals[BUSY + unit] += row[MATRIX + unit]
+        # A fetch that was cut short leaves a mapping between the two; no unit works longer than it.
+        most = duration + fetched if MATRIX + unit == HBM else duration
+        totals[BUSY + unit] += min(row[MATRIX + unit], most)
     for kind in range(3):
         totals[BYTES + kind] += row[READ + kind]
-    totals[CAUSES + row[CAUSE]] += end - start
-    totals[CAUSES + CAUSE_HBM] += start - now
-    totals[TIME] += end - now
-    return start, end, hbm_free, variant, fetch_start
+    totals[CAUSES + row[CAUSE]] += duration
+    totals[TIME] += duration
+    return now + duration, hbm_free, variant, fetched
 
 
 @kernel
@@ -128,7 +130,8 @@ def execute(
                 before[field] = totals[field]
             began = now
             for op in range(first, first + count):
-                start, now, hbm_free, variant, fetch_start = run_operator(
+                start, idle_since = now, hbm_free
+                now, hbm_free, variant, fetched = run_operator(
                     prices[op], weighted[op], now, hbm_free, totals
                 )
                 if record:
@@ -137,7 +140,8 @@ def execute(
                     spans[row, SPAN_START] = start
                     spans[row, SPAN_END] = now
                     spans[row, SPAN_VARIANT] = variant
-                    spans[row, SPAN_FETCH_START] = fetch_start
+                    spans[row, SPAN_FETCH_START] = idle_since
+                    spans[row, SPAN_FETCH] = fetched
                     row += 1
             if repeat > 0 and now - hbm_free == lead and not record:
                 left = repeats - 1 - repeat

@@ -161,8 +161,12 @@ def ordered_loads(
 
 @kernel
 def max_min_rates(
-    first: Int64Array, link: Int64Array, share: Float64Array, capacity: Float64Array,
-    active: Int64Array, rates: Float64Array,
+    first: Int64Array,
+    link: Int64Array,
+    share: Float64Array,
+    capacity: Float64Array,
+    active: Int64Array,
+    rates: Float64Array,
 ) -> None:
     """Max-min fair rates by progressive filling (Bertsekas and Gallager, 1992, section 6.5.2).
 
@@ -219,8 +223,13 @@ def max_min_rates(
 
 @kernel
 def drain(
-    first: Int64Array, link: Int64Array, share: Float64Array, capacity: Float64Array,
-    sizes: Float64Array, starts: Float64Array, finish: Float64Array,
+    first: Int64Array,
+    link: Int64Array,
+    share: Float64Array,
+    capacity: Float64Array,
+    sizes: Float64Array,
+    starts: Float64Array,
+    finish: Float64Array,
 ) -> None:
     """When each flow of ``sizes`` bytes that starts at ``starts`` seconds has passed, fluid.
 

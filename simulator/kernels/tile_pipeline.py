@@ -13,30 +13,42 @@ to a shift, and the rest of a loop is one multiplication. The state is compared,
 the result equals the tile-by-tile walk to the cycle.
 
 A state is the tuple (dma, ready, compute(j-1), compute(j-2), store(j-1), store(j-2), credit), all
-in cycles; ``ready`` is the end of the last load, ``credit`` the cycles of weight loads that were
-prefetched before the operator began.
+in cycles but the last; ``ready`` is the end of the last load, ``credit`` the bytes of weights that
+were fetched before the operator began, or ``ALL_WEIGHTS``.
 """
 
 from __future__ import annotations
 
+from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import kernel
 
 State = tuple[int, int, int, int, int, int, int]
 
+ALL_WEIGHTS = 1 << 60
+"""The credit of an operator whose weights all lie on chip."""
+
 
 @kernel
-def visit(state: State, weights: int, inputs: int, cycles: int, store: int) -> State:
-    """The state after one more tile; weight loads draw on the prefetched credit first."""
+def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store: int) -> State:
+    """The state after one more tile; ``weights`` are the cycles to load ``size`` bytes of weights.
+
+    What was fetched ahead is not loaded again.
+    """
     dma, ready, last, before, stored, stored_before, credit = state
-    given = min(credit, weights)
-    load = inputs + weights - given
+    if credit >= ALL_WEIGHTS or credit >= size:
+        weights = 0
+    elif credit > 0:
+        weights = scale_up(weights, size - credit, size)
+    if credit < ALL_WEIGHTS:
+        credit -= min(credit, size)
+    load = inputs + weights
     if stored_before > 0:
         dma = max(dma, before) + stored_before
     if load > 0:
         dma = max(dma, before) + load
         ready = dma
-    return (dma, ready, max(last, ready) + cycles, last, store, stored, credit - given)
+    return (dma, ready, max(last, ready) + cycles, last, store, stored, credit)
 
 
 @kernel
@@ -80,6 +92,7 @@ def walk_k(
     state: State,
     tiles: int,
     weights: tuple[int, int],
+    sizes: tuple[int, int],
     inputs: tuple[int, int],
     first_weights: bool,
     first_inputs: bool,
@@ -89,16 +102,18 @@ def walk_k(
 ) -> State:
     """All k tiles of one output tile.
 
-    ``weights``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say whether the
-    first k tile has to be loaded; ``tail`` is added to the last tile's cycles.
+    ``weights``, their ``sizes``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say
+    whether the first k tile has to be loaded; ``tail`` is added to the last tile's cycles.
     """
     k = 0
     while k < tiles:
         edge = 1 if k == tiles - 1 else 0
-        w = weights[edge] if (k > 0 or first_weights) else 0
+        new_weights = k > 0 or first_weights
+        w = weights[edge] if new_weights else 0
+        size = sizes[edge] if new_weights else 0
         x = inputs[edge] if (k > 0 or first_inputs) else 0
         earlier = state
-        state = visit(state, w, x, cycles[edge] + edge * tail, edge * store)
+        state = visit(state, w, size, x, cycles[edge] + edge * tail, edge * store)
         k += 1
         if 1 < k < tiles - 1 and repeats(state, earlier):
             state = skip(state, earlier, tiles - 1 - k)
@@ -113,6 +128,7 @@ def walk(
     tiles_n: int,
     tiles_k: int,
     weights: Int64Array,
+    sizes: Int64Array,
     inputs: Int64Array,
     cycles: Int64Array,
     stores: Int64Array,
@@ -121,10 +137,10 @@ def walk(
 ) -> int:
     """Total cycles of an operator.
 
-    ``weights`` is int64[2, 2] by [n edge, k edge] and ``inputs`` by [m edge, k edge]: cycles to
-    load a tile of either operand; ``cycles`` int64[2, 2, 2] by [m edge, n edge, k edge]; ``stores``
-    int64[2, 2] by [m edge, n edge]. ``n_outer`` makes n the outer loop instead of m. ``tail``, the
-    fill and drain of the array, is paid once, with the last tile.
+    ``weights`` and ``sizes`` are int64[2, 2] by [n edge, k edge]: cycles and bytes of a tile of the
+    weights; ``inputs`` int64[2, 2] by [m edge, k edge]; ``cycles`` int64[2, 2, 2] by [m edge, n
+    edge, k edge]; ``stores`` int64[2, 2] by [m edge, n edge]. ``n_outer`` makes n the outer loop
+    instead of m. ``tail``, the fill and drain of the array, is paid once, with the last tile.
     """
     zero = credit * 0
     state = (zero, zero, zero, zero, zero, zero, credit)
@@ -145,6 +161,7 @@ def walk(
                 state,
                 tiles_k,
                 (weights[ne, 0], weights[ne, 1]),
+                (sizes[ne, 0], sizes[ne, 1]),
                 (inputs[me, 0], inputs[me, 1]),
                 outer_moved if n_outer else inner_moved,
                 inner_moved if n_outer else outer_moved,

@@ -12,6 +12,7 @@ from simulator.hardware import Chip
 from simulator.kernels.arithmetic import cycles_to_ps, scale_up
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
 from simulator.mapping import matmul as mapper
+from simulator.mapping import tiles
 from simulator.mapping.memory import BITS
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import MatmulTiming
@@ -62,31 +63,31 @@ def _price(
     chip: Chip, vector: npt.NDArray[np.int64], m: int, k: int, n: int, dtype: str
 ) -> MatmulTiming:
     bits = BITS[dtype]
-    out = np.empty(mapper.MAP_FIELDS, dtype=np.int64)
+    out = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
     mapper.search(vector, (m, k, n), (bits, bits, bits, bits, bits), 0, out)
-    cycles = int(out[mapper.CYCLES])
+    cycles = int(out[tiles.CYCLES])
     if cycles < 0:
         raise InfeasibleError(f"the SRAM of {chip.name} is smaller than one tile of {m}x{k}x{n}")
     flops = 2 * m * k * n
     peak = 2 * chip.matrix.macs_per_cycle(dtype)
-    moved = int(out[mapper.READ] + out[mapper.WRITE])
+    moved = int(out[tiles.READ] + out[tiles.WRITE])
     clock = int(vector[CLOCK_HZ])
     busy = {
-        "matrix": int(out[mapper.ARRAY]),
+        "matrix": int(out[tiles.ARRAY]),
         "vector": 0,
-        "hbm": int(out[mapper.HBM]),
-        "sram": int(out[mapper.FEED]),
+        "hbm": int(out[tiles.HBM]),
+        "sram": int(out[tiles.FEED]),
         "fabric": 0,
     }
     busiest = max(busy, key=lambda unit: busy[unit])
     second = None
-    if out[mapper.SECOND] >= 0:
+    if out[tiles.SECOND] >= 0:
         second = (
-            int(out[mapper.SECOND]),
-            int(out[mapper.SECOND_M]),
-            int(out[mapper.SECOND_K]),
-            int(out[mapper.SECOND_N]),
-            _order(int(out[mapper.SECOND_ORDER])),
+            int(out[tiles.SECOND]),
+            int(out[tiles.SECOND_M]),
+            int(out[tiles.SECOND_K]),
+            int(out[tiles.SECOND_N]),
+            _order(int(out[tiles.SECOND_ORDER])),
         )
     return MatmulTiming(
         chip=chip.name,
@@ -96,21 +97,21 @@ def _price(
         dtype=dtype,
         clock_hz=clock,
         cycles=cycles,
-        compute_cycles=int(out[mapper.COMPUTE]),
+        compute_cycles=int(out[tiles.COMPUTE]),
         time_s=int(cycles_to_ps(cycles, clock)) / 1e12,
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
-        tile=(int(out[mapper.TILE_M]), int(out[mapper.TILE_K]), int(out[mapper.TILE_N])),
-        loop_order=_order(int(out[mapper.ORDER])),
-        hbm_read_bytes=int(out[mapper.READ]),
-        hbm_write_bytes=int(out[mapper.WRITE]),
-        sram_bytes=int(out[mapper.SRAM]),
+        tile=(int(out[tiles.TILE_M]), int(out[tiles.TILE_K]), int(out[tiles.TILE_N])),
+        loop_order=_order(int(out[tiles.ORDER])),
+        hbm_read_bytes=int(out[tiles.READ]),
+        hbm_write_bytes=int(out[tiles.WRITE]),
+        sram_bytes=int(out[tiles.SRAM]),
         flops=flops,
         busy_cycles=busy,
         utilization=flops / (peak * cycles),
         limits_cycles={
             "peak": -(-flops // peak),
             "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),
-            "sram": int(scale_up(int(out[mapper.SRAM]), clock, int(vector[SRAM_BYTES_PER_S]))),
+            "sram": int(scale_up(int(out[tiles.SRAM]), clock, int(vector[SRAM_BYTES_PER_S]))),
         },
         runner_up=second,
     )

@@ -55,6 +55,7 @@ from simulator.kernels.executor import (
 from simulator.kernels.fabric import collective
 from simulator.kernels.jit import kernel
 from simulator.mapping import matmul as mapper
+from simulator.mapping import tiles
 from simulator.model.operators import SOFTMAX_OPS
 
 # Kinds of operators in a plan.
@@ -129,23 +130,29 @@ def price_matmul(
             copy(price[COLD], price[WARM])
             break
         mapper.search(chip, (m, k, n), moved, fetched * variant, mapped)
-        if mapped[mapper.CYCLES] < 0:
+        if mapped[tiles.CYCLES] < 0:
             if variant == WARM:
                 copy(price[COLD], price[WARM])
                 break
             return False
         out = price[variant]
         clear(out)
-        out[DURATION] = to_ps(chip, mapped[mapper.CYCLES])
-        out[MATRIX] = to_ps(chip, mapped[mapper.ARRAY])
-        out[SRAM] = to_ps(chip, mapped[mapper.FEED])
-        out[HBM] = to_ps(chip, mapped[mapper.HBM])
-        out[READ] = mapped[mapper.READ]
-        out[WRITE] = mapped[mapper.WRITE]
+        out[DURATION] = to_ps(chip, mapped[tiles.CYCLES])
+        out[MATRIX] = to_ps(chip, mapped[tiles.ARRAY])
+        out[SRAM] = to_ps(chip, mapped[tiles.FEED])
+        out[HBM] = to_ps(chip, mapped[tiles.HBM])
+        out[READ] = mapped[tiles.READ]
+        out[WRITE] = mapped[tiles.WRITE]
         out[CAUSE] = dominant(out)
         if variant == WARM:
             out[FETCH_BYTES] = fetched
             out[FETCH] = to_ps(chip, scale_up(fetched, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S]))
+            # Fetching into the prefetch buffer first is open to a cold operator as well.
+            if out[DURATION] + out[FETCH] < price[COLD, DURATION]:
+                copy(out, price[COLD])
+                price[COLD, DURATION] += out[FETCH]
+                price[COLD, FETCH] = 0
+                price[COLD, FETCH_BYTES] = 0
     return True
 
 
@@ -218,7 +225,7 @@ def price_attention(
     fill = 0
     if chip[UNIT_KIND] == SYSTOLIC:
         fill = 2 * chip[ROWS] + chip[COLS] - 2
-    total = mapper.fixed_cycles(chip) + fill + max(max(matrix, vector), max(hbm, sram))
+    total = tiles.fixed_cycles(chip) + fill + max(max(matrix, vector), max(hbm, sram))
     clear(out)
     out[DURATION] = to_ps(chip, total)
     out[MATRIX] = to_ps(chip, matrix)
@@ -259,7 +266,7 @@ def price_rows(
     ``prices`` is int64[operators, 2, PRICE_FIELDS]; attention is left alone. Returns the index of
     an operator whose smallest tile does not fit SRAM, or -1.
     """
-    mapped = np.empty(mapper.MAP_FIELDS, dtype=np.int64)
+    mapped = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
     for op in range(len(plan)):
         row = plan[op]
         if (row[PLAN_LOGITS] == 1) != logits or row[PLAN_KIND] == ATTENTION:

@@ -208,12 +208,14 @@ def _spans(plan: Plan, batch: Batch, prices: Int64Array, spans: Int64Array) -> l
     names = [(section.name, op) for section in plan.shards for op in section.operators]
     out = []
     for row in spans:
-        index, repeat, start, end, variant, fetch_start = (int(x) for x in row)
+        index, repeat, start, end, variant, fetch_start, fetched = (int(x) for x in row)
         prefix, op = names[index]
         price = [int(x) for x in prices[index, variant]]
         rows = batch.logits if getattr(op, "rows", "tokens") == "logits" else batch.tokens
         busy = price[executor.MATRIX : executor.MATRIX + 5]
-        busy[2] -= price[executor.FETCH]
+        busy[2] -= fetched
+        whole = max(1, int(prices[index, executor.WARM, executor.FETCH]))
+        fetch_bytes = int(prices[index, executor.WARM, executor.FETCH_BYTES])
         out.append(
             OperatorSpan(
                 name=f"{prefix}{repeat}.{op.name}" if prefix else op.name,
@@ -221,15 +223,15 @@ def _spans(plan: Plan, batch: Batch, prices: Int64Array, spans: Int64Array) -> l
                 detail=_detail(op, rows, batch),
                 start_ps=start,
                 end_ps=end,
-                busy_ps=tuple(max(0, b) for b in busy),
+                busy_ps=tuple(min(max(0, b), end - start) for b in busy),
                 bound_by=CAUSES[price[executor.CAUSE]],
                 flops=_flops(op, rows, batch),
                 hbm_read_bytes=price[executor.READ],
                 hbm_write_bytes=price[executor.WRITE],
                 fabric_bytes=price[executor.SENT],
-                fetch_bytes=price[executor.FETCH_BYTES],
+                fetch_bytes=fetch_bytes * fetched // whole,
                 fetch_start_ps=fetch_start,
-                fetch_ps=price[executor.FETCH],
+                fetch_ps=fetched,
             )
         )
     return out

@@ -1,0 +1,68 @@
+"""Compare collective times with the NCCL tables that NVIDIA ships in aiconfigurator-core.
+
+    pip install 'aiconfigurator-core==0.12.0' pyarrow
+    python benchmarks/nccl_compare.py [FOLDER]
+
+FOLDER is the package's ``systems/data``; it is found by itself where the package is installed.
+Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compared.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from simulator.config import load_system
+from simulator.fabric.collectives import price_collective
+
+TABLES = {
+    "a100": "a100_sxm/comm/nccl/2.27.3",
+    "h100": "h100_sxm/comm/nccl/2.29.2",
+    "h200": "h200_sxm/comm/nccl/2.29.2",
+    "b200": "b200_sxm/comm/nccl/2.29.2",
+    "gb200": "gb200/comm/nccl/2.29.2",
+    "gb300": "gb300/comm/nccl/2.29.2",
+}
+OPS = {
+    "all_reduce": "all-reduce",
+    "all_gather": "all-gather",
+    "reduce_scatter": "reduce-scatter",
+    "alltoall": "all-to-all",
+}
+ELEMENT_BYTES = {"half": 2, "int8": 1}
+
+
+def errors_of(name: str, folder: Path) -> dict[str, list[float]]:
+    """Absolute relative errors of one system by collective."""
+    from pyarrow import parquet
+
+    found: dict[str, list[float]] = defaultdict(list)
+    fabrics = {ranks: load_system(f"{name}:{ranks}").fabric for ranks in (2, 4, 8)}
+    for row in parquet.read_table(folder / TABLES[name] / "nccl_perf.parquet").to_pylist():
+        size = row["message_size"] * ELEMENT_BYTES[row["nccl_dtype"]]
+        if not 2**10 <= size <= 2**29:
+            continue
+        op = OPS[row["op_name"]]
+        ours = price_collective(fabrics[row["num_gpus"]], op, size).time_s * 1e3
+        found[op].append(abs(ours / row["latency"] - 1))
+    return found
+
+
+def main(folder: Path) -> None:
+    print("system,collective,rows,mean_error,median_error,p90_error")
+    for name in TABLES:
+        for op, errors in errors_of(name, folder).items():
+            ordered = sorted(errors)
+            count = len(ordered)
+            figures = (sum(ordered) / count, ordered[count // 2], ordered[int(0.9 * count)])
+            print(f"{name},{op},{count}," + ",".join(f"{figure:.4f}" for figure in figures))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        import aiconfigurator_core
+
+        main(Path(aiconfigurator_core.__file__).parent / "systems" / "data")

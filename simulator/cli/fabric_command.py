@@ -1,0 +1,75 @@
+"""``chipsim fabric``: what a slice is made of, what a failure costs, and its link loads."""
+
+from __future__ import annotations
+
+import click
+
+from simulator.cli.collective_command import parse_size
+from simulator.cli.options import format_option, set_option
+
+
+@click.command("fabric")
+@click.argument("system_name", metavar="SYSTEM")
+@click.option(
+    "--fail",
+    "failures",
+    metavar="WHAT",
+    multiple=True,
+    help="chip:X, host:X, cube:X or link:X-Y (repeatable); X is a number, or coordinates 0,0,1.",
+)
+@click.option(
+    "--traffic",
+    default="all-to-all",
+    show_default=True,
+    metavar="OP",
+    help="The collective that is timed and drawn.",
+)
+@click.option(
+    "--bytes", "size", default="1GiB", show_default=True, help="The full buffer of one chip."
+)
+@click.option("--svg", "svg_file", metavar="FILE", help="Draw the chips and the loads of links.")
+@set_option
+@format_option
+def fabric(
+    system_name: str,
+    failures: tuple[str, ...],
+    traffic: str,
+    size: str,
+    svg_file: str | None,
+    overrides: tuple[str, ...],
+    output_format: str,
+) -> None:
+    """Cubes, circuits, links and bisection of a slice, before and after failures.
+
+    Behind optical switches a failed chip, host, cube or copper link is replaced with its cube by a
+    spare one, and a failed optical link is re-plugged. Elsewhere traffic goes around the failure.
+
+    \b
+    Examples:
+      chipsim fabric tpu-v7x:8x8x8 --fail chip:17
+      chipsim fabric tpu-v5e:4x4 --fail link:0-1 --svg loads.svg
+      chipsim fabric tpu-v4:4x4x8_twisted --format json
+    """
+    from simulator.cli.options import check_override_roots
+    from simulator.cli.output import emit
+    from simulator.config.loader import load_system
+    from simulator.fabric.failures import parse_failure
+    from simulator.fabric.inspect import inspect
+
+    check_override_roots(overrides, ("system", "chip"))
+    count = parse_size(size, "--bytes")
+    system = load_system(system_name, overrides)
+    broken = [parse_failure(system.fabric, text) for text in failures]
+    found = inspect(system.fabric, broken, traffic, count)
+    if svg_file is not None:
+        from simulator.report.fabric_svg import write_svg
+
+        write_svg(found, system.name, svg_file)
+        click.echo(f"wrote {svg_file}", err=True)
+    from simulator.report.fabric_out import fabric_json, print_fabric
+
+    emit(
+        output_format,
+        fabric_json(system.name, found, failures),
+        lambda console: print_fabric(system.name, found, console),
+    )

@@ -1,0 +1,230 @@
+"""One way of cutting a matmul into tiles: whether it fits on chip, and what it costs.
+
+``price_tiles`` prices what the matrix unit does with each sort of tile, ``price_order`` the walk
+over them in one order of the loops. The fields below are what is known of a mapped matmul.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.arithmetic import (
+    bits_to_bytes,
+    ceil_div,
+    clear,
+    ps_to_cycles,
+    scale_up,
+)
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    HBM_BYTES_PER_S,
+    HBM_LATENCY_PS,
+    INPUT_BUFFER,
+    OVERHEAD_PS,
+    REGISTER_RESULTS,
+    RESULT_BUFFER,
+    SYSTOLIC,
+    TILE_BYTES,
+    UNIT_KIND,
+    WEIGHT_BUFFER,
+    run_bandwidth,
+)
+from simulator.kernels.jit import kernel
+from simulator.kernels.matrix_unit import (
+    ACCUMULATOR_BYTES,
+    feed_cycles,
+    systolic_drain,
+    systolic_fill,
+    tile_price,
+)
+from simulator.kernels.tile_pipeline import ALL_WEIGHTS, walk
+
+Bits = tuple[int, int, int, int, int]
+
+# Fields of a mapped matmul, all int64.
+CYCLES = 0
+"""Cycles from the start of the operator to its end; -1 where no tile fits."""
+ARRAY = 1
+"""Cycles in which the matrix unit is busy."""
+FEED = 2
+"""Cycles in which SRAM feeds the matrix unit."""
+COMPUTE = 3
+"""Cycles of computation: the slower of array and feed for each tile, with fill and drain."""
+HBM = 4
+"""Cycles in which HBM is busy."""
+READ = 5
+WRITE = 6
+SRAM = 7
+"""Bytes through each memory."""
+TILE_M = 8
+TILE_K = 9
+TILE_N = 10
+ORDER = 11
+"""Bit 0: n is the outer loop. Bits 1-2: held in the array is B (0), A (1), neither (2)."""
+STORING = 12
+"""Cycles of ``HBM`` that store results."""
+SECOND = 13
+"""Cycles of the runner-up (-1 where there is none), then its tile and order."""
+SECOND_M = 14
+SECOND_K = 15
+SECOND_N = 16
+SECOND_ORDER = 17
+MAP_FIELDS = 18
+
+
+@kernel
+def fits(
+    chip: Int64Array, shape: tuple[int, int, int], tile: tuple[int, int, int], bits: Bits
+) -> bool:
+    """Whether a tile choice fits the SRAM for tiles, unified or in separate buffers.
+
+    Partial sums lie in SRAM beside a systolic array and in the registers of a tensor core, where
+    they bound the output tile as soon as the inner dimension is cut.
+    """
+    m, k, n = shape
+    tm, tk, tn = tile
+    a_buffers = 1 if (tm == m and tk == k) else 2
+    b_buffers = 1 if (tn == n and tk == k) else 2
+    inputs = a_buffers * bits_to_bytes(tm * tk * bits[3])
+    weights = b_buffers * bits_to_bytes(tk * tn * bits[4])
+    results = 0
+    if chip[UNIT_KIND] == SYSTOLIC:
+        results = tm * tn * ACCUMULATOR_BYTES + bits_to_bytes(tm * tn * max(bits[2], 8))
+    elif tk < k and tm * tn > chip[REGISTER_RESULTS]:
+        return False
+    if chip[INPUT_BUFFER] > 0:
+        return (
+            inputs <= chip[INPUT_BUFFER]
+            and weights <= chip[WEIGHT_BUFFER]
+            and results <= chip[RESULT_BUFFER]
+        )
+    return inputs + weights + results <= chip[TILE_BYTES]
+
+
+@kernel
+def fixed_cycles(chip: Int64Array) -> int:
+    """Operator overhead and the latency of the first word from HBM, in cycles."""
+    clock = chip[CLOCK_HZ]
+    return ps_to_cycles(chip[HBM_LATENCY_PS], clock) + ps_to_cycles(chip[OVERHEAD_PS], clock)
+
+
+@kernel
+def reads(counts: tuple[int, int, int], n_outer: bool, weights_resident: bool) -> tuple[int, int]:
+    """How often A and B are read in full, for ``counts`` = tiles of (m, k, n).
+
+    Again for every step of the other loop, unless the outer operand is held (one k tile) or the
+    operand is a single tile. Weights that lie in the prefetch buffer are never read again.
+    """
+    nm, nk, nn = counts
+    a_again = nk > 1 if not n_outer else (nm > 1 or nk > 1)
+    b_again = nk > 1 if n_outer else (nn > 1 or nk > 1)
+    a_times = nn if a_again else 1
+    b_times = nm if b_again and not weights_resident else 1
+    return a_times, b_times
+
+
+@kernel
+def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> int:
+    """HBM bytes per second of tiles that are ``width`` elements of a row-major matrix wide.
+
+    A tile as wide as the matrix is one contiguous stream; a narrower one is read in short runs.
+    """
+    if tiles == 1:
+        return chip[HBM_BYTES_PER_S]
+    return run_bandwidth(chip, bits_to_bytes(width * bits))
+
+
+@kernel
+def price_tiles(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    bits: Bits,
+    tile: tuple[int, int, int],
+    cutoff: int,
+    cycles: Int64Array,
+    stores: Int64Array,
+    out: Int64Array,
+) -> bool:
+    """Compute and store cycles by [m edge, n edge, k edge]; False if they exceed ``cutoff``.
+
+    Fills the fields of ``out`` that do not depend on the order of the loops.
+    """
+    m, k, n = shape
+    tm, tk, tn = tile
+    nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
+    em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
+    clock = chip[CLOCK_HZ]
+    clear(out)
+    out[TILE_M], out[TILE_K], out[TILE_N] = tm, tk, tn
+    c_bandwidth = operand_bandwidth(chip, tn, nn, bits[2])
+    if chip[UNIT_KIND] == SYSTOLIC:
+        out[COMPUTE] = systolic_fill(chip) + systolic_drain(chip, em, en)
+    for me in range(2):
+        rows, row_times = (em, 1) if me else (tm, nm - 1)
+        for ne in range(2):
+            cols, col_times = (en, 1) if ne else (tn, nn - 1)
+            size = bits_to_bytes(rows * cols * bits[2])
+            stores[me, ne] = scale_up(size, clock, c_bandwidth)
+            out[WRITE] += row_times * col_times * size
+            out[STORING] += row_times * col_times * stores[me, ne]
+            for ke in range(2):
+                depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
+                times = row_times * col_times * depth_times
+                if times == 0:
+                    continue
+                array, fed, kept, held = tile_price(chip, rows, depth, cols, bits[3], bits[4])
+                feed = feed_cycles(chip, fed, kept)
+                cycles[me, ne, ke] = max(array, feed)
+                out[ARRAY] += times * array
+                out[FEED] += times * feed
+                out[SRAM] += times * (fed + kept)
+                out[COMPUTE] += times * max(array, feed)
+                out[ORDER] = 2 * held
+                if out[COMPUTE] > cutoff:
+                    return False
+    return True
+
+
+@kernel
+def price_order(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    bits: Bits,
+    tile: tuple[int, int, int],
+    n_outer: bool,
+    credit: int,
+    cycles: Int64Array,
+    stores: Int64Array,
+    loads: Int64Array,
+    out: Int64Array,
+) -> None:
+    """Fill in the fields of ``out`` that depend on the order of the loops."""
+    m, k, n = shape
+    tm, tk, tn = tile
+    nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
+    em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
+    clock = chip[CLOCK_HZ]
+    a_bandwidth = operand_bandwidth(chip, tk, nk, bits[0])
+    b_bandwidth = operand_bandwidth(chip, tn, nn, bits[1])
+    a_times, b_times = reads((nm, nk, nn), n_outer, credit >= ALL_WEIGHTS)
+    out[READ] = 0
+    out[HBM] = out[STORING]
+    for edge in range(2):
+        rows, row_times = (em, 1) if edge else (tm, nm - 1)
+        cols, col_times = (en, 1) if edge else (tn, nn - 1)
+        for ke in range(2):
+            depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
+            a_size = bits_to_bytes(rows * depth * bits[0])
+            b_size = bits_to_bytes(depth * cols * bits[1])
+            loads[0, edge, ke] = scale_up(a_size, clock, a_bandwidth)
+            loads[1, edge, ke] = scale_up(b_size, clock, b_bandwidth)
+            loads[2, edge, ke] = b_size
+            a_count = row_times * depth_times * a_times
+            b_count = col_times * depth_times * b_times
+            out[READ] += a_size * a_count + b_size * b_count
+            out[HBM] += loads[0, edge, ke] * a_count + loads[1, edge, ke] * b_count
+    tail = 0
+    if chip[UNIT_KIND] == SYSTOLIC:
+        tail = systolic_fill(chip) + systolic_drain(chip, em, en)
+    total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tail)
+    out[CYCLES] = fixed_cycles(chip) + total
+    out[ORDER] = out[ORDER] // 2 * 2 + (1 if n_outer else 0)

@@ -1,0 +1,74 @@
+"""``chipsim collective`` as JSON fields and as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.report.console import make_table, show
+from simulator.units import format_bytes, format_rate, format_time
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.fabric.collectives import CollectiveTiming
+
+
+def collective_json(system: str, timing: CollectiveTiming) -> dict[str, Any]:
+    """The document ``chipsim.collective/1``."""
+    return {"schema": "chipsim.collective/1", "system": system, **collective_fields(timing)}
+
+
+def collective_fields(timing: CollectiveTiming) -> dict[str, Any]:
+    """The collective and its results."""
+    return {
+        "op": timing.op,
+        "size_bytes": timing.size_bytes,
+        "ranks": timing.ranks,
+        "concurrent": timing.concurrent,
+        "time_s": timing.time_s,
+        "algorithm": timing.algorithm,
+        "protocol": timing.protocol,
+        "steps": timing.steps,
+        "bytes_per_link_max": timing.bytes_per_link_max,
+        "bytes_on_wire": timing.bytes_on_wire,
+        "algorithm_bandwidth_bytes_per_s": timing.algorithm_bandwidth_bytes_per_s,
+        "bus_bandwidth_bytes_per_s": timing.bus_bandwidth_bytes_per_s,
+        "link_utilization": timing.link_utilization,
+        "bound_by": timing.bound_by,
+        "time_latency_s": timing.latency_ps / 1e12,
+        "time_link_s": timing.link_ps / 1e12,
+        "time_injection_s": timing.injection_ps / 1e12,
+        "time_reduction_s": timing.reduction_ps / 1e12,
+        "alternatives": [
+            {"algorithm": other.algorithm, "time_s": other.time_s} for other in timing.alternatives
+        ],
+    }
+
+
+def print_collective(system: str, timing: CollectiveTiming, console: Console) -> None:
+    """Where the time goes, what moves, and what else there is."""
+    several = f", {timing.concurrent} at a time" if timing.concurrent > 1 else ""
+    show(
+        console,
+        f"{timing.op} of {format_bytes(timing.size_bytes)} among {timing.ranks} chips of "
+        f"{system}{several}",
+    )
+    rows = [
+        ("time", format_time(timing.time_s)),
+        ("algorithm", f"{timing.algorithm} ({timing.protocol} protocol)"),
+        ("steps", f"{timing.steps:,}"),
+        ("  launch and latency", format_time(timing.latency_ps / 1e12)),
+        ("  moving over links", format_time(timing.link_ps / 1e12)),
+        ("  moving through ports", format_time(timing.injection_ps / 1e12)),
+        ("  reduction and copies", format_time(timing.reduction_ps / 1e12)),
+        ("bound by", timing.bound_by),
+        ("algorithm bandwidth", format_rate(timing.algorithm_bandwidth_bytes_per_s)),
+        ("bus bandwidth", format_rate(timing.bus_bandwidth_bytes_per_s)),
+        ("bytes on the busiest link", format_bytes(timing.bytes_per_link_max)),
+        ("bytes on all links", format_bytes(timing.bytes_on_wire)),
+        ("use of the busiest link", f"{100 * timing.link_utilization:.1f} %"),
+    ]
+    show(console, make_table(console, "Collective", ("figure", "value"), rows))
+    if timing.alternatives:
+        others = [(other.algorithm, format_time(other.time_s)) for other in timing.alternatives]
+        show(console, make_table(console, "Other algorithms", ("algorithm", "time"), others))

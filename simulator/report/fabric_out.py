@@ -1,0 +1,69 @@
+"""``chipsim fabric`` as JSON fields and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from simulator.report.console import make_table, show
+from simulator.units import format_bytes, format_rate, format_time
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.fabric.inspect import Inspection
+
+
+def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict[str, Any]:
+    """The document ``chipsim.fabric/1``; link loads are in shares (see ``docs/fabric.md``)."""
+    return {
+        "schema": "chipsim.fabric/1",
+        "system": system,
+        "kind": found.fabric.kind,
+        "axes": list(found.fabric.axes),
+        "wrap": list(found.fabric.wrap),
+        "chips": found.chips,
+        "links": found.links,
+        "cubes": found.cubes,
+        "circuits": found.circuits,
+        "spare_cubes": found.spare_cubes,
+        "bisection_bytes_per_s": found.bisection_bytes_per_s,
+        "diameter_hops": found.diameter_hops,
+        "failures": list(failures),
+        "lost_chips": found.lost_chips,
+        "rerouted_circuits": found.rerouted_circuits,
+        "traffic": found.traffic,
+        "size_bytes": found.size_bytes,
+        "time_s": {"before": found.time_before_s, "after": found.time_after_s},
+        "max_link_load": {"before": found.load_before, "after": found.load_after},
+        "notes": list(found.notes),
+    }
+
+
+def print_fabric(system: str, found: Inspection, console: Console) -> None:
+    """Parts, failures and traffic."""
+    rows = [
+        ("chips", f"{found.chips:,}"),
+        ("links", f"{found.links:,}"),
+        ("cubes", f"{found.cubes:,}"),
+        ("optical circuits", f"{found.circuits:,}"),
+        ("spare cubes in the pod", f"{found.spare_cubes:,}"),
+        ("bisection, one direction", format_rate(found.bisection_bytes_per_s)),
+        ("diameter", f"{found.diameter_hops} hops"),
+        ("lost chips", f"{found.lost_chips:,}"),
+        ("circuits re-plugged", f"{found.rerouted_circuits:,}"),
+    ]
+    closed = ", ".join(
+        f"{size}{' closed' if wrap else ''}"
+        for size, wrap in zip(found.fabric.axes, found.fabric.wrap, strict=True)
+    )
+    show(console, f"{system}: {found.fabric.kind}, axes {closed}")
+    show(console, make_table(console, "Fabric", ("figure", "value"), rows))
+    title = f"{found.traffic} of {format_bytes(found.size_bytes)} a chip"
+    times = [
+        ("time", format_time(found.time_before_s), format_time(found.time_after_s)),
+        ("shares on the busiest link", f"{found.load_before:.6g}", f"{found.load_after:.6g}"),
+    ]
+    show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    for note in found.notes:
+        show(console, note)
