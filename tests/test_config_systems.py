@@ -53,7 +53,7 @@ def test_an_nvlink_node_is_one_switch():
     fabric = load_system("h100:8").fabric
     assert (fabric.kind, fabric.axes) == ("switch", (8,))
     assert fabric.link_bandwidth_bytes_per_s == 450 * 10**9
-    assert fabric.collective_overhead_ps == 8 * 10**6
+    assert 10**6 < fabric.collective_overhead_ps < 10**7
 
 
 def test_a_torus_takes_its_links_from_the_chip():
@@ -66,11 +66,11 @@ def test_a_torus_takes_its_links_from_the_chip():
     ("name", "hint"),
     [
         ("tpu-v7x:4x2x2", "did you mean 'tpu-v7x:2x2x4'? allowed: 2x2x1, 2x2x2"),
-        ("tpu-v7x:4x4", "(56 shapes)"),
+        ("tpu-v7x:4x4", "(71 shapes)"),
         ("tpu-v5e:3x3", "allowed: 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16"),
         ("tpu-v5e:0x2", "allowed: 1x1"),
         ("tpu-v5e:", "allowed: 1x1"),
-        ("h100:16", "did you mean 'h100:8'? allowed: 1, 2, 4, 8"),
+        ("h100:16", "did you mean 'h100:8x2'? allowed: 1, 2, 4, 8, 8x2"),
         ("h100:٨", "allowed: 1, 2, 4, 8"),
     ],
 )

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+import reference_fabric as reference
 
 from simulator.fabric.collectives import price_collective
 from simulator.fabric.flows import Flow, finish_times
 from simulator.fabric.links import link_graph, matrix_loads
 from simulator.hardware.fabric import Fabric
-from tests import reference_fabric as reference
 
 RATE = 10**9
 HOP = 700_000
@@ -109,14 +109,15 @@ def test_fair_flows_end_when_small_messages_in_turn_end():
     # two flows share the link a; one of them and a third share b
     flows = [Flow(("a",), 40_000), Flow(("a", "b"), 60_000), Flow(("b",), 20_000)]
     fast = finish_times(flows, {"a": RATE, "b": RATE})
-    messages, last = [], []
+    messages = []
     quantum = 100
     for flow in flows:
         count = flow.size_bytes // quantum
         for index in range(count):
-            after = (len(messages) - 1,) if index else ()
-            messages.append(reference.Message(flow.links, quantum, after))
-        last.append(len(messages) - 1)
+            # in turn: the nth message of each flow before the next one of any
+            messages.append(reference.Message(flow.links, quantum, delay=index))
     # flow 2 ends at 40 us; flow 0 at 80 us, when 40 kB of flow 1 have passed as well; then 100 us
     assert fast == pytest.approx([80e-6, 100e-6, 40e-6])
-    assert sum(m.size for m in messages) == sum(f.size_bytes for f in flows)
+    outcome = reference.simulate(messages, RATE, 0)
+    assert outcome.time_ps == pytest.approx(100e6, rel=0.01)
+    assert outcome.link_bytes == {"a": 100_000, "b": 80_000}

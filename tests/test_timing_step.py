@@ -12,9 +12,10 @@ from strategies import RESOURCES, doubled, models, systems, with_chip
 
 from simulator.config.loader import load_model, load_system
 from simulator.errors import InfeasibleError, InputError
+from simulator.fabric.collectives import price_collective
+from simulator.fabric.groups import sized_group
 from simulator.hardware import Chip, Dram, Fabric, Sram, System, SystolicArray, VectorUnit
 from simulator.kernels import executor as ex
-from simulator.kernels.fabric import INJECTION, RANKS
 from simulator.model.operators import Attention, Collective, Matmul
 from simulator.model.transformer import Transformer
 from simulator.timing.plan import Dtypes, Plan, make_plan
@@ -94,7 +95,10 @@ def test_bounds_of_a_step(plan: Plan, sequences: list[tuple[int, int]]) -> None:
     assert time_ps * peak >= chip_flops(plan, batch) * 10**12
     assert time_ps * chip.hbm.sustained_bytes_per_s >= moved * 10**12
     if plan.tp > 1:
-        assert time_ps * int(plan.fabric[INJECTION]) >= int(totals[ex.BYTES + 2]) * 10**12
+        group = sized_group(plan.system.fabric, plan.tp)
+        links = 2 * len(group.axes) if group.is_grid else 1
+        rate = links * group.link_bandwidth_bytes_per_s
+        assert time_ps * rate >= int(totals[ex.BYTES + 2]) * 10**12
     for unit in range(len(UNITS)):
         assert 0 <= totals[ex.BUSY + unit] <= time_ps, UNITS[unit]
     causes = totals[ex.CAUSES : ex.CAUSES + len(CAUSES)]
@@ -223,7 +227,8 @@ def test_more_context_is_never_faster(
 @given(plans(), SEQUENCES)
 def test_collectives(plan: Plan, sequences: list[tuple[int, int]]) -> None:
     batch = batch_of(sequences)
-    totals, _ = execute(plan, price_batch(plan, batch))
+    prices = price_batch(plan, batch)
+    totals, _ = execute(plan, prices)
     collectives = [op for op in repeated_operators(plan) if isinstance(op, Collective)]
     if plan.tp == 1:
         assert not collectives
@@ -232,13 +237,17 @@ def test_collectives(plan: Plan, sequences: list[tuple[int, int]]) -> None:
         return
     # two all-reduces a layer, of (n-1)/n of the bytes in each direction, and a gather of logits
     assert len(collectives) == 2 * plan.model.layers + 1
-    ranks = int(plan.fabric[RANKS])
-    assert ranks == plan.tp
+    ranks = plan.tp
     element = int(plan.bits[1]) // 8
     reduced = 2 * (ranks - 1) * batch.tokens * plan.model.hidden * element / ranks
     width = -(-plan.model.vocabulary // ranks) * ranks
     gathered = (ranks - 1) * batch.logits * width * element / ranks
     expected = 2 * plan.model.layers * reduced + gathered
+    # the same price as the fabric gives by itself
+    size = batch.tokens * plan.model.hidden * int(plan.bits[1]) // 8
+    alone = price_collective(sized_group(plan.system.fabric, ranks), "all-reduce", size)
+    first = prices[next(i for i, op in enumerate(plan.operators) if isinstance(op, Collective))]
+    assert first[ex.COLD, ex.DURATION] == alone.time_ps
     slack = 4 * plan.model.layers + ranks * batch.logits * element
     assert abs(int(totals[ex.BYTES + 2]) - expected) <= slack
 

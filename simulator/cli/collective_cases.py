@@ -168,7 +168,8 @@ def _ps(row: Mapping[str, Cell], name: str) -> int:
     seconds = _checked(cell, name, lambda c: parse_number(c.text, name, allow_zero=True))
     if seconds > 1000:
         raise cell.fail(name, "at most 1000 seconds")
-    return int(round(seconds * 1e12))
+    picoseconds: int = round(seconds * 1e12)
+    return picoseconds
 
 
 def _rate(row: Mapping[str, Cell], name: str) -> int:
@@ -178,4 +179,5 @@ def _rate(row: Mapping[str, Cell], name: str) -> int:
     rate = _checked(cell, name, lambda c: parse_number(c.text, name))
     if not 1 <= rate <= 1e18:
         raise cell.fail(name, "1 to 1e18 bytes a second")
-    return int(round(rate))
+    whole: int = round(rate)
+    return whole

@@ -134,6 +134,7 @@ class FabricConfig(Section):
     copy_bandwidth: Bandwidth | None = None
     in_network_efficiency: FractionOrZero = 0.0
     in_network_from: Count = 2
+    in_network_startup: Latency = 0
     protocols: ProtocolsConfig = ProtocolsConfig()
     outer: OuterConfig | None = None
 
@@ -222,6 +223,7 @@ class FabricConfig(Section):
             copy_bytes_per_s=self.copy_bandwidth or 0,
             in_network_efficiency=self.in_network_efficiency,
             in_network_from=self.in_network_from,
+            in_network_startup_ps=self.in_network_startup,
             protocols=self.protocols.build(),
             twist=twist or (),
             ports=link.count if shared else 1,

@@ -142,4 +142,5 @@ def _in_network(fabric: Fabric, op: Op, protocol: Protocol, n: int) -> Schedule:
     count = passes(op)
     steps = [Step(count, 1, share / count, resource="injection")]
     wire = share * n if op == "all-reduce" else Fraction(n)
-    return assemble(fabric, protocol, "in-network", steps, wire, rate=rate)
+    own = Protocol(protocol.name, startup_ps=fabric.in_network_startup_ps)
+    return assemble(fabric, own, "in-network", steps, wire, rate=rate)

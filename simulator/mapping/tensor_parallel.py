@@ -7,11 +7,10 @@ output head is cut by vocabulary and its logits are gathered.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from simulator.errors import InputError
-from simulator.hardware import Fabric, System
+from simulator.hardware import System
 from simulator.model.operators import (
     Attention,
     Collective,
@@ -46,32 +45,6 @@ def check_degree(system: System, model: Transformer, tp: int | None) -> int:
     else:
         reason = f"does not divide the feed-forward width {model.intermediate} of {model.name}"
     raise InputError(f"tensor parallelism {degree} {reason}", hint=f"--tp may be {options}")
-
-
-def group_fabric(fabric: Fabric, degree: int) -> Fabric:
-    """The part of the fabric that one tensor-parallel group spans.
-
-    On a torus the group takes whole axes first, then part of one, which no longer wraps.
-    """
-    if degree == 1:
-        return Fabric("none")
-    if fabric.kind != "torus":
-        return replace(fabric, axes=(degree,), wrap=(False,))
-    axes: list[int] = []
-    wrap: list[bool] = []
-    left = degree
-    for size, closed in zip(fabric.axes, fabric.wrap, strict=True):
-        part = math.gcd(left, size)
-        if part > 1:
-            axes.append(part)
-            wrap.append(closed and part == size)
-            left //= part
-    if left > 1:
-        raise InputError(
-            f"a tensor-parallel group of {degree} does not fit the axes "
-            f"{'x'.join(map(str, fabric.axes))}"
-        )
-    return replace(fabric, axes=tuple(axes), wrap=tuple(wrap))
 
 
 def shard(sections: tuple[Section, ...], tp: int) -> tuple[Section, ...]:

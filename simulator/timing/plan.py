@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InfeasibleError, InputError, did_you_mean
+from simulator.fabric.groups import sized_group
+from simulator.fabric.pack import OP_INDEX, pack_fabric
+from simulator.fabric.parts import Op
 from simulator.hardware import System
 from simulator.kernels.chip_vector import pack_chip
 from simulator.kernels.executor import PRICE_FIELDS
-from simulator.kernels.fabric import ALL_GATHER, ALL_REDUCE, pack_fabric
 from simulator.mapping.memory import BITS
-from simulator.mapping.tensor_parallel import check_degree, group_fabric, shard
+from simulator.mapping.tensor_parallel import check_degree, shard
 from simulator.model.operators import (
     Attention,
     Collective,
@@ -30,7 +32,8 @@ from simulator.timing.hbm import resolve_memory
 
 Int64Array = npt.NDArray[np.int64]
 
-_COLLECTIVES = {"all-reduce": ALL_REDUCE, "all-gather": ALL_GATHER}
+COLLECTIVE_OPS: tuple[Op, ...] = ("all-reduce", "all-gather")
+"""What tensor parallelism asks of the fabric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def make_plan(
     degree = check_degree(system, model, tp)
     shards = shard(forward_pass(model), degree)
     operators = tuple(op for section in shards for op in section.operators)
-    rows = np.array([_row(op) for op in operators], dtype=np.int64)
+    rows = np.array([_row(op, degree) for op in operators], dtype=np.int64)
     _mark_fetches(shards, rows)
     sections = []
     first = 0
@@ -134,7 +137,7 @@ def make_plan(
         operators=operators,
         shards=shards,
         chip=pack_chip(system.chip, kinds.activation),
-        fabric=pack_fabric(group_fabric(system.fabric, degree)),
+        fabric=pack_fabric(sized_group(system.fabric, degree), COLLECTIVE_OPS),
         bits=kinds.bits(),
         rows=rows,
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
@@ -163,7 +166,7 @@ def _mark_fetches(sections: tuple[Section, ...], rows: Int64Array) -> None:
         first += len(section.operators)
 
 
-def _row(op: Operator) -> list[int]:
+def _row(op: Operator, ranks: int) -> list[int]:
     row = [0] * pricing.PLAN_FIELDS
     if isinstance(op, Attention):
         row[pricing.PLAN_KIND] = pricing.ATTENTION
@@ -186,6 +189,8 @@ def _row(op: Operator) -> list[int]:
         row[pricing.PLAN_READ] = row[pricing.PLAN_WRITTEN] = op.width
     elif isinstance(op, Collective):
         row[pricing.PLAN_KIND] = pricing.COLLECTIVE
-        row[pricing.PLAN_COLLECTIVE] = _COLLECTIVES[op.op]
+        row[pricing.PLAN_COLLECTIVE] = OP_INDEX[op.op]
+        row[pricing.PLAN_RANKS] = ranks
+        row[pricing.PLAN_PASSES] = 2 if op.op == "all-reduce" else 1
         row[pricing.PLAN_WIDTH] = op.width
     return row

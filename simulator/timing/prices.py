@@ -52,7 +52,7 @@ from simulator.kernels.executor import (
     WRITE,
     dominant,
 )
-from simulator.kernels.fabric import collective
+from simulator.kernels.fabric_price import collective
 from simulator.kernels.jit import kernel
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
@@ -83,7 +83,10 @@ PLAN_KV_HEADS = 12
 PLAN_HEAD_DIM = 13
 PLAN_FETCH = 14
 """1 for a matmul that follows attention or a collective, during which HBM has idle time."""
-PLAN_FIELDS = 15
+PLAN_RANKS = 15
+PLAN_PASSES = 16
+"""Ranks of a collective, and how often its data goes round (all-reduce: scatter and gather)."""
+PLAN_FIELDS = 17
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0
@@ -241,9 +244,11 @@ def price_attention(
 def price_collective(
     fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
 ) -> None:
-    """Price of a collective over the tensor-parallel group."""
+    """Price of a collective over the tensor-parallel group; each chip sends its share of it."""
     size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS])
-    duration, moving, sent = collective(fabric, row[PLAN_COLLECTIVE], size)
+    duration, moving, _ = collective(fabric, row[PLAN_COLLECTIVE], size)
+    ranks = row[PLAN_RANKS]
+    sent = row[PLAN_PASSES] * ceil_div(size * (ranks - 1), ranks)
     clear(out)
     out[DURATION] = duration
     out[FABRIC] = moving

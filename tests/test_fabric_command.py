@@ -1,0 +1,174 @@
+"""``chipsim collective`` and ``chipsim fabric`` as a user sees them."""
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from simulator.cli import main
+
+
+def run(capsys, *words):
+    status = main(words)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_collective_json_has_the_contract(capsys):
+    status, out, _ = run(
+        capsys, "collective", "all-reduce", "64MiB", "--system", "h100:8", "--format", "json"
+    )
+    found = json.loads(out)
+    assert status == 0
+    assert found["schema"] == "chipsim.collective/1"
+    assert found["size_bytes"] == 2**26
+    bandwidth = 2**26 / found["time_s"]
+    assert found["algorithm_bandwidth_bytes_per_s"] == pytest.approx(bandwidth)
+    assert found["bus_bandwidth_bytes_per_s"] == pytest.approx(bandwidth * 7 / 4)
+    assert found["bound_by"] in ("latency", "link", "injection", "reduction")
+    assert {other["algorithm"] for other in found["alternatives"]} >= {"ring", "direct", "tree"}
+    assert 0 < found["link_utilization"] <= 1
+    assert found["bytes_per_link_max"] > 2**26 and found["bytes_on_wire"] > 8 * 2**26
+
+
+def test_collective_table(capsys):
+    status, out, _ = run(
+        capsys, "collective", "all-gather", "1GiB", "--system", "tpu-v7x:4x4x4", "--group", "xy"
+    )
+    assert status == 0
+    assert "among 16 chips of tpu-v7x:4x4x4" in out
+    assert "multi-axis" in out
+
+
+CASES = """op,bytes,ranks,topology,bandwidth_bytes_per_s,latency_s,endpoint_delay_s,reduce_bytes_per_s,algorithm,time_ns
+all-reduce,65536,4,ring,53687091200,500e-9,10e-9,533333333333,ring,4990
+all-gather,65536,4,ring,53687091200,500e-9,10e-9,533333333333,ring,2455
+all-to-all,64 KiB,4,ring,53687091200,500e-9,10e-9,,ring,4900
+"""  # noqa: E501
+
+
+def test_cases_come_back_with_results(capsys, tmp_path):
+    file = tmp_path / "cases.csv"
+    file.write_text(CASES)
+    status, out, _ = run(capsys, "collective", "--cases", str(file))
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert status == 0
+    assert [row["latency_s"] for row in rows] == ["500e-9"] * 3
+    for row in rows:
+        assert float(row["time_s"]) * 1e9 == pytest.approx(float(row["time_ns"]), rel=0.01)
+
+
+def test_a_switch_is_two_links_away(capsys, tmp_path):
+    file = tmp_path / "cases.csv"
+    file.write_text(
+        "op,bytes,ranks,topology,bandwidth_bytes_per_s,latency_s,algorithm\n"
+        "all-gather,0,4,switch,1e9,1e-6,ring\n"
+    )
+    _, out, _ = run(capsys, "collective", "--cases", str(file), "--format", "json")
+    assert json.loads(out)["rows"][0]["time_s"] == 6e-6
+
+
+def test_cases_may_name_systems(capsys, tmp_path):
+    file = tmp_path / "cases.csv"
+    file.write_text("op,bytes,ranks,system\nall-reduce,1MiB,4,h100:8\nall-reduce,1MiB,8,h100:8\n")
+    status, out, _ = run(capsys, "collective", "--cases", str(file))
+    times = [float(row["time_s"]) for row in csv.DictReader(io.StringIO(out))]
+    assert status == 0
+    assert times[0] < times[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "place"),
+    [
+        ("all-reduce", "all-reduced", "unknown collective 'all-reduced'", ":2:1"),
+        ("65536,4,ring", "65536,4,rnig", "unknown topology 'rnig'", ":2:"),
+        ("65536,4", "lots,4", "bytes", ":2:12"),
+        ("65536,4", "65536,0", "column 'ranks': found '0'", ":2:"),
+        ("53687091200", "nan", "bandwidth_bytes_per_s", ":2:"),
+        ("500e-9", "-1", "latency_s", ":2:"),
+        (",ring,4990", ",tree,4990", "no algorithm 'tree'", ":2:"),
+        ("latency_s", "latncy_s", "unknown column 'latncy_s'", "cases.csv"),
+    ],
+)
+def test_a_bad_case_says_where(capsys, tmp_path, old, new, message, place):
+    file = tmp_path / "cases.csv"
+    file.write_text(CASES.replace(old, new, 1))
+    status, out, err = run(capsys, "collective", "--cases", str(file))
+    assert (status, out) == (3, "")
+    assert message in err
+    assert f"cases.csv{place}" in err or place == "cases.csv"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["collective"], 2, "give OP and BYTES"),
+        (["collective", "all-reduce", "1MB"], 2, "--system"),
+        (["collective", "all-reduce", "-5", "--system", "h100:8"], 2, ""),
+        (["collective", "all-reduce", "1XB", "--system", "h100:8"], 3, "unknown unit"),
+        (["collective", "allreduce", "1MB", "--system", "h100:8"], 3, "did you mean"),
+        (["collective", "all-reduce", "1MB", "--system", "h100:9"], 3, "has no shape"),
+        (["collective", "all-reduce", "1MB", "--system", "h100:8", "--group", "3"], 3, "divide"),
+        (
+            [
+                "collective",
+                "all-reduce",
+                "1MB",
+                "--system",
+                "gb200:72",
+                "--algorithm",
+                "halving-doubling",
+            ],
+            3,
+            "power of two",
+        ),
+        (["fabric", "tpu-v5e:2x2", "--fail", "link:0-1", "--fail", "link:0-2"], 4, "cut off"),
+        (["fabric", "tpu-v5e:3x3"], 3, "has no shape"),
+        (["fabric", "tpu-v5e:4x4", "--traffic", "gossip"], 3, "unknown collective"),
+        (["fabric", "tpu-v5e"], 3, "no fabric"),
+    ],
+)
+def test_bad_commands(capsys, words, status, message):
+    found, out, err = run(capsys, *words)
+    assert (found, out) == (status, "")
+    assert message in err and "Traceback" not in err
+
+
+def test_fabric_json_has_the_contract(capsys):
+    status, out, _ = run(capsys, "fabric", "tpu-v7x:8x8x8", "--fail", "chip:17", "--format", "json")
+    found = json.loads(out)
+    assert status == 0
+    expected = {
+        "chips": 512, "links": 1536, "cubes": 8, "circuits": 384, "spare_cubes": 135,
+        "diameter_hops": 12, "lost_chips": 64, "rerouted_circuits": 96,
+        "bisection_bytes_per_s": 128 * 100 * 10**9,
+    }  # fmt: skip
+    assert {key: found[key] for key in expected} == expected
+    assert found["time_s"]["before"] == found["time_s"]["after"] > 0
+    assert found["max_link_load"] == {"before": 512, "after": 512}
+
+
+def test_the_time_of_fabric_is_that_of_collective(capsys):
+    _, out, _ = run(capsys, "fabric", "tpu-v5e:4x8", "--bytes", "1GiB", "--format", "json")
+    _, other, _ = run(
+        capsys, "collective", "all-to-all", "1GiB", "--system", "tpu-v5e:4x8", "--format", "json"
+    )
+    assert json.loads(out)["time_s"]["before"] == pytest.approx(json.loads(other)["time_s"])
+
+
+@pytest.mark.parametrize("name", ["tpu-v5e:4x4", "tpu-v4:4x4x4", "h100:8", "mi300x:8"])
+def test_the_picture_is_well_formed(capsys, tmp_path, name):
+    file = tmp_path / "loads.svg"
+    status, _, err = run(capsys, "fabric", name, "--fail", "chip:1", "--svg", str(file))
+    assert status == 0 and "wrote" in err
+    root = ElementTree.fromstring(file.read_text())
+    lines = [node for node in root.iter() if node.tag.endswith("line")]
+    assert len(lines) >= 14
+    assert all(node[0].text for node in lines)
+
+
+def test_a_hierarchy_is_not_drawn(capsys, tmp_path):
+    status, _, err = run(capsys, "fabric", "h100:8x2", "--svg", str(tmp_path / "x.svg"))
+    assert status == 3 and "hierarchy" in err
