@@ -36,7 +36,7 @@ def test_show_resolves_a_system(capsys):
     assert rows["chip.hbm.bandwidth"]["confidence"] == "official"
     assert rows["chip.sram.bandwidth"]["confidence"] == "estimate"
     assert rows["chip.operator_overhead"]["unit"] == "ps"
-    assert rows["system.fabric.collective_overhead"]["source"] == "default"
+    assert rows["system.fabric.in_network_from"]["source"] == "default"
     assert rows["system.peak.bf16"]["value"] == 4 * rows["chip.peak.bf16"]["value"]
 
 

@@ -6,7 +6,7 @@ both; upgrading one block's uplinks helps it with every other block that is at l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from simulator.errors import InputError
@@ -75,7 +75,7 @@ def transfers_ps(dcn: Dcn, pairs: Sequence[tuple[int, int, int]]) -> list[int]:
     """
     from simulator.fabric.flows import Flow, finish_times
 
-    capacities = {
+    capacities: dict[Hashable, float] = {
         (way, block): float(rate)
         for block, rate in enumerate(dcn.uplinks)
         for way in ("up", "down")

@@ -87,9 +87,9 @@ class Fabric:
     nothing; ``copy_bytes_per_s`` how fast a chip copies its own shard between its buffers, 0 where
     it need not. ``in_network_efficiency`` is the share of the link rate when the switch reduces,
     0 where it cannot; it is used from ``in_network_from`` ranks up and has a start-up of its own.
-    ``twist[i][j]`` is by how much the closing link of axis i shifts axis j. ``ports`` are the equal links behind the one port
-    of a switched chip, ``host`` the chips of one host along each axis, and ``pod`` the cubes that
-    a slice is cut from where optical switches join them.
+    ``twist[i][j]`` is by how much the closing link of axis i shifts axis j. ``ports`` are the equal
+    links behind the one port of a switched chip, ``host`` the chips of one host along each axis,
+    and ``pod`` the cubes that a slice is cut from where optical switches join them.
     """
 
     kind: FabricKind
