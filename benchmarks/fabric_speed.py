@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from simulator.config import load_system
 from simulator.fabric.collectives import _priced, all_schedules, price_collective, schedules
-from simulator.fabric.inspect import inspect
+from simulator.fabric.inspect import inspect, inspect_level
 from simulator.fabric.links import link_graph, uniform_loads
 from simulator.fabric.pack import OP_INDEX, pack_fabric
 from simulator.kernels.fabric_price import collective
@@ -51,6 +51,10 @@ def main() -> None:
     forget()
     print(f"link loads of 9216 chips,{cpu_s(lambda: uniform_loads(link_graph(pod))):.6f},2.0")
     print(f"chipsim fabric of 9216 chips,{cpu_s(lambda: inspect(pod)):.6f},2.0")
+    pods = load_system("tpu-v7x:16x24x24x16").fabric
+    forget()
+    inspect_level.cache_clear()
+    print(f"chipsim fabric of 147456 chips,{cpu_s(lambda: inspect(pods)):.6f},10.0")
     known = cpu_s(lambda: price_collective(small, "all-reduce", 2**20), 10_000)
     print(f"a price known already,{known:.9f},0.00002")
     inside = cpu_s(lambda: collective(table, OP_INDEX["all-reduce"], 2**20), 10_000)

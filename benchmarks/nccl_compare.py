@@ -1,10 +1,14 @@
-"""Compare collective times with the NCCL tables that NVIDIA ships in aiconfigurator-core.
+"""Compare collective times with the tables that NVIDIA ships in aiconfigurator-core.
+
+NCCL's tables are compared with the library's algorithms alone, those of the serving engines'
+all-reduce in captured graphs with all that a step may take (algorithm ``engine``).
 
     pip install 'aiconfigurator-core==0.12.0' pyarrow
     python benchmarks/nccl_compare.py [FOLDER]
 
 FOLDER is the package's ``systems/data``; it is found by itself where the package is installed.
-Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compared.
+Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compared (engines: to the
+end of the table, 1 GiB).
 """
 
 from __future__ import annotations
@@ -23,6 +27,14 @@ TABLES = {
     "b200": "b200_sxm/comm/nccl/2.29.2",
     "gb200": "gb200/comm/nccl/2.29.2",
     "gb300": "gb300/comm/nccl/2.29.2",
+}
+ENGINES = {
+    "a100": "a100_sxm/comm/vllm/0.14.0",
+    "h100": "h100_sxm/comm/vllm/0.24.0",
+    "h200": "h200_sxm/comm/vllm/0.24.0",
+    "b200": "b200_sxm/comm/sglang/0.5.14",
+    "gb200": "gb200/comm/sglang/0.5.14",
+    "gb300": "gb300/comm/sglang/0.5.14",
 }
 OPS = {
     "all_reduce": "all-reduce",
@@ -49,10 +61,30 @@ def errors_of(name: str, folder: Path) -> dict[str, list[float]]:
     return found
 
 
+def engine_errors(name: str, folder: Path) -> list[float]:
+    """Absolute relative errors of the serving engine's all-reduce; 2 to 4 ranks on NVL72."""
+    from pyarrow import parquet
+
+    most = 4 if name.startswith("gb") else 8
+    fabrics = {ranks: load_system(f"{name}:{ranks}").fabric for ranks in (2, 4, 8)}
+    found = []
+    for row in parquet.read_table(
+        folder / ENGINES[name] / "custom_allreduce_perf.parquet"
+    ).to_pylist():
+        size = 2 * row["message_size"]
+        if size < 2**10 or row["num_gpus"] > most or not row["kernel_source"].endswith("_graph"):
+            continue
+        fabric = fabrics[row["num_gpus"]]
+        ours = price_collective(fabric, "all-reduce", size, algorithm="engine").time_s * 1e3
+        found.append(abs(ours / row["latency"] - 1))
+    return found
+
+
 def main(folder: Path) -> None:
     print("system,collective,rows,mean_error,median_error,p90_error")
     for name in TABLES:
-        for op, errors in errors_of(name, folder).items():
+        everything = errors_of(name, folder) | {"engine all-reduce": engine_errors(name, folder)}
+        for op, errors in everything.items():
             ordered = sorted(errors)
             count = len(ordered)
             figures = (sum(ordered) / count, ordered[count // 2], ordered[int(0.9 * count)])

@@ -9,9 +9,12 @@ Everything public is reached from here and imported when it is first used.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# typing is not imported, so that an interrupt finds its handler as early as possible
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from simulator.api import (
         generate,
         load_chip,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -17,7 +19,7 @@ import result_samples as samples
 import simulator.config.loader
 from simulator.cli import main
 from simulator.cli.entry import COMMANDS
-from simulator.errors import InfeasibleError
+from simulator.errors import InfeasibleError, InputError
 
 ROOT = Path(__file__).parent.parent
 
@@ -156,6 +158,19 @@ def test_failed_assertions_end_with_1_after_the_result(engine, trace, capsys):
         ((*STEP, "--phase", "decod"), 3, "did you mean 'decode'?"),
         (("op", "matmul", "4x8", "--chip", "sample"), 3, "expected a shape MxKxN"),
         (("op", "matmul", "4x8x0", "--chip", "sample"), 3, "N of '4x8x0': found 0"),
+        (("op", "matmul", "-4x4x4", "--chip", "sample"), 3, "shape '-4x4x4': found -4"),
+        (("op", "matmul", "-4", "--chip", "sample"), 2, "No such option"),
+        (("systolic", "-4x4x4", "--array", "4x4", "--dataflow", "ws"), 3, "found -4"),
+        (("memory", "hbm2-2000", "--pattern", "stride"), 3, "expected stride:BYTES"),
+        (("run", "", "tiny"), 3, "SYSTEM is empty"),
+        (("run", "sample", " "), 3, "MODEL is empty"),
+        (("run", "sample", "tiny", ""), 3, "WORKLOAD is empty"),
+        (("run", "sample", "tiny", "-o", ""), 3, "--output: found an empty path"),
+        (("run", "sample", "tiny", "--trace", ""), 3, "--trace: found an empty path"),
+        (("run", "sample", "tiny", "--timeline", ""), 3, "--timeline: found an empty path"),
+        (("run", "sample", "tiny", "--timeline", "-"), 3, "--timeline: found '-'"),
+        ((*STEP, "--timeline", "-"), 3, "--timeline: found '-'"),
+        (("trace", "generate", "chat", "-o", ""), 3, "--output: found an empty path"),
         (("op", "matmul", "4x8x1", "--chip", "s", "--dtype", "fp8"), 3, "no rate for data type"),
     ],
 )
@@ -172,6 +187,115 @@ def test_output_that_cannot_be_written_is_found_before_the_run(engine, trace, ca
         status, out, err = run(capsys, "run", "sample", "tiny", trace, *words)
         assert (status, out) == (3, "")
         assert "directory" in err
+    assert engine == []
+
+
+def test_no_output_replaces_an_input(engine, trace, capsys, tmp_path):
+    before = Path(trace).read_text()
+    (tmp_path / "link.csv").hardlink_to(trace)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "requests.csv").symlink_to(trace)
+    for words in (("--timeline", trace), ("--timeline", str(tmp_path / "link.csv"))):
+        status, _, err = run(capsys, "run", "sample", "tiny", trace, *words)
+        assert (status, "is an input of this command" in err) == (3, True)
+    words = ("--trace", trace, "-o", str(tmp_path / "out"))
+    status, _, err = run(capsys, "run", "sample", "tiny", *words)
+    assert (status, "is an input of this command" in err) == (3, True)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["requests.csv"]
+    assert Path(trace).read_text() == before
+    assert engine == []
+
+
+def test_no_output_replaces_a_configuration_file(engine, capsys, tmp_path):
+    chip, system, model, workload = (tmp_path / f"{name}.yaml" for name in "csmw")
+    shipped = ROOT / "configs"
+    chip.write_text((shipped / "chips" / "toy.yaml").read_text())
+    system.write_text("kind: system\nname: pair\nchip: ./c.yaml\nfabric: {kind: none}\n")
+    model.write_text((shipped / "models" / "llama3-8b.yaml").read_text())
+    workload.write_text((ROOT / "workloads" / "chat.yaml").read_text())
+    start = ("step", str(system), str(model), *STEP[3:])
+    for path in (chip, system, model):
+        before = path.read_bytes()
+        status, out, err = run(capsys, *start, "--timeline", str(path))
+        assert (status, out) == (3, "")
+        assert f"'{path}' is an input of this command" in err
+        assert path.read_bytes() == before
+    status, _, err = run(capsys, "trace", "generate", str(workload), "-o", str(workload))
+    assert (status, f"'{workload}' is an input" in err) == (3, True)
+    assert engine == []
+
+
+def test_outputs_must_differ(engine, trace, capsys, tmp_path):
+    words = ("-o", str(tmp_path / "out"), "--timeline", str(tmp_path / "out" / "result.json"))
+    status, _, err = run(capsys, "run", "sample", "tiny", trace, *words)
+    assert (status, "would be written twice" in err) == (3, True)
+    assert not (tmp_path / "out").exists()
+    null = ("--timeline", os.devnull)
+    assert run(capsys, "run", "sample", "tiny", trace, *null)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["result.json", "requests.csv", "manifest.json"])
+def test_every_file_of_the_output_is_checked_before_the_run(engine, trace, capsys, tmp_path, name):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    status, out, err = run(capsys, "run", "sample", "tiny", trace, "-o", str(tmp_path / "out"))
+    assert (status, out) == (3, "")
+    assert f"{name}: it is a directory" in err
+    assert engine == []
+
+
+def test_ctrl_c_that_a_library_turned_into_its_own_error(engine, trace, capsys, monkeypatch):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def wrapped(*_, error, **__):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error from None
+
+    try:
+        for error in (ValueError("schema"), InputError("bad file"), SystemExit(1)):
+            fail = functools.partial(wrapped, error=error)
+            monkeypatch.setattr(sys.modules["simulator.api"], "simulate", fail)
+            found = run(capsys, "run", "sample", "tiny", trace)
+            assert found == (130, "", "error: interrupted\n")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        # the next command starts afresh
+        assert run(capsys, "run", "sample", "tiny", "--trace", "no.csv")[0] == 3
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.parametrize("module", ["click", "simulator.cli.entry", "simulator.cli.run_command"])
+def test_ctrl_c_while_modules_are_imported(module):
+    program = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from simulator.cli import main\n"
+        "sys.exit(main(['run', '--help']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_other_exceptions_are_not_called_interrupts(engine, trace, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys.modules["simulator.api"], "simulate", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["run", "sample", "tiny", trace])
+
+
+def test_stdout_that_is_closed_is_found_before_the_run(engine, trace, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["run", "sample", "tiny", trace]) == 3
+    assert capsys.readouterr().err.startswith("error: standard output is closed")
     assert engine == []
 
 
@@ -280,12 +404,30 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_goes_away_is_no_error():
+@pytest.mark.parametrize("words", [["--help"], ["trace", "info", "TRACE"]])
+def test_a_reader_that_goes_away_is_no_error(words, trace):
+    words = [trace if word == "TRACE" else word for word in words]
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "simulator", "--help"]
+    command = [sys.executable, "-m", "simulator", *words]
     done = subprocess.run(
         command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "context", "message"),
+    [
+        ("llama3-70b", "1", "10", "smaller --weight-dtype, or smaller batches"),
+        ("llama3-8b", "2", "131000", "not even one sequence of this length fits"),
+        ("llama3-8b", "200", "2048", "sequences of this length fit"),
+    ],
+)
+def test_what_does_not_fit_says_what_would(capsys, model, batch, context, message):
+    words = ("step", "tpu-v6e", model, "--phase", "decode", "--batch", batch)
+    status, out, err = run(capsys, *words, "--context", context)
+    assert (status, out) == (4, "")
+    assert message in err
+    assert "--token-budget" not in err

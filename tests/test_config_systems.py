@@ -66,7 +66,7 @@ def test_a_torus_takes_its_links_from_the_chip():
     ("name", "hint"),
     [
         ("tpu-v7x:4x2x2", "did you mean 'tpu-v7x:2x2x4'? allowed: 2x2x1, 2x2x2"),
-        ("tpu-v7x:4x4", "(71 shapes)"),
+        ("tpu-v7x:4x4", "8x12x20, 8x16x16, 4x24x24, 8x12x24"),
         ("tpu-v5e:3x3", "allowed: 1x1, 2x2, 2x4, 4x4, 4x8, 8x8, 8x16, 16x16"),
         ("tpu-v5e:0x2", "allowed: 1x1"),
         ("tpu-v5e:", "allowed: 1x1"),

@@ -8,6 +8,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from simulator.cli import main
+from simulator.config import load_system
+from simulator.fabric.failures import Failure, parse_failure
 
 
 def run(capsys, *words):
@@ -169,6 +171,101 @@ def test_the_picture_is_well_formed(capsys, tmp_path, name):
     assert all(node[0].text for node in lines)
 
 
-def test_a_hierarchy_is_not_drawn(capsys, tmp_path):
-    status, _, err = run(capsys, "fabric", "h100:8x2", "--svg", str(tmp_path / "x.svg"))
-    assert status == 3 and "hierarchy" in err
+def test_a_hierarchy_is_drawn_group_by_group(capsys, tmp_path):
+    file = tmp_path / "x.svg"
+    status, _, _ = run(capsys, "fabric", "h100:8x2", "--fail", "chip:9", "--svg", str(file))
+    assert status == 0
+    root = ElementTree.fromstring(file.read_text())
+    groups = [node for node in root.iter() if node.tag.endswith("}g")]
+    titles = [group[0].text for group in groups]
+    assert [title.split(":")[0] for title in titles] == ["group 0", "group 1"]
+    # the group without its chip has fewer lines, and a cross
+    lines = [sum(node.tag.endswith("line") for node in group.iter()) for group in groups]
+    assert lines == [16, 14]
+
+
+def fabric_of(capsys, *words):
+    status, out, err = run(capsys, "fabric", *words, "--format", "json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_failures_in_a_hierarchy(capsys):
+    whole = fabric_of(capsys, "h100:8x2")
+    assert (whole["links"], whole["lost_chips"]) == (2 * 8 * 18 + 16, 0)
+    link = fabric_of(capsys, "h100:8x2", "--fail", "link:9")
+    assert link["time_s"]["after"] > link["time_s"]["before"] == whole["time_s"]["before"]
+    # a group of seven ports sends over them what eight did
+    port = fabric_of(capsys, "h100:8x2", "--fail", "uplink:9")
+    assert port["max_link_load"]["after"] == pytest.approx(8 * 8 / 7)
+    assert port["time_s"]["after"] > port["time_s"]["before"]
+    assert port["time_s"]["after"] < port["time_s"]["before"] * 8 / 7
+    assert port["lost_chips"] == 0
+    node = fabric_of(capsys, "h100:8x2", "--fail", "host:1")
+    alone = fabric_of(capsys, "h100:8")
+    assert node["lost_chips"] == 8
+    assert node["time_s"]["after"] == pytest.approx(alone["time_s"]["before"])
+
+
+def test_names_of_failures_count_group_by_group():
+    pods = load_system("tpu-v7x:16x24x24x2").fabric
+    for text in ("chip:9217", "chip:0,0,1,1"):
+        assert parse_failure(pods, text) == Failure("chip", text, (1,), group=1)
+    assert parse_failure(pods, "link:9216-9217").link == (0, 1)
+    assert parse_failure(pods, "uplink:5") == Failure("uplink", "uplink:5", (5,))
+    cube = parse_failure(pods, "cube:144")
+    assert (cube.group, len(cube.chips), cube.chips[0]) == (1, 64, 0)
+
+
+@pytest.mark.parametrize(
+    ("system", "failures", "status", "message"),
+    [
+        ("h100:8x2", [f"uplink:{i}" for i in range(8, 16)], 4, "cut off are chips 8 to 15"),
+        ("h100:8x2", ["link:11"] * 18, 4, "in group 1, whose chips count from 8"),
+        ("h100:8x2", ["host:0", "host:1"], 4, "no chip is left"),
+        ("h100:8x2", ["link:3-9"], 3, "different groups"),
+        ("h100:8x2", ["chip:16"], 3, "expected a chip from 0 to 15"),
+        ("h100:8x2", ["host:2"], 3, "expected a host from 0 to 1"),
+        ("h100:8x2", ["cube:0"], 3, "no cubes"),
+        ("h100:8", ["uplink:0"], 3, "no uplinks"),
+        ("wse3:949x949", [], 3, "too many to route"),
+    ],
+)
+def test_bad_failures(capsys, system, failures, status, message):
+    words = [word for text in failures for word in ("--fail", text)]
+    found, out, err = run(capsys, "fabric", system, *words)
+    assert (found, out) == (status, "")
+    assert message in err and "Traceback" not in err
+
+
+def test_uplinks_are_upgraded_block_by_block(capsys):
+    def time_of(*upgraded):
+        sets = [w for b in upgraded for w in ("--set", f"system.fabric.outer.uplinks.{b}=12.5GB/s")]
+        words = ("collective", "all-to-all", "1GiB", "--system", "tpu-v7x:16x24x24x4")
+        _, out, _ = run(capsys, *words, *sets, "--format", "json")
+        return json.loads(out)["time_s"]
+
+    # the network has 16 blocks, and this slice takes the first four of them
+    assert time_of() == time_of(0) == time_of(0, 1, 2) == time_of(15)
+    assert time_of(0, 1, 2, 3) < 0.75 * time_of()
+    words = ("tpu-v7x:16x24x24x4", "--set", "system.fabric.outer.uplinks.1=12.5GB/s")
+    found = fabric_of(capsys, *words)
+    assert found["uplinks_bytes_per_s"] == [9216 * r for r in (625e7, 125e8, 625e7, 625e7)]
+    assert any("group 0, 2, 3" in note for note in found["notes"])
+
+
+def test_who_offers_an_algorithm(capsys):
+    words = ("collective", "all-reduce", "1MiB", "--system", "h100:8", "--format", "json")
+    _, out, _ = run(capsys, *words)
+    found = json.loads(out)
+    offered = {other["algorithm"]: other["offered_by"] for other in found["alternatives"]}
+    assert found["offered_by"] == "library"
+    assert offered == {
+        "one-shot": "engine", "two-shot": "engine", "in-network": "library", "tree": "none",
+        "direct": "none", "halving-doubling": "none",
+    }  # fmt: skip
+    # nothing that the library has is faster than what it takes
+    mine = [o["time_s"] for o in found["alternatives"] if o["offered_by"] == "library"]
+    assert min(mine) >= found["time_s"]
+    _, out, _ = run(capsys, *words, "--algorithm", "direct")
+    assert json.loads(out)["offered_by"] == "none"

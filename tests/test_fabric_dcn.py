@@ -2,9 +2,10 @@
 
 import pytest
 
+from simulator.config import load_system
 from simulator.errors import InputError
 from simulator.fabric.collectives import price_collective
-from simulator.fabric.dcn import Dcn, all_reduce_ps, exchange_ps, transfers_ps
+from simulator.fabric.dcn import Dcn, all_reduce_ps, exchange_ps, network_of, transfers_ps
 from simulator.hardware.fabric import Fabric, nest
 
 
@@ -58,3 +59,34 @@ def test_a_wafer_is_an_open_mesh():
     mesh = Fabric("mesh", (6, 8), (False, False), 10**9, 1000)
     for op in ("all-reduce", "all-to-all", "broadcast"):
         assert price_collective(wafer, op, 10**6) == price_collective(mesh, op, 10**6)
+
+
+def test_a_systems_network_between_pods():
+    fabric = load_system(
+        "tpu-v7x:16x24x24x16", ("system.fabric.outer.uplinks={0: 25GB/s, 3: 12.5GB/s}",)
+    ).fabric
+    network = network_of(fabric)
+    assert fabric.chips == 147_456
+    assert network.uplinks[:5] == tuple(9216 * r * 10**7 for r in (2500, 625, 625, 1250, 625))
+    # from block 0 to block 3 the lesser of both uplinks counts, elsewhere the old ones
+    size = 9216 * 125 * 10**8
+    assert transfers_ps(network, [(0, 3, size), (1, 2, size)]) == [
+        10**7 + 10**12, 10**7 + 2 * 10**12,
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="no network"):
+        network_of(load_system("h100:8").fabric)
+
+
+def test_a_dragonflys_chips_share_their_global_links():
+    # 50 GB/s a chip to 8 other nodes, and 8 chips: 50 GB/s between two nodes
+    nodes = load_system("groq-lpu:8x9").fabric
+    assert nodes.kind == "dragonfly"
+    assert nodes.outer.link_bandwidth_bytes_per_s == 50 * 10**9 // 8
+    found = price_collective(nodes, "all-gather", 72 * 10**6)
+    assert found.time_ps == (600_000 + 160_000_000) + (600_000 + 9 * 80_000_000)
+
+
+@pytest.mark.parametrize("name", ["l40s:8", "groq-lpu:8", "wse3:32x32", "wse3:949x949"])
+def test_fabrics_without_nvlink(name):
+    fabric = load_system(name).fabric
+    assert price_collective(fabric, "all-reduce", 2**20).time_ps > 0

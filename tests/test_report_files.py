@@ -39,6 +39,32 @@ def test_directory_has_three_whole_files(tmp_path):
     assert json.loads((tmp_path / "result.json").read_text()) == run_json(result)
 
 
+def test_a_directory_that_cannot_be_completed_keeps_its_old_files(tmp_path, monkeypatch):
+    (tmp_path / "result.json").write_text("old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_rows", full)
+    with pytest.raises(InputError, match=r"requests\.csv: No space left"):
+        files.write_directory(tmp_path, {}, samples.table(), {})
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert (tmp_path / "result.json").read_text() == "old"
+
+
+def test_result_json_appears_last(tmp_path, monkeypatch):
+    renamed = []
+    replace = type(tmp_path).replace
+    monkeypatch.setattr(
+        type(tmp_path),
+        "replace",
+        lambda self, target: (renamed.append(target.name), replace(self, target))[1],
+    )
+    files.write_directory(tmp_path, {}, samples.table(), {})
+    assert renamed == list(files.FILES)
+    assert renamed[-1] == "result.json"
+
+
 def test_requests_csv(tmp_path):
     files.write_requests(samples.table(), tmp_path / "requests.csv")
     with (tmp_path / "requests.csv").open() as stream:

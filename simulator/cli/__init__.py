@@ -6,6 +6,6 @@ and files, 4 what cannot fit, 130 interrupted, 141 the reader of our output has 
 
 from __future__ import annotations
 
-from simulator.cli.entry import main
+from simulator.cli.start import main
 
 __all__ = ["main"]

@@ -46,7 +46,8 @@ def parse_size(text: str, what: str) -> int:
     show_default=True,
     metavar="NAME",
     help="ring, bidirectional-ring, multi-axis, halving-doubling, tree, direct, in-network, "
-    "hierarchical, or auto for the fastest.",
+    "hierarchical, one-shot, two-shot; auto for the fastest of the collective library; engine for "
+    "the fastest with the serving engine's kernels, as inside a step.",
 )
 @click.option(
     "--concurrent",

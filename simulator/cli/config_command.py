@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from simulator.cli.options import format_option, set_option
-from simulator.cli.values import OneOf
+from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
 KINDS = ("chips", "systems", "models", "workloads")
@@ -51,7 +51,7 @@ def list_command(kind: str | None, output_format: str) -> None:
 
 
 @config.command("show", short_help="Show what a name or file resolves to.")
-@click.argument("name")
+@click.argument("name", type=NameText())
 @click.option(
     "--kind",
     type=OneOf("chip", "system", "model", "workload"),

@@ -3,11 +3,67 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from simulator.errors import InputError
+from simulator.atomic import check_writable
+from simulator.errors import ChipsimError, InputError
+
+INPUTS = ("system", "model", "workload", "trace")
+"""What a command may read: names or paths of the first three, the path of the last."""
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Mapping[str, str | None]) -> None:
+    """Refuse files that cannot be written, are named twice, or are read by the same command.
+
+    Args:
+        outputs: files that the command will write.
+        inputs: what it reads, by the kinds in ``INPUTS``; None for what was not given.
+
+    Raises:
+        InputError: one of the outputs is no good; nothing has been written then.
+    """
+    seen: set[str] = set()
+    for output in outputs:
+        check_writable(output)
+        place = os.path.realpath(output)
+        if place in seen and not _is_device(output):
+            raise InputError(f"'{output}' would be written twice; name another file")
+        seen.add(place)
+    existing = [output for output in outputs if output.is_file()]
+    for source in _files_read(inputs) if existing else ():
+        for output in existing:
+            if source.is_file() and output.samefile(source):
+                raise InputError(
+                    f"'{output}' is an input of this command and would be overwritten",
+                    hint="name another file or directory for the output",
+                )
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
+    """The files behind names and paths; one that cannot be found fails when it is loaded."""
+    from simulator.config.loader import load_system_file
+    from simulator.config.names import find_config
+
+    system = inputs.get("system")
+    if system is not None:
+        with contextlib.suppress(ChipsimError):
+            loaded = load_system_file(system)
+            yield from (loaded.system.path, loaded.chip.path)
+    for kind in ("model", "workload"):
+        name = inputs.get(kind)
+        if name is not None:
+            with contextlib.suppress(ChipsimError):
+                yield find_config(f"{kind}s", name)
+    trace = inputs.get("trace")
+    if trace is not None:
+        yield Path(trace)
 
 
 @contextlib.contextmanager

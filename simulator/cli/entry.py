@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
 from simulator.cli.lazy_group import LazyCommand, LazyGroup
+from simulator.cli.start import INTERRUPTED, interrupted
 from simulator.errors import ChipsimError, InputError
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 COMMANDS = {
@@ -85,7 +86,7 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status; nothing but the answer is on stdout.
+    """Run the command line: ``simulator.cli.start.main`` after its imports.
 
     Args:
         args: the words after the command's name; those of the process where None.
@@ -93,11 +94,17 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, as listed in ``simulator.cli``.
     """
+    # typeshed has no None here, but the interpreter has where the descriptor is closed
+    out: TextIO | None = sys.stdout
+    if out is None:
+        return _fail(
+            "standard output is closed: the result has nowhere to go", InputError.exit_code
+        )
     _accept_any_character()
     words = list(sys.argv[1:] if args is None else args)
     try:
         status = _dispatch(words)
-        sys.stdout.flush()
+        out.flush()
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -135,7 +142,12 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    """Print one error on stderr; a stderr that is gone changes nothing about the status."""
+    """Print one error on stderr; a stderr that is gone changes nothing about the status.
+
+    After Ctrl-C whatever failed is its consequence.
+    """
+    if interrupted():
+        message, status = "interrupted", INTERRUPTED
     with contextlib.suppress(OSError):
         click.echo(f"error: {message}", err=True)
     return status

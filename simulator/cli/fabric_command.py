@@ -15,7 +15,8 @@ from simulator.cli.options import format_option, set_option
     "failures",
     metavar="WHAT",
     multiple=True,
-    help="chip:X, host:X, cube:X or link:X-Y (repeatable); X is a number, or coordinates 0,0,1.",
+    help="chip:X, host:X, cube:X, link:X-Y or uplink:X (repeatable); X is a number, or "
+    "coordinates 0,0,1.",
 )
 @click.option(
     "--traffic",
@@ -49,6 +50,8 @@ def fabric(
       chipsim fabric tpu-v7x:8x8x8 --fail chip:17
       chipsim fabric tpu-v5e:4x4 --fail link:0-1 --svg loads.svg
       chipsim fabric tpu-v4:4x4x8_twisted --format json
+      chipsim fabric h100:8x2 --fail uplink:9 --traffic all-reduce
+      chipsim fabric tpu-v7x:16x24x24x16 --set system.fabric.outer.uplinks.3=12.5GB/s
     """
     from simulator.cli.options import check_override_roots
     from simulator.cli.output import emit

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.values import OneOf, Whole, parse_number
+from simulator.cli.values import NameText, OneOf, PathText, Whole, parse_number
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MAX_REQUESTS = 50_000_000
 
 
 @click.command("memory")
-@click.argument("preset", required=False)
+@click.argument("preset", required=False, type=NameText())
 @click.option("--pattern", metavar="P", help="sequential, random, stride:BYTES or block:BYTES.")
 @click.option("--requests", type=Whole(most=_MAX_REQUESTS), help="Bursts to move, 40000 if unsaid.")
 @click.option("--queue", type=Whole(most=512), help="Places of the read queue.")
@@ -32,7 +32,9 @@ _MAX_REQUESTS = 50_000_000
     help="Fields from the lowest bits, as pc.bg.col.sid.ba.row, or a name as RoBaRaCoCh.",
 )
 @click.option("--seed", type=Whole(least=0, most=2**32), help="Seed of the random patterns.")
-@click.option("--trace", "trace_file", metavar="FILE", help="Replay a trace: .csv or .npz.")
+@click.option(
+    "--trace", "trace_file", type=PathText(), metavar="FILE", help="Replay a trace: .csv or .npz."
+)
 @click.option(
     "--trace-clock",
     metavar="FREQUENCY",
@@ -41,6 +43,7 @@ _MAX_REQUESTS = 50_000_000
 @click.option(
     "--cases",
     "cases_file",
+    type=PathText(),
     metavar="FILE",
     help="CSV with preset,pattern,requests,queue,refresh,address_map.",
 )

@@ -11,7 +11,7 @@ from simulator.cli.options import (
     format_option,
     set_option,
 )
-from simulator.cli.values import OneOf
+from simulator.cli.values import NameText, OneOf, PathText, ShapeCommand
 from simulator.errors import InputError
 
 
@@ -20,10 +20,23 @@ def op() -> None:
     """Price one operator on one chip, with operands and result in HBM."""
 
 
-@op.command("matmul")
+@op.command("matmul", cls=ShapeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
-@click.option("--chip", "chip_name", metavar="CHIP", required=True, help="Name or file of a chip.")
-@click.option("--cases", "cases_file", metavar="FILE", help="CSV with columns m,k,n[,dtype].")
+@click.option(
+    "--chip",
+    "chip_name",
+    type=NameText(),
+    metavar="CHIP",
+    required=True,
+    help="Name or file of a chip.",
+)
+@click.option(
+    "--cases",
+    "cases_file",
+    type=PathText(),
+    metavar="FILE",
+    help="CSV with columns m,k,n[,dtype].",
+)
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
 @set_option
 @explain_option

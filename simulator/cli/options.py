@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from simulator.cli.values import OneOf, Whole
+from simulator.cli.values import OneOf, PathText, Whole
 from simulator.errors import InputError, did_you_mean
 
 DTYPES = ("bf16", "fp8", "int8")
@@ -37,6 +37,7 @@ explain_option = click.option(
 )
 timeline_option = click.option(
     "--timeline",
+    type=PathText(),
     metavar="FILE",
     help="Write a trace-event JSON for Perfetto (gzip if FILE ends in .gz).",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ from simulator.cli.options import (
     timeline_option,
     tp_option,
 )
-from simulator.cli.values import Positive, Seconds, Whole
+from simulator.cli.values import NameText, PathText, Positive, Seconds, Whole
 
 if TYPE_CHECKING:
     from simulator.hardware import System
@@ -40,10 +41,15 @@ class RunInputs:
 
 
 @click.command("run")
-@click.argument("system", metavar="SYSTEM")
-@click.argument("model", metavar="MODEL")
-@click.argument("workload", metavar="[WORKLOAD]", required=False)
-@click.option("--trace", metavar="FILE", help="Replay the requests of a trace file instead.")
+@click.argument("system", metavar="SYSTEM", type=NameText())
+@click.argument("model", metavar="MODEL", type=NameText())
+@click.argument("workload", metavar="[WORKLOAD]", required=False, type=NameText())
+@click.option(
+    "--trace",
+    type=PathText(),
+    metavar="FILE",
+    help="Replay the requests of a trace file instead.",
+)
 @click.option("--limit", type=Whole(), help="Replay only the first so many requests.")
 @click.option("--rate-scale", type=Positive(), help="Let requests arrive X times as fast.")
 @click.option(
@@ -66,6 +72,7 @@ class RunInputs:
     "-o",
     "--output",
     "directory",
+    type=PathText(),
     metavar="DIR",
     help="Write result.json, requests.csv and manifest.json.",
 )
@@ -84,7 +91,8 @@ def run(**options: Any) -> None:
       chipsim run tpu-v7x:2x2x1 llama3-70b code --dtype fp8 --assert 'tpot_p99<40ms'
     """
     from simulator.cli.assertions import judge, parse_requirements
-    from simulator.cli.destinations import output_directory
+    from simulator.cli.destinations import INPUTS, check_outputs, output_directory
+    from simulator.report.files import FILES
     from simulator.report.metrics import RUN_METRICS, metric_values
 
     if options["workload"] is not None and options["trace"] is not None:
@@ -92,10 +100,10 @@ def run(**options: Any) -> None:
     check_override_roots(options["overrides"], ("chip", "system", "model", "workload"))
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:
+        written = [] if directory is None else [directory / name for name in FILES]
         if options["timeline"] is not None:
-            from simulator.atomic import check_writable
-
-            check_writable(options["timeline"])
+            written.append(Path(options["timeline"]))
+        check_outputs(written, {name: options[name] for name in INPUTS})
         inputs = _load(options)
         result = _simulate(inputs, options)
         document = _report(result, inputs, options, directory)

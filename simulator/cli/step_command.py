@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from simulator.cli.options import (
@@ -16,12 +18,12 @@ from simulator.cli.options import (
     timeline_option,
     tp_option,
 )
-from simulator.cli.values import OneOf, Whole
+from simulator.cli.values import NameText, OneOf, Whole
 
 
 @click.command("step")
-@click.argument("system_name", metavar="SYSTEM")
-@click.argument("model_name", metavar="MODEL")
+@click.argument("system_name", metavar="SYSTEM", type=NameText())
+@click.argument("model_name", metavar="MODEL", type=NameText())
 @click.option("--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced.")
 @click.option("--batch", type=Whole(), required=True, help="Sequences over the whole system.")
 @click.option(
@@ -67,9 +69,9 @@ def step(
     check_override_roots(overrides, ("chip", "system", "model"))
     requirements = parse_requirements(assertions, STEP_METRICS)
     if timeline is not None:
-        from simulator.atomic import check_writable
+        from simulator.cli.destinations import check_outputs
 
-        check_writable(timeline)
+        check_outputs([Path(timeline)], {"system": system_name, "model": model_name})
     from simulator.config.loader import load_model, load_system
 
     system = load_system(system_name, overrides_for(overrides, "system", "chip"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.systolic_cases import DATAFLOWS, LOADS, MAX_BYTES, parse_bandwidth
-from simulator.cli.values import OneOf, Whole, parse_whole
+from simulator.cli.values import OneOf, PathText, ShapeCommand, Whole, parse_whole
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _OPTION_OF = {
 _BUFFER = Whole(most=MAX_BYTES)
 
 
-@click.command("systolic")
+@click.command("systolic", cls=ShapeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
 @click.option("--array", "array", metavar="RxC", help="Rows and columns of cells.")
 @click.option("--dataflow", type=OneOf(*DATAFLOWS), help="Which operand stays in the cells.")
@@ -48,12 +48,15 @@ _BUFFER = Whole(most=MAX_BYTES)
 @click.option(
     "--cases",
     "cases_file",
+    type=PathText(),
     metavar="FILE",
     help="CSV with m,k,n,rows,cols,dataflow and perhaps load,macs,arrays,word_bytes,"
     "sram_*_bytes,bandwidth_words_per_cycle.",
 )
 @click.option("--show", "shown", is_flag=True, help="Small arrays cell by cell, others by fold.")
-@click.option("--trace", "trace_file", metavar="FILE", help="Write what moves: .npz or .csv.")
+@click.option(
+    "--trace", "trace_file", type=PathText(), metavar="FILE", help="Write what moves: .npz or .csv."
+)
 @click.option(
     "--format",
     "output_format",

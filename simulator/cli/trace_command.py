@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from simulator.cli.options import format_option, set_option
-from simulator.cli.values import Whole
+from simulator.cli.values import NameText, PathText, Whole
 
 if TYPE_CHECKING:
     from simulator.workload.request import Workload
@@ -27,7 +28,7 @@ def trace() -> None:
 
 
 @trace.command("info")
-@click.argument("file")
+@click.argument("file", type=PathText())
 @format_option
 def info_command(file: str, output_format: str) -> None:
     """Describe the trace FILE: its format, how long it lasts, and how many tokens it has."""
@@ -49,13 +50,18 @@ def info_command(file: str, output_format: str) -> None:
 
 
 @trace.command("generate")
-@click.argument("workload")
+@click.argument("workload", type=NameText())
 @click.option("--count", type=Whole(), help="Number of requests (default: the workload's own).")
 @click.option(
     "--seed", type=Whole(least=0), default="0", show_default=True, help="Seed of the generator."
 )
 @click.option(
-    "-o", "--output", metavar="FILE", required=True, help="CSV file to write; - is stdout."
+    "-o",
+    "--output",
+    type=PathText(dash=True),
+    metavar="FILE",
+    required=True,
+    help="CSV file to write; - is stdout.",
 )
 @set_option
 def generate_command(
@@ -66,7 +72,8 @@ def generate_command(
     The columns are arrived_at (seconds), num_prefill_tokens and num_decode_tokens; the same
     workload, count and seed give the same file.
     """
-    from simulator.atomic import atomic_write, check_writable
+    from simulator.atomic import atomic_write
+    from simulator.cli.destinations import check_outputs
     from simulator.cli.options import check_override_roots
     from simulator.config.workload_loader import load_workload
     from simulator.workload.generate import generate
@@ -75,7 +82,7 @@ def generate_command(
     check_override_roots(overrides, ("workload",))
     spec = load_workload(workload, overrides)
     if output != "-":
-        check_writable(output)
+        check_outputs([Path(output)], {"workload": workload})
     requests = _open_loop(generate(spec, count, seed))
     if output == "-":
         write_trace(requests, sys.stdout)

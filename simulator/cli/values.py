@@ -26,6 +26,8 @@ MAX_COUNT = 2**40
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
+_NEGATIVE_SHAPE = re.compile(r"-[0-9]+[xX]\S*")
+
 
 def parse_whole(text: str, what: str, *, least: int = 1, most: int = MAX_COUNT) -> int:
     """A whole number of ASCII digits within ``least`` and ``most``; ``what`` names it in errors.
@@ -153,3 +155,67 @@ class OneOf(_ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """See ``parse_choice``."""
         return parse_choice(str(value), _option_name(param), self.choices)
+
+
+class PathText(_ParamType):
+    """A path that is not empty; ``-`` only where it stands for stdin or stdout."""
+
+    name = "path"
+
+    def __init__(self, dash: bool = False) -> None:
+        self.dash = dash
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path as it is.
+
+        Raises:
+            InputError: an empty path, or a ``-`` that means nothing here.
+        """
+        text = str(value)
+        if not text:
+            raise InputError(f"{_label(param)}: found an empty path")
+        if text == "-" and not self.dash:
+            raise InputError(
+                f"{_label(param)}: found '-', expected a path, not standard input or output",
+                hint="a file of that name is './-'",
+            )
+        return text
+
+
+class NameText(_ParamType):
+    """The name or path of something configured: any text but blanks."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it is; an ``InputError`` where it is empty."""
+        if not str(value).strip():
+            raise InputError(f"{_label(param)} is empty, expected a name or a file")
+        return str(value)
+
+
+class ShapeCommand(click.Command):
+    """A command that takes ``-4x8x8`` for a bad shape and not for an unknown option ``-4``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As in click.
+
+        Raises:
+            InputError: a shape with a negative size.
+        """
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            for word in words:
+                if _NEGATIVE_SHAPE.fullmatch(word):
+                    size = word.lower().partition("x")[0]
+                    parse_whole(size, f"shape '{_shortened(word)}'")
+            raise
+
+
+def _label(param: click.Parameter | None) -> str:
+    """An option's name; an argument's as the usage line has it."""
+    if param is None or param.param_type_name == "option":
+        return _option_name(param)
+    return (param.metavar or param.name or "value").strip("[]").upper()

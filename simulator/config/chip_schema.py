@@ -10,12 +10,12 @@ from simulator.config.fields import (
     Bandwidth,
     Bytes,
     Count,
+    Delay,
     Dtype,
     EnergyPj,
     Fraction,
     FractionOrZero,
     Frequency,
-    Latency,
     Name,
     Price,
     Section,
@@ -201,7 +201,7 @@ class HbmConfig(Section):
 
     capacity: Bytes
     bandwidth: Bandwidth
-    latency: Latency
+    latency: Delay
     efficiency: Fraction | None = None
     dram: str | None = None
 
@@ -247,7 +247,7 @@ class LinkConfig(Section):
 
     count: Count
     bandwidth: Bandwidth
-    latency: Latency
+    latency: Delay
 
 
 class EnergyConfig(Section):
@@ -279,7 +279,7 @@ class ChipConfig(Section):
     sram: SramConfig
     hbm: HbmConfig
     link: LinkConfig | None = None
-    operator_overhead: Latency = 0
+    operator_overhead: Delay = 0
     power: PowerConfig = PowerConfig()
     price: Price | None = None
 

@@ -9,10 +9,12 @@ from pydantic import Field, model_validator
 
 from simulator.config.fields import (
     Bandwidth,
+    Bytes,
     Count,
+    CountOrZero,
+    Delay,
     Fraction,
     FractionOrZero,
-    Latency,
     Section,
     Shape,
     user_error,
@@ -20,7 +22,7 @@ from simulator.config.fields import (
 from simulator.config.shapes import Axes, cubes, ports_needed, shape_text, wraps
 from simulator.errors import InputError
 from simulator.hardware import Chip, Fabric
-from simulator.hardware.fabric import PLAIN, Pod, Protocol, legal_twist, nest
+from simulator.hardware.fabric import PLAIN, PeerKernels, Pod, Protocol, legal_twist, nest
 
 Kind = Literal["none", "ring", "torus", "mesh", "wafer-mesh", "fully-connected", "switch", "pcie"]
 Algorithm = Literal[
@@ -49,8 +51,8 @@ class CubesConfig(Section):
 class ProtocolConfig(Section):
     """A protocol of the collective library; see ``hardware.fabric.Protocol``."""
 
-    startup: Latency = 0
-    step_latency: Latency = 0
+    startup: Delay = 0
+    step_latency: Delay = 0
     efficiency: Fraction = 1.0
     peer_bandwidth: Bandwidth | None = None
     algorithms: list[Algorithm] = Field(default_factory=list)
@@ -84,30 +86,70 @@ class ProtocolsConfig(Section):
         return tuple(config.build(name) for name, config in named if config is not None) or PLAIN
 
 
+class EngineConfig(Section):
+    """All-reduce kernels of the serving engine; see ``hardware.fabric.PeerKernels``.
+
+    ``efficiency`` is that of the library's bandwidth protocol where it is not given.
+    """
+
+    launch: Delay
+    hops: Count = 2
+    efficiency: Fraction | None = None
+    largest: Bytes
+    most_ranks: Count = 8
+    staged: bool = False
+
+    def build(self, bandwidth: float) -> PeerKernels:
+        """The kernels' specification."""
+        return PeerKernels(
+            launch_ps=self.launch,
+            hops=self.hops,
+            efficiency=self.efficiency or bandwidth,
+            largest_bytes=self.largest,
+            most_ranks=self.most_ranks,
+            staged=self.staged,
+        )
+
+
 class OuterConfig(Section):
-    """What joins up to ``groups`` slices of shape ``of``; ``bandwidth`` is that of one chip."""
+    """What joins up to ``groups`` slices of shape ``of``; ``bandwidth`` is that of one chip.
+
+    ``uplinks`` are the rates of a chip in blocks whose uplinks were replaced, by block number.
+    """
 
     kind: Literal["switch", "fully-connected"] = "switch"
     of: Shape
     groups: Count
     bandwidth: Bandwidth
-    latency: Latency
-    collective_overhead: Latency = 0
+    latency: Delay
+    collective_overhead: Delay = 0
     efficiency: Fraction = 1.0
+    uplinks: dict[CountOrZero, Bandwidth] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _joins_some(self) -> OuterConfig:
         if not 2 <= self.groups <= 4096:
             raise user_error(f"outer joins {self.groups} groups", "expected 2 to 4096")
+        for block in self.uplinks:
+            if block >= self.groups:
+                raise user_error(
+                    f"uplinks: there is no block {block}", f"expected 0 to {self.groups - 1}"
+                )
+        if self.uplinks and self.kind != "switch":
+            raise user_error(f"uplinks belong to a switch, not to kind '{self.kind}'")
         return self
 
     def build(self, groups: int) -> Fabric:
         """The outer fabric of a number of groups."""
         protocol = Protocol("network", efficiency=self.efficiency)
+        # fully connected groups share a chip's links to the others among all of them
+        own = self.bandwidth if self.kind == "switch" else max(1, self.bandwidth // (groups - 1))
+        rates = tuple(self.uplinks.get(block, own) for block in range(groups))
         return Fabric(
             kind=self.kind,
             axes=(groups,),
-            link_bandwidth_bytes_per_s=self.bandwidth,
+            link_bandwidth_bytes_per_s=min(rates),
+            uplinks=rates if self.uplinks else (),
             hop_latency_ps=self.latency,
             collective_overhead_ps=self.collective_overhead,
             protocols=(protocol,),
@@ -128,15 +170,22 @@ class FabricConfig(Section):
     wrap_multiple_of: Count | None = None
     host: Shape | None = None
     link_bandwidth: Bandwidth | None = None
-    hop_latency: Latency | None = None
-    collective_overhead: Latency = 0
+    hop_latency: Delay | None = None
+    collective_overhead: Delay = 0
     reduce_bandwidth: Bandwidth | None = None
     copy_bandwidth: Bandwidth | None = None
     in_network_efficiency: FractionOrZero = 0.0
     in_network_from: Count = 2
-    in_network_startup: Latency = 0
+    in_network_startup: Delay = 0
     protocols: ProtocolsConfig = ProtocolsConfig()
+    engine: EngineConfig | None = None
     outer: OuterConfig | None = None
+
+    @model_validator(mode="after")
+    def _engine_reads_through_a_switch(self) -> FabricConfig:
+        if self.engine is not None and self.kind not in ("switch", "pcie"):
+            raise user_error(f"'engine' belongs to a switch, not to kind '{self.kind}'")
+        return self
 
     @model_validator(mode="after")
     def _shapes_fit_the_kind(self) -> FabricConfig:
@@ -183,7 +232,8 @@ class FabricConfig(Section):
         """
         if self.outer is not None and axes not in self.slices():
             inner = self._level(family, chip, self.outer.of, False)
-            return nest("hierarchy", inner, self.outer.build(axes[-1]))
+            direct = self.kind == self.outer.kind == "fully-connected"
+            return nest("dragonfly" if direct else "hierarchy", inner, self.outer.build(axes[-1]))
         return self._level(family, chip, axes, twisted)
 
     def _level(self, family: str, chip: Chip, axes: Axes, twisted: bool) -> Fabric:
@@ -224,7 +274,8 @@ class FabricConfig(Section):
             in_network_efficiency=self.in_network_efficiency,
             in_network_from=self.in_network_from,
             in_network_startup_ps=self.in_network_startup,
-            protocols=self.protocols.build(),
+            protocols=(protocols := self.protocols.build()),
+            engine=self.engine.build(protocols[-1].efficiency) if self.engine else None,
             twist=twist or (),
             ports=link.count if shared else 1,
             host=self.host or (),

@@ -39,6 +39,8 @@ class Quantity:
     dimension: Dimension
     zero: bool = False
     at_most: float | None = None
+    at_least: float | None = None
+    range_text: str = ""
 
     @property
     def unit(self) -> str:
@@ -56,7 +58,11 @@ class Quantity:
         if number == 0 and not self.zero:
             raise user_error(f"'{value}' is zero", "expected more than 0")
         if self.at_most is not None and number > self.at_most:
-            raise user_error(f"'{value}' is more than {self.at_most:g}", "expected no more")
+            if not self.range_text:
+                raise user_error(f"'{value}' is more than {self.at_most:g}", "expected no more")
+            raise user_error(f"'{value}' is too large", f"expected {self.range_text}")
+        if self.at_least is not None and number < self.at_least:
+            raise user_error(f"'{value}' is too small", f"expected {self.range_text}")
         return number
 
 
@@ -90,8 +96,24 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 Bytes = Annotated[int, BeforeValidator(Quantity("bytes"))]
-Bandwidth = Annotated[int, BeforeValidator(Quantity("bandwidth"))]
-Frequency = Annotated[int, BeforeValidator(Quantity("frequency", at_most=10**12))]
+# Times are whole picoseconds in 64 bits, 106 days in all: rates and delays far from any machine
+# would leave them.
+Bandwidth = Annotated[
+    int,
+    BeforeValidator(
+        Quantity("bandwidth", at_least=10**6, at_most=10**18, range_text="1 MB/s to 1 EB/s")
+    ),
+]
+Frequency = Annotated[
+    int,
+    BeforeValidator(
+        Quantity("frequency", at_least=10**6, at_most=10**12, range_text="1 MHz to 1 THz")
+    ),
+]
+Delay = Annotated[
+    int,
+    BeforeValidator(Quantity("time", zero=True, at_most=10**12, range_text="at most 1 s")),
+]
 Latency = Annotated[int, BeforeValidator(Quantity("time", zero=True))]
 Duration = Annotated[int, BeforeValidator(Quantity("time"))]
 Count = Annotated[int, BeforeValidator(Quantity("count", at_most=2**40))]

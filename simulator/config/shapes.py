@@ -62,7 +62,7 @@ def choose_shape(family: str, text: str, allowed: Sequence[Axes]) -> Axes:
     raise InputError(
         f"system '{family}' has no shape '{text}'",
         hint=(f"did you mean '{family}:{close}'? " if close else "")
-        + f"allowed: {listing(allowed)}; '{family}' alone is one chip",
+        + f"allowed: {', '.join(by_text)}; '{family}' alone is one chip",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from simulator.config.fabric_schema import FabricConfig
-from simulator.config.fields import FractionOrZero, Latency, Name, Section, user_error
+from simulator.config.fields import Delay, FractionOrZero, Name, Section, user_error
 from simulator.config.shapes import TWISTED, Axes, shape_text
 from simulator.hardware import Chip, Fabric, System
 
@@ -20,7 +20,7 @@ class SystemConfig(Section):
     name: Name
     chip: str
     fabric: FabricConfig
-    host_overhead: Latency = 0
+    host_overhead: Delay = 0
     hbm_reserve_fraction: FractionOrZero = 0.10
 
     @model_validator(mode="after")

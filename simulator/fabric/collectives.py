@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from simulator.errors import InputError, did_you_mean
@@ -10,6 +11,8 @@ from simulator.fabric.grid import grid_schedules
 from simulator.fabric.groups import parse_group, sized_group
 from simulator.fabric.nested import nested_schedules
 from simulator.fabric.parts import ALGORITHMS, OPS, PERSONAL, Op
+from simulator.fabric.peer import PROTOCOL as PEER_MEMORY
+from simulator.fabric.peer import peer_schedules
 from simulator.fabric.schedule import Breakdown, Schedule, ceil_div, evaluate
 from simulator.fabric.switched import switched_schedules
 from simulator.hardware.fabric import Fabric
@@ -20,10 +23,15 @@ MAX_BYTES = 2**44
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another algorithm, with the fastest protocol for it."""
+    """Another algorithm, with the fastest protocol for it.
+
+    ``offered_by`` is ``library`` where the collective library has it, ``engine`` where the
+    serving engine has it for this size, and ``none`` where it is what the links would allow.
+    """
 
     algorithm: str
     time_s: float
+    offered_by: str = "library"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class CollectiveTiming:
     link_ps: int = 0
     injection_ps: int = 0
     reduction_ps: int = 0
+    offered_by: str = "library"
 
     @property
     def time_s(self) -> float:
@@ -76,7 +85,9 @@ def price_collective(
         op: one of ``OPS``.
         size_bytes: the full buffer of one rank; of an all-gather, the gathered result.
         group: the ranks: a number of chips, axes such as ``xy``, or all chips where None.
-        algorithm: one of ``ALGORITHMS``, or ``auto`` for the fastest.
+        algorithm: one of ``ALGORITHMS``, ``auto`` for the fastest that the collective library
+            has, or ``engine`` for the fastest of those and of the serving engine's kernels, which
+            is what a step takes.
         concurrent: equal collectives that use the same links at the same time.
 
     Raises:
@@ -109,18 +120,12 @@ def _priced(
     named = _check_algorithm(algorithm)
     if part.chips == 1:
         return _nothing(kind, size, concurrent)
-    offered = schedules(part, kind) if named == "auto" else _named(part, kind, named)
+    offered = _offered(part, kind, named, size)
     runs = [(evaluate(schedule, size, concurrent), schedule) for schedule in offered]
     best, chosen = min(runs, key=lambda run: run[0].total_ps)
-    return _timing(
-        kind,
-        size,
-        part.chips,
-        concurrent,
-        best,
-        chosen,
-        _others(part, kind, size, concurrent, chosen),
-    )
+    others = _others(part, kind, size, concurrent, chosen)
+    found = _timing(kind, size, part.chips, concurrent, best, chosen, others)
+    return replace(found, offered_by=_offers(part, kind, size, chosen))
 
 
 @lru_cache(maxsize=1024)
@@ -131,15 +136,14 @@ def all_schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
     if fabric.inner is not None:
         return tuple(nested_schedules(fabric, op, schedules))
     build = grid_schedules if fabric.is_grid else switched_schedules
-    return tuple(
-        schedule for protocol in fabric.protocols for schedule in build(fabric, op, protocol)
-    )
+    found = [schedule for protocol in fabric.protocols for schedule in build(fabric, op, protocol)]
+    return (*found, *peer_schedules(fabric, op))
 
 
 @lru_cache(maxsize=1024)
 def schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
     """Those of ``all_schedules`` that the fabric's library has; all where it has none of them."""
-    everything = all_schedules(fabric, op)
+    everything = tuple(s for s in all_schedules(fabric, op) if s.protocol != PEER_MEMORY)
     if op in PERSONAL or fabric.inner is not None:
         return everything
     offers = {protocol.name: protocol.algorithms for protocol in fabric.protocols}
@@ -149,6 +153,14 @@ def schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
         if not offers[schedule.protocol] or schedule.algorithm in offers[schedule.protocol]
     )
     return kept or everything
+
+
+@lru_cache(maxsize=1024)
+def engine_schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
+    """Those of ``schedules`` and the serving engine's kernels, which have a largest size."""
+    if fabric.kind == "none" or fabric.inner is not None:
+        return schedules(fabric, op)
+    return (*schedules(fabric, op), *peer_schedules(fabric, op))
 
 
 def check_op(op: str) -> Op:
@@ -164,7 +176,7 @@ def check_op(op: str) -> Op:
 
 
 def _check_algorithm(name: str) -> str:
-    known = ("auto", *ALGORITHMS)
+    known = ("auto", "engine", *ALGORITHMS)
     if name not in known:
         raise InputError(f"unknown algorithm '{name[:40]}'", hint=did_you_mean(name, known))
     return name
@@ -174,6 +186,14 @@ def _group(fabric: Fabric, group: str | int | None) -> Fabric:
     if group is None:
         return fabric
     return sized_group(fabric, group) if isinstance(group, int) else parse_group(fabric, group)
+
+
+def _offered(fabric: Fabric, op: Op, algorithm: str, size: int) -> Sequence[Schedule]:
+    if algorithm == "auto":
+        return schedules(fabric, op)
+    if algorithm == "engine":
+        return [s for s in engine_schedules(fabric, op) if s.serves(size)]
+    return _named(fabric, op, algorithm)
 
 
 def _named(fabric: Fabric, op: Op, algorithm: str) -> list[Schedule]:
@@ -194,14 +214,32 @@ def _named(fabric: Fabric, op: Op, algorithm: str) -> list[Schedule]:
 def _others(
     fabric: Fabric, op: Op, size: int, concurrent: int, chosen: Schedule
 ) -> tuple[Alternative, ...]:
-    """The fastest time of each other algorithm, in order of time."""
-    times: dict[str, int] = {}
+    """The fastest time of each other algorithm, in order of time.
+
+    The protocols that the software has for an algorithm stand for it; the others only where it
+    has none.
+    """
+    times: dict[tuple[str, str], int] = {}
     for schedule in all_schedules(fabric, op):
         if schedule.algorithm != chosen.algorithm:
+            key = (schedule.algorithm, _offers(fabric, op, size, schedule))
             total = evaluate(schedule, size, concurrent).total_ps
-            times[schedule.algorithm] = min(total, times.get(schedule.algorithm, total))
-    ordered = sorted(times.items(), key=lambda item: (item[1], item[0]))
-    return tuple(Alternative(name, total / 1e12) for name, total in ordered)
+            times[key] = min(total, times.get(key, total))
+    offered = {name for name, source in times if source != "none"}
+    kept = [
+        (total, name, source)
+        for (name, source), total in times.items()
+        if source != "none" or name not in offered
+    ]
+    return tuple(Alternative(name, total / 1e12, source) for total, name, source in sorted(kept))
+
+
+def _offers(fabric: Fabric, op: Op, size: int, schedule: Schedule) -> str:
+    """Whose software has the schedule for this size: ``Alternative.offered_by``."""
+    if schedule in schedules(fabric, op):
+        return "library"
+    served = schedule.serves(size) and schedule in engine_schedules(fabric, op)
+    return "engine" if served else "none"
 
 
 def bus_factor(op: Op, ranks: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from simulator.errors import InputError
 from simulator.fabric.schedule import PS_PER_S, ceil_div
+from simulator.hardware.fabric import Fabric
 
 MAX_CHIPS = 147_456
 """Sixteen pods of 9,216 chips."""
@@ -45,6 +46,20 @@ class Dcn:
             raise InputError(f"there is no block {block}, expected 0 to {len(self.uplinks) - 1}")
         uplinks = (*self.uplinks[:block], rate, *self.uplinks[block + 1 :])
         return Dcn(uplinks, self.chips_per_block, self.latency_ps)
+
+
+def network_of(fabric: Fabric) -> Dcn:
+    """The network between the groups of a hierarchy; a block's uplinks are those of its chips.
+
+    Raises:
+        InputError: the fabric is no hierarchy, or is larger than the network can be.
+    """
+    inner, outer = fabric.inner, fabric.outer
+    if inner is None or outer is None:
+        raise InputError(f"a {fabric.kind} has no network between groups")
+    rates = outer.uplinks or (outer.link_bandwidth_bytes_per_s,) * outer.chips
+    uplinks = tuple(rate * inner.chips for rate in rates)
+    return Dcn(uplinks, inner.chips, outer.hop_latency_ps)
 
 
 def exchange_ps(dcn: Dcn, size: int) -> int:

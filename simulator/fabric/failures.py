@@ -1,12 +1,15 @@
 """What is broken, by name, and which chips and links of a slice that takes away.
 
 Names: ``chip:5`` or ``chip:1,0,2``, ``host:3``, ``cube:1``, ``link:0-1`` or
-``link:0,0,0-1,0,0``; on a switch ``link:5`` is one of the links of chip 5.
+``link:0,0,0-1,0,0``; on a switch ``link:5`` is one of the links of chip 5. In a hierarchy chips,
+hosts and cubes count group by group, coordinates end with the group, and ``uplink:5`` is chip 5's
+port to the other groups.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,17 +17,21 @@ from simulator.errors import InputError, did_you_mean
 from simulator.fabric.links import link_graph
 from simulator.hardware.fabric import Fabric
 
-KINDS = ("chip", "host", "cube", "link")
+KINDS = ("chip", "host", "cube", "link", "uplink")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure: its ``kind``, the ``chips`` it takes, or the ends of the link (its chip)."""
+    """One failure: its ``kind``, the ``chips`` it takes, or the ends of the link (its chip).
+
+    Chips are numbered within their ``group``, the first where there is only one.
+    """
 
     kind: str
     text: str
     chips: tuple[int, ...] = ()
     link: tuple[int, int] | None = None
+    group: int = 0
 
 
 def parse_failure(fabric: Fabric, text: str) -> Failure:
@@ -36,9 +43,13 @@ def parse_failure(fabric: Fabric, text: str) -> Failure:
     kind, colon, place = text.strip().partition(":")
     if kind not in KINDS or not colon or not place:
         raise InputError(
-            f"--fail: found '{text[:60]}', expected chip:X, host:X, cube:X or link:X-Y",
+            f"--fail: found '{text[:60]}', expected chip:X, host:X, cube:X, link:X-Y or uplink:X",
             hint=did_you_mean(kind, KINDS),
         )
+    if fabric.inner is not None:
+        return _nested(fabric, fabric.inner, kind, place, text)
+    if kind == "uplink":
+        raise InputError("this system has no uplinks", hint="only hierarchies have, as h100:8x2")
     if kind == "chip":
         return Failure(kind, text, (_chip(fabric, place, text),))
     if kind == "link":
@@ -51,6 +62,38 @@ def parse_failure(fabric: Fabric, text: str) -> Failure:
     places = np.stack(np.unravel_index(np.arange(fabric.chips), fabric.axes), axis=1)
     inside = np.all(places // np.array(side) == np.array(low), axis=1)
     return Failure(kind, text, tuple(int(chip) for chip in np.nonzero(inside)[0]))
+
+
+def _nested(fabric: Fabric, inner: Fabric, kind: str, place: str, text: str) -> Failure:
+    """A failure in a group of a hierarchy, with the group's own numbers."""
+    if kind == "link":
+        ends = [_nested_chip(fabric, inner, part, text) for part in place.split("-")]
+        if len({group for group, _ in ends}) != 1:
+            raise InputError(
+                f"--fail {text[:60]}: these chips are in different groups",
+                hint="uplink:X is chip X's port to the other groups",
+            )
+        group, within = ends[0][0], "-".join(str(chip) for _, chip in ends)
+    elif kind in ("host", "cube"):
+        side = _block(inner, kind)
+        each = math.prod(-(-size // edge) for size, edge in zip(inner.axes, side, strict=True))
+        number = _number(place, each * (fabric.chips // inner.chips), kind, text)
+        group, within = number // each, str(number % each)
+    else:
+        group, chip = _nested_chip(fabric, inner, place, text)
+        if kind == "uplink":
+            return Failure(kind, text, (chip,), group=group)
+        within = str(chip)
+    return replace(parse_failure(inner, f"{kind}:{within}"), text=text, group=group)
+
+
+def _nested_chip(fabric: Fabric, inner: Fabric, place: str, text: str) -> tuple[int, int]:
+    """(group, chip in it) of a number, or of coordinates that end with the group."""
+    coordinates, comma, last = place.rpartition(",")
+    if comma:
+        group = _number(last, fabric.chips // inner.chips, "group", text)
+        return group, _chip(inner, coordinates, text)
+    return divmod(_number(place, fabric.chips, "chip", text), inner.chips)
 
 
 def _block(fabric: Fabric, kind: str) -> tuple[int, ...]:

@@ -75,6 +75,10 @@ def sized_group(fabric: Fabric, size: int) -> Fabric:
                 hint=f"use a multiple of {inside}, or at most {inside}",
             )
         return nest(fabric.kind, fabric.inner, sized_group(fabric.outer, size // inside))
+    if fabric.uplinks:
+        # the first blocks stand for any: the least of their uplinks sets the time
+        rates = fabric.uplinks[:size]
+        fabric = replace(fabric, uplinks=rates, link_bandwidth_bytes_per_s=min(rates))
     if not fabric.is_grid:
         return replace(fabric, axes=(size,), wrap=(False,))
     return _sub_grid(fabric, size)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import check_op, price_collective
 from simulator.fabric.failures import Failure
+from simulator.fabric.inspect_nested import inspect_nested
 from simulator.fabric.links import (
     LinkGraph,
     LinkLoads,
@@ -20,6 +22,7 @@ from simulator.fabric.links import (
     matrix_loads,
     uniform_loads,
 )
+from simulator.fabric.parts import Op
 from simulator.fabric.schedule import ceil_div
 from simulator.fabric.slices import (
     assemble_slice,
@@ -30,6 +33,7 @@ from simulator.fabric.slices import (
 from simulator.hardware.fabric import Fabric, Pod
 
 _MATRIX_CHIPS = 2048
+_ROUTED_CHIPS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,7 @@ class Repair:
 class Inspection:
     """The answer of ``chipsim fabric``.
 
+    A hierarchy has the inspections of its ``groups``, and their ``uplinks`` in bytes a second.
     ``load_before`` and ``load_after`` are shares on the busiest link: a share is what one chip
     sends one other in an all-to-all, or one rank's shard in the other operations.
     """
@@ -71,6 +76,8 @@ class Inspection:
     graph: LinkGraph | None
     loads: LinkLoads | None
     notes: tuple[str, ...]
+    groups: tuple[Inspection, ...] = ()
+    uplinks: tuple[int, ...] = ()
 
 
 def inspect(
@@ -82,14 +89,27 @@ def inspect(
     """Parts, failures and traffic of one slice.
 
     Raises:
-        InputError: an unknown operation, or failures of a hierarchy.
+        InputError: an unknown operation, or a single chip.
         InfeasibleError: the failures cut chips off.
     """
     op = check_op(traffic)
     if fabric.chips == 1:
         raise InputError("one chip has no fabric", hint="name a shape, such as tpu-v5e:4x4")
     if fabric.inner is not None:
-        return _inspect_nested(fabric, failures, op, size_bytes)
+        return inspect_nested(fabric, failures, op, size_bytes)
+    return inspect_level(fabric, tuple(failures), op, size_bytes)
+
+
+@lru_cache(maxsize=16)
+def inspect_level(
+    fabric: Fabric, failures: tuple[Failure, ...], op: Op, size_bytes: int
+) -> Inspection:
+    """The inspection of a fabric of one level; equal groups of a hierarchy share it."""
+    if fabric.chips > _ROUTED_CHIPS:
+        raise InputError(
+            f"{fabric.chips} chips are too many to route link by link",
+            hint=f"expected at most {_ROUTED_CHIPS}; 'chipsim collective' prices larger ones",
+        )
     graph = link_graph(fabric)
     made = assemble_slice(fabric)
     repair = mend(fabric, failures)
@@ -272,39 +292,3 @@ def _diameter(fabric: Fabric) -> int:
     from simulator.fabric.grid import exchange_load
 
     return exchange_load(fabric)[2] if fabric.is_grid else 1
-
-
-def _inspect_nested(fabric: Fabric, failures: Sequence[Failure], op: str, size: int) -> Inspection:
-    inner, outer = fabric.inner, fabric.outer
-    assert inner is not None and outer is not None
-    if failures:
-        raise InputError(
-            "failures are looked at in one group of a hierarchy",
-            hint="ask for the inner system alone",
-        )
-    inside = inspect(inner, (), op, size)
-    timing = price_collective(fabric, op, size)
-    groups = outer.chips
-    across = (groups // 2) * inner.chips * outer.link_bandwidth_bytes_per_s
-    load = timing.bytes_per_link_max * fabric.chips / size if size else 0.0
-    return Inspection(
-        fabric=fabric,
-        chips=fabric.chips,
-        links=inside.links * groups + fabric.chips,
-        cubes=inside.cubes * groups,
-        circuits=inside.circuits * groups,
-        spare_cubes=inside.spare_cubes * groups,
-        bisection_bytes_per_s=across,
-        diameter_hops=inside.diameter_hops + 1,
-        lost_chips=0,
-        rerouted_circuits=0,
-        traffic=op,
-        size_bytes=size,
-        time_before_s=timing.time_s,
-        time_after_s=timing.time_s,
-        load_before=load,
-        load_after=load,
-        graph=None,
-        loads=None,
-        notes=(f"{groups} groups of {inner.chips} chips, joined by an outer fabric",),
-    )

@@ -24,6 +24,8 @@ ALGORITHMS = (
     "direct",
     "in-network",
     "hierarchical",
+    "one-shot",
+    "two-shot",
 )
 
 PERSONAL: tuple[Op, ...] = ("all-to-all", "p2p", "permute")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 SAFE = 4.0e18
 """Products below this are exact in int64, with room for the rounding of the comparison."""
@@ -23,20 +23,20 @@ def ceil_div(a: int, b: int) -> int:
     return (a + b - 1) // b
 
 
-@kernel
+@inner
 def bits_to_bytes(bits: int) -> int:
     """Bytes that hold a number of bits, rounded up."""
     return (bits + 7) // 8
 
 
-@kernel
+@inner
 def clear(row: Int64Array) -> None:
     """Set every element to zero; a plain loop compiles much faster than a slice assignment."""
     for field in range(len(row)):
         row[field] = 0
 
 
-@kernel
+@inner
 def copy(source: Int64Array, into: Int64Array) -> None:
     """Copy every element of ``source``."""
     for field in range(len(source)):
@@ -71,13 +71,13 @@ def scale_up(amount: int, num: int, den: int) -> int:
     return whole + quotient + (1 if remainder > 0 else 0)
 
 
-@kernel
+@inner
 def ps_to_cycles(ps: int, clock_hz: int) -> int:
     """Cycles that a number of picoseconds takes, rounded up."""
     return scale_up(ps, clock_hz, int(np.int64(PS_PER_S)))
 
 
-@kernel
+@inner
 def transfer_ps(size: int, bytes_per_s: int) -> int:
     """Picoseconds that a number of bytes takes, rounded up."""
     return scale_up(size, int(np.int64(PS_PER_S)), bytes_per_s)

@@ -21,7 +21,7 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     UNIT_RATE,
 )
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner
 from simulator.kernels.matrix_unit import ACCUMULATOR_BYTES, fold_stream
 from simulator.kernels.systolic import OS
 
@@ -32,7 +32,7 @@ TENSOR_CORE_QUERIES = 128
 """Query rows of a block on a tensor core (FlashAttention-3, arXiv 2407.08608, section 3.1)."""
 
 
-@kernel
+@inner
 def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
     """Cycles of one array (or multiprocessor) for rows x k times k x n, either operand held."""
     rate = chip[UNIT_RATE]
@@ -48,7 +48,7 @@ def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
     return min(held_n, held_rows)
 
 
-@kernel
+@inner
 def query_block(chip: Int64Array, group: int) -> int:
     """Query tokens of one block, when ``group`` query heads share a key-value head."""
     if chip[UNIT_KIND] == SYSTOLIC:
@@ -56,7 +56,7 @@ def query_block(chip: Int64Array, group: int) -> int:
     return max(1, TENSOR_CORE_QUERIES // group)
 
 
-@kernel
+@inner
 def sequence_cycles(
     chip: Int64Array, new: int, past: int, group: int, head_dim: int
 ) -> tuple[int, int, int]:
@@ -86,7 +86,7 @@ def sequence_cycles(
     return cycles, scores, fed
 
 
-@kernel
+@inner
 def kv_passes(chip: Int64Array, new: int, group: int, head_dim: int, bits: int) -> int:
     """How often a sequence's keys and values are read from HBM."""
     size = new * group * head_dim * (bits_to_bytes(bits) + ACCUMULATOR_BYTES)

@@ -10,7 +10,7 @@ import numpy as np
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, SystolicArray
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
 
 CLOCK_HZ = 0
@@ -105,7 +105,7 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
     return out
 
 
-@kernel
+@inner
 def run_bandwidth(chip: Int64Array, run: int) -> int:
     """HBM bytes per second of accesses in contiguous runs of ``run`` bytes."""
     index = 0

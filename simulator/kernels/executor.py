@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arrays import BoolArray, Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 # One priced operator: int64[2, PRICE_FIELDS], cold and warm.
 DURATION = 0
@@ -58,7 +58,7 @@ SPAN_FETCH = 6
 SPAN_FIELDS = 7
 
 
-@kernel
+@inner
 def dominant(row: Int64Array) -> int:
     """Index of what a price is bound by: its busiest unit, or latency where that is idle more
     than half of the time."""
@@ -71,7 +71,7 @@ def dominant(row: Int64Array) -> int:
     return unit
 
 
-@kernel
+@inner
 def run_operator(
     price: Int64Array, weighted: bool, now: int, hbm_free: int, totals: Int64Array
 ) -> tuple[int, int, int, int]:

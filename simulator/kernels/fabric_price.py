@@ -28,7 +28,9 @@ HEAD_FIELDS = 2
 
 SCHEDULE_FIXED = 0
 SCHEDULE_PHASES = 1
-SCHEDULE_FIELDS = 2
+SCHEDULE_LARGEST = 2
+"""The most bytes that the software uses it for; 0 means any number."""
+SCHEDULE_FIELDS = 3
 
 
 @kernel
@@ -54,7 +56,7 @@ def phase_bytes(phase: Int64Array, size: int) -> int:
 def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int, int]:
     """(picoseconds, link picoseconds, busiest link's bytes, index) of the fastest schedule.
 
-    ``table`` is that of ``simulator.fabric.pack``. An operation without schedules, or one among
+    ``table`` is that of ``simulator.fabric.pack``; schedules for smaller buffers are left out. An operation without schedules, or one among
     a single rank, costs nothing and has index -1.
     """
     best, best_moving, best_bytes, best_index = 0, 0, 0, -1
@@ -62,7 +64,11 @@ def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int,
     for index in range(table[op * HEAD_FIELDS + HEAD_SCHEDULES]):
         total = table[at + SCHEDULE_FIXED]
         phases = table[at + SCHEDULE_PHASES]
+        largest = table[at + SCHEDULE_LARGEST]
         at += SCHEDULE_FIELDS
+        if largest > 0 and size > largest:
+            at += phases * PHASE_FIELDS
+            continue
         moving = 0
         carried = 0
         for _ in range(phases):

@@ -26,14 +26,14 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     UNIT_RATE,
 )
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS
 
 ACCUMULATOR_BYTES = 4
 """Partial sums are held in 32 bits (fp32, or int32 for integer types)."""
 
 
-@kernel
+@inner
 def peak_macs(chip: Int64Array) -> int:
     """Multiply-accumulates per cycle of the whole chip."""
     if chip[UNIT_KIND] == SYSTOLIC:
@@ -41,7 +41,7 @@ def peak_macs(chip: Int64Array) -> int:
     return chip[UNIT_COUNT] * chip[UNIT_RATE]
 
 
-@kernel
+@inner
 def least_cycles(chip: Int64Array, m: int, k: int, n: int, bits: int) -> float:
     """Cycles of work that no tiling can go below: peak rate, and operands fed from L2."""
     work = float(m) * k * n
@@ -58,7 +58,7 @@ def least_cycles(chip: Int64Array, m: int, k: int, n: int, bits: int) -> float:
     return work * best
 
 
-@kernel
+@inner
 def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
     """Cycles between two folds of a stationary dataflow (see ``kernels.systolic``)."""
     if load == DOUBLE:
@@ -66,7 +66,7 @@ def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
     return 2 * rows + stream + cols - 2
 
 
-@kernel
+@inner
 def systolic_tile(chip: Int64Array, m: int, k: int, n: int) -> int:
     """Array cycles of one tile on all arrays, without the operator's first fill and last drain."""
     rows, cols, count, rate = chip[ROWS], chip[COLS], chip[UNIT_COUNT], chip[UNIT_RATE]
@@ -86,7 +86,7 @@ def systolic_tile(chip: Int64Array, m: int, k: int, n: int) -> int:
     return best
 
 
-@kernel
+@inner
 def systolic_fill(chip: Int64Array) -> int:
     """Cycles before the first product of an operator: the first load of a ``double`` array."""
     if chip[DATAFLOW] != OS and chip[LOAD] == DOUBLE:
@@ -94,7 +94,7 @@ def systolic_fill(chip: Int64Array) -> int:
     return 0
 
 
-@kernel
+@inner
 def systolic_drain(chip: Int64Array, m: int, n: int) -> int:
     """Cycles from the last fold's slot to the last result, for the tile that ends the operator."""
     if chip[DATAFLOW] == OS or chip[LOAD] != DOUBLE:
@@ -103,7 +103,7 @@ def systolic_drain(chip: Int64Array, m: int, n: int) -> int:
     return chip[ROWS] + chip[COLS] - 2 - max(0, chip[ROWS] - stream)
 
 
-@kernel
+@inner
 def tensor_core_tile(chip: Int64Array, m: int, k: int, n: int, bits: int) -> tuple[int, int]:
     """(tensor-core cycles, L2 bytes) of the best kernel tile and split of the inner dimension."""
     steps = ceil_div(k, chip[TILE_K])
@@ -135,7 +135,7 @@ def tensor_core_tile(chip: Int64Array, m: int, k: int, n: int, bits: int) -> tup
     return best_array, best_bytes
 
 
-@kernel
+@inner
 def feed_cycles(chip: Int64Array, read: int, written: int) -> int:
     """Cycles in which SRAM serves a tile: one port for both directions, or one for each."""
     clock = chip[CLOCK_HZ]
@@ -159,7 +159,7 @@ def spilled_passes(chip: Int64Array, streamed: int, k: int, held: int) -> int:
     return ceil_div(k, chip[ROWS]) - 1
 
 
-@kernel
+@inner
 def systolic_price(
     chip: Int64Array, m: int, k: int, n: int, a_bits: int, b_bits: int
 ) -> tuple[int, int, int, int]:

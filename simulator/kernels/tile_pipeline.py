@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 State = tuple[int, int, int, int, int, int, int]
 
@@ -29,7 +29,7 @@ ALL_WEIGHTS = 1 << 60
 """The credit of an operator whose weights all lie on chip."""
 
 
-@kernel
+@inner
 def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store: int) -> State:
     """The state after one more tile; ``weights`` are the cycles to load ``size`` bytes of weights.
 
@@ -51,7 +51,7 @@ def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store
     return (dma, ready, max(last, ready) + cycles, last, store, stored, credit)
 
 
-@kernel
+@inner
 def finish(state: State) -> int:
     """Time at which the last result has been stored."""
     dma, _, last, before, stored, stored_before, _ = state
@@ -62,7 +62,7 @@ def finish(state: State) -> int:
     return max(last, dma)
 
 
-@kernel
+@inner
 def repeats(state: State, earlier: State) -> bool:
     """Whether everything to come after the two states differs by a shift of time only.
 
@@ -79,7 +79,7 @@ def repeats(state: State, earlier: State) -> bool:
     )
 
 
-@kernel
+@inner
 def skip(state: State, earlier: State, times: int) -> State:
     """The state after ``times`` further repetitions of the last period."""
     by = (state[2] - earlier[2]) * times
@@ -87,7 +87,7 @@ def skip(state: State, earlier: State, times: int) -> State:
     return (dma + by, ready + by, last + by, before + by, stored, stored_before, credit)
 
 
-@kernel
+@inner
 def walk_k(
     state: State,
     tiles: int,

@@ -33,7 +33,7 @@ from simulator.kernels.chip_vector import (
     SYSTOLIC,
     UNIT_KIND,
 )
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import (
     least_cycles,
     systolic_drain,
@@ -65,7 +65,7 @@ from simulator.mapping.tiles import (
 MAX_CHOICES = 40
 
 
-@kernel
+@inner
 def dimension_choices(size: int, base: int, out: Int64Array) -> int:
     """Tile sizes of one dimension, largest first; their number."""
     out[0] = size
@@ -82,7 +82,7 @@ def dimension_choices(size: int, base: int, out: Int64Array) -> int:
     return count
 
 
-@kernel
+@inner
 def lower_bound(
     rate: float,
     operands: tuple[float, float, float],
@@ -116,7 +116,7 @@ def lower_bound(
     return max(traffic, work + first)
 
 
-@kernel
+@inner
 def last_work(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -134,7 +134,7 @@ def last_work(
     return tail + float(em) * en * bits[2] * rate
 
 
-@kernel
+@inner
 def better(one: Int64Array, other: Int64Array) -> bool:
     """Fewer cycles, or as many with fewer bytes through HBM."""
     if one[CYCLES] != other[CYCLES]:
@@ -142,7 +142,7 @@ def better(one: Int64Array, other: Int64Array) -> bool:
     return one[READ] + one[WRITE] < other[READ] + other[WRITE]
 
 
-@kernel
+@inner
 def space(
     chip: Int64Array, shape: tuple[int, int, int], bits: Bits, credit: int
 ) -> tuple[Float64Array, Int64Array]:
@@ -178,7 +178,7 @@ def space(
     return bounds[:count], members[:count]
 
 
-@kernel
+@inner
 def keep(trial: Int64Array, out: Int64Array) -> None:
     """Rank a priced choice against the best and the runner-up so far."""
     if out[CYCLES] < 0 or better(trial, out):
@@ -237,7 +237,7 @@ def search(
         keep(best, out)
 
 
-@kernel
+@inner
 def prefetchable(chip: Int64Array, k: int, n: int, bits: int) -> int:
     """Bytes of a weight matrix that fit the prefetch buffer."""
     return min(bits_to_bytes(k * n * bits), chip[PREFETCH_BYTES])

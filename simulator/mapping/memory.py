@@ -85,6 +85,6 @@ def plan_memory(
             f"weights {format_bytes(memory.weights)} and activations "
             f"{format_bytes(memory.activations)} a chip exceed the {format_bytes(have)} "
             f"that HBM leaves, by {format_bytes(need - have)}",
-            hint="use more chips, a smaller --weight-dtype or a smaller --token-budget",
+            hint="use more chips, a smaller --weight-dtype, or smaller batches",
         )
     return memory

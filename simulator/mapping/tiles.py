@@ -28,7 +28,7 @@ from simulator.kernels.chip_vector import (
     WEIGHT_BUFFER,
     run_bandwidth,
 )
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import (
     ACCUMULATOR_BYTES,
     feed_cycles,
@@ -71,7 +71,7 @@ SECOND_ORDER = 17
 MAP_FIELDS = 18
 
 
-@kernel
+@inner
 def fits(
     chip: Int64Array, shape: tuple[int, int, int], tile: tuple[int, int, int], bits: Bits
 ) -> bool:
@@ -100,7 +100,7 @@ def fits(
     return inputs + weights + results <= chip[TILE_BYTES]
 
 
-@kernel
+@inner
 def fixed_cycles(chip: Int64Array) -> int:
     """Operator overhead and the latency of the first word from HBM, in cycles."""
     clock = chip[CLOCK_HZ]
@@ -122,7 +122,7 @@ def reads(counts: tuple[int, int, int], n_outer: bool, weights_resident: bool) -
     return a_times, b_times
 
 
-@kernel
+@inner
 def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> int:
     """HBM bytes per second of tiles that are ``width`` elements of a row-major matrix wide.
 
@@ -133,7 +133,7 @@ def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> in
     return run_bandwidth(chip, bits_to_bytes(width * bits))
 
 
-@kernel
+@inner
 def price_tiles(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -184,7 +184,7 @@ def price_tiles(
     return True
 
 
-@kernel
+@inner
 def price_order(
     chip: Int64Array,
     shape: tuple[int, int, int],

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from simulator.fabric.collectives import CollectiveTiming
 
 
+_OFFERED = {
+    "library": "the collective library",
+    "engine": "the serving engine, in steps",
+    "none": "nobody here: what the links would allow",
+}
+
+
 def collective_json(system: str, timing: CollectiveTiming) -> dict[str, Any]:
     """The document ``chipsim.collective/1``."""
     return {"schema": "chipsim.collective/1", "system": system, **collective_fields(timing)}
@@ -28,6 +35,7 @@ def collective_fields(timing: CollectiveTiming) -> dict[str, Any]:
         "time_s": timing.time_s,
         "algorithm": timing.algorithm,
         "protocol": timing.protocol,
+        "offered_by": timing.offered_by,
         "steps": timing.steps,
         "bytes_per_link_max": timing.bytes_per_link_max,
         "bytes_on_wire": timing.bytes_on_wire,
@@ -40,7 +48,12 @@ def collective_fields(timing: CollectiveTiming) -> dict[str, Any]:
         "time_injection_s": timing.injection_ps / 1e12,
         "time_reduction_s": timing.reduction_ps / 1e12,
         "alternatives": [
-            {"algorithm": other.algorithm, "time_s": other.time_s} for other in timing.alternatives
+            {
+                "algorithm": other.algorithm,
+                "time_s": other.time_s,
+                "offered_by": other.offered_by,
+            }
+            for other in timing.alternatives
         ],
     }
 
@@ -56,6 +69,7 @@ def print_collective(system: str, timing: CollectiveTiming, console: Console) ->
     rows = [
         ("time", format_time(timing.time_s)),
         ("algorithm", f"{timing.algorithm} ({timing.protocol} protocol)"),
+        ("offered by", _OFFERED[timing.offered_by]),
         ("steps", f"{timing.steps:,}"),
         ("  launch and latency", format_time(timing.latency_ps / 1e12)),
         ("  moving over links", format_time(timing.link_ps / 1e12)),
@@ -70,5 +84,9 @@ def print_collective(system: str, timing: CollectiveTiming, console: Console) ->
     ]
     show(console, make_table(console, "Collective", ("figure", "value"), rows))
     if timing.alternatives:
-        others = [(other.algorithm, format_time(other.time_s)) for other in timing.alternatives]
-        show(console, make_table(console, "Other algorithms", ("algorithm", "time"), others))
+        others = [
+            (other.algorithm, format_time(other.time_s), _OFFERED[other.offered_by])
+            for other in timing.alternatives
+        ]
+        columns = ("algorithm", "time", "offered by")
+        show(console, make_table(console, "Other algorithms", columns, others))

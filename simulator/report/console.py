@@ -14,13 +14,21 @@ PLAIN_WIDTH = 100
 
 
 def make_console(stream: TextIO | None = None) -> Console:
-    """A console on ``stream`` (stdout where None): as wide as the terminal, else 100 columns."""
+    """A console on ``stream`` (stdout where None): as wide as the terminal, else 100 columns.
+
+    Printing into a pipe that nobody reads any more raises ``BrokenPipeError``.
+    """
     from rich.console import Console
+
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end the process with status 1, which is kept for a failed assertion
+            raise BrokenPipeError
 
     target = sys.stdout if stream is None else stream
     if target.isatty():
-        return Console(file=target, highlight=False)
-    return Console(
+        return PipeConsole(file=target, highlight=False)
+    return PipeConsole(
         file=target, width=PLAIN_WIDTH, highlight=False, force_terminal=False, color_system=None
     )
 

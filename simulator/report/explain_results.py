@@ -22,23 +22,25 @@ def explain_run(result: RunResult, system: System) -> list[Explanation]:
     time_s = result.serving_s
     peak = system.chip.peak_flops_per_s(dtype)
     bandwidth = system.chip.hbm.bandwidth_bytes_per_s
-    done = result.requests.completed
-    tokens = result.requests.output_tokens
+    done = result.requests.counted
+    window = done / result.requests_per_s if result.requests_per_s else result.simulated_s
+    tokens = round(result.output_tokens_per_s * window)
     return [
         *_latencies(result),
         why.ratio(
             "requests per second",
-            "completed requests / time from the first arrival to the last completion",
+            "completed requests that arrived after the warm-up / time from its end (or the first "
+            "arrival) to the last completion",
             done,
             "requests",
-            result.simulated_s,
+            window,
         ),
         why.ratio(
             "output tokens per second",
-            "output tokens of completed requests / the same time",
+            "output tokens of the same requests / the same time",
             tokens,
             "output tokens",
-            result.simulated_s,
+            window,
         ),
         Explanation(
             "time of serving",

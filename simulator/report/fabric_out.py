@@ -36,6 +36,7 @@ def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict
         "size_bytes": found.size_bytes,
         "time_s": {"before": found.time_before_s, "after": found.time_after_s},
         "max_link_load": {"before": found.load_before, "after": found.load_after},
+        "uplinks_bytes_per_s": list(found.uplinks),
         "notes": list(found.notes),
     }
 

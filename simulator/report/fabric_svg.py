@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.atomic import atomic_write
 from simulator.errors import InputError
-from simulator.units import format_time
+from simulator.units import format_rate, format_time
 
 if TYPE_CHECKING:
     from simulator.fabric.inspect import Inspection
@@ -27,6 +28,8 @@ MARGIN = 36
 HEAD = 92
 MAX_PLANES = 8
 MAX_SIDE = 32
+MAX_GROUPS = 8
+MAX_CHIPS = 2048
 _STOPS = ((68, 119, 170), (102, 190, 160), (238, 204, 102), (238, 119, 51), (190, 30, 45))
 
 
@@ -34,7 +37,7 @@ def write_svg(found: Inspection, system: str, path: str | Path) -> None:
     """Write the picture.
 
     Raises:
-        InputError: a hierarchy, an axis too long to draw, or a file that cannot be written.
+        InputError: an axis too long to draw, or a file that cannot be written.
     """
     text = fabric_svg(found, system)
     with atomic_write(path) as stream:
@@ -45,16 +48,61 @@ def fabric_svg(found: Inspection, system: str) -> str:
     """The picture as text.
 
     Raises:
-        InputError: a hierarchy, or an axis too long to draw.
+        InputError: an axis too long to draw.
     """
-    if found.graph is None or found.loads is None:
-        raise InputError("a hierarchy is not drawn", hint="draw one of its groups")
-    if found.fabric.is_grid:
-        body, width, height = _grid(found)
-    else:
-        body, width, height = _circle(found)
+    body, width, height = _groups(found) if found.groups else _level(found)
     width = max(width, 560)
     return "\n".join([*_frame(found, system, width, height), *body, "</svg>", ""])
+
+
+def _level(found: Inspection) -> tuple[list[str], float, float]:
+    return _grid(found) if found.fabric.is_grid else _circle(found)
+
+
+def _groups(found: Inspection) -> tuple[list[str], float, float]:
+    """The groups of a hierarchy, damaged ones before others where not all fit; one scale."""
+    inside = found.groups[0].chips
+    order = sorted(range(len(found.groups)), key=lambda i: (not _damaged(found.groups[i]), i))
+    shown = sorted(order[: max(1, min(MAX_GROUPS, MAX_CHIPS // inside))])
+    body: list[str] = []
+    width, height, x, y, row = 0.0, 0.0, 0.0, 0.0, 0.0
+    for index in shown:
+        drawn, wide, high = _level(_on_scale(found.groups[index], _busiest(found)))
+        wide = max(wide, 280)
+        if x and x + wide > 1800:
+            x, y, row = 0.0, y + row, 0.0
+        uplink = format_rate(found.uplinks[index] / inside)
+        lost = "" if found.groups[index].lost_chips < inside else " (lost)"
+        title = f"group {index}{lost}: from chip {index * inside}, {uplink} up"
+        body.append(f'<g transform="translate({x:.1f},{y:.1f})">')
+        body += [_text(MARGIN, HEAD - 2, title, 11), *drawn, "</g>"]
+        x, row = x + wide, max(row, high)
+        width, height = max(width, x), max(height, y + high)
+    if len(shown) < len(found.groups):
+        rest = f"{len(found.groups) - len(shown)} more groups are not drawn"
+        body.append(_text(MARGIN, height + 4, rest, 11))
+        height += 16
+    return body, width, height
+
+
+def _busiest(found: Inspection) -> float:
+    """Shares on the busiest link of a level, or of all groups."""
+    levels = (found, *found.groups)
+    return max(level.loads.busiest for level in levels if level.loads is not None)
+
+
+def _on_scale(group: Inspection, most: float) -> Inspection:
+    """The group with its colours on the scale of all of them."""
+    assert group.loads is not None
+    return replace(group, loads=replace(group.loads, busiest=most))
+
+
+def _damaged(group: Inspection) -> bool:
+    return (
+        group.lost_chips > 0
+        or (group.graph is not None and not group.graph.alive.all())
+        or (group.load_after != group.load_before or group.time_after_s != group.time_before_s)
+    )
 
 
 def colour(load: float, most: float) -> str:
@@ -73,7 +121,7 @@ def _frame(found: Inspection, system: str, width: float, height: float) -> Itera
     )
     yield f'<rect width="{width:.0f}" height="{height:.0f}" fill="white"/>'
     yield _text(MARGIN, 24, f"{system}: loads of the links under a uniform all-to-all", 15)
-    most = found.loads.busiest if found.loads else 0.0
+    most = _busiest(found)
     detail = f"busiest link {most:.6g} shares; {found.traffic} {format_time(found.time_after_s)}"
     if found.lost_chips or found.time_after_s != found.time_before_s:
         detail += f" (before the failures {format_time(found.time_before_s)})"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from simulator.atomic import atomic_write
 from simulator.report.json_out import plain, to_json
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from simulator.model.transformer import Transformer
     from simulator.serving.results import RequestTable
     from simulator.workload.request import Workload
+
+FILES = ("requests.csv", "manifest.json", "result.json")
+"""In the order in which they appear."""
 
 COLUMNS = (
     "request",
@@ -50,10 +54,16 @@ def write_directory(
     Raises:
         InputError: a file cannot be written.
     """
-    write_requests(table, directory / "requests.csv")
-    for name, content in (("manifest.json", manifest), ("result.json", document)):
-        with atomic_write(directory / name) as stream:
+    requests, manifest_name, result = FILES
+    with contextlib.ExitStack() as stack:
+        # all three are complete before the first is renamed; the stack renames the last one first
+        for name, content in ((result, document), (manifest_name, manifest)):
+            stream = stack.enter_context(atomic_write(directory / name))
             stream.write(to_json(content) + "\n")
+            stream.flush()
+        stream = stack.enter_context(atomic_write(directory / requests))
+        _write_rows(table, stream)
+        stream.flush()
 
 
 def write_requests(table: RequestTable, path: Path) -> None:
@@ -62,9 +72,13 @@ def write_requests(table: RequestTable, path: Path) -> None:
     A time that was never reached is an empty cell, as is the TPOT of a one-token output.
     """
     with atomic_write(path) as stream:
-        stream.write(",".join(COLUMNS) + "\n")
-        for first in range(0, len(table.arrival_ps), _CHUNK):
-            stream.write(_rows(table, first, first + _CHUNK))
+        _write_rows(table, stream)
+
+
+def _write_rows(table: RequestTable, stream: TextIO) -> None:
+    stream.write(",".join(COLUMNS) + "\n")
+    for first in range(0, len(table.arrival_ps), _CHUNK):
+        stream.write(_rows(table, first, first + _CHUNK))
 
 
 def manifest_json(

@@ -55,6 +55,7 @@ def run_json(result: RunResult) -> Json:
         "requests": {
             "arrived": counts.arrived,
             "completed": counts.completed,
+            "counted": counts.counted,
             "rejected": counts.rejected,
             "prompt_tokens": counts.prompt_tokens,
             "output_tokens": counts.output_tokens,

@@ -30,6 +30,9 @@ COMPLETED = 0
 REJECTED_KV = 1
 REJECTED_CONTEXT = 2
 
+LONGEST_S = 9_000_000
+"""About 104 days: simulated time is whole picoseconds in 64 bits."""
+
 LARGEST_BUDGET = 1 << 20
 """Largest token budget: the price table has a row for each possible number of tokens."""
 
@@ -51,8 +54,10 @@ class ServingOptions:
             raise InputError(
                 f"--token-budget must be between 1 and {LARGEST_BUDGET}, found {self.token_budget}"
             )
-        if not 0 <= self.warmup_s < float("inf"):
-            raise InputError(f"--warmup must be zero or more seconds, found {self.warmup_s}")
+        if not 0 <= self.warmup_s <= LONGEST_S:
+            raise InputError(
+                f"--warmup must be between 0 and {LONGEST_S} seconds, found {self.warmup_s}"
+            )
 
 
 def replay(
@@ -217,7 +222,7 @@ def _result(
     end = int(requests[done, sched.COMPLETED_AT].max()) if done.any() else start
     simulated_s = (end - start) / metrics.PS_PER_S
     since_s = max(0, end - max(start, warmup_ps)) / metrics.PS_PER_S
-    totals = sum((r.totals for r in replicas), start=np.zeros_like(replicas[0].totals))
+    totals = [sum(int(r.totals[i]) for r in replicas) for i in range(executor.TOTAL_FIELDS)]
     sums = sum((r.sums for r in replicas), start=np.zeros_like(replicas[0].sums))
     counters = sum((r.counters for r in replicas), start=np.zeros_like(replicas[0].counters))
     iterations = int(counters[sched.ITERATIONS])
@@ -250,10 +255,11 @@ def _result(
         },
         requests=RequestCounts(
             arrived=len(requests),
-            completed=int(counted.sum()),
+            completed=int(done.sum()),
             rejected=int((~done).sum()),
-            prompt_tokens=int(requests[counted, sched.PROMPT].sum()),
-            output_tokens=output,
+            prompt_tokens=int(requests[done, sched.PROMPT].sum()),
+            output_tokens=int(requests[done, sched.OUTPUT].sum()),
+            counted=int(counted.sum()),
             rejected_because={
                 "kv_capacity": int((status == REJECTED_KV).sum()),
                 "context_length": int((status == REJECTED_CONTEXT).sum()),

@@ -13,7 +13,7 @@ from simulator.kernels import executor
 from simulator.kernels.arithmetic import clear, copy
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import COLD, PRICE_FIELDS, TOTAL_FIELDS, WARM
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.serving.scheduler import (
     FREE_BLOCKS,
     ITERATIONS,
@@ -30,6 +30,7 @@ from simulator.serving.scheduler import (
     form_batch,
 )
 from simulator.timing.prices import price_attention
+from simulator.timing.step import LONGEST_STEP_PS
 
 # Why ``advance`` came back.
 IDLE = 0
@@ -37,6 +38,8 @@ HORIZON = 1
 UNPRICED = 2
 LOG_FULL = 3
 COMPLETION = 4
+TOO_LONG = 5
+"""The clock would leave the range of 64-bit picoseconds."""
 
 # Fixed settings, int64[SETTINGS].
 BUDGET = 0
@@ -68,10 +71,11 @@ LOG_BLOCKS = 5
 LOG_BUSY = 6
 LOG_FIELDS = 11
 
+LATEST_PS = 9 * 10**18
 NO_HORIZON = np.iinfo(np.int64).max
 
 
-@kernel
+@inner
 def price_step(
     table: Int64Array,
     weighted: BoolArray,
@@ -104,7 +108,7 @@ def price_step(
     )
 
 
-@kernel
+@inner
 def add_sums(
     sums: Float64Array,
     replica: Int64Array,
@@ -130,7 +134,7 @@ def add_sums(
     sums[PAST_SUM] += cached
 
 
-@kernel
+@inner
 def write_log(
     log: Int64Array, replica: Int64Array, start: int, blocks: int, step: Int64Array
 ) -> None:
@@ -206,6 +210,8 @@ def advance(
             prices,
             step,
         )
+        if step[executor.TIME] > LONGEST_STEP_PS or replica[NOW] > LATEST_PS:
+            return TOO_LONG
         start = replica[NOW]
         duration = step[executor.TIME] + settings[HOST_PS]
         blocks = settings[BLOCKS] - replica[FREE_BLOCKS]

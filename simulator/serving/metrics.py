@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -58,9 +60,9 @@ def latencies(requests: Int64Array, counted: npt.NDArray[np.bool_]) -> dict[str,
     }
 
 
-def shares(totals: Int64Array) -> tuple[dict[str, float], dict[str, float]]:
+def shares(totals: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
     """(utilization by unit, time by cause) as fractions of the time in iterations."""
-    time = max(1, int(totals[executor.TIME]))
+    time = max(1, totals[executor.TIME])
     busy = {name: int(totals[executor.BUSY + i]) / time for i, name in enumerate(UNITS)}
     causes = {name: int(totals[executor.CAUSES + i]) / time for i, name in enumerate(CAUSES)}
     return busy, causes

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.engine.world import World
+from simulator.errors import InfeasibleError
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
 from simulator.serving import loop
 from simulator.serving import scheduler as sched
@@ -143,6 +144,12 @@ class Replica:
                 self._log,
                 horizon,
             )
+            if reason == loop.TOO_LONG:
+                raise InfeasibleError(
+                    "simulated time leaves the range of the clock (104 days), or one step takes "
+                    "more than a day",
+                    hint="is a rate or a delay of the chip off by orders of magnitude?",
+                )
             if reason == loop.UNPRICED:
                 counters = self.counters
                 self.prices.fill(int(counters[sched.TOKENS]), int(counters[sched.LOGITS]))

@@ -23,7 +23,10 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """Requests by outcome, and the tokens of the completed ones."""
+    """Requests by outcome, and the tokens of the completed ones.
+
+    ``counted`` of the completed ones arrived after the warm-up: latencies and rates are theirs.
+    """
 
     arrived: int
     completed: int
@@ -31,6 +34,7 @@ class RequestCounts:
     prompt_tokens: int
     output_tokens: int
     rejected_because: dict[str, int] = field(default_factory=dict)
+    counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

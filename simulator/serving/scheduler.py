@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner
 
 # Fields of a request, int64[requests, REQUEST_FIELDS].
 ARRIVAL = 0
@@ -56,7 +56,7 @@ BLOCK_TOKENS = 16
 NEVER = -1
 
 
-@kernel
+@inner
 def preempt_last(
     replica: Int64Array, requests: Int64Array, waiting: Int64Array, running: Int64Array
 ) -> int:
@@ -73,7 +73,7 @@ def preempt_last(
     return victim
 
 
-@kernel
+@inner
 def grow(replica: Int64Array, requests: Int64Array, sequence: int, tokens: int) -> bool:
     """Give a sequence the blocks for ``tokens`` more tokens; False where they are not free."""
     held = requests[sequence, BLOCKS]
@@ -85,7 +85,7 @@ def grow(replica: Int64Array, requests: Int64Array, sequence: int, tokens: int) 
     return True
 
 
-@kernel
+@inner
 def put(
     replica: Int64Array,
     requests: Int64Array,
@@ -105,7 +105,7 @@ def put(
         replica[LOGITS] += 1
 
 
-@kernel
+@inner
 def form_batch(
     replica: Int64Array,
     requests: Int64Array,
@@ -162,7 +162,7 @@ def form_batch(
         left -= tokens
 
 
-@kernel
+@inner
 def end_batch(
     replica: Int64Array, requests: Int64Array, running: Int64Array, new: Int64Array
 ) -> int:

@@ -75,7 +75,7 @@ def parse_pattern(text: str) -> Pattern:
     kind, colon, size = text.partition(":")
     if kind in ("sequential", "random") and not colon:
         return Pattern(kind)
-    if kind in ("stride", "block") and colon:
+    if kind in ("stride", "block"):
         if size.isascii() and size.isdigit() and 0 < int(size[:20]) < 2**50 and len(size) <= 16:
             return Pattern(kind, int(size))
         raise InputError(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip
-from simulator.kernels.arithmetic import cycles_to_ps, scale_up
+from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
@@ -20,7 +20,7 @@ from simulator.timing.results import MatmulTiming
 LARGEST = 2**31
 """Largest dimension of an operator; beyond it byte counts leave the range of the kernels."""
 
-LARGEST_VOLUME = 2**58
+LARGEST_VOLUME = 2**55
 """Largest m*k*n, for the same reason."""
 
 _HELD = ("B held", "A held", "nothing held")
@@ -41,7 +41,7 @@ def price_matmuls(chip: Chip, cases: Iterable[tuple[int, int, int, str]]) -> lis
         if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
             raise InputError(
                 f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
-                f"product at most 2^58"
+                f"product at most 2^55"
             )
         if dtype not in vectors:
             vectors[dtype] = pack_chip(chip, dtype)
@@ -98,7 +98,7 @@ def _price(
         clock_hz=clock,
         cycles=cycles,
         compute_cycles=int(out[tiles.COMPUTE]),
-        time_s=int(cycles_to_ps(cycles, clock)) / 1e12,
+        time_s=-(-cycles * 10**12 // clock) / 1e12,
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
         tile=(int(out[tiles.TILE_M]), int(out[tiles.TILE_K]), int(out[tiles.TILE_N])),
         loop_order=_order(int(out[tiles.ORDER])),

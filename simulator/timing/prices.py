@@ -53,7 +53,7 @@ from simulator.kernels.executor import (
     dominant,
 )
 from simulator.kernels.fabric_price import collective
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.model.operators import SOFTMAX_OPS
@@ -97,19 +97,19 @@ KV_RUN_TOKENS = 16
 """Tokens of one head that lie together in HBM: a block of the paged KV cache."""
 
 
-@kernel
+@inner
 def resident(chip: Int64Array, elements: int, bits: int) -> bool:
     """Whether an activation tensor stays on chip: input and output of an operator share SRAM."""
     return 2 * bits_to_bytes(elements * bits) <= chip[ACTIVATION_BYTES]
 
 
-@kernel
+@inner
 def to_ps(chip: Int64Array, cycles: int) -> int:
     """Cycles of this chip in picoseconds, rounded up."""
     return cycles_to_ps(cycles, chip[CLOCK_HZ])
 
 
-@kernel
+@inner
 def price_matmul(
     chip: Int64Array,
     bits: Int64Array,
@@ -159,7 +159,7 @@ def price_matmul(
     return True
 
 
-@kernel
+@inner
 def price_streaming(
     chip: Int64Array, ops: int, read: int, written: int, fused: bool, out: Int64Array
 ) -> None:
@@ -240,7 +240,7 @@ def price_attention(
     out[CAUSE] = dominant(out)
 
 
-@kernel
+@inner
 def price_collective(
     fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
 ) -> None:

@@ -20,6 +20,10 @@ from simulator.units import format_bytes
 Int64Array = npt.NDArray[np.int64]
 
 
+LONGEST_STEP_PS = 10**17
+"""A step of more than a day is a mistake in a configuration."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions."""
@@ -98,6 +102,11 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     totals, spans = execute(plan, prices)
     host_ps = plan.system.host_overhead_ps
     time_ps = int(totals[executor.TIME]) + host_ps
+    if not 0 < time_ps < LONGEST_STEP_PS:
+        raise InfeasibleError(
+            "the step takes more than a day",
+            hint="is a rate or a delay of the chip off by orders of magnitude?",
+        )
 
     whole = uniform_batch(phase, batch, context)
     flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs)
@@ -181,11 +190,12 @@ def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> Memory:
     cached = len(share.new) * (context + (phase == "decode"))
     if cached * memory.kv_per_token > memory.kv:
         most = memory.kv // (memory.kv_per_token * (context + (phase == "decode")))
+        room = f"at most {most * plan.replicas} sequences of this length fit"
         raise InfeasibleError(
             f"a batch of {len(share.new)} x {context} tokens needs "
             f"{format_bytes(cached * memory.kv_per_token)} of KV cache a chip, "
             f"{format_bytes(memory.kv)} are left of HBM",
-            hint=f"at most {most * plan.replicas} sequences of this length fit",
+            hint=room if most else "not even one sequence of this length fits",
         )
     return memory
 
