@@ -17,25 +17,27 @@ from simulator.kernels.dram_issue import (
     issue_activate,
     issue_column,
     issue_precharge,
-    precharge_all,
-    refresh_all,
-    refresh_bank,
+    serve_refresh,
 )
-from simulator.kernels.dram_queue import insert, release, unlink, unlink_hit, update_offer
-from simulator.kernels.dram_schedule import next_direction, pick_column, pick_row
+from simulator.kernels.dram_queue import bank_opened, insert, release, serve_hit, serve_opened
+from simulator.kernels.dram_repeat import bank_of, close_books, jump_ahead
+from simulator.kernels.dram_schedule import (
+    look_column,
+    look_row,
+    next_direction,
+    pick_column,
+    pick_row,
+)
 from simulator.kernels.dram_state import (
     ACTIVE,
-    ACTIVE_MASK,
     ARRIVAL,
     B_PRE,
-    B_REF,
-    BANK,
+    BANK_STRIDE,
     COUNT,
+    HEAD,
+    HIT,
     IS_WRITE,
     NEVER,
-    P_PRE,
-    P_REF,
-    P_REFPB,
     READ,
     ROW,
     SEEN,
@@ -45,7 +47,7 @@ from simulator.kernels.dram_state import (
     Ints,
     Ticks,
     align,
-    called,
+    at,
     entry,
     inlined,
 )
@@ -84,92 +86,53 @@ def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
         return (number % g.pcs) << g.pc_shift
     if control.refresh_together:
         return ((number % g.pcs) << g.pc_shift) + (number // g.pcs) % g.banks_per_pc
-    return number % (g.pcs * g.banks_per_pc)
-
-
-@called
-def _serve_refresh(
-    c: Ints, g: Geometry, t: Ticks, everything: bool, bank: int, now: int
-) -> tuple[int, int, int]:
-    """Move a due refresh on: close what it covers, or refresh.
-
-    Returns ticks on the row bus (0 if nothing went out), 1 when the refresh itself went out, and
-    the tick to look again.
-    """
-    pc = bank >> g.pc_shift
-    first, count = (pc << g.pc_shift, g.banks_per_pc) if everything else (bank, 1)
-    is_open = False
-    for b in range(first, first + count):
-        is_open = is_open or c[ROW + b] >= 0
-    if is_open and everything:
-        wait = precharge_all(c, g, t, pc, now)
-        if wait != 0:  # an activate under way: its column command has to go first
-            return 0, 0, (wait if wait > 0 else NEVER)
-        return t.pre_len, 0, now + t.pre_len
-    if is_open:
-        if c[ACTIVE + bank] >= 0:
-            return 0, 0, NEVER
-        ready = max(c[B_PRE + bank], c[P_PRE + pc])
-        if ready > now:
-            return 0, 0, ready
-        issue_precharge(c, g, t, bank, now)
-        return t.pre_len, 0, now + t.pre_len
-    ready = c[P_REF + pc] if everything else max(c[B_REF + bank], c[P_REFPB + pc])
-    ready = align(max(ready, now), t.per_clock)
-    if ready > now:
-        return 0, 0, ready
-    if everything:
-        refresh_all(c, t, pc, now)
-    else:
-        refresh_bank(c, g, t, bank, now)
-    return t.ref_len, 1, now + t.ref_len
+    pc = number // g.banks_per_pc % g.pcs
+    return (pc << g.pc_shift) + number % g.banks_per_pc
 
 
 @inlined
 def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
     """Count a request as hit, miss or conflict at the first command that goes out for it."""
-    if c[SEEN + slot] == 0:
-        c[SEEN + slot] = 1
-        counts[kind] += 1
+    counts[at(kind)] += 1 - c[at(SEEN + slot)]
+    c[at(SEEN + slot)] = 1
 
 
 @inlined
-def _finish(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> None:
-    """Issue a request's column command and book its latency, up to the end of its burst."""
-    write, bank = c[IS_WRITE + slot], c[BANK + slot]
-    _first_command(c, counts, slot, HITS)
-    if c[ACTIVE + bank] == slot:
-        pc = bank >> g.pc_shift
-        c[ACTIVE + bank] = -1
-        c[ACTIVE_MASK + pc] &= ~(1 << (bank - (pc << g.pc_shift)))
-        update_offer(c, READ, bank)
-        update_offer(c, WRITE, bank)
-    else:
-        unlink_hit(c, slot, bank)
+def _column_command(
+    c: Ints, g: Geometry, t: Ticks, counts: Ints, bank: int, write: int, now: int
+) -> None:
+    """Issue a bank's column command and book its latency, up to the end of its burst."""
     issue_column(c, g, t, bank, write, now)
+    slot, pc = c[at(ACTIVE + bank)], bank >> g.pc_shift
+    if slot >= 0 and c[at(IS_WRITE + slot)] == write:
+        serve_opened(c, bank, pc, write)
+    else:
+        slot = c[at(HIT + write * BANK_STRIDE + bank)]
+        _first_command(c, counts, slot, HITS)
+        serve_hit(c, slot, bank, pc, write)
     end = now + (t.read_done if write == READ else t.write_done)
-    at = READS if write == READ else WRITES
-    counts[at] += 1
-    counts[at + 1] += end - c[ARRIVAL + slot]
-    counts[END] = max(counts[END], end)
+    column = READS if write == READ else WRITES
+    counts[at(column)] += 1
+    counts[at(column + 1)] += end - c[at(ARRIVAL + slot)]
+    counts[at(END)] = max(counts[at(END)], end)
     release(c, slot)
 
 
 @inlined
-def _row_command(c: Ints, g: Geometry, t: Ticks, counts: Ints, slot: int, now: int) -> int:
-    """Activate or precharge for a request; returns the ticks that the row bus is held."""
-    bank = c[BANK + slot]
-    if c[ROW + bank] >= 0:
+def _row_command(
+    c: Ints, g: Geometry, t: Ticks, counts: Ints, bank: int, direction: int, now: int
+) -> int:
+    """Activate or precharge for a bank's oldest request; the ticks that the row bus is held."""
+    slot = c[at(HEAD + direction * BANK_STRIDE + bank)]
+    if c[at(ROW + bank)] >= 0:
         _first_command(c, counts, slot, CONFLICTS)
-        counts[PRECHARGES] += 1
+        counts[at(PRECHARGES)] += 1
         issue_precharge(c, g, t, bank, now)
         return t.pre_len
     _first_command(c, counts, slot, MISSES)
-    pc = bank >> g.pc_shift
-    unlink(c, slot, bank)
-    c[ACTIVE + bank] = slot
-    c[ACTIVE_MASK + pc] |= 1 << (bank - (pc << g.pc_shift))
-    issue_activate(c, g, t, bank, c[WANTED + slot], now)
+    row, pc = c[at(WANTED + slot)], bank >> g.pc_shift
+    issue_activate(c, g, t, bank, row, now)
+    bank_opened(c, bank, pc, row, slot)
     return t.act_len
 
 
@@ -190,62 +153,93 @@ def run_channel(
     ``bursts`` are burst numbers inside the channel; ``writes`` (0 or 1) and ``arrivals`` (ticks,
     never falling) may be empty: all reads, all there from the start.
     """
-    total, done, sent = bursts.size, 0, 0
+    # no literal, as numba would compile all that gets one twice
+    zero = bursts.size * 0
+    total, done, sent = bursts.size, zero, zero
     mixed, timed = writes.size > 0, arrivals.size > 0
-    direction, now = READ, 0
-    column_free, row_free = 0, 0  # when a bus takes the next command
-    column_next, row_next = 0, 0  # no candidate of that kind is ready before
-    due, refresh_next = 0, NEVER  # refreshes due, and when the next one falls due
+    direction, now = zero + READ, zero
+    column_free, row_free = zero, zero  # when a bus takes the next command
+    column_next, row_next = zero, zero  # no candidate of that kind is ready before
+    due, refresh_next = zero, zero + NEVER  # refreshes due, and when the next one falls due
     interval, batch = t.refi, g.pcs
     if control.refresh == REFRESH_BANK:
         interval, batch = t.refi_pb, (g.pcs if control.refresh_together else 1)
     if control.refresh != REFRESH_OFF:
         refresh_next = interval
+    # bursts follow one another from request ``straight`` on; repetitions are jumped over
+    straight, before, picture_due = zero, zero - NEVER, zero + NEVER
+    jumped, ticks_jumped = zero, zero
+    plain = not mixed and not timed and control.refresh != REFRESH_BANK
+    period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
+    stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
     while done < total:
         if now >= refresh_next:
             due += batch
             refresh_next += interval
+            # the banks that it closes are all open again after a turn of the stream
+            picture_due = max(picture_due, sent + (1 << address.row_shift) - period)
             row_next = min(row_next, now)
         while sent < total:
             write = writes[sent] if mixed else READ
             places = control.write_places if write == WRITE else control.read_places
             arrival = arrivals[sent] if timed else 0
-            if arrival > now or c[COUNT + write] >= places:
+            if arrival > now or c[at(COUNT + write)] >= places:
                 break
-            if True:
-                x = bursts[sent]
-                pc = (x >> address.pc_shift) & address.pc_mask
-                sid = (x >> address.sid_shift) & address.sid_mask
-                bg = (x >> address.bg_shift) & address.bg_mask
-                ba = (x >> address.ba_shift) & address.ba_mask
-                row = (x >> address.row_shift) & address.row_mask
-                bank = (pc << g.pc_shift) + (sid << g.sid_shift) + (bg << g.bg_shift) + ba
-                arrived = arrival if timed else now
-                if insert(c, sent, arrived, bank, row, write):
-                    column_next, row_next = min(column_next, now), min(row_next, now)
-                sent += 1
+            x = bursts[at(sent)]
+            if x != before + 1:
+                straight, picture_due = sent, sent + period
+            before = x
+            x -= jumped
+            bank = bank_of(address, g, x)
+            row = (x >> address.row_shift) & address.row_mask
+            arrived = arrival if timed else now
+            if insert(c, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write):
+                column_next, row_next = min(column_next, now), min(row_next, now)
+            sent += 1
+        if sent >= picture_due and due == 0:
+            picture_due = sent + period
+            if total > picture_due and refresh_next - now > stretch:
+                end = counts[at(END)]
+                requests, ticks = jump_ahead(
+                    bursts,
+                    sent,
+                    straight,
+                    jumped,
+                    address,
+                    g,
+                    t,
+                    c,
+                    counts,
+                    now,
+                    refresh_next,
+                    (column_free, row_free, end),
+                )
+                sent, done, jumped = sent + requests, done + requests, jumped + requests
+                before += requests
+                counts[at(END)] = end  # a tick, which a jump does not change
+                refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
         if mixed and due == 0:
             turned = next_direction(c, direction, control.write_places)
             if turned != direction:
                 direction, column_next, row_next = turned, now, now
         if now >= column_next and now >= column_free and now == align(now, t.per_clock):
-            slot, later = pick_column(c, g, direction, due == 0, now)
-            column_next = later
-            if slot >= 0:
-                bank = c[BANK + slot]
-                _finish(c, g, t, counts, slot, now)
+            bank, write = pick_column(c, g, direction, due == 0, mixed, now)
+            if bank < 0:
+                column_next = look_column(c, g, direction, due == 0, now)
+            else:
+                _column_command(c, g, t, counts, bank, write, now)
                 done += 1
                 column_free = now + t.col_len
                 column_next = column_free
                 # its bank may now be closed for the next request
-                row_next = min(row_next, max(now, c[B_PRE + bank]))
+                row_next = min(row_next, max(now, c[at(B_PRE + bank)]))
                 if t.separate_buses == 0:
                     row_free = column_free
         if now >= row_free and now >= row_next:
             held = 0
             if due > 0:
                 bank = _refresh_target(g, control, counts[REFRESHES])
-                held, gone, row_next = _serve_refresh(
+                held, gone, row_next = serve_refresh(
                     c, g, t, control.refresh == REFRESH_ALL, bank, now
                 )
                 due -= gone
@@ -253,10 +247,13 @@ def run_channel(
                 if gone and due == 0:
                     column_next = now
             else:
-                slot, row_next = pick_row(c, g, t.per_clock, direction, now)
-                if slot >= 0:
-                    held = _row_command(c, g, t, counts, slot, now)
-                    column_next = min(column_next, now + 1)
+                bank = pick_row(c, g, t.per_clock, direction, now)
+                if bank < 0:
+                    row_next = look_row(c, g, t.per_clock, direction, mixed, now)
+                else:
+                    held = _row_command(c, g, t, counts, bank, direction, now)
+                    # in reads alone the first column command after it is that of the activate
+                    column_next = min(column_next, now + (1 if mixed else t.act_to_read))
             if held > 0:
                 row_free = now + held
                 row_next = row_free
@@ -268,6 +265,9 @@ def run_channel(
         if sent < total:
             write = writes[sent] if mixed else READ
             places = control.write_places if write == WRITE else control.read_places
-            if c[COUNT + write] < places:
+            if c[at(COUNT + write)] < places:
                 later = min(later, arrivals[sent] if timed else now + 1)
         now = max(now + 1, later)
+    counts[at(END)] += ticks_jumped
+    if jumped > 0:
+        close_books(c, g, address, jumped)

@@ -21,6 +21,12 @@ class AddressMap(NamedTuple):
     ba_mask: int
     row_shift: int
     row_mask: int
+    period_bits: int
+    """2^this many consecutive bursts are a period of a stream; 0 if no such number is known."""
+
+
+MIN_PERIOD_BITS = 8
+"""A shorter period is not worth looking at after each: several of them are one."""
 
 
 def map_fields(name: str) -> tuple[str, ...]:
@@ -75,4 +81,22 @@ def address_map(name: str, org: DramOrganisation) -> AddressMap:
         ba_mask=sizes["ba"] - 1,
         row_shift=shifts["row"],
         row_mask=sizes["row"] - 1,
+        period_bits=_period_bits(fields, sizes),
     )
+
+
+def _period_bits(fields: tuple[str, ...], sizes: dict[str, int]) -> int:
+    """Bits of the number of bursts after which a stream does the same to other banks or rows.
+
+    Below the row there may be fields of the bank that a period moves on. A carry must not tear
+    apart what shares limits: each field may only carry into a finer one.
+    """
+    if fields[-1] != "row":
+        return 0
+    moved = len(fields) - 1
+    finer = ["sid", "bg", "ba"]
+    while moved > 0 and fields[moved - 1] in finer:
+        moved -= 1
+        finer = finer[: finer.index(fields[moved])]
+    bits = sum(sizes[field].bit_length() - 1 for field in fields[:moved])
+    return max(bits, MIN_PERIOD_BITS)

@@ -1,157 +1,166 @@
 """First ready, first come, first served: which command goes on a bus, or when to look again.
 
-Each pick returns the request it chose and, where nothing is ready, the earliest tick at which
-something could be, so that the caller can skip to it. Deadlines only ever move later, so that tick
-stays a lower bound until a new request or a changed bank offers a new command.
+Each pick returns the bank that it chose or -1; each look says, where nothing was ready, from which
+tick on something could be, so that the caller can skip to it. Deadlines only ever move later, so
+that tick stays a lower bound until a new request or a changed bank offers a new command.
+
+The picks compare all banks, a block at a time, without branches and signed indices, of which the
+compiler makes vector loops: that is faster than to keep the banks in order.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from simulator.kernels.dram_queue import BANK_BITS
 from simulator.kernels.dram_state import (
     ACT_KEY,
-    ACTIVE,
-    ACTIVE_MASK,
-    AGE,
+    ACT_SOON,
     B_ACT,
     B_PRE,
     B_READ,
-    B_WRITE,
+    BANK_MASK,
     BANK_STRIDE,
+    BLOCK,
+    COLUMN_KEY,
+    COLUMN_SOON,
     COUNT,
-    HEAD,
-    HIT,
-    HIT_KEY,
-    IS_WRITE,
+    IS_HIT,
     NEVER,
+    OPENED,
     P_ACT,
     P_PRE,
+    P_READ,
+    PC_STRIDE,
     PRE_KEY,
+    PRE_SOON,
     READ,
-    S_READ,
-    S_WRITE,
-    STACK_STRIDE,
     WRITE,
     Geometry,
     Ints,
     align,
+    at,
     called,
     inlined,
-    lowest_bit,
 )
-
-_BANK_MASK = (1 << BANK_BITS) - 1
-
-
-@called
-def _oldest_ready(
-    c: Ints, key: int, deadline: int, first: int, count: int, now: int
-) -> tuple[int, int]:
-    """Smallest key of the banks that are ready, and the next tick at which another one is.
-
-    Free of branches and of signed indices, so that the compiler makes a vector loop of it.
-    """
-    best, later = NEVER, NEVER
-    keys, deadlines = np.uintp(key + first), np.uintp(deadline + first)
-    for i in range(np.uintp(count)):
-        k, d = c[keys + i], c[deadlines + i]
-        ready = d <= now
-        best = min(best, k if ready else NEVER)
-        later = min(later, NEVER if ready or k == NEVER else d)
-    return best, later
 
 
 @inlined
-def _opened(c: Ints, g: Geometry, pc: int, now: int) -> tuple[int, int]:
-    """The oldest request whose row has just been opened for it and is ready; slot and tick."""
-    best, best_age, later = -1, NEVER, NEVER
-    mask = c[ACTIVE_MASK + pc]
-    while mask != 0:
-        bank = (pc << g.pc_shift) + lowest_bit(mask)
-        mask &= mask - 1
-        slot = c[ACTIVE + bank]
-        if c[IS_WRITE + slot] == READ:
-            ready = max(c[B_READ + bank], c[S_READ + (bank >> g.sid_shift)])
-        else:
-            ready = max(c[B_WRITE + bank], c[S_WRITE + (bank >> g.sid_shift)])
-        if ready > now:
-            later = min(later, ready)
-        elif c[AGE + slot] < best_age:
-            best, best_age = slot, c[AGE + slot]
-    return best, later
+def _oldest_ready(c: Ints, key: int, deadline: int, banks: int, now: int) -> int:
+    """Smallest key of the banks whose deadline has come, or ``NEVER``."""
+    best, keys, deadlines = NEVER, at(key), at(deadline)
+    for i in range(at(banks & -BLOCK)):  # whole blocks, and the compiler can see it
+        best = min(best, c[keys + i] if c[deadlines + i] <= now else NEVER)
+    return best
 
 
-@called
-def pick_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> tuple[int, int]:
+@inlined
+def _soonest(c: Ints, key: int, deadline: int, banks: int) -> int:
+    """Earliest deadline of the banks that offer a command, or ``NEVER``."""
+    soonest, keys, deadlines = NEVER, at(key), at(deadline)
+    for i in range(at(banks & -BLOCK)):
+        soonest = min(soonest, c[deadlines + i] if c[keys + i] != NEVER else NEVER)
+    return soonest
+
+
+@inlined
+def _oldest_column(c: Ints, g: Geometry, direction: int, now: int) -> int:
+    """Smallest key of the ready column commands of a direction, or ``NEVER``."""
+    best, side = NEVER, direction * BANK_STRIDE
+    for pc in range(g.pcs):
+        here, first = direction * PC_STRIDE + pc, side + (pc << g.pc_shift)
+        if c[at(COLUMN_SOON + here)] <= now and c[at(P_READ + here)] <= now:
+            key = _oldest_ready(c, COLUMN_KEY + first, B_READ + first, 1 << g.pc_shift, now)
+            if key == NEVER:
+                soon = _soonest(c, COLUMN_KEY + first, B_READ + first, 1 << g.pc_shift)
+                c[at(COLUMN_SOON + here)] = soon
+            best = min(best, key)
+    return best
+
+
+@inlined
+def pick_column(
+    c: Ints, g: Geometry, direction: int, hits: bool, mixed: bool, now: int
+) -> tuple[int, int]:
     """The oldest ready column command: of freshly opened rows first, then of hits if allowed.
 
-    Returns its slot or -1, and a lower bound of the tick at which another look pays.
+    Returns bank and direction; a row that was opened for the other direction is served too.
     """
-    best, best_age, later = -1, NEVER, NEVER
-    for pc in range(g.pcs):
-        slot, tick = _opened(c, g, pc, now)
-        later = min(later, tick)
-        if slot >= 0 and c[AGE + slot] < best_age:
-            best, best_age = slot, c[AGE + slot]
-    if best >= 0 or not hits:
-        return best, later
-    oldest, gate = NEVER, S_READ + direction * STACK_STRIDE
-    for sid in range(g.banks >> g.sid_shift):
-        if c[gate + sid] > now:
-            later = min(later, c[gate + sid])
-            continue
-        key, tick = _oldest_ready(
-            c,
-            HIT_KEY + direction * BANK_STRIDE,
-            B_READ + direction * BANK_STRIDE,
-            sid << g.sid_shift,
-            1 << g.sid_shift,
-            now,
-        )
-        later = min(later, tick)
-        oldest = min(oldest, key)
-    if oldest != NEVER:
-        best = c[HIT + direction * BANK_STRIDE + (oldest & _BANK_MASK)]
-    return best, later
+    key = NEVER
+    if hits or c[at(OPENED + direction)] > 0:
+        key = _oldest_column(c, g, direction, now)
+    if mixed and c[at(OPENED + 1 - direction)] > 0:
+        other = _oldest_column(c, g, 1 - direction, now)
+        if other < min(key, IS_HIT):
+            return other & BANK_MASK, 1 - direction
+    if key >= (NEVER if hits else IS_HIT):
+        return -1, direction
+    return key & BANK_MASK, direction
 
 
-@called
-def pick_row(c: Ints, g: Geometry, per_clock: int, direction: int, now: int) -> tuple[int, int]:
-    """The oldest ready activate or precharge; its slot (the bank's oldest request) or -1.
+@inlined
+def look_column(c: Ints, g: Geometry, direction: int, hits: bool, now: int) -> int:
+    """A lower bound of the tick at which a column command is ready, none being ready now."""
+    later = NEVER
+    for side in range(2):
+        if (hits and side == direction) or c[at(OPENED + side)] > 0:
+            for pc in range(g.pcs):
+                here = side * PC_STRIDE + pc
+                later = min(later, max(c[at(COLUMN_SOON + here)], c[at(P_READ + here)]))
+    # a hit that is ready but not allowed does not count
+    return max(later, now + 1)
+
+
+@inlined
+def pick_row(c: Ints, g: Geometry, per_clock: int, direction: int, now: int) -> int:
+    """The bank of the oldest ready activate or precharge, or -1.
 
     Activates start on a rising clock edge. A bank whose activate still waits for its column
     command is not closed.
     """
-    oldest, later = NEVER, NEVER
+    oldest, side = NEVER, direction * BANK_STRIDE
     rising = now == align(now, per_clock)
     for pc in range(g.pcs):
-        if rising and c[P_ACT + pc] <= now:
-            key, tick = _oldest_ready(
-                c, ACT_KEY + direction * BANK_STRIDE, B_ACT, pc << g.pc_shift, g.banks_per_pc, now
-            )
-            oldest, later = min(oldest, key), min(later, tick)
+        here, first = direction * PC_STRIDE + pc, pc << g.pc_shift
+        if rising and c[at(P_ACT + pc)] <= now and c[at(ACT_SOON + here)] <= now:
+            key = _oldest_ready(c, ACT_KEY + side + first, B_ACT + first, 1 << g.pc_shift, now)
+            oldest = min(oldest, key)
+        if c[at(P_PRE + pc)] <= now and c[at(PRE_SOON + here)] <= now:
+            key = _oldest_ready(c, PRE_KEY + side + first, B_PRE + first, 1 << g.pc_shift, now)
+            oldest = min(oldest, key)
+    return -1 if oldest == NEVER else oldest & BANK_MASK
+
+
+@called
+def look_row(c: Ints, g: Geometry, per_clock: int, direction: int, exact: bool, now: int) -> int:
+    """A lower bound of the tick at which a row command is ready, none being ready now.
+
+    If ``exact`` it is the earliest such tick of every pseudo-channel that is free of its limits.
+    """
+    later, side = NEVER, direction * BANK_STRIDE
+    rising = now == align(now, per_clock)
+    for pc in range(g.pcs):
+        here, first = direction * PC_STRIDE + pc, pc << g.pc_shift
+        if rising and c[at(P_ACT + pc)] <= now:
+            if exact or c[at(ACT_SOON + here)] <= now:
+                soon = _soonest(c, ACT_KEY + side + first, B_ACT + first, 1 << g.pc_shift)
+                c[at(ACT_SOON + here)] = soon
+            later = min(later, c[at(ACT_SOON + here)])
         else:
-            later = min(later, align(max(c[P_ACT + pc], now + 1), per_clock))
-        if c[P_PRE + pc] <= now:
-            key, tick = _oldest_ready(
-                c, PRE_KEY + direction * BANK_STRIDE, B_PRE, pc << g.pc_shift, g.banks_per_pc, now
-            )
-            oldest, later = min(oldest, key), min(later, tick)
+            later = min(later, align(max(c[at(P_ACT + pc)], now + 1), per_clock))
+        if c[at(P_PRE + pc)] <= now:
+            if exact or c[at(PRE_SOON + here)] <= now:
+                soon = _soonest(c, PRE_KEY + side + first, B_PRE + first, 1 << g.pc_shift)
+                c[at(PRE_SOON + here)] = soon
+            later = min(later, c[at(PRE_SOON + here)])
         else:
-            later = min(later, c[P_PRE + pc])
-    if oldest == NEVER:
-        return -1, later
-    return c[HEAD + direction * BANK_STRIDE + (oldest & _BANK_MASK)], later
+            later = min(later, c[at(P_PRE + pc)])
+    return later
 
 
 @inlined
 def next_direction(c: Ints, direction: int, write_places: int) -> int:
     """Write drain: from four fifths full down to one fifth, or while there are no reads."""
-    writes = c[COUNT + WRITE]
+    reads, writes = c[at(COUNT + READ)], c[at(COUNT + WRITE)]
     if writes == 0:
         return READ
     if direction == READ:
-        return WRITE if 5 * writes > 4 * write_places or c[COUNT + READ] == 0 else READ
-    return READ if 5 * writes < write_places and c[COUNT + READ] != 0 else WRITE
+        return WRITE if 5 * writes > 4 * write_places or reads == 0 else READ
+    return READ if 5 * writes < write_places and reads != 0 else WRITE

@@ -2,7 +2,7 @@
 
 All are named tuples of int64 values and arrays, which numba takes as they are. Banks are numbered
 ``((pc * SID + sid) * BG + bg) * BA + ba``, so that shifting a bank number right gives its bank
-group, stack and pseudo-channel. Sets of banks of one pseudo-channel are bit masks.
+group, stack and pseudo-channel.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from simulator.hardware.dram import DramChannel, DramOrganisation
 from simulator.kernels.jit import kernel_cache
 
 NEVER = 1 << 62
 """A tick that never comes."""
-
-MAX_BANKS_OF_PC = 62
-"""Banks of one pseudo-channel that fit a mask."""
 
 READ = 0
 WRITE = 1
@@ -95,36 +91,61 @@ class Ticks(NamedTuple):
 
 
 # One int64 array holds everything that changes, so that kernels hand on one pointer. Each constant
-# is the place of a column in it: ``c[ROW + bank]``. The strides are no powers of two, because
+# is the place of a column in it: ``c[at(ROW + bank)]``. The strides are no powers of two, because
 # columns a power of two apart would fall on the same cache lines.
-BANK_STRIDE, STACK_STRIDE, PC_STRIDE, SLOT_STRIDE = 136, 36, 12, 1160
-MAX_BANKS, MAX_STACKS, MAX_PCS, MAX_SLOTS = 128, 32, 8, 1152
+BANK_STRIDE, PC_STRIDE, SLOT_STRIDE = 136, 12, 1160
+MAX_BANKS, MAX_PCS, MAX_SLOTS = 128, 8, 1152
+
+BLOCK_BITS = 4
+BLOCK = 1 << BLOCK_BITS
+"""Banks that are compared at once: a pseudo-channel takes a multiple of it in bank numbers."""
 
 # By bank: the open row or -1, the slot whose activate is under way or -1, the earliest tick of
-# each command (everything below the pseudo-channel folded in), commands counted.
+# each command, commands counted.
 ROW, ACTIVE, B_ACT, B_PRE, B_READ, B_WRITE, B_REF, ACTS, COLUMNS = (
     i * BANK_STRIDE for i in range(9)
 )
-# By bank, for reads and then for writes: the age and bank of the request for which the bank offers
-# an activate, a precharge, a column command, or NEVER, so that the smallest is the oldest; then
+# By bank, for reads and then for writes: the key of the request for which the bank offers an
+# activate, a precharge, a column command, or NEVER, so that the smallest is the oldest; then
 # the bank's oldest request, its youngest, and the oldest to the open row.
-ACT_KEY, PRE_KEY, HIT_KEY, HEAD, TAIL, HIT = ((9 + 2 * i) * BANK_STRIDE for i in range(6))
-_STACKS = 21 * BANK_STRIDE
-S_READ, S_WRITE = _STACKS, _STACKS + STACK_STRIDE
-# By pseudo-channel: earliest ticks, a mask of banks with an activate under way, the last four
+ACT_KEY, PRE_KEY, COLUMN_KEY, HEAD, TAIL, HIT = ((9 + 2 * i) * BANK_STRIDE for i in range(6))
+# By pseudo-channel: earliest ticks (of reads and writes: after the other one), the last four
 # activates and which of them is the oldest.
-_PCS = _STACKS + 2 * STACK_STRIDE
-P_ACT, P_PRE, P_REF, P_REFPB, ACTIVE_MASK, FAW_NEXT, FAW = (_PCS + i * PC_STRIDE for i in range(7))
-# By queue slot: row, bank, age, tick of arrival, direction, whether a command has gone out for it,
-# neighbours in its bank's list; then the stack of free slots.
-_SLOTS = _PCS + 10 * PC_STRIDE
-WANTED, BANK, AGE, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
-    _SLOTS + i * SLOT_STRIDE for i in range(9)
+_PCS = 21 * BANK_STRIDE
+P_ACT, P_PRE, P_REF, P_REFPB, P_READ, P_WRITE, FAW_NEXT, FAW = (
+    _PCS + i * PC_STRIDE for i in range(8)
 )
-# Requests in the read and in the write queue, height of the stack.
-COUNT = _SLOTS + 9 * SLOT_STRIDE
-FREE_COUNT = 2
-STATE_SIZE = COUNT + 3
+# By pseudo-channel, for reads and then for writes: a tick before which no bank is ready for a
+# command that it offers, so that until then nobody looks.
+_SOON = _PCS + 11 * PC_STRIDE
+ACT_SOON, PRE_SOON, COLUMN_SOON = (_SOON + 2 * i * PC_STRIDE for i in range(3))
+# By queue slot: row, key, tick of arrival, direction, whether a command has gone out for it,
+# neighbours in its bank's list; then the stack of free slots.
+_SLOTS = _SOON + 6 * PC_STRIDE
+WANTED, KEY, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
+    _SLOTS + i * SLOT_STRIDE for i in range(8)
+)
+# Requests in the read and in the write queue, height of the stack, activates under way for reads
+# and for writes.
+COUNT = _SLOTS + 8 * SLOT_STRIDE
+FREE_COUNT = COUNT + 2
+OPENED = COUNT + 3
+# For jumps over the repetitions of a stream: two pictures of the state; commands by bank and counts
+# at the last one; commands booked to the real banks; when and of which size the last picture was,
+# and the oldest request in it.
+PICTURE, PICTURE_SIZE = COUNT + 5, 2800
+NOTED = PICTURE + 2 * PICTURE_SIZE
+BOOKED = NOTED + 2 * BANK_STRIDE + 16
+LAST_SENT, LAST_NOW, LAST_SIZE, LAST_REFRESH, LAST_PLACE, OLDEST = (
+    BOOKED + 2 * BANK_STRIDE + i for i in range(6)
+)
+STATE_SIZE = OLDEST + 1
+
+# A key is the age of a request above the number of its bank; that of a row hit has a high bit, as
+# it yields to every request whose row has been opened for it.
+BANK_BITS = 8
+BANK_MASK = (1 << BANK_BITS) - 1
+IS_HIT = 1 << 61
 
 
 def _bits(count: int) -> int:
@@ -135,14 +156,15 @@ def geometry_of(org: DramOrganisation) -> Geometry:
     """Bank counts and shifts of an organisation, whose counts must be powers of two."""
     bg_shift = _bits(org.banks)
     sid_shift = bg_shift + _bits(org.bank_groups)
+    pc_shift = max(BLOCK_BITS, sid_shift + _bits(org.stack_ids))
     return Geometry(
         org.pseudo_channels,
         org.stack_ids,
         org.banks_per_pseudo_channel,
-        org.pseudo_channels * org.banks_per_pseudo_channel,
+        org.pseudo_channels << pc_shift,
         bg_shift,
         sid_shift,
-        sid_shift + _bits(org.stack_ids),
+        pc_shift,
     )
 
 
@@ -209,23 +231,15 @@ def new_state(g: Geometry, reads: int, writes: int) -> Ints:
     c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
     slots = reads + writes + g.banks
     c[FREE : FREE + slots] = np.arange(slots)
-    c[COUNT + FREE_COUNT] = slots
+    c[FREE_COUNT] = slots
+    c[LAST_SENT] = -1
     return c
 
 
-@intrinsic
-def _lowest_bit(_context, _mask):  # type: ignore[no-untyped-def]
-    """Index of the lowest set bit of an int64 that is not zero (one machine instruction)."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        from llvmlite import ir  # type: ignore[import-untyped]
-
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
-
-
-lowest_bit: Any = _lowest_bit
+@inlined
+def at(place: int) -> Any:
+    """A place in the state as an unsigned index, which numba need not check for counting back."""
+    return np.uintp(place)
 
 
 @inlined

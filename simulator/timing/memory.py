@@ -94,7 +94,7 @@ def burst_numbers(channel: DramChannel, pattern: Pattern, requests: int, seed: i
         return np.random.default_rng(seed).integers(0, org.bursts, requests, dtype=np.int64)
     index = np.arange(requests, dtype=np.int64)
     if pattern.kind == "sequential":
-        return index % org.bursts
+        return index if requests <= org.bursts else index % org.bursts
     if pattern.kind == "stride":
         # keep the product inside 64 bits: strides repeat after the capacity
         stride = pattern.size_bytes % org.capacity_bytes
