@@ -19,6 +19,7 @@ Everything here is O(1) and in int64; the callers see to it that M*K*N and the c
 
 from __future__ import annotations
 
+from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import kernel
 
 SINGLE = 0
@@ -27,12 +28,6 @@ DOUBLE = 1
 WS = 0
 OS = 1
 IS = 2
-
-
-@kernel
-def ceil_div(a: int, b: int) -> int:
-    """Smallest integer not below a / b, for a >= 0 and b > 0."""
-    return (a + b - 1) // b
 
 
 @kernel

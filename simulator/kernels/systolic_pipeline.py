@@ -20,8 +20,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import kernel
-from simulator.kernels.systolic import DOUBLE, OS, ceil_div, cycles_of_folds
+from simulator.kernels.systolic import DOUBLE, OS, cycles_of_folds
 
 ROW = 0
 COL = 1
