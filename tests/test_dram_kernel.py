@@ -143,8 +143,10 @@ def _small(name: str, sids: int) -> DramChannel:
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(
     channel=st.sampled_from([_small("hbm2-2000", 1), _small("hbm3-6400", 2)]),
-    picks=st.lists(st.integers(0, 2**20), min_size=1, max_size=40),
-    queue=st.sampled_from([1, 2, 5, 16]),
+    # few and many for each bank: younger hits overtake older conflicts only in long queues
+    picks=st.lists(st.integers(0, 2**20), min_size=1, max_size=40)
+    | st.lists(st.integers(0, 2**20), min_size=150, max_size=200),
+    queue=st.sampled_from([1, 2, 5, 8, 16, 32]),
     refresh=st.booleans(),
 )
 def test_equals_the_slow_witness(
