@@ -7,7 +7,7 @@ are checked for their form and left to the loader that they concern.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,10 +21,19 @@ from simulator.config.provenance import Provenance, Sourced, unwrap
 from simulator.config.shapes import TWISTED, Axes, choose_shape
 from simulator.config.system_schema import SystemConfig
 from simulator.config.validation import validate
-from simulator.config.yaml_nodes import Mapping, Node, Scalar, describe_node, parse_yaml, read_text
+from simulator.config.yaml_nodes import (
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    describe_node,
+    parse_yaml,
+    read_text,
+)
 from simulator.errors import InputError, Location, did_you_mean
 from simulator.hardware import Chip, System
 from simulator.model.huggingface import parse_config
+from simulator.model.recipe import Recipe
 from simulator.model.transformer import Transformer
 
 __all__ = ["find_config", "list_names", "load_chip", "load_model", "load_system"]
@@ -97,7 +106,7 @@ def load_model_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[Mo
     """A model file (YAML or ``config.json``), overridden and validated."""
     text = read_text(path)
     if path.suffix == ".json" or text.lstrip().startswith("{"):
-        sourced = _transformer_nodes(parse_config(text, str(path)), str(path))
+        sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
     else:
         sourced = unwrap(parse_yaml(text, str(path)))
     return _load(path, sourced, "model", ModelConfig, overrides)
@@ -181,23 +190,33 @@ def _chip_path(system: Loaded[SystemConfig]) -> Path:
         ) from None
 
 
-def _transformer_nodes(model: Transformer, file: str) -> Sourced:
+def _recipe_nodes(recipe: Recipe, file: str) -> Sourced:
     """A parsed ``config.json`` as the tree that the schema of a model file validates."""
-    place = Location(file)
-    values = {
-        "kind": "model",
-        "name": model.name,
-        "layers": model.layers,
-        "hidden": model.hidden,
-        "heads": model.heads,
-        "kv_heads": model.kv_heads,
-        "head_dim": model.head_dim,
-        "intermediate": model.intermediate,
-        "vocabulary": model.vocabulary,
-        "max_context": model.max_context,
-        "tied_embeddings": "true" if model.tied_embeddings else "false",
-    }
-    entries: dict[str, Node] = {key: Scalar(str(value), place) for key, value in values.items()}
-    tree = Mapping(place, entries, dict.fromkeys(entries, place))
     source = Provenance(source=Path(file).name)
-    return Sourced(tree, dict.fromkeys(entries, source))
+    provenance: dict[str, Provenance] = {}
+    tree = _nodes(recipe, Location(file), "", provenance, source)
+    tree.entries["kind"] = Scalar("model", Location(file))
+    tree.keys["kind"] = Location(file)
+    return Sourced(tree, provenance)
+
+
+def _nodes(
+    part: Any, place: Location, path: str, provenance: dict[str, Provenance], source: Provenance
+) -> Mapping:
+    """The fields of a dataclass that are not None, by name."""
+    entries: dict[str, Node] = {}
+    for name in (item.name for item in fields(part)):
+        value = getattr(part, name)
+        here = f"{path}.{name}" if path else name
+        if value is None:
+            continue
+        if is_dataclass(value):
+            entries[name] = _nodes(value, place, here, provenance, source)
+            continue
+        provenance[here] = source
+        if isinstance(value, tuple):
+            entries[name] = Sequence(place, [Scalar(str(item), place) for item in value])
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            entries[name] = Scalar(text, place)
+    return Mapping(place, entries, dict.fromkeys(entries, place))
