@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from simulator.config.chip_schema import ChipConfig
+from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, list_names, looks_like_path
 from simulator.config.overrides import Override, apply_overrides, parse_overrides
@@ -32,11 +33,19 @@ from simulator.config.yaml_nodes import (
 )
 from simulator.errors import InputError, Location, did_you_mean
 from simulator.hardware import Chip, System
+from simulator.model.convnet import ConvNet
 from simulator.model.huggingface import parse_config
 from simulator.model.recipe import Recipe
 from simulator.model.transformer import Transformer
 
-__all__ = ["find_config", "list_names", "load_chip", "load_model", "load_system"]
+__all__ = [
+    "find_config",
+    "list_names",
+    "load_any_model",
+    "load_chip",
+    "load_model",
+    "load_system",
+]
 
 FILE_KINDS = ("chip", "system", "model", "workload")
 
@@ -92,7 +101,23 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
 
 
 def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Transformer:
-    """The model of a name in ``configs/models``, a YAML file or a Hugging Face ``config.json``."""
+    """The model of a name in ``configs/models``, a YAML file or a Hugging Face ``config.json``.
+
+    Raises ``InputError`` for a convolutional network too: it has no tokens to serve.
+    """
+    model = load_any_model(name_or_path, overrides)
+    if isinstance(model, ConvNet):
+        raise InputError(
+            f"{model.name} is a convolutional network, expected a transformer",
+            hint=f"'chipsim model {model.name}' lists its matmuls",
+        )
+    return model
+
+
+def load_any_model(
+    name_or_path: str | Path, overrides: Iterable[str] = ()
+) -> Transformer | ConvNet:
+    """As ``load_model``, convolutional networks included."""
     path = find_config("models", name_or_path)
     return load_model_file(path, parse_overrides(overrides)).config.build()
 
@@ -102,13 +127,23 @@ def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[Chi
     return _load(path, _read(path), "chip", ChipConfig, overrides)
 
 
-def load_model_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ModelConfig]:
-    """A model file (YAML or ``config.json``), overridden and validated."""
+def load_model_file(
+    path: Path, overrides: Iterable[Override] = ()
+) -> Loaded[ModelConfig] | Loaded[ConvNetConfig]:
+    """A model file (YAML or ``config.json``), overridden and validated.
+
+    ``architecture: convnet`` chooses the schema of convolutional networks.
+    """
     text = read_text(path)
     if path.suffix == ".json" or text.lstrip().startswith("{"):
         sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
     else:
         sourced = unwrap(parse_yaml(text, str(path)))
+    node = sourced.node
+    if isinstance(node, Mapping) and "architecture" in node.entries:
+        known = node.entries["architecture"]
+        if isinstance(known, Scalar) and known.text == "convnet":
+            return _load(path, sourced, "model", ConvNetConfig, overrides)
     return _load(path, sourced, "model", ModelConfig, overrides)
 
 

@@ -66,6 +66,7 @@ class ModelConfig(Section):
     """A model file: the dimensions of a transformer."""
 
     kind: Literal["model"]
+    architecture: Literal["transformer", "convnet"] = "transformer"
     name: Name
     layers: LayerCount
     hidden: Count
@@ -93,6 +94,12 @@ class ModelConfig(Section):
     positions: CountOrZero = 0
     mtp_layers: CountOrZero = 0
     quantization: QuantizationConfig = QuantizationConfig()
+
+    @model_validator(mode="after")
+    def _is_a_transformer(self) -> ModelConfig:
+        if self.architecture != "transformer":
+            raise user_error("architecture cannot be changed", "write a file of its own")
+        return self
 
     @model_validator(mode="after")
     def _attention_is_whole(self) -> ModelConfig:
