@@ -79,5 +79,7 @@ def _cut_matmul(op: Matmul, tp: int) -> tuple[Operator, ...]:
         return (cut,)
     if op.shard == "rows":
         cut = replace(op, k=-(-op.k // tp))
+        if op.partial:
+            return (cut,)
         return (cut, Collective(f"{op.name}_reduce", "all-reduce", op.n, op.rows))
     return (op,)
