@@ -36,6 +36,9 @@ COMMANDS = {
     "fabric": LazyCommand(
         "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
     ),
+    "validate": LazyCommand(
+        "simulator.cli.validate_command:validate", "Compare prices with measured hardware."
+    ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."
     ),

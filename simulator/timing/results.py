@@ -55,6 +55,25 @@ class MatmulTiming:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTiming:
+    """The price of a copy inside HBM: ``size_bytes`` are read and as many written.
+
+    ``bandwidth_bytes_per_s`` counts both directions, as memory benchmarks do.
+    """
+
+    chip: str
+    size_bytes: int
+    cycles: int
+    clock_hz: int
+    time_s: float
+    bound_by: str
+    hbm_read_bytes: int
+    hbm_write_bytes: int
+    bandwidth_bytes_per_s: float
+    hbm_utilization: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSpan:
     """One operator of a step on one chip, as the executor placed it.
 
