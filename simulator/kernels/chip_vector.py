@@ -62,7 +62,7 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
     tiles = () if isinstance(unit, SystolicArray) else unit.tiles
     out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
     sram = chip.sram
-    out[CLOCK_HZ] = chip.clock_hz
+    out[CLOCK_HZ] = chip.sustained_clock_hz
     out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
     for index in range(RUN_CLASSES):
         out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)

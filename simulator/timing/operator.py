@@ -112,7 +112,7 @@ def _price(
         sram_bytes=int(out[tiles.SRAM]),
         flops=flops,
         busy_cycles=busy,
-        utilization=flops / (peak * cycles),
+        utilization=flops / (peak * cycles) * (clock / chip.clock_hz),
         limits_cycles={
             "peak": -(-flops // peak),
             "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from simulator.hardware import Validated
+
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
 
@@ -109,7 +111,8 @@ class StepTiming:
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved.
+    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements that
+    prices of this chip were compared with.
     """
 
     system: str
@@ -134,6 +137,7 @@ class StepTiming:
     operators: tuple[OperatorSpan, ...]
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
+    accuracy: tuple[Validated, ...] = ()
 
     @property
     def time_s(self) -> float:
