@@ -296,6 +296,7 @@ class ChipConfig(Section):
     power: PowerConfig = PowerConfig()
     price: Price | None = None
     sustained_clock: Fraction = 1.0
+    tile_overhead: Delay = 0
     validation: list[ValidatedConfig] = []
 
     @model_validator(mode="after")
@@ -326,6 +327,7 @@ class ChipConfig(Section):
             power=Power(self.power.tdp, _energy(self.power.energy)),
             price_usd_per_hour=self.price,
             sustained_clock=self.sustained_clock,
+            tile_overhead_ps=self.tile_overhead,
             validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),
         )
 

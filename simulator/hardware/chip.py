@@ -118,7 +118,8 @@ class Chip:
     ``sustained_clock`` of it. ``validation`` lists what its prices were compared with.
 
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
-    instruction dispatch on a TPU).
+    instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
+    (the step of a software pipeline: semaphores, descriptors, address arithmetic).
     """
 
     name: str
@@ -132,6 +133,7 @@ class Chip:
     power: Power = Power()
     price_usd_per_hour: float | None = None
     sustained_clock: float = 1.0
+    tile_overhead_ps: int = 0
     validation: tuple[Validated, ...] = ()
 
     @property
