@@ -297,7 +297,7 @@ class ChipConfig(Section):
     price: Price | None = None
     sustained_clock: Fraction = 1.0
     tile_overhead: Delay = 0
-    validation: list[ValidatedConfig] = []
+    validation: list[ValidatedConfig] = Field(default=[])
 
     @model_validator(mode="after")
     def _energies_cover_the_rates(self) -> ChipConfig:

@@ -82,8 +82,8 @@ class RunResult:
     ``serving_s`` is the time in which a replica had work, summed over replicas; utilizations,
     ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
-    ``weights``, ``activations``, ``reserve``, ``kv``. ``accuracy`` lists the measurements that prices
-    of this chip were compared with.
+    ``weights``, ``activations``, ``reserve``, ``kv``. ``accuracy`` lists the measurements that
+    prices of this chip were compared with.
     """
 
     system: str

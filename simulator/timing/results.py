@@ -111,8 +111,8 @@ class StepTiming:
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements that
-    prices of this chip were compared with.
+    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements
+    that prices of this chip were compared with.
     """
 
     system: str
