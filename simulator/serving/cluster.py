@@ -248,6 +248,7 @@ def _result(
         replicas=plan.replicas,
         chips=plan.system.chips,
         dtypes=plan.dtypes.as_dict(),
+        accuracy=plan.system.chip.validation,
         options={
             "max_batch": options.max_batch,
             "token_budget": options.token_budget,
@@ -295,7 +296,7 @@ def _result(
             chip,
             plan.dtypes.activation,
             flops=flops,
-            vector_ops=vector_s * plan.tp * chip.clock_hz * chip.vector.ops_per_cycle,
+            vector_ops=vector_s * plan.tp * chip.sustained_clock_hz * chip.vector.ops_per_cycle,
             traffic=traffic,
             chip_seconds=simulated_s * plan.system.chips,
         ),

@@ -306,3 +306,10 @@ def price_rows(
                 price[COLD],
             )
     return -1
+
+
+@kernel
+def price_copies(chip: Int64Array, sizes: Int64Array, out: Int64Array) -> None:
+    """Price of copies inside HBM, one row of ``out`` (int64[sizes, PRICE_FIELDS]) a size."""
+    for i in range(len(sizes)):
+        price_streaming(chip, 0, sizes[i], sizes[i], False, out[i])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from simulator.hardware import Validated
+
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
 
@@ -55,6 +57,25 @@ class MatmulTiming:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTiming:
+    """The price of a copy inside HBM: ``size_bytes`` are read and as many written.
+
+    ``bandwidth_bytes_per_s`` counts both directions, as memory benchmarks do.
+    """
+
+    chip: str
+    size_bytes: int
+    cycles: int
+    clock_hz: int
+    time_s: float
+    bound_by: str
+    hbm_read_bytes: int
+    hbm_write_bytes: int
+    bandwidth_bytes_per_s: float
+    hbm_utilization: float
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSpan:
     """One operator of a step on one chip, as the executor placed it.
 
@@ -90,7 +111,8 @@ class StepTiming:
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved.
+    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements
+    that prices of this chip were compared with.
     """
 
     system: str
@@ -115,6 +137,7 @@ class StepTiming:
     operators: tuple[OperatorSpan, ...]
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
+    accuracy: tuple[Validated, ...] = ()
 
     @property
     def time_s(self) -> float:
