@@ -57,6 +57,7 @@ def run_json(result: RunResult) -> Json:
             "completed": counts.completed,
             "counted": counts.counted,
             "rejected": counts.rejected,
+            "failed_calls": counts.failed_calls,
             "prompt_tokens": counts.prompt_tokens,
             "output_tokens": counts.output_tokens,
             "rejected_because": dict(sorted(counts.rejected_because.items())),

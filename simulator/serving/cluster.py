@@ -18,6 +18,7 @@ from simulator.serving import loop, metrics
 from simulator.serving import scheduler as sched
 from simulator.serving.replica import PriceTable, Replica
 from simulator.serving.results import RequestCounts, RequestTable, RunResult
+from simulator.serving.turns import Turns
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import UNITS
@@ -72,7 +73,7 @@ def replay(
     world = World()
     users = _Users(world, requests, status, workload, progress)
     prices = PriceTable(plan, options.token_budget)
-    closed = isinstance(workload.traffic, ClosedLoop)
+    awaited = isinstance(workload.traffic, ClosedLoop) or workload.traffic.parent is not None
     replicas = [
         Replica(
             world,
@@ -82,7 +83,7 @@ def replay(
             token_budget=options.token_budget,
             max_batch=options.max_batch,
             record=options.record_iterations,
-            completed=users.completed if closed else None,
+            completed=users.completed if awaited else None,
         )
         for _ in range(plan.replicas)
     ]
@@ -154,11 +155,16 @@ class _Users:
         self._replicas: list[Replica] = []
         self._sent = 0
         self._taken = 0
+        self._turns: Turns | None = None
+        if self.traffic.parent is not None:
+            self._turns = Turns(world, self.traffic, self._send_turn)
 
     def start(self, replicas: list[Replica]) -> None:
         """Begin sending."""
         self._replicas = replicas
-        if isinstance(self.traffic, Requests):
+        if self._turns is not None:
+            self._turns.start()
+        elif isinstance(self.traffic, Requests):
             self.world.process(self._open(self.traffic))
         else:
             for _ in range(min(self.traffic.users, len(self.traffic))):
@@ -167,7 +173,16 @@ class _Users:
     def completed(self, ended: list[int]) -> None:
         """Wake the users whose requests have been answered."""
         for request in ended:
-            self._waiting.pop(request).succeed()
+            if self._turns is not None:
+                self._turns.ended(request)
+            else:
+                self._waiting.pop(request).succeed()
+
+    def _send_turn(self, request: int) -> None:
+        self.requests[request, sched.ARRIVAL] = self.world.now
+        self._send(request)
+        if self.status[request] != COMPLETED and self._turns is not None:
+            self._turns.ended(request)
 
     def _send(self, request: int) -> None:
         if self.status[request] != COMPLETED:
@@ -260,6 +275,7 @@ def _result(
             prompt_tokens=int(requests[done, sched.PROMPT].sum()),
             output_tokens=int(requests[done, sched.OUTPUT].sum()),
             counted=int(counted.sum()),
+            failed_calls=workload.failed_calls,
             rejected_because={
                 "kv_capacity": int((status == REJECTED_KV).sum()),
                 "context_length": int((status == REJECTED_CONTEXT).sum()),

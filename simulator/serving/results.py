@@ -25,6 +25,8 @@ class Distribution:
 class RequestCounts:
     """Requests by outcome, and the tokens of the completed ones.
 
+    ``failed_calls`` of the trace were left out and count nowhere else.
+
     ``counted`` of the completed ones arrived after the warm-up: latencies and rates are theirs.
     """
 
@@ -35,11 +37,12 @@ class RequestCounts:
     output_tokens: int
     rejected_because: dict[str, int] = field(default_factory=dict)
     counted: int = 0
+    failed_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTable:
-    """One row a request, in order of arrival; times in picoseconds since the first arrival.
+    """One row a request, in the order of the traffic; times in picoseconds since the first arrival.
 
     A time that was never reached is -1. ``status`` is 0 completed, 1 rejected for KV capacity,
     2 rejected for context length. ``replica`` is -1 where rejected.
