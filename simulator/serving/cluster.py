@@ -89,7 +89,15 @@ def replay(
     ]
     users.start(replicas)
     world.run()
-    return _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    result = _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    return metrics.observed(
+        result,
+        workload,
+        requests,
+        [replica.counters for replica in replicas],
+        [replica.sums for replica in replicas],
+        [replica.blocks for replica in replicas],
+    )
 
 
 def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:

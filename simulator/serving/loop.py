@@ -14,6 +14,7 @@ from simulator.kernels.arithmetic import clear, copy
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import COLD, PRICE_FIELDS, TOTAL_FIELDS, WARM
 from simulator.kernels.jit import inner, kernel
+from simulator.serving.accumulators import add_interval
 from simulator.serving.scheduler import (
     FREE_BLOCKS,
     ITERATIONS,
@@ -223,6 +224,7 @@ def advance(
         totals[executor.CAUSES + executor.CAUSE_HOST] += settings[HOST_PS]
         totals[executor.TIME] += settings[HOST_PS]
         add_sums(sums, replica, blocks, duration, new[:count], past[:count])
+        add_interval(sums, start, start + duration, blocks, tokens, logits)
         if len(log) > 0:
             write_log(log, replica, start, blocks, step)
         finished = end_batch(replica, requests, running, new)

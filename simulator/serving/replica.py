@@ -11,6 +11,7 @@ from simpy.events import Event
 from simulator.engine.world import World
 from simulator.errors import InfeasibleError
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
+from simulator.serving import accumulators as acc
 from simulator.serving import loop
 from simulator.serving import scheduler as sched
 from simulator.timing.plan import Plan
@@ -66,10 +67,10 @@ class Replica:
         self.requests = requests
         self.blocks = blocks
         self.completed = completed
-        self.counters = np.zeros(sched.COUNTERS, dtype=np.int64)
+        self.counters = np.zeros(sched.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
         self.counters[sched.FREE_BLOCKS] = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-        self.sums = np.zeros(loop.SUMS, dtype=np.float64)
+        self.sums = np.zeros(loop.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
         self.logs: list[Int64Array] = []
         self._waiting = np.zeros(len(requests) + 1, dtype=np.int64)
         self._running = np.zeros(max_batch + 1, dtype=np.int64)

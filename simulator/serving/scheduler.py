@@ -16,6 +16,7 @@ from __future__ import annotations
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
+from simulator.serving.accumulators import add_gap
 
 # Fields of a request, int64[requests, REQUEST_FIELDS].
 ARRIVAL = 0
@@ -29,7 +30,8 @@ SCHEDULED_AT = 6
 FIRST_TOKEN_AT = 7
 COMPLETED_AT = 8
 PREEMPTIONS = 9
-REQUEST_FIELDS = 10
+LAST_TOKEN_AT = 10
+REQUEST_FIELDS = 11
 
 # Counters of a replica, int64[COUNTERS].
 NOW = 0
@@ -181,6 +183,9 @@ def end_batch(
                 requests[sequence, EMITTED] += 1
                 if requests[sequence, EMITTED] == 1:
                     requests[sequence, FIRST_TOKEN_AT] = replica[NOW]
+                else:
+                    add_gap(replica, replica[NOW] - requests[sequence, LAST_TOKEN_AT])
+                requests[sequence, LAST_TOKEN_AT] = replica[NOW]
                 if requests[sequence, EMITTED] == requests[sequence, OUTPUT]:
                     requests[sequence, COMPLETED_AT] = replica[NOW]
                     replica[FREE_BLOCKS] += requests[sequence, BLOCKS]
