@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.kernels import executor
-from simulator.serving import loop
-from simulator.serving import scheduler as sched
+from simulator.serving import fields as loop
+from simulator.serving import fields as sched
 from simulator.serving.replica import Replica
 from simulator.serving.results import Distribution, IterationLog
 from simulator.timing.plan import Plan
