@@ -8,7 +8,8 @@ from simulator.config.loader import load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.hardware import Chip, System
 from simulator.model.transformer import Transformer
-from simulator.serving.cluster import ServingOptions, replay
+from simulator.serving.cluster import replay
+from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
 from simulator.timing import operator as operators
 from simulator.timing import step as steps

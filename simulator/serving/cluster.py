@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.engine.world import World
-from simulator.errors import InfeasibleError, InputError
+from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.mapping.memory import Memory, plan_memory
-from simulator.serving import loop, metrics
-from simulator.serving import scheduler as sched
-from simulator.serving.replica import PriceTable, Replica
+from simulator.serving import fields as loop
+from simulator.serving import fields as sched
+from simulator.serving import metrics
+from simulator.serving.options import ServingOptions
+from simulator.serving.price_table import PriceTable
+from simulator.serving.replica import Replica
 from simulator.serving.results import RequestCounts, RequestTable, RunResult
 from simulator.serving.turns import Turns
 from simulator.timing.energy import energy_j
@@ -30,35 +32,6 @@ Progress = Callable[[float], None]
 COMPLETED = 0
 REJECTED_KV = 1
 REJECTED_CONTEXT = 2
-
-LONGEST_S = 9_000_000
-"""About 104 days: simulated time is whole picoseconds in 64 bits."""
-
-LARGEST_BUDGET = 1 << 20
-"""Largest token budget: the price table has a row for each possible number of tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """Limits of the batch, what is left out of the statistics, and what is recorded."""
-
-    max_batch: int = 256
-    token_budget: int = 8192
-    warmup_s: float = 0.0
-    seed: int = 0
-    record_iterations: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_batch < 1:
-            raise InputError(f"--max-batch must be at least 1, found {self.max_batch}")
-        if not 1 <= self.token_budget <= LARGEST_BUDGET:
-            raise InputError(
-                f"--token-budget must be between 1 and {LARGEST_BUDGET}, found {self.token_budget}"
-            )
-        if not 0 <= self.warmup_s <= LONGEST_S:
-            raise InputError(
-                f"--warmup must be between 0 and {LONGEST_S} seconds, found {self.warmup_s}"
-            )
 
 
 def replay(
@@ -79,10 +52,8 @@ def replay(
             world,
             prices,
             requests,
+            options=options,
             blocks=blocks,
-            token_budget=options.token_budget,
-            max_batch=options.max_batch,
-            record=options.record_iterations,
             completed=users.completed if awaited else None,
         )
         for _ in range(plan.replicas)
@@ -96,7 +67,7 @@ def replay(
         requests,
         [replica.counters for replica in replicas],
         [replica.sums for replica in replicas],
-        [replica.blocks for replica in replicas],
+        [blocks] * len(replicas),
     )
 
 
@@ -110,7 +81,7 @@ def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
         activation_bits=activation_bits,
         kv_bits=kv_bits,
         tokens=options.token_budget,
-        logits=min(options.max_batch, options.token_budget),
+        logits=min(options.max_batch * (1 + options.speculate), options.token_budget),
     )
     blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
     if blocks < 1:
@@ -134,6 +105,8 @@ def _request_rows(plan: Plan, workload: Workload, blocks: int) -> tuple[Int64Arr
         rows[:, column] = sched.NEVER
     if isinstance(traffic, Requests):
         rows[:, sched.ARRIVAL] = traffic.arrival_ps
+    if traffic.priority is not None:
+        rows[:, sched.PRIORITY] = traffic.priority
     longest = traffic.prompt_tokens + traffic.output_tokens
     status = np.zeros(len(traffic), dtype=np.int64)
     status[longest - 1 > blocks * sched.BLOCK_TOKENS] = REJECTED_KV

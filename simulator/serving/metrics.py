@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from simulator.kernels import executor
 from simulator.serving import accumulators as acc
-from simulator.serving import loop
-from simulator.serving import scheduler as sched
+from simulator.serving import fields as loop
+from simulator.serving import fields as sched
 from simulator.serving.goodput import judge
 from simulator.serving.population import exact_sum, integral_ps
 from simulator.serving.replica import Replica

@@ -28,6 +28,7 @@ from simulator.model.operators import (
 )
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
+from simulator.timing.batch import Packed
 from simulator.timing.hbm import resolve_memory
 
 Int64Array = npt.NDArray[np.int64]
@@ -63,9 +64,8 @@ class Plan:
     """One tensor-parallel group's work, packed for the kernels.
 
     ``rows`` is int64[operators, PLAN_FIELDS], ``weighted`` bool[operators], ``sections`` int64[
-    sections, 3] (first operator, count, repeats), ``attention`` the index of the attention
-    operator, ``of_sort`` the operators that work on all tokens and those
-    that work on logit positions. Prices are memoised by number of rows.
+    sections, 3] (first operator, count, repeats), ``of_sort`` the operators that work on all
+    tokens and those that work on logit positions. Prices are memoised by number of rows.
     """
 
     system: System
@@ -80,9 +80,13 @@ class Plan:
     rows: Int64Array
     weighted: npt.NDArray[np.bool_]
     sections: Int64Array
-    attention: int
     of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
+
+    @property
+    def packed(self) -> Packed:
+        """What the kernels of ``timing.batch`` take."""
+        return (self.chip, self.fabric, self.bits, self.rows, self.weighted, self.sections)
 
     @property
     def replicas(self) -> int:
@@ -128,7 +132,6 @@ def make_plan(
     for section in shards:
         sections.append((first, len(section.operators), section.repeat))
         first += len(section.operators)
-    attention = next(i for i, op in enumerate(operators) if isinstance(op, Attention))
     return Plan(
         system=system,
         model=model,
@@ -142,7 +145,6 @@ def make_plan(
         rows=rows,
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
         sections=np.array(sections, dtype=np.int64),
-        attention=attention,
         of_sort=(
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 0)[0],
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],

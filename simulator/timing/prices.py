@@ -181,7 +181,7 @@ def price_streaming(
     out[CAUSE] = dominant(out)
 
 
-@kernel
+@inner
 def price_attention(
     chip: Int64Array,
     bits: Int64Array,
