@@ -9,7 +9,8 @@ from simulator.config.workload_loader import load_workload
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.model.transformer import Transformer
-from simulator.serving.cluster import ServingOptions, replay
+from simulator.serving.cluster import replay
+from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
 from simulator.timing import operator as operators
 from simulator.timing import step as steps

@@ -43,7 +43,7 @@ def _cache_folder() -> Path:
     """The folder for compiled kernels of exactly these sources; older ones beside it go."""
     content = hashlib.sha256()
     for folder in _FOLDERS:
-        for file in sorted((_PACKAGE / folder).glob("*.py")):
+        for file in sorted((_PACKAGE / folder).rglob("*.py")):
             content.update(file.read_bytes())
     base = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _PACKAGE / "__pycache__"
     chosen = base / f"chipsim-{content.hexdigest()[:16]}"

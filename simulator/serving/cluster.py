@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.engine.world import World
-from simulator.errors import InfeasibleError, InputError
+from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.mapping.memory import Memory, plan_memory
-from simulator.serving import loop, metrics
-from simulator.serving import scheduler as sched
-from simulator.serving.replica import PriceTable, Replica
+from simulator.serving import fields as loop
+from simulator.serving import fields as sched
+from simulator.serving import metrics
+from simulator.serving.options import ServingOptions
+from simulator.serving.price_table import PriceTable
+from simulator.serving.replica import Replica
 from simulator.serving.results import RequestCounts, RequestTable, RunResult
+from simulator.serving.turns import Turns
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import UNITS
@@ -29,35 +32,6 @@ Progress = Callable[[float], None]
 COMPLETED = 0
 REJECTED_KV = 1
 REJECTED_CONTEXT = 2
-
-LONGEST_S = 9_000_000
-"""About 104 days: simulated time is whole picoseconds in 64 bits."""
-
-LARGEST_BUDGET = 1 << 20
-"""Largest token budget: the price table has a row for each possible number of tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServingOptions:
-    """Limits of the batch, what is left out of the statistics, and what is recorded."""
-
-    max_batch: int = 256
-    token_budget: int = 8192
-    warmup_s: float = 0.0
-    seed: int = 0
-    record_iterations: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_batch < 1:
-            raise InputError(f"--max-batch must be at least 1, found {self.max_batch}")
-        if not 1 <= self.token_budget <= LARGEST_BUDGET:
-            raise InputError(
-                f"--token-budget must be between 1 and {LARGEST_BUDGET}, found {self.token_budget}"
-            )
-        if not 0 <= self.warmup_s <= LONGEST_S:
-            raise InputError(
-                f"--warmup must be between 0 and {LONGEST_S} seconds, found {self.warmup_s}"
-            )
 
 
 def replay(
@@ -72,23 +46,29 @@ def replay(
     world = World()
     users = _Users(world, requests, status, workload, progress)
     prices = PriceTable(plan, options.token_budget)
-    closed = isinstance(workload.traffic, ClosedLoop)
+    awaited = isinstance(workload.traffic, ClosedLoop) or workload.traffic.parent is not None
     replicas = [
         Replica(
             world,
             prices,
             requests,
+            options=options,
             blocks=blocks,
-            token_budget=options.token_budget,
-            max_batch=options.max_batch,
-            record=options.record_iterations,
-            completed=users.completed if closed else None,
+            completed=users.completed if awaited else None,
         )
         for _ in range(plan.replicas)
     ]
     users.start(replicas)
     world.run()
-    return _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    result = _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    return metrics.observed(
+        result,
+        workload,
+        requests,
+        [replica.counters for replica in replicas],
+        [replica.sums for replica in replicas],
+        [blocks] * len(replicas),
+    )
 
 
 def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
@@ -101,7 +81,7 @@ def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
         activation_bits=activation_bits,
         kv_bits=kv_bits,
         tokens=options.token_budget,
-        logits=min(options.max_batch, options.token_budget),
+        logits=min(options.max_batch * (1 + options.speculate), options.token_budget),
     )
     blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
     if blocks < 1:
@@ -125,6 +105,8 @@ def _request_rows(plan: Plan, workload: Workload, blocks: int) -> tuple[Int64Arr
         rows[:, column] = sched.NEVER
     if isinstance(traffic, Requests):
         rows[:, sched.ARRIVAL] = traffic.arrival_ps
+    if traffic.priority is not None:
+        rows[:, sched.PRIORITY] = traffic.priority
     longest = traffic.prompt_tokens + traffic.output_tokens
     status = np.zeros(len(traffic), dtype=np.int64)
     status[longest - 1 > blocks * sched.BLOCK_TOKENS] = REJECTED_KV
@@ -154,11 +136,16 @@ class _Users:
         self._replicas: list[Replica] = []
         self._sent = 0
         self._taken = 0
+        self._turns: Turns | None = None
+        if self.traffic.parent is not None:
+            self._turns = Turns(world, self.traffic, self._send_turn)
 
     def start(self, replicas: list[Replica]) -> None:
         """Begin sending."""
         self._replicas = replicas
-        if isinstance(self.traffic, Requests):
+        if self._turns is not None:
+            self._turns.start()
+        elif isinstance(self.traffic, Requests):
             self.world.process(self._open(self.traffic))
         else:
             for _ in range(min(self.traffic.users, len(self.traffic))):
@@ -167,7 +154,16 @@ class _Users:
     def completed(self, ended: list[int]) -> None:
         """Wake the users whose requests have been answered."""
         for request in ended:
-            self._waiting.pop(request).succeed()
+            if self._turns is not None:
+                self._turns.ended(request)
+            else:
+                self._waiting.pop(request).succeed()
+
+    def _send_turn(self, request: int) -> None:
+        self.requests[request, sched.ARRIVAL] = self.world.now
+        self._send(request)
+        if self.status[request] != COMPLETED and self._turns is not None:
+            self._turns.ended(request)
 
     def _send(self, request: int) -> None:
         if self.status[request] != COMPLETED:
@@ -261,6 +257,7 @@ def _result(
             prompt_tokens=int(requests[done, sched.PROMPT].sum()),
             output_tokens=int(requests[done, sched.OUTPUT].sum()),
             counted=int(counted.sum()),
+            failed_calls=workload.failed_calls,
             rejected_because={
                 "kv_capacity": int((status == REJECTED_KV).sum()),
                 "context_length": int((status == REJECTED_CONTEXT).sum()),
