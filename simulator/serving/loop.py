@@ -29,7 +29,7 @@ from simulator.serving.scheduler import (
     end_batch,
     form_batch,
 )
-from simulator.timing.prices import price_attention
+from simulator.timing.attention_prices import price_attention
 from simulator.timing.step import LONGEST_STEP_PS
 
 # Why ``advance`` came back.

@@ -11,7 +11,7 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.kernels import executor
 from simulator.mapping.memory import Memory, plan_memory
 from simulator.model.operators import Attention, Collective, Elementwise, Gather, Matmul, Operator
-from simulator.timing import prices as pricing
+from simulator.timing.attention_prices import price_attention
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS, OperatorSpan, StepTiming
@@ -56,7 +56,7 @@ def price_batch(plan: Plan, batch: Batch) -> Int64Array:
     prices = np.zeros((len(plan.rows), 2, executor.PRICE_FIELDS), dtype=np.int64)
     plan.price_rows(batch.tokens, False, prices)
     plan.price_rows(batch.logits, True, prices)
-    pricing.price_attention(
+    price_attention(
         plan.chip,
         plan.bits,
         plan.rows[plan.attention],
