@@ -39,8 +39,16 @@ class Batch:
 
     @property
     def pairs(self) -> int:
-        """Unmasked query-key pairs of one head in one layer."""
+        """Unmasked query-key pairs of one head in one layer that sees the whole context."""
         return int((self.new * self.past + self.new * (self.new + 1) // 2).sum())
+
+    def window_pairs(self, window: int | None) -> int:
+        """Those in a layer that sees the last ``window`` keys."""
+        if window is None:
+            return self.pairs
+        whole = np.clip(window - self.past, 0, self.new)
+        first = whole * self.past + whole * (whole + 1) // 2
+        return int((first + (self.new - whole) * window).sum())
 
 
 def uniform_batch(phase: str, sequences: int, context: int) -> Batch:
@@ -74,7 +82,7 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
 
     The input embedding is left out, because a step reads single rows of it.
     """
-    weights = plan.model.matmul_parameters
+    weights = plan.model.touched_matmul_parameters(batch.tokens)
     if batch.logits:
         weights += plan.model.head_parameters
     cache = plan.model.kv_elements_per_token * int(batch.past.sum())
@@ -102,7 +110,8 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         )
 
     whole = uniform_batch(phase, batch, context)
-    flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs)
+    windowed = whole.window_pairs(plan.model.window)
+    flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs, windowed)
     busy_groups = min(plan.replicas, batch)
     least = _system_minimum(plan, whole, busy_groups)
     chips = plan.system.chips
@@ -262,5 +271,5 @@ def _flops(op: Operator, rows: int, batch: Batch) -> int:
     if isinstance(op, Matmul):
         return 2 * rows * op.k * op.n
     if isinstance(op, Attention):
-        return 4 * op.heads * op.head_dim * batch.pairs
+        return 4 * op.heads * op.head_dim * batch.window_pairs(op.window)
     return 0
