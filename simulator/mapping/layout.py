@@ -83,7 +83,7 @@ def parse_compact(text: str) -> dict[str, int] | None:
 
 
 def check_layout(system: System, model: Transformer, layout: Layout) -> None:
-    """Raise InputError where a layout does not fit the chips or the model, with the legal values."""
+    """Raise InputError where a layout does not fit chips or model, with the legal values."""
     if system.chips % layout.chips or (layout.chips > system.chips):
         _refuse_tp(system, model, layout, f"does not divide the {system.chips} chips")
     _check_attention(system, model, layout)
@@ -110,7 +110,7 @@ def padded(model: Transformer, layout: Layout) -> Transformer:
 
 
 def legal_tensor_degrees(system: System, model: Transformer, rest: int) -> list[int]:
-    """Degrees of tensor parallelism that leave ``rest`` ranks of other kinds, for a dense layout."""
+    """Degrees of tensor parallelism that leave ``rest`` ranks of other kinds."""
     return [
         t
         for t in range(1, system.chips // rest + 1)

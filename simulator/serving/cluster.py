@@ -13,7 +13,7 @@ from simpy.events import Event
 from simulator.engine.world import World
 from simulator.errors import InfeasibleError, InputError
 from simulator.kernels import executor
-from simulator.mapping.memory import Memory, plan_memory
+from simulator.mapping.memory import Memory, check_room
 from simulator.serving import loop, metrics
 from simulator.serving import scheduler as sched
 from simulator.serving.replica import PriceTable, Replica
@@ -92,18 +92,10 @@ def replay(
 
 
 def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
-    weight_bits, activation_bits, kv_bits = (int(b) for b in plan.bits)
-    memory = plan_memory(
-        plan.system,
-        plan.model,
-        tp=plan.tp,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=options.token_budget,
-        logits=min(options.max_batch, options.token_budget),
-    )
-    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
+    memory = plan.memory(options.token_budget, min(options.max_batch, options.token_budget))
+    check_room(plan.system, plan.model, plan.layout, memory)
+    # ranks that share the sequences have room for as many each
+    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:
         raise InfeasibleError(
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
@@ -230,10 +222,10 @@ def _result(
     utilization, causes = metrics.shares(totals)
     flops, least = metrics.model_work(plan, sums, iterations)
     chip = plan.system.chip
-    peak = serving_s * plan.tp * chip.peak_flops_per_s(plan.dtypes.activation)
-    stream = serving_s * plan.tp * chip.hbm.bandwidth_bytes_per_s
+    peak = serving_s * plan.layout.chips * chip.peak_flops_per_s(plan.dtypes.activation)
+    stream = serving_s * plan.layout.chips * chip.hbm.bandwidth_bytes_per_s
     names = ("hbm_read", "hbm_write", "fabric")
-    traffic = {n: int(totals[executor.BYTES + i]) * plan.tp for i, n in enumerate(names)}
+    traffic = {n: int(totals[executor.BYTES + i]) * plan.layout.chips for i, n in enumerate(names)}
     vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) / metrics.PS_PER_S
     output = int(requests[counted, sched.OUTPUT].sum())
     price = chip.price_usd_per_hour
@@ -295,7 +287,7 @@ def _result(
             chip,
             plan.dtypes.activation,
             flops=flops,
-            vector_ops=vector_s * plan.tp * chip.clock_hz * chip.vector.ops_per_cycle,
+            vector_ops=vector_s * plan.layout.chips * chip.clock_hz * chip.vector.ops_per_cycle,
             traffic=traffic,
             chip_seconds=simulated_s * plan.system.chips,
         ),

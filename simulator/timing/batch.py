@@ -56,7 +56,7 @@ def fullest(split: int, new: Int64Array, past: Int64Array) -> int:
     return best
 
 
-@inner
+@kernel
 def share_of(
     split: int,
     context: int,

@@ -84,9 +84,7 @@ class Speculation:
         if not 0 <= self.drafts <= 64:
             raise InputError(f"speculation: found {self.drafts} drafts, expected 0 to 64")
         if not 0 <= self.acceptance <= 1:
-            raise InputError(
-                f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1"
-            )
+            raise InputError(f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1")
 
     @property
     def tokens(self) -> float:
@@ -99,7 +97,7 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOptions:
-    """How routed experts run: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
+    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
 
     mode: str = "sorted"
     load: str = "balanced"
@@ -107,7 +105,9 @@ class ExpertOptions:
     def __post_init__(self) -> None:
         if self.mode not in MOE_MODES:
             hint = did_you_mean(self.mode, MOE_MODES)
-            raise InputError(f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint)
+            raise InputError(
+                f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint
+            )
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ class Plan:
     pipeline: Int64Array
     of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
+    _siblings: dict[Layout, Plan] = field(default_factory=dict)
 
     @property
     def packed(self) -> Packed:
@@ -167,6 +168,19 @@ class Plan:
     def replicas(self) -> int:
         """Copies of the layout in the system."""
         return self.system.chips // self.layout.chips
+
+    def with_layout(self, layout: Layout) -> Plan:
+        """The same model on the same system in another layout; made once for each."""
+        if layout not in self._siblings:
+            self._siblings[layout] = make_plan(
+                self.system,
+                self.model,
+                layout=layout,
+                dtypes=self.dtypes,
+                experts=self.experts,
+                speculation=self.speculation,
+            )
+        return self._siblings[layout]
 
     def memory(self, tokens: int, logits: int) -> Memory:
         """Memory of the fullest chip for batches of a replica of at most so many tokens and
@@ -323,9 +337,7 @@ def _pack_groups(fabric: Fabric, sharded: Sharded) -> Int64Array:
 
 
 def _collectives(sharded: Sharded) -> list[Collective]:
-    return [
-        op for s in sharded.sections for op in s.operators if isinstance(op, Collective)
-    ]
+    return [op for s in sharded.sections for op in s.operators if isinstance(op, Collective)]
 
 
 @lru_cache(maxsize=512)

@@ -8,8 +8,6 @@ serving loop alike; ``timing.rows`` prices all operators of a plan that depend o
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.kernels.arithmetic import (
     bits_to_bytes,
     ceil_div,
@@ -32,13 +30,11 @@ from simulator.kernels.executor import (
     CAUSE,
     COLD,
     DURATION,
-    FABRIC,
     FETCH,
     FETCH_BYTES,
     HBM,
     MATRIX,
     READ,
-    SENT,
     SRAM,
     VECTOR,
     WARM,

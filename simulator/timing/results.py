@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
@@ -86,12 +87,31 @@ class OperatorSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectiveShare:
+    """One collective of a step, summed over the layers of a chip of the slowest stage.
+
+    ``size_bytes`` is the buffer of one call, ``count`` the calls; ``exposed_ps`` is what of
+    ``time_ps`` nothing else of the chip was done in.
+    """
+
+    name: str
+    op: str
+    size_bytes: int
+    ranks: int
+    count: int
+    time_ps: int
+    exposed_ps: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepTiming:
-    """One iteration on one tensor-parallel group.
+    """One iteration on one replica.
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved.
+    ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
+    ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
+    drafts as far as they are expected.
     """
 
     system: str
@@ -102,7 +122,7 @@ class StepTiming:
     tp: int
     replicas: int
     dtypes: dict[str, str]
-    tokens: int
+    tokens: float
     time_ps: int
     host_ps: int
     flops: int
@@ -113,7 +133,11 @@ class StepTiming:
     bound_by: dict[str, float]
     traffic_bytes: dict[str, int]
     memory_bytes: dict[str, int]
-    operators: tuple[OperatorSpan, ...]
+    operators: Sequence[OperatorSpan]
+    layout: str = ""
+    parallelism: dict[str, int | str | bool] = field(default_factory=dict)
+    collectives: tuple[CollectiveShare, ...] = ()
+    speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
 

@@ -112,7 +112,7 @@ def price_rows(
     for op in range(len(plan)):
         row = plan[op]
         kind = row[PLAN_KIND]
-        if (row[PLAN_LOGITS] == 1) != logits or kind == ATTENTION or kind == LATENT:
+        if (row[PLAN_LOGITS] == 1) != logits or kind in (ATTENTION, LATENT):
             continue
         price = prices[op]
         share = ceil_div(rows, row[PLAN_SPLIT])
