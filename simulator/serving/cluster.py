@@ -12,7 +12,7 @@ from simpy.events import Event
 from simulator.engine.world import World
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
-from simulator.mapping.memory import Memory, plan_memory
+from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields as loop
 from simulator.serving import fields as sched
 from simulator.serving import metrics
@@ -72,18 +72,11 @@ def replay(
 
 
 def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
-    weight_bits, activation_bits, kv_bits = (int(b) for b in plan.bits)
-    memory = plan_memory(
-        plan.system,
-        plan.model,
-        tp=plan.tp,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=options.token_budget,
-        logits=min(options.max_batch * (1 + options.speculate), options.token_budget),
-    )
-    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
+    logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
+    memory = plan.memory(options.token_budget, logits)
+    check_room(plan.system, plan.model, plan.layout, memory)
+    # ranks that share the sequences have room for as many each
+    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:
         raise InfeasibleError(
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
@@ -226,10 +219,10 @@ def _result(
     utilization, causes = metrics.shares(totals)
     flops, least = metrics.model_work(plan, sums, iterations)
     chip = plan.system.chip
-    peak = serving_s * plan.tp * chip.peak_flops_per_s(plan.dtypes.activation)
-    stream = serving_s * plan.tp * chip.hbm.bandwidth_bytes_per_s
+    peak = serving_s * plan.layout.chips * chip.peak_flops_per_s(plan.dtypes.activation)
+    stream = serving_s * plan.layout.chips * chip.hbm.bandwidth_bytes_per_s
     names = ("hbm_read", "hbm_write", "fabric")
-    traffic = {n: int(totals[executor.BYTES + i]) * plan.tp for i, n in enumerate(names)}
+    traffic = {n: int(totals[executor.BYTES + i]) * plan.layout.chips for i, n in enumerate(names)}
     vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) / metrics.PS_PER_S
     output = int(requests[counted, sched.OUTPUT].sum())
     price = chip.price_usd_per_hour
@@ -293,7 +286,10 @@ def _result(
             chip,
             plan.dtypes.activation,
             flops=flops,
-            vector_ops=vector_s * plan.tp * chip.sustained_clock_hz * chip.vector.ops_per_cycle,
+            vector_ops=vector_s
+            * plan.layout.chips
+            * chip.sustained_clock_hz
+            * chip.vector.ops_per_cycle,
             traffic=traffic,
             chip_seconds=simulated_s * plan.system.chips,
         ),

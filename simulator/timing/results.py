@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simulator.hardware import Validated
@@ -9,9 +10,10 @@ from simulator.hardware import Validated
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
 
-CAUSES = ("matrix", "vector", "hbm", "sram", "fabric", "latency", "host")
+CAUSES = ("matrix", "vector", "hbm", "sram", "fabric", "latency", "host", "bubble")
 """What a span of time can be bound by; ``latency`` is pipeline fill, drain, first-word latency
-and operator overhead, ``host`` the overhead that the host adds to an iteration."""
+and operator overhead, ``host`` the overhead that the host adds to an iteration, ``bubble`` the wait
+for the other stages of a pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,32 @@ class OperatorSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectiveShare:
+    """One collective of a step, summed over the layers of a chip of the slowest stage.
+
+    ``size_bytes`` is the buffer of one call, ``count`` the calls; ``exposed_ps`` is what of
+    ``time_ps`` nothing else of the chip was done in.
+    """
+
+    name: str
+    op: str
+    size_bytes: int
+    ranks: int
+    count: int
+    time_ps: int
+    exposed_ps: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepTiming:
-    """One iteration on one tensor-parallel group.
+    """One iteration on one replica.
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements
-    that prices of this chip were compared with.
+    ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
+    ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
+    drafts as far as they are expected. ``accuracy`` lists the
+    measurements that prices of this chip were compared with.
     """
 
     system: str
@@ -123,7 +144,7 @@ class StepTiming:
     tp: int
     replicas: int
     dtypes: dict[str, str]
-    tokens: int
+    tokens: float
     time_ps: int
     host_ps: int
     flops: int
@@ -134,7 +155,11 @@ class StepTiming:
     bound_by: dict[str, float]
     traffic_bytes: dict[str, int]
     memory_bytes: dict[str, int]
-    operators: tuple[OperatorSpan, ...]
+    operators: Sequence[OperatorSpan]
+    layout: str = ""
+    parallelism: dict[str, int | str | bool] = field(default_factory=dict)
+    collectives: tuple[CollectiveShare, ...] = ()
+    speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
