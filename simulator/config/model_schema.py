@@ -79,7 +79,7 @@ class ModelConfig(Section):
     experts: ExpertsConfig | None = None
     dense_layers: CountOrZero = 0
     window: Count | None = None
-    pattern: list[Sight] = Field(default_factory=lambda: ["full"])
+    pattern: list[Sight] = Field(default=["full"])
     sinks: Flag = False
     qk_norm: Flag = False
     qkv_bias: Flag = False
