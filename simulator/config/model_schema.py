@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from simulator.config.fields import Count, Flag, Name, Section, user_error
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 
 
 class ModelConfig(Section):
@@ -36,7 +36,7 @@ class ModelConfig(Section):
 
     def build(self) -> Transformer:
         """The model's specification."""
-        return Transformer(
+        return llama(
             name=self.name,
             layers=self.layers,
             hidden=self.hidden,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from simulator.errors import InputError, Location, did_you_mean
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 
 ARCHITECTURES = ("LlamaForCausalLM",)
 MODEL_TYPES = ("llama",)
@@ -49,7 +49,7 @@ class _Reader:
         for bias in ("attention_bias", "mlp_bias"):
             if self._flag(bias):
                 self._fail(bias, "projections with a bias are not supported, expected false")
-        return Transformer(
+        return llama(
             name=self._name(),
             layers=self._size("num_hidden_layers"),
             hidden=hidden,

@@ -16,15 +16,17 @@ from simulator.kernels.chip_vector import pack_chip
 from simulator.kernels.executor import PRICE_FIELDS
 from simulator.mapping.memory import BITS
 from simulator.mapping.tensor_parallel import check_degree, shard
+from simulator.model.forward import forward_pass
 from simulator.model.operators import (
     Attention,
     Collective,
     Elementwise,
     Gather,
+    LatentAttention,
     Matmul,
+    MoE,
     Operator,
     Section,
-    forward_pass,
 )
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
@@ -168,6 +170,11 @@ def _mark_fetches(sections: tuple[Section, ...], rows: Int64Array) -> None:
 
 def _row(op: Operator, ranks: int) -> list[int]:
     row = [0] * pricing.PLAN_FIELDS
+    if isinstance(op, LatentAttention | MoE) or (isinstance(op, Attention) and op.window):
+        raise InputError(
+            f"operator '{op.name}' has no price yet",
+            hint="steps run models of dense layers with grouped-query attention",
+        )
     if isinstance(op, Attention):
         row[pricing.PLAN_KIND] = pricing.ATTENTION
         row[pricing.PLAN_HEADS] = op.heads
