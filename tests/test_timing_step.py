@@ -163,7 +163,8 @@ def test_spans_tile_the_step(plan: Plan, sequences: list[tuple[int, int]]) -> No
 def test_repeats_multiplied_out_equal_repeats_executed(
     plan: Plan, sequences: list[tuple[int, int]], layers: int
 ) -> None:
-    model = dataclasses.replace(plan.model, layers=layers)
+    stack = dataclasses.replace(plan.model.stacks[0], repeat=layers)
+    model = dataclasses.replace(plan.model, stacks=(stack,))
     plan = make_plan(plan.system, model, tp=plan.tp, dtypes=plan.dtypes)
     prices = price_batch(plan, batch_of(sequences))
     recorded, _ = execute(plan, prices)

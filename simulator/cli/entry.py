@@ -36,6 +36,9 @@ COMMANDS = {
     "fabric": LazyCommand(
         "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
     ),
+    "model": LazyCommand(
+        "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
+    ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."
     ),

@@ -52,7 +52,7 @@ def draft_pass(model: Transformer) -> tuple[Section, ...]:
         Gather("embedding", h),
         _norm("draft_norm", 2 * h),
         Matmul("draft_projection", 2 * h, h, h, "none"),
-        *_layer(model, layer),
+        *layer_operators(model, layer),
     )
     return (Section("draft", 1, operators), forward_pass(model)[-1])
 
@@ -61,11 +61,12 @@ def _stack(model: Transformer, stack: Stack) -> Section:
     operators: list[Operator] = []
     for layer in stack.layers:
         prefix = f"{layer.name}." if len(stack.layers) > 1 and layer.name else ""
-        operators += [replace(op, name=prefix + op.name) for op in _layer(model, layer)]
+        operators += [replace(op, name=prefix + op.name) for op in layer_operators(model, layer)]
     return Section(stack.name, stack.repeat, tuple(operators))
 
 
-def _layer(model: Transformer, layer: Layer) -> list[Operator]:
+def layer_operators(model: Transformer, layer: Layer) -> list[Operator]:
+    """The operators of one layer, in order."""
     rotary = not model.positions
     if isinstance(layer.attention, Latent):
         attend = _latent(layer.attention, model.hidden)

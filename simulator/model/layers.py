@@ -132,6 +132,10 @@ class Dense:
         """Biases."""
         return ((2 if self.gated else 1) * self.intermediate + hidden) * self.bias
 
+    def active_vector_parameters(self, hidden: int) -> int:
+        """Biases that one token meets: all."""
+        return self.vector_parameters(hidden)
+
 
 @dataclass(frozen=True, slots=True)
 class Experts:
@@ -169,8 +173,14 @@ class Experts:
 
     def vector_parameters(self, hidden: int) -> int:
         """Biases of the experts and of the router."""
-        one = ((2 if self.gated else 1) * self.intermediate + hidden) * self.bias
-        return self.experts * (one + self.router_bias)
+        return self.experts * (self._biases(hidden) + self.router_bias)
+
+    def active_vector_parameters(self, hidden: int) -> int:
+        """Biases that one token meets."""
+        return self.top_k * self._biases(hidden) + self.experts * self.router_bias
+
+    def _biases(self, hidden: int) -> int:
+        return ((2 if self.gated else 1) * self.intermediate + hidden) * self.bias
 
 
 FeedForward = Dense | Experts
@@ -199,6 +209,10 @@ class Layer:
     def vector_parameters(self, hidden: int) -> int:
         """Biases, sinks, and norms inside attention; not the layer's own norms."""
         return self.attention.vector_parameters(hidden) + self.ffn.vector_parameters(hidden)
+
+    def active_vector_parameters(self, hidden: int) -> int:
+        """Those of ``vector_parameters`` that one token meets."""
+        return self.attention.vector_parameters(hidden) + self.ffn.active_vector_parameters(hidden)
 
 
 @dataclass(frozen=True, slots=True)

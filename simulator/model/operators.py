@@ -2,8 +2,9 @@
 
 Shapes are given for a batch of rows that is not known yet: ``rows`` says whether an operator
 works on every token of the batch or only on the positions that get logits. Nothing here knows
-about chips; ``model.forward`` makes the list of a model, and ``mapping.tensor_parallel`` turns it
-into one chip's share of it.
+about chips; ``model.forward`` makes the list of a model, and ``mapping.shard`` turns it into one
+chip's share of it. There ``split`` counts the ranks and micro-batches that share the rows: an
+operator works on ceil(rows / split) of them, and attention on one of ``split`` parts of the batch.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 
 Rows = Literal["tokens", "logits"]
 Shard = Literal["none", "columns", "rows"]
+CollectiveOp = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
 
 NORM_OPS = 5
 """RMSNorm with the residual add: add, square, sum, scale by the root, scale by the weight."""
@@ -49,6 +51,7 @@ class Matmul:
     rows: Rows = "tokens"
     weights: Literal["dense", "expert"] = "dense"
     partial: bool = False
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Elementwise:
     fused: bool
     sharded: bool
     rows: Rows = "tokens"
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +79,21 @@ class Gather:
     name: str
     width: int
     rows: Rows = "tokens"
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
     """Causal grouped-query attention over each sequence's own context, the last ``window`` keys of
-    it where there is one."""
+    it where there is one. ``context`` ranks share the keys of each sequence."""
 
     name: str
     heads: int
     kv_heads: int
     head_dim: int
     window: int | None = None
+    split: int = 1
+    context: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +108,15 @@ class LatentAttention:
     rope_dim: int
     nope_dim: int
     v_dim: int
+    split: int = 1
+    context: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class MoE:
     """The routed experts of a layer, from the router's choice to the weighted sum: dispatch,
-    grouped matmuls with their gate, combine. Each token goes to ``top_k`` of ``experts``."""
+    grouped matmuls with their gate, combine. Each token goes to ``top_k`` of ``experts``, which
+    ``ranks`` expert-parallel ranks share."""
 
     name: str
     hidden: int
@@ -115,16 +125,26 @@ class MoE:
     top_k: int
     gated: bool = True
     rows: Rows = "tokens"
+    split: int = 1
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """A collective over the tensor-parallel group, of ``width`` elements a row."""
+    """A collective over the ``group`` of a layout, of ``width`` elements a row.
+
+    One of ``weights`` elements moves those, whatever the rows; it runs behind the operators before
+    it, as far as the fabric is free (``background``).
+    """
 
     name: str
-    op: Literal["all-reduce", "all-gather"]
+    op: CollectiveOp
     width: int
     rows: Rows = "tokens"
+    group: str = "tensor"
+    split: int = 1
+    weights: int = 0
+    background: bool = False
 
 
 Operator = Matmul | Elementwise | Gather | Attention | LatentAttention | MoE | Collective

@@ -158,10 +158,15 @@ class Transformer:
     def active_parameters(self) -> int:
         """Parameters that one token meets.
 
-        The input embedding is left out unless it is the output head too; biases of idle experts are
-        counted (they are few).
+        The input embedding is left out unless it is the output head too, and so is the table of
+        positions: a token reads one row of either.
         """
-        return self.active_matmul_parameters + self.vector_parameters + self.head_parameters
+        idle = sum(
+            n * (x.vector_parameters(self.hidden) - x.active_vector_parameters(self.hidden))
+            for x, n in self.each_layer()
+        )
+        vectors = self.vector_parameters - idle
+        return self.active_matmul_parameters + vectors + self.head_parameters
 
     @property
     def mtp_parameters(self) -> int:

@@ -1,8 +1,9 @@
 """The price of one operator on one chip: the only place where an operator gets its time.
 
 A plan is a model's share of one chip as int64 rows (``PLAN_*``); a price is int64[2,
-PRICE_FIELDS] (``kernels.executor``), cold and warm. The kernels below are called by ``chipsim op``,
-``chipsim step`` and the serving loop alike.
+PRICE_FIELDS] (``kernels.executor``), cold and warm. The kernels below, and those of
+``attention_prices`` and ``moe_prices``, are called by ``chipsim op``, ``chipsim step`` and the
+serving loop alike; ``timing.rows`` prices all operators of a plan that depend on a number of rows.
 """
 
 from __future__ import annotations
@@ -44,8 +45,7 @@ from simulator.kernels.executor import (
     WRITE,
     dominant,
 )
-from simulator.kernels.fabric_price import collective
-from simulator.kernels.jit import inner, kernel
+from simulator.kernels.jit import inner
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 
@@ -98,7 +98,17 @@ PLAN_NO_PREFETCH = 25
 PLAN_BUFFERS = 26
 """Copies of the operands that a benchmark cycles through, so that a cache may still hold them; 0,
 as in a model's step, means that nothing of an earlier call is left."""
-PLAN_FIELDS = 27
+PLAN_GROUP = 27
+"""Row of the packed fabrics: the group of ranks of a collective, or of the experts."""
+PLAN_SPLIT = 28
+"""Ranks and micro-batches that share the rows; for attention, the batch's sequences."""
+PLAN_CONTEXT = 29
+"""Ranks that share the keys of each sequence."""
+PLAN_WEIGHTS = 30
+"""Elements of weights that a collective moves, whatever the rows; 0 where it moves rows."""
+PLAN_BACKGROUND = 31
+"""1 for a collective that runs behind the operators before it."""
+PLAN_FIELDS = 32
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0
@@ -188,71 +198,3 @@ def price_streaming(
     out[READ] = read
     out[WRITE] = written
     out[CAUSE] = dominant(out)
-
-
-@inner
-def price_collective(
-    fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
-) -> None:
-    """Price of a collective over the tensor-parallel group; each chip sends its share of it."""
-    size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS])
-    duration, moving, _ = collective(fabric, row[PLAN_COLLECTIVE], size)
-    ranks = row[PLAN_RANKS]
-    sent = row[PLAN_PASSES] * ceil_div(size * (ranks - 1), ranks)
-    clear(out)
-    out[DURATION] = duration
-    out[FABRIC] = moving
-    out[SENT] = sent
-    out[CAUSE] = dominant(out)
-
-
-@kernel
-def price_rows(
-    chip: Int64Array,
-    fabric: Int64Array,
-    bits: Int64Array,
-    plan: Int64Array,
-    rows: int,
-    logits: bool,
-    prices: Int64Array,
-) -> int:
-    """Price every operator of a plan that works on ``rows`` rows of one sort.
-
-    ``prices`` is int64[operators, 2, PRICE_FIELDS]; attention and experts are left alone. Returns
-    the index of an operator whose smallest tile does not fit SRAM, or -1.
-    """
-    mapped = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
-    for op in range(len(plan)):
-        row = plan[op]
-        if (row[PLAN_LOGITS] == 1) != logits or row[PLAN_KIND] in (ATTENTION, LATENT, MOE):
-            continue
-        price = prices[op]
-        if rows == 0:
-            clear(price[COLD])
-            clear(price[WARM])
-        elif row[PLAN_KIND] == MATMUL:
-            if not price_matmul(chip, bits, row, rows, mapped, price):
-                return op
-        elif row[PLAN_KIND] == COLLECTIVE:
-            price_collective(fabric, bits, row, rows, price[COLD])
-        else:
-            read = row[PLAN_READ] * rows
-            written = row[PLAN_WRITTEN] * rows
-            a_bits = bits[ACTIVATION_BITS]
-            # the reads of a gather are weights, which always come from HBM
-            gather = row[PLAN_KIND] == GATHER
-            read_bytes = bits_to_bytes(read * (bits[WEIGHT_BITS] if gather else a_bits))
-            written_bytes = bits_to_bytes(written * a_bits)
-            if not gather and resident(chip, read, a_bits):
-                read_bytes = 0
-            if resident(chip, written, a_bits):
-                written_bytes = 0
-            price_streaming(
-                chip,
-                row[PLAN_OPS] * rows,
-                read_bytes,
-                written_bytes,
-                row[PLAN_FUSED] == 1,
-                price[COLD],
-            )
-    return -1
