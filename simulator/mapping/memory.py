@@ -234,9 +234,7 @@ def _activations(
     return -(-2 * most * bits // 8) + head * LOGIT_BYTES
 
 
-def _kv_parts(
-    model: Transformer, layout: Layout, kv_bits: int
-) -> tuple[tuple[int, int, int], ...]:
+def _kv_parts(model: Transformer, layout: Layout, kv_bits: int) -> tuple[tuple[int, int, int], ...]:
     """Of the stage that caches most: (window or 0, bytes a token, layers)."""
     best: tuple[tuple[int, int, int], ...] = ()
     most = -1

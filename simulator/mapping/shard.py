@@ -151,13 +151,13 @@ class _Walk:
         split = self.layout.dp * self.layout.micro_batches
         heads = -(-op.heads // tp)
         if sp > 1:
-            self._collective("attention_queries", "all-gather", _new_width(op, tp), "context", split)
+            self._collective(
+                "attention_queries", "all-gather", _new_width(op, tp), "context", split
+            )
         if isinstance(op, Attention):
             # Fewer key-value heads than ranks: they are replicated (Pope et al., section 3.3).
             kv_heads = max(1, -(-op.kv_heads // tp))
-            self.out.append(
-                replace(op, heads=heads, kv_heads=kv_heads, split=split, context=sp)
-            )
+            self.out.append(replace(op, heads=heads, kv_heads=kv_heads, split=split, context=sp))
             width = heads * op.head_dim
         else:
             self.out.append(replace(op, heads=heads, split=split, context=sp))

@@ -84,9 +84,7 @@ class Speculation:
         if not 0 <= self.drafts <= 64:
             raise InputError(f"speculation: found {self.drafts} drafts, expected 0 to 64")
         if not 0 <= self.acceptance <= 1:
-            raise InputError(
-                f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1"
-            )
+            raise InputError(f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1")
 
     @property
     def tokens(self) -> float:
@@ -107,7 +105,9 @@ class ExpertOptions:
     def __post_init__(self) -> None:
         if self.mode not in MOE_MODES:
             hint = did_you_mean(self.mode, MOE_MODES)
-            raise InputError(f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint)
+            raise InputError(
+                f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint
+            )
 
 
 @dataclass(frozen=True)
@@ -323,9 +323,7 @@ def _pack_groups(fabric: Fabric, sharded: Sharded) -> Int64Array:
 
 
 def _collectives(sharded: Sharded) -> list[Collective]:
-    return [
-        op for s in sharded.sections for op in s.operators if isinstance(op, Collective)
-    ]
+    return [op for s in sharded.sections for op in s.operators if isinstance(op, Collective)]
 
 
 @lru_cache(maxsize=512)

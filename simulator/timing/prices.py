@@ -8,8 +8,6 @@ serving loop alike; ``timing.rows`` prices all operators of a plan that depend o
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.kernels.arithmetic import (
     bits_to_bytes,
     ceil_div,
@@ -32,13 +30,11 @@ from simulator.kernels.executor import (
     CAUSE,
     COLD,
     DURATION,
-    FABRIC,
     FETCH,
     FETCH_BYTES,
     HBM,
     MATRIX,
     READ,
-    SENT,
     SRAM,
     VECTOR,
     WARM,
@@ -108,7 +104,9 @@ PLAN_WEIGHTS = 30
 """Elements of weights that a collective moves, whatever the rows; 0 where it moves rows."""
 PLAN_BACKGROUND = 31
 """1 for a collective that runs behind the operators before it."""
-PLAN_FIELDS = 32
+PLAN_LOCAL = 32
+"""1 for experts whose tokens are already where they are needed: nothing is exchanged."""
+PLAN_FIELDS = 33
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0
