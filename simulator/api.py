@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from simulator.config.loader import load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
+from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.model.transformer import Transformer
 from simulator.serving.cluster import ServingOptions, replay
@@ -13,18 +14,21 @@ from simulator.serving.results import RunResult
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.plan import Dtypes, make_plan
-from simulator.timing.results import MatmulTiming, StepTiming
+from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
 from simulator.workload.request import Workload
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traces import read_trace
 
 __all__ = [
+    "CollectiveTiming",
     "generate",
     "load_chip",
     "load_model",
     "load_system",
     "load_workload",
+    "price_collective",
+    "price_copies",
     "price_matmul",
     "price_matmuls",
     "price_step",
@@ -111,3 +115,11 @@ def price_matmuls(
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)
+
+
+def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
+    """Price copies inside the HBM of one chip: so many bytes are read, and as many written.
+
+    Raises InputError for a size that is not positive or beyond the kernels' range.
+    """
+    return operators.price_copies(load_chip(chip) if isinstance(chip, str) else chip, sizes)

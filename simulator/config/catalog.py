@@ -214,6 +214,8 @@ def _text(value: Any, unit: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
+        if not value:
+            return "none"
         return ", ".join(_text(item, "") for item in value)
     if unit == "ps":
         return format_time(value / 1e12)

@@ -20,7 +20,7 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
-from simulator.config.names import _packaged, is_file, looks_like_path
+from simulator.config.names import is_file, looks_like_path, packaged_folder
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import read_yaml
 from simulator.errors import InputError, Location, did_you_mean
@@ -174,7 +174,7 @@ class MemoryConfig(Section):
 
 def _folders() -> list[Path]:
     below = Path("configs") / "memories"
-    return [below, _packaged(below)]
+    return [below, packaged_folder(below)]
 
 
 def list_memories() -> list[str]:

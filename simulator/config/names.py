@@ -58,10 +58,10 @@ def _check_kind(kind: str) -> None:
 
 def _folders(kind: str) -> list[Path]:
     below = Path("workloads") if kind == "workloads" else Path("configs") / kind
-    return [below, _packaged(below)]
+    return [below, packaged_folder(below)]
 
 
-def _packaged(below: Path) -> Path:
+def packaged_folder(below: Path) -> Path:
     """The folder in an installed wheel, or else beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "data" / below

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from simulator.report.accuracy import accuracy_line
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -84,6 +85,7 @@ def print_step(result: StepTiming, console: Console) -> None:
     show(console, operators_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
+    show(console, f"\n{accuracy_line(result.accuracy)}")
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.hardware import Validated
+
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -80,7 +82,8 @@ class RunResult:
     ``serving_s`` is the time in which a replica had work, summed over replicas; utilizations,
     ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
-    ``weights``, ``activations``, ``reserve``, ``kv``.
+    ``weights``, ``activations``, ``reserve``, ``kv``. ``accuracy`` lists the measurements that
+    prices of this chip were compared with.
     """
 
     system: str
@@ -119,3 +122,4 @@ class RunResult:
     advice: str
     table: RequestTable
     log: IterationLog | None = None
+    accuracy: tuple[Validated, ...] = ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from simulator.hardware import Validated
+
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
 
@@ -54,6 +56,25 @@ class MatmulTiming:
     def hbm_bytes(self) -> int:
         """Bytes read from and written to HBM."""
         return self.hbm_read_bytes + self.hbm_write_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTiming:
+    """The price of a copy inside HBM: ``size_bytes`` are read and as many written.
+
+    ``bandwidth_bytes_per_s`` counts both directions, as memory benchmarks do.
+    """
+
+    chip: str
+    size_bytes: int
+    cycles: int
+    clock_hz: int
+    time_s: float
+    bound_by: str
+    hbm_read_bytes: int
+    hbm_write_bytes: int
+    bandwidth_bytes_per_s: float
+    hbm_utilization: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +132,8 @@ class StepTiming:
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
     ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
-    drafts as far as they are expected.
+    drafts as far as they are expected. ``accuracy`` lists the
+    measurements that prices of this chip were compared with.
     """
 
     system: str
@@ -140,6 +162,7 @@ class StepTiming:
     speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
+    accuracy: tuple[Validated, ...] = ()
 
     @property
     def time_s(self) -> float:

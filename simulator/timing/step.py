@@ -181,6 +181,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         parallelism=plan.layout.as_dict(),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
+        accuracy=chip.validation,
         energy_j=energy_j(
             chip,
             plan.dtypes.activation,
@@ -203,7 +204,7 @@ def vector_ops(plan: Plan, totals: Int64Array) -> float:
     """Vector operations of one chip, from the time that its vector unit was busy."""
     chip = plan.system.chip
     busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) / 1e12
-    return busy_s * chip.clock_hz * chip.vector.ops_per_cycle
+    return busy_s * chip.sustained_clock_hz * chip.vector.ops_per_cycle
 
 
 def _check_sizes(plan: Plan, phase: str, batch: int, context: int) -> None:
