@@ -101,6 +101,10 @@ def check_file(path: str | Path) -> str:
         load_chip_file(Path(path)).config.build()
     elif kind == "model":
         load_model_file(Path(path)).config.build()
+    elif kind == "layout":
+        from simulator.config.layout_schema import load_layout
+
+        load_layout(path)
     else:
         from simulator.config.workload_loader import load_workload_file
 
