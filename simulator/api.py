@@ -6,20 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_chip, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
+from simulator.errors import InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.mapping.layout import choose_layout, parse_compact
-from simulator.model.layout import Layout
+from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
 from simulator.serving.cluster import ServingOptions, replay
 from simulator.serving.results import RunResult
+from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts
-from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
+from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
 from simulator.workload.request import Workload
@@ -93,7 +95,7 @@ def simulate(
 
 def price_step(
     system: System | str,
-    model: Transformer | str,
+    model: Transformer | ConvNet | str,
     *,
     phase: str,
     batch: int,
@@ -107,14 +109,23 @@ def price_step(
     """Price one iteration: ``batch`` prompts of ``context`` tokens (prefill), or one token for
     each of ``batch`` sequences that have ``context`` tokens cached (decode).
 
-    ``tp`` is the degree of tensor parallelism (all chips unless given), ``layout`` says more.
+    ``tp`` is the degree of tensor parallelism (all chips unless given), ``layout`` says more. A
+    convolutional network takes ``batch`` images in a prefill step of context 1.
 
     Raises InputError for unknown names and bad values, InfeasibleError where it does not fit HBM.
     """
+    system = load_system(system) if isinstance(system, str) else system
+    model = load_any_model(model) if isinstance(model, str) else model
+    options = layout or LayoutOptions(tp=tp)
+    if isinstance(model, ConvNet):
+        if options != LayoutOptions(tp=options.tp):
+            raise InputError(f"{model.name} has no layout but its images shared by all chips")
+        convnets.check_step(model, phase, context, options.tp, (weight_dtype, activation_dtype))
+        return convnets.price_images(system, model, batch, activation_dtype)
     plan = plan_of(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        layout or LayoutOptions(tp=tp),
+        system,
+        model,
+        options,
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search(phase, batch, context),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.layout_options import LAYOUT_NAMES, chosen_layout, layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -56,6 +57,7 @@ class RunInputs:
     "--warmup", type=Seconds(), default=0.0, help="Leave this long a start out of the latencies."
 )
 @tp_option
+@layout_options
 @dtype_options
 @click.option("--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences.")
 @click.option(
@@ -132,7 +134,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of ``simulate`` that say how, not what."""
     kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
     dtypes = resolve_dtypes(*(options[kind] for kind in kinds))
-    names = ("tp", "max_batch", "token_budget", "seed")
+    names = ("max_batch", "token_budget", "seed")
     chosen = {name: options[name] for name in names}
     return {**chosen, **dtypes, "warmup_s": options["warmup"]}
 
@@ -149,6 +151,7 @@ def _simulate(inputs: RunInputs, options: dict[str, Any]) -> RunResult:
             inputs.workload,
             record_iterations=options["timeline"] is not None,
             progress=bar,
+            layout=chosen_layout(options),
             **_settings(options),
         )
 
@@ -169,7 +172,8 @@ def _report(
     if directory is not None:
         from simulator.report.files import manifest_json, write_directory
 
-        chosen = {**_settings(options), "limit": options["limit"]}
+        chosen = {name: options[name] for name in LAYOUT_NAMES}
+        chosen |= {**_settings(options), "limit": options["limit"]}
         chosen |= {"rate_scale": options["rate_scale"], "set": list(options["overrides"])}
         manifest = manifest_json(
             inputs.system,

@@ -109,7 +109,7 @@ def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Trans
     if isinstance(model, ConvNet):
         raise InputError(
             f"{model.name} is a convolutional network, expected a transformer",
-            hint=f"'chipsim model {model.name}' lists its matmuls",
+            hint="it has no requests to serve; 'chipsim step' prices a batch of images",
         )
     return model
 

@@ -11,10 +11,7 @@ import math
 from bisect import insort
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from simulator.errors import InfeasibleError, InputError
-from simulator.fabric.groups import sized_group
 from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels import executor
@@ -24,7 +21,7 @@ from simulator.mapping.shard import shard
 from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, MoE
 from simulator.model.transformer import Transformer
-from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
+from simulator.timing.plan import Dtypes, ExpertOptions, Speculation, make_plan
 from simulator.timing.results import CAUSES
 from simulator.timing.sequences import Batch, uniform_batch
 from simulator.timing.step import PricedStep, evaluate
@@ -121,9 +118,7 @@ def search_layouts(
             system, model, layout=layout, dtypes=kinds, experts=experts, speculation=speculation
         )
         try:
-            priced = evaluate(
-                plan, phase=search.phase, batch=search.batch, context=search.context
-            )
+            priced = evaluate(plan, phase=search.phase, batch=search.batch, context=search.context)
         except InfeasibleError:
             continue
         candidate = _candidate(priced, search)
