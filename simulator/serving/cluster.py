@@ -218,11 +218,11 @@ def _result(
     serving_s = int(totals[executor.TIME]) / metrics.PS_PER_S
     utilization, causes = metrics.shares(totals)
     flops, least = metrics.model_work(plan, sums, iterations)
-    chip = plan.system.chip
-    peak = serving_s * plan.layout.chips * chip.peak_flops_per_s(plan.dtypes.activation)
-    stream = serving_s * plan.layout.chips * chip.hbm.bandwidth_bytes_per_s
+    chip, chips = plan.system.chip, plan.layout.chips
+    peak = serving_s * chips * chip.peak_flops_per_s(plan.dtypes.activation)
+    stream = serving_s * chips * chip.hbm.bandwidth_bytes_per_s
     names = ("hbm_read", "hbm_write", "fabric")
-    traffic = {n: int(totals[executor.BYTES + i]) * plan.layout.chips for i, n in enumerate(names)}
+    traffic = {n: int(totals[executor.BYTES + i]) * chips for i, n in enumerate(names)}
     vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) / metrics.PS_PER_S
     output = int(requests[counted, sched.OUTPUT].sum())
     price = chip.price_usd_per_hour
@@ -286,10 +286,7 @@ def _result(
             chip,
             plan.dtypes.activation,
             flops=flops,
-            vector_ops=vector_s
-            * plan.layout.chips
-            * chip.sustained_clock_hz
-            * chip.vector.ops_per_cycle,
+            vector_ops=vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle,
             traffic=traffic,
             chip_seconds=simulated_s * plan.system.chips,
         ),
