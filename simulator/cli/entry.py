@@ -42,6 +42,9 @@ COMMANDS = {
     "calibrate": LazyCommand(
         "simulator.cli.calibrate_command:calibrate", "Fit a chip's parameters to measurements."
     ),
+    "model": LazyCommand(
+        "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
+    ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."
     ),

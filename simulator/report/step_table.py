@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from simulator.timing.results import StepTiming
 
-_LAYER = re.compile(r"^layers?\.?[0-9]+\.")
+_LAYER = re.compile(r"^(?:layers?|block)\.?[0-9]+\.")
+_STACK = re.compile(r"^([a-z_]+)[0-9]+\.")
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def total_operators(spans: Iterable[OperatorSpan]) -> list[OperatorTotal]:
     """Add up spans over the layers, in the order of their first appearance."""
     totals: dict[str, OperatorTotal] = {}
     for span in spans:
-        name = _LAYER.sub("", span.name)
+        name = _STACK.sub(r"\1.", _LAYER.sub("", span.name))
         total = totals.setdefault(name, OperatorTotal(name, span.detail))
         total.layers += 1
         total.time_ps += span.duration_ps

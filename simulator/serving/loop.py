@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import clear, copy
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
-from simulator.kernels.executor import COLD, PRICE_FIELDS, TOTAL_FIELDS, WARM
+from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.scheduler import (
     FREE_BLOCKS,
@@ -29,7 +28,7 @@ from simulator.serving.scheduler import (
     end_batch,
     form_batch,
 )
-from simulator.timing.prices import price_attention
+from simulator.timing.batch import Packed, price_step
 from simulator.timing.step import LONGEST_STEP_PS
 
 # Why ``advance`` came back.
@@ -46,9 +45,8 @@ BUDGET = 0
 MOST = 1
 BLOCKS = 2
 HOST_PS = 3
-ATTENTION = 4
-STOP_AT_COMPLETION = 5
-SETTINGS = 6
+STOP_AT_COMPLETION = 4
+SETTINGS = 5
 
 # Running sums, float64[SUMS]; beyond the range of int64, or not whole.
 BLOCK_PS = 0
@@ -73,39 +71,6 @@ LOG_FIELDS = 11
 
 LATEST_PS = 9 * 10**18
 NO_HORIZON = np.iinfo(np.int64).max
-
-
-@inner
-def price_step(
-    table: Int64Array,
-    weighted: BoolArray,
-    sections: Int64Array,
-    logits_row: BoolArray,
-    chip: Int64Array,
-    bits: Int64Array,
-    plan: Int64Array,
-    attention: int,
-    counts: tuple[int, int],
-    new: Int64Array,
-    past: Int64Array,
-    prices: Int64Array,
-    step: Int64Array,
-) -> None:
-    """Price the batch that ``new`` and ``past`` describe into ``step`` (int64[TOTAL_FIELDS]).
-
-    ``table`` is int64[rows, operators, 2, PRICE_FIELDS]; ``counts`` = (tokens, logits).
-    """
-    tokens, logits = counts
-    for op in range(len(plan)):
-        if op != attention:
-            row = table[logits if logits_row[op] else tokens, op]
-            copy(row[COLD], prices[op, COLD])
-            copy(row[WARM], prices[op, WARM])
-    price_attention(chip, bits, plan[attention], new, past, prices[attention, COLD])
-    clear(step)
-    executor.execute(
-        prices, weighted, sections, step, np.empty((0, executor.SPAN_FIELDS), dtype=np.int64)
-    )
 
 
 @inner
@@ -162,12 +127,7 @@ def advance(
     past: Int64Array,
     table: Int64Array,
     priced: BoolArray,
-    weighted: BoolArray,
-    sections: Int64Array,
-    logits_row: BoolArray,
-    chip: Int64Array,
-    bits: Int64Array,
-    plan: Int64Array,
+    packed: Packed,
     totals: Int64Array,
     sums: Float64Array,
     log: Int64Array,
@@ -179,7 +139,7 @@ def advance(
     of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
     was formed is kept.
     """
-    prices = np.zeros((len(plan), 2, PRICE_FIELDS), dtype=np.int64)
+    prices = np.zeros(table.shape[1:], dtype=np.int64)
     step = np.zeros(TOTAL_FIELDS, dtype=np.int64)
     while True:
         if replica[SCHEDULED] == 0:
@@ -195,21 +155,7 @@ def advance(
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
         if not priced[0, tokens] or not priced[1, logits]:
             return UNPRICED
-        price_step(
-            table,
-            weighted,
-            sections,
-            logits_row,
-            chip,
-            bits,
-            plan,
-            settings[ATTENTION],
-            (tokens, logits),
-            new[:count],
-            past[:count],
-            prices,
-            step,
-        )
+        price_step(packed, table, tokens, logits, new[:count], past[:count], prices, step)
         if step[executor.TIME] > LONGEST_STEP_PS or replica[NOW] > LATEST_PS:
             return TOO_LONG
         start = replica[NOW]

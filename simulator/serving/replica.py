@@ -14,7 +14,6 @@ from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
 from simulator.serving import loop
 from simulator.serving import scheduler as sched
 from simulator.timing.plan import Plan
-from simulator.timing.prices import PLAN_LOGITS
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -81,9 +80,7 @@ class Replica:
         self._settings[loop.MOST] = max_batch
         self._settings[loop.BLOCKS] = blocks
         self._settings[loop.HOST_PS] = plan.system.host_overhead_ps
-        self._settings[loop.ATTENTION] = plan.attention
         self._settings[loop.STOP_AT_COMPLETION] = int(completed is not None)
-        self._logits_row = plan.rows[:, PLAN_LOGITS] == 1
         self._idle: Event | None = None
         world.process(self._run())
 
@@ -133,12 +130,7 @@ class Replica:
                 self._past,
                 self.prices.table,
                 self.prices.priced,
-                plan.weighted,
-                plan.sections,
-                self._logits_row,
-                plan.chip,
-                plan.bits,
-                plan.rows,
+                plan.packed,
                 self.totals,
                 self.sums,
                 self._log,

@@ -9,9 +9,10 @@ from simulator.hardware import Validated
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
 
-CAUSES = ("matrix", "vector", "hbm", "sram", "fabric", "latency", "host")
+CAUSES = ("matrix", "vector", "hbm", "sram", "fabric", "latency", "host", "bubble")
 """What a span of time can be bound by; ``latency`` is pipeline fill, drain, first-word latency
-and operator overhead, ``host`` the overhead that the host adds to an iteration."""
+and operator overhead, ``host`` the overhead that the host adds to an iteration, ``bubble`` the wait
+for the other stages of a pipeline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.kernels import executor
 from simulator.mapping.memory import Memory, plan_memory
 from simulator.model.operators import Attention, Collective, Elementwise, Gather, Matmul, Operator
-from simulator.timing import prices as pricing
+from simulator.timing.batch import price_sequences
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS, OperatorSpan, StepTiming
@@ -39,8 +39,16 @@ class Batch:
 
     @property
     def pairs(self) -> int:
-        """Unmasked query-key pairs of one head in one layer."""
+        """Unmasked query-key pairs of one head in one layer that sees the whole context."""
         return int((self.new * self.past + self.new * (self.new + 1) // 2).sum())
+
+    def window_pairs(self, window: int | None) -> int:
+        """Those in a layer that sees the last ``window`` keys."""
+        if window is None:
+            return self.pairs
+        whole = np.clip(window - self.past, 0, self.new)
+        first = whole * self.past + whole * (whole + 1) // 2
+        return int((first + (self.new - whole) * window).sum())
 
 
 def uniform_batch(phase: str, sequences: int, context: int) -> Batch:
@@ -56,14 +64,7 @@ def price_batch(plan: Plan, batch: Batch) -> Int64Array:
     prices = np.zeros((len(plan.rows), 2, executor.PRICE_FIELDS), dtype=np.int64)
     plan.price_rows(batch.tokens, False, prices)
     plan.price_rows(batch.logits, True, prices)
-    pricing.price_attention(
-        plan.chip,
-        plan.bits,
-        plan.rows[plan.attention],
-        batch.new,
-        batch.past,
-        prices[plan.attention, executor.COLD],
-    )
+    price_sequences(plan.packed, batch.new, batch.past, prices)
     return prices
 
 
@@ -81,7 +82,7 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
 
     The input embedding is left out, because a step reads single rows of it.
     """
-    weights = plan.model.matmul_parameters
+    weights = plan.model.touched_matmul_parameters(batch.tokens)
     if batch.logits:
         weights += plan.model.head_parameters
     cache = plan.model.kv_elements_per_token * int(batch.past.sum())
@@ -109,7 +110,8 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         )
 
     whole = uniform_batch(phase, batch, context)
-    flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs)
+    windowed = whole.window_pairs(plan.model.window)
+    flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs, windowed)
     busy_groups = min(plan.replicas, batch)
     least = _system_minimum(plan, whole, busy_groups)
     chips = plan.system.chips
@@ -270,5 +272,5 @@ def _flops(op: Operator, rows: int, batch: Batch) -> int:
     if isinstance(op, Matmul):
         return 2 * rows * op.k * op.n
     if isinstance(op, Attention):
-        return 4 * op.heads * op.head_dim * batch.pairs
+        return 4 * op.heads * op.head_dim * batch.window_pairs(op.window)
     return 0
