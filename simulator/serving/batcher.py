@@ -279,6 +279,7 @@ def _settings(
     settings[fields.ACCEPTANCE] = int(options.acceptance * 2**32)
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
+    settings[fields.DEADLINE] = fields.NO_HORIZON
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
     if block_bytes:
         settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s

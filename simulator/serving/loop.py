@@ -23,6 +23,8 @@ from simulator.serving.fields import (
     BLOCKS_IN_ALL,
     COPIED_IN,
     COPIED_OUT,
+    DEADLINE,
+    EMITTED,
     EVICTABLE,
     FREE_BLOCKS,
     HASH_BLOCKS,
@@ -33,6 +35,7 @@ from simulator.serving.fields import (
     INBOX_HEAD,
     INBOX_TAIL,
     ITERATIONS,
+    LAST_START,
     LATEST_PS,
     LOG_BLOCKS,
     LOG_BUSY,
@@ -54,6 +57,7 @@ from simulator.serving.fields import (
     PEAK_BLOCKS,
     POOL_BYTES_PER_S,
     POOL_IN,
+    PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
@@ -81,6 +85,9 @@ TOO_LONG = 5
 """The clock would leave the range of 64-bit picoseconds."""
 BLOCKED = 6
 """Requests wait for blocks that others hold (prefill replicas, until the cache has moved)."""
+
+CUT = 7
+"""The replica fails before the end of the iteration, which never takes place."""
 
 PS_PER_S = 10**12
 
@@ -213,6 +220,9 @@ def advance(
         if duration > LONGEST_STEP_PS or replica[NOW] > LATEST_PS:
             return TOO_LONG
         start = replica[NOW]
+        if start + duration > settings[DEADLINE]:
+            return CUT
+        replica[LAST_START] = start
         blocks = settings[BLOCKS_IN_ALL] - replica[FREE_BLOCKS] - replica[EVICTABLE]
         replica[PEAK_BLOCKS] = max(replica[PEAK_BLOCKS], blocks)
         replica[NOW] = start + duration
@@ -227,6 +237,20 @@ def advance(
         finished = end_batch(state)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
             return COMPLETION
+
+
+@kernel
+def tokens_in_flight(state: State) -> int:
+    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
+    _, replica, requests, inbox, waiting, running, _, _ = state
+    tokens = 0
+    for index in range(replica[RUNNING]):
+        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
+    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
+        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
+    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
+        tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
+    return tokens
 
 
 @kernel

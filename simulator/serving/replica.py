@@ -1,97 +1,126 @@
-"""One replica: a tensor-parallel group with its queue, its batch and its KV cache."""
+"""One replica of a deployment: a group of chips that serves together.
+
+A replica is advanced when somebody needs to know or to change its state (``catch_up``), not at
+every iteration: between two touches it runs in one numba call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-
 import numpy as np
 import numpy.typing as npt
-from simpy.events import Event
 
-from simulator.engine.world import World
+from simulator.kernels import executor
+from simulator.serving import fields, loop
 from simulator.serving.batcher import Batcher
 from simulator.serving.options import ServingOptions
 from simulator.serving.price_table import PriceTable
 
 Int64Array = npt.NDArray[np.int64]
 
+NO_HORIZON = int(fields.NO_HORIZON)
 
-class Replica:
-    """Advances one group's serving loop; a SimPy process, woken by arrivals.
 
-    ``requests`` is int64[requests, fields.REQUEST_FIELDS], shared by all replicas;
-    ``completed`` is called with the ids of requests that ended, where somebody waits for them.
+class Replica(Batcher):
+    """A serving loop with a place in a deployment.
+
+    ``number`` is its index in the deployment. One that ``prefills`` ends a request with its first
+    token, and holds its blocks until ``release``.
     """
 
     def __init__(
         self,
-        world: World,
         prices: PriceTable,
         requests: Int64Array,
-        *,
         options: ServingOptions,
+        *,
+        number: int,
         blocks: int,
-        completed: Callable[[list[int]], None] | None = None,
+        block_bytes: int = 0,
+        ids: Int64Array | None = None,
+        hash_tokens: int = fields.BLOCK_TOKENS,
+        prefills: bool = False,
     ) -> None:
-        self.world = world
-        self.completed = completed
-        self.batcher = Batcher(
-            prices, requests, options, blocks=blocks, stop_at_completion=completed is not None
+        super().__init__(
+            prices,
+            requests,
+            options,
+            blocks=blocks,
+            block_bytes=block_bytes,
+            ids=ids,
+            hash_tokens=hash_tokens,
+            prefill_only=prefills,
         )
-        self._idle: Event | None = None
-        world.process(self._run())
+        self.plan = prices.plan
+        self.number = number
+        self.prefills = prefills
+        self.cut = False
+        """Whether it does nothing until it fails: its next iteration would end later."""
+        self._load = -1
 
     @property
-    def requests(self) -> Int64Array:
-        """int64[requests, fields.REQUEST_FIELDS], shared by all replicas."""
-        return self.batcher.requests
+    def waiting(self) -> int:
+        """Requests in its queue."""
+        counters = self.counters
+        return int(counters[fields.QUEUE_TAIL] - counters[fields.QUEUE_HEAD])
 
     @property
-    def counters(self) -> Int64Array:
-        """int64[fields.COUNTERS]."""
-        return self.batcher.counters
+    def busy_ps(self) -> int:
+        """Time in iterations so far."""
+        return int(self.totals[executor.TIME])
 
-    @property
-    def totals(self) -> Int64Array:
-        """int64[executor.TOTAL_FIELDS], summed over iterations."""
-        return self.batcher.totals
+    def fails_at(self, when_ps: int) -> None:
+        """Say when the replica will fail: no iteration ends after that."""
+        self.settings[fields.DEADLINE] = when_ps
 
-    @property
-    def sums(self) -> npt.NDArray[np.float64]:
-        """float64[fields.SUMS], summed over iterations."""
-        return self.batcher.sums
+    def post_at(self, request: int, ready_ps: int) -> None:
+        """Let a request join the queue at a time that is not before what has been posted."""
+        self.requests[request, fields.READY_AT] = ready_ps
+        self.post(np.array([request], dtype=np.int64))
+        self._load = -1
 
-    def submit(self, request: int) -> None:
-        """Put a request into the queue; wakes the replica if it was idle."""
-        self.batcher.add(request)
-        if self._idle is not None:
-            event, self._idle = self._idle, None
-            event.succeed()
+    def post_arrivals(self, requests: Int64Array) -> None:
+        """Let requests join the queue when they arrive."""
+        self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
+        self.post(requests)
+        self._load = -1
 
-    def finish_log(self) -> Int64Array:
-        """The iteration log, int64[iterations, fields.LOG_FIELDS]."""
-        return self.batcher.finish_log()
+    def catch_up(self, when_ps: int) -> None:
+        """Run all iterations that start before a time."""
+        if self.counters[fields.NOW] < when_ps and not self.idle:
+            self.run_until(when_ps)
 
-    def _run(self) -> Generator[Event, None, None]:
-        world, batcher = self.world, self.batcher
-        while True:
-            if batcher.idle:
-                self._idle = Event(world)
-                yield self._idle
-                # Others may arrive at this very instant: form the batch after them.
-                yield world.sleep_until(world.now_ps)
-                batcher.set_clock(world.now_ps)
-            batcher.advance(max(world.horizon_ps(), world.now_ps + 1))
-            yield world.sleep_until(batcher.now_ps)
-            if self._report():
-                # Whoever was answered may send again at this very instant: let them go first.
-                yield world.sleep_until(world.now_ps)
+    def run_until(self, horizon_ps: int, stop: bool = False) -> int:
+        """Run iterations that start before the horizon; why it stopped, as in ``serving.loop``.
 
-    def _report(self) -> bool:
-        """Tell whoever waits which requests ended with the last iteration; whether any did."""
-        if self.completed is None:
-            return False
-        ended = self.batcher.take_ended()
-        if ended:
-            self.completed(ended)
-        return bool(ended)
+        With ``stop`` it also stops after an iteration that ended a request; ``take_ended`` tells
+        which. Where every block is held for others time passes until the horizon.
+        """
+        self._load = -1
+        self.settings[fields.STOP_AT_COMPLETION] = int(stop)
+        self.counters[fields.ENDED] = 0
+        reason = self.advance(horizon_ps)
+        self.cut = reason == loop.CUT
+        if reason == loop.BLOCKED and horizon_ps != NO_HORIZON:
+            self.set_clock(horizon_ps)
+        return reason
+
+    def last_iteration(self) -> tuple[int, int]:
+        """Start and end of the last iteration, picoseconds."""
+        return int(self.counters[fields.LAST_START]), self.now_ps
+
+    def cancel(self, request: int) -> None:
+        """Return the blocks of a reservation."""
+        self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
+        self.requests[request, fields.BLOCKS] = 0
+
+    def load(self) -> int:
+        """Tokens in flight: prompts and emitted tokens of all requests that it has."""
+        if self._load < 0:
+            self._load = int(loop.tokens_in_flight(self._state()))
+        return self._load
+
+    def restart(self, now_ps: int) -> None:
+        """Come back from a failure, empty."""
+        self.cut = False
+        self.settings[fields.DEADLINE] = NO_HORIZON
+        self.set_clock(now_ps)
