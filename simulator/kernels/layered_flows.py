@@ -81,7 +81,7 @@ def forward(
             else:
                 wait = ceil_div((layers + 1) * flows[index, DURATION], flows[index, LAYERS])
                 then = min(then, flows[index, START] + wait)
-        if arrived or now >= until:
+        if arrived:
             return now
         max_min_rates(first, link, share, capacity, sending, rates)
         for index in range(count):
@@ -93,10 +93,15 @@ def forward(
                     then = min(then, ends[index])
         if then == NEVER:
             return NEVER
+        moved = False
         for index in range(count):
             if sending[index]:
                 if ends[index] <= then:
                     sent[index] = ready[index]
+                    moved = True
                 elif then > now:
                     sent[index] += rates[index] * (then - now)
+        # On a link without limit bytes move in no time, so the end is not reached with ``until``.
+        if now >= until and not moved:
+            return now
         now = then
