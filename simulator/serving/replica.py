@@ -35,9 +35,7 @@ class Replica:
     ) -> None:
         self.world = world
         self.completed = completed
-        self.batcher = Batcher(
-            prices, requests, options, blocks=blocks, stop_at_completion=completed is not None
-        )
+        self.batcher = Batcher(prices, requests, options, blocks=blocks)
         self._idle: Event | None = None
         world.process(self._run())
 
@@ -63,7 +61,7 @@ class Replica:
 
     def submit(self, request: int) -> None:
         """Put a request into the queue; wakes the replica if it was idle."""
-        self.batcher.add(request)
+        self.batcher.post(request, self.world.now_ps)
         if self._idle is not None:
             event, self._idle = self._idle, None
             event.succeed()
@@ -81,7 +79,7 @@ class Replica:
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
                 batcher.set_clock(world.now_ps)
-            batcher.advance(max(world.horizon_ps(), world.now_ps + 1))
+            batcher.advance(max(world.horizon_ps(), world.now_ps + 1), self.completed is not None)
             yield world.sleep_until(batcher.now_ps)
             if self._report():
                 # Whoever was answered may send again at this very instant: let them go first.
@@ -91,7 +89,7 @@ class Replica:
         """Tell whoever waits which requests ended with the last iteration; whether any did."""
         if self.completed is None:
             return False
-        ended = self.batcher.take_ended()
+        ended = self.batcher.ended()
         if ended:
             self.completed(ended)
         return bool(ended)
