@@ -84,11 +84,9 @@ MOVED_OUT = 27
 MOVED_IN = 28
 MOVED_POOL = 29
 """Blocks copied to and from host memory, and from the pool, in all."""
-BATCH_STATIC = 30
-"""Whether a static batch is still open to new requests."""
-LAST_START = 31
+LAST_START = 30
 """When the last iteration began."""
-COUNTERS = 32
+COUNTERS = 31
 
 # Fixed settings.
 BUDGET = 0
