@@ -13,6 +13,7 @@ import numpy.typing as npt
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.kernels.executor import TOTAL_FIELDS
+from simulator.serving import accumulators as acc
 from simulator.serving import fields, loop
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
@@ -50,7 +51,7 @@ class Batcher:
         self.requests = requests
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-        self.sums = np.zeros(fields.SUMS, dtype=np.float64)
+        self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
         self.logs: list[Int64Array] = []
         self.number = number
         self._load = -1
@@ -59,7 +60,7 @@ class Batcher:
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._most = options.max_batch
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
-        self.counters = np.zeros(fields.COUNTERS, dtype=np.int64)
+        self.counters = np.zeros(fields.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
         self._inbox = np.zeros(0, dtype=np.int64)
         self._waiting = np.zeros(2 * self._most + 2, dtype=np.int64)
         self._running = np.zeros(self._most + 1, dtype=np.int64)

@@ -12,7 +12,7 @@ from simpy.events import Event
 from simulator.engine.world import World
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
-from simulator.mapping.memory import Memory, plan_memory
+from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields as loop
 from simulator.serving import fields as sched
 from simulator.serving import metrics
@@ -20,6 +20,7 @@ from simulator.serving.options import ServingOptions
 from simulator.serving.price_table import PriceTable
 from simulator.serving.replica import Replica
 from simulator.serving.results import RequestCounts, RequestTable, RunResult
+from simulator.serving.turns import Turns
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import UNITS
@@ -45,7 +46,7 @@ def replay(
     world = World()
     users = _Users(world, requests, status, workload, progress)
     prices = PriceTable(plan, options.token_budget)
-    closed = isinstance(workload.traffic, ClosedLoop)
+    awaited = isinstance(workload.traffic, ClosedLoop) or workload.traffic.parent is not None
     replicas = [
         Replica(
             world,
@@ -53,28 +54,29 @@ def replay(
             requests,
             options=options,
             blocks=blocks,
-            completed=users.completed if closed else None,
+            completed=users.completed if awaited else None,
         )
         for _ in range(plan.replicas)
     ]
     users.start(replicas)
     world.run()
-    return _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    result = _result(plan, workload, options, memory, blocks, requests, status, users, replicas)
+    return metrics.observed(
+        result,
+        workload,
+        requests,
+        [replica.counters for replica in replicas],
+        [replica.sums for replica in replicas],
+        [blocks] * len(replicas),
+    )
 
 
 def _kv_blocks(plan: Plan, options: ServingOptions) -> tuple[Memory, int]:
-    weight_bits, activation_bits, kv_bits = (int(b) for b in plan.bits)
-    memory = plan_memory(
-        plan.system,
-        plan.model,
-        tp=plan.tp,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=options.token_budget,
-        logits=min(options.max_batch * (1 + options.speculate), options.token_budget),
-    )
-    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS)
+    logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
+    memory = plan.memory(options.token_budget, logits)
+    check_room(plan.system, plan.model, plan.layout, memory)
+    # ranks that share the sequences have room for as many each
+    blocks = memory.kv // (memory.kv_per_token * sched.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:
         raise InfeasibleError(
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
@@ -96,6 +98,8 @@ def _request_rows(plan: Plan, workload: Workload, blocks: int) -> tuple[Int64Arr
         rows[:, column] = sched.NEVER
     if isinstance(traffic, Requests):
         rows[:, sched.ARRIVAL] = traffic.arrival_ps
+    if traffic.priority is not None:
+        rows[:, sched.PRIORITY] = traffic.priority
     longest = traffic.prompt_tokens + traffic.output_tokens
     status = np.zeros(len(traffic), dtype=np.int64)
     status[longest - 1 > blocks * sched.BLOCK_TOKENS] = REJECTED_KV
@@ -125,11 +129,16 @@ class _Users:
         self._replicas: list[Replica] = []
         self._sent = 0
         self._taken = 0
+        self._turns: Turns | None = None
+        if self.traffic.parent is not None:
+            self._turns = Turns(world, self.traffic, self._send_turn)
 
     def start(self, replicas: list[Replica]) -> None:
         """Begin sending."""
         self._replicas = replicas
-        if isinstance(self.traffic, Requests):
+        if self._turns is not None:
+            self._turns.start()
+        elif isinstance(self.traffic, Requests):
             self.world.process(self._open(self.traffic))
         else:
             for _ in range(min(self.traffic.users, len(self.traffic))):
@@ -138,7 +147,16 @@ class _Users:
     def completed(self, ended: list[int]) -> None:
         """Wake the users whose requests have been answered."""
         for request in ended:
-            self._waiting.pop(request).succeed()
+            if self._turns is not None:
+                self._turns.ended(request)
+            else:
+                self._waiting.pop(request).succeed()
+
+    def _send_turn(self, request: int) -> None:
+        self.requests[request, sched.ARRIVAL] = self.world.now
+        self._send(request)
+        if self.status[request] != COMPLETED and self._turns is not None:
+            self._turns.ended(request)
 
     def _send(self, request: int) -> None:
         if self.status[request] != COMPLETED:
@@ -201,10 +219,10 @@ def _result(
     utilization, causes = metrics.shares(totals)
     flops, least = metrics.model_work(plan, sums, iterations)
     chip = plan.system.chip
-    peak = serving_s * plan.tp * chip.peak_flops_per_s(plan.dtypes.activation)
-    stream = serving_s * plan.tp * chip.hbm.bandwidth_bytes_per_s
+    peak = serving_s * plan.layout.chips * chip.peak_flops_per_s(plan.dtypes.activation)
+    stream = serving_s * plan.layout.chips * chip.hbm.bandwidth_bytes_per_s
     names = ("hbm_read", "hbm_write", "fabric")
-    traffic = {n: int(totals[executor.BYTES + i]) * plan.tp for i, n in enumerate(names)}
+    traffic = {n: int(totals[executor.BYTES + i]) * plan.layout.chips for i, n in enumerate(names)}
     vector_s = int(totals[executor.BUSY + UNITS.index("vector")]) / metrics.PS_PER_S
     output = int(requests[counted, sched.OUTPUT].sum())
     price = chip.price_usd_per_hour
@@ -219,6 +237,7 @@ def _result(
         replicas=plan.replicas,
         chips=plan.system.chips,
         dtypes=plan.dtypes.as_dict(),
+        accuracy=plan.system.chip.validation,
         options={
             "max_batch": options.max_batch,
             "token_budget": options.token_budget,
@@ -231,6 +250,7 @@ def _result(
             prompt_tokens=int(requests[done, sched.PROMPT].sum()),
             output_tokens=int(requests[done, sched.OUTPUT].sum()),
             counted=int(counted.sum()),
+            failed_calls=workload.failed_calls,
             rejected_because={
                 "kv_capacity": int((status == REJECTED_KV).sum()),
                 "context_length": int((status == REJECTED_CONTEXT).sum()),
@@ -266,7 +286,10 @@ def _result(
             chip,
             plan.dtypes.activation,
             flops=flops,
-            vector_ops=vector_s * plan.tp * chip.clock_hz * chip.vector.ops_per_cycle,
+            vector_ops=vector_s
+            * plan.layout.chips
+            * chip.sustained_clock_hz
+            * chip.vector.ops_per_cycle,
             traffic=traffic,
             chip_seconds=simulated_s * plan.system.chips,
         ),

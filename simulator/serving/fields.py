@@ -41,7 +41,8 @@ HELD_SHARED = 18
 """As BLOCKS and SHARED, on the prefill replica that holds them until they are released."""
 RUNS = 19
 """1 while it is in the running list of a replica."""
-REQUEST_FIELDS = 20
+LAST_TOKEN_AT = 20
+REQUEST_FIELDS = 21
 
 NEVER = -1
 

@@ -15,6 +15,7 @@ from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
+from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
 from simulator.serving.fields import (
     BLOCK_BYTES,
@@ -231,6 +232,7 @@ def advance(
         totals[executor.CAUSES + executor.CAUSE_HOST] += host
         totals[executor.TIME] += host
         add_sums(sums, replica, blocks, duration, new, past)
+        add_interval(sums, start, start + duration, blocks, tokens, logits)
         if len(log) > 0:
             write_log(log, replica, start, blocks, step)
         finished = end_batch(state)

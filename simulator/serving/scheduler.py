@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
+from simulator.serving.accumulators import add_gap
 from simulator.serving.admission import NEW, SEQUENCE, State
 from simulator.serving.fields import (
     BLOCKS,
@@ -24,6 +25,7 @@ from simulator.serving.fields import (
     HASH_COUNT,
     HELD,
     HELD_SHARED,
+    LAST_TOKEN_AT,
     LOGITS,
     NEVER,
     NOW,
@@ -85,6 +87,9 @@ def emit(
     request[EMITTED] += 1 + more
     if request[FIRST_TOKEN_AT] == NEVER:
         request[FIRST_TOKEN_AT] = replica[NOW]
+    else:
+        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT])
+    request[LAST_TOKEN_AT] = replica[NOW]
     if request[EMITTED] == request[OUTPUT]:
         request[COMPLETED_AT] = replica[NOW]
         replica[COMPLETED] += 1
