@@ -21,6 +21,7 @@ from simulator.cli.options import (
     timeline_option,
     tp_option,
 )
+from simulator.cli.slo_option import apply_slos, slo_option
 from simulator.cli.values import NameText, PathText, Positive, Seconds, Whole
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class RunInputs:
 @click.option(
     "--warmup", type=Seconds(), default=0.0, help="Leave this long a start out of the latencies."
 )
+@slo_option
 @tp_option
 @dtype_options
 @click.option("--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences.")
@@ -125,7 +127,7 @@ def _load(options: dict[str, Any]) -> RunInputs:
         seed=options["seed"],
         overrides=overrides_for(overrides, "workload"),
     )
-    return RunInputs(system, model, workload, file)
+    return RunInputs(system, model, apply_slos(workload, options["slos"]), file)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +173,7 @@ def _report(
 
         chosen = {**_settings(options), "limit": options["limit"]}
         chosen |= {"rate_scale": options["rate_scale"], "set": list(options["overrides"])}
+        chosen |= {"slo": list(options["slos"])}
         manifest = manifest_json(
             inputs.system,
             inputs.model,

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.engine.world import World
-from simulator.errors import InfeasibleError
-from simulator.mapping.memory import Memory, plan_memory
+from simulator.errors import InfeasibleError, InputError
+from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
 from simulator.serving.disaggregation import PrefillSide
 from simulator.serving.faults import check_faults
@@ -36,8 +36,9 @@ from simulator.serving.replica import NO_HORIZON, Replica
 from simulator.serving.results import RunResult
 from simulator.serving.router import make_router
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
+from simulator.serving.turns import Turns
 from simulator.timing.plan import Plan
-from simulator.workload.request import ClosedLoop, Requests, Workload
+from simulator.workload.request import ClosedLoop, PrefixBlocks, Requests, Workload
 
 Int64Array = npt.NDArray[np.int64]
 Progress = Callable[[float], None]
@@ -86,6 +87,12 @@ class Fitted:
     memory: Memory
     blocks: int
 
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block on all chips that hold a part of it."""
+        layout = self.prices.plan.layout
+        return self.memory.kv_per_token * fields.BLOCK_TOKENS * layout.chips // layout.dp
+
 
 class Cluster:
     """Everything that serves, and the requests."""
@@ -106,7 +113,11 @@ class Cluster:
         for member in (member for pool in deployment.pools for member in pool.members):
             if id(member.plan) not in self.fitted:
                 self.fitted[id(member.plan)] = fit(member.plan, options)
+        self.prefix_ids: Int64Array | None = None
+        self.hash_tokens = fields.BLOCK_TOKENS
         self.requests, self.status = self._request_rows()
+        if options.prefix_cache and self.traffic.prefix is not None:
+            self._name_prefixes(self.traffic.prefix)
         self.replica_of = np.full(len(self.requests), -1, dtype=np.int64)
         self.prefill_of = np.full(len(self.requests), -1, dtype=np.int64)
         self.replicas: list[Replica] = []
@@ -123,7 +134,7 @@ class Cluster:
         """Requests that wait for any replica to come back."""
         self.sent_all = False
         self.users = _Users(self, progress)
-        self.watched = self.users.closed
+        self.watched = not self.users.ahead
         self._wakes: dict[int, Event] = {}
         self.prefill: PrefillSide | None = None
         if len(pools) == 2:
@@ -186,9 +197,9 @@ class Cluster:
         """A replica loses its cache, and with it all that is under way there."""
         replica.catch_up(self.world.now_ps)
         self.close(replica, "broken")
-        lost, held = replica.fail()
+        lost = replica.fail()
         if self.prefill is not None:
-            lost += self.prefill.transfers.fail(replica, held)
+            lost += self.prefill.transfers.fail(replica)
         self.wake(replica)
         self.retry(lost)
 
@@ -207,7 +218,7 @@ class Cluster:
     def post(self, replica: Replica, request: int) -> None:
         """Put a request into the queue of a replica that decodes."""
         self.replica_of[request] = replica.number
-        replica.post_at(request, self.world.now_ps)
+        replica.post(request, self.world.now_ps)
         self.wake(replica)
 
     def wait(self, request: int, replicas: Sequence[Replica]) -> None:
@@ -251,8 +262,8 @@ class Cluster:
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
                 continue
-            replica.run_until(max(world.horizon_ps(), world.now_ps + 1), stop=True)
-            ended = replica.take_ended()
+            replica.advance(max(world.horizon_ps(), world.now_ps + 1), stop=True)
+            ended = replica.ended()
             yield world.sleep_until(max(replica.now_ps, world.now_ps))
             if ended:
                 self.users.answered(ended)
@@ -295,7 +306,7 @@ class Cluster:
         for member in pool.members:
             for _ in range(member.replicas):
                 first = self.chips_of[-1].stop if self.chips_of else 0
-                chips = range(first, first + member.plan.tp)
+                chips = range(first, first + member.plan.layout.chips)
                 found.append(self._new_replica(member.plan, pool.role == "prefill", chips))
         return found
 
@@ -307,11 +318,31 @@ class Cluster:
             self.options,
             number=len(self.replicas),
             blocks=fitted.blocks,
+            block_bytes=fitted.block_bytes,
+            ids=self.prefix_ids,
+            hash_tokens=self.hash_tokens,
             prefills=prefills,
         )
         self.replicas.append(replica)
         self.chips_of.append(chips)
         return replica
+
+    def _name_prefixes(self, prefix: PrefixBlocks) -> None:
+        """Say which blocks each prompt begins with, whole ones only.
+
+        Raises:
+            InputError: blocks that are not made of whole cache blocks.
+        """
+        if prefix.block_tokens % fields.BLOCK_TOKENS:
+            raise InputError(
+                f"workload '{self.workload.name}' names prefixes in blocks of "
+                f"{prefix.block_tokens} tokens, expected a multiple of {fields.BLOCK_TOKENS}"
+            )
+        self.prefix_ids, self.hash_tokens = prefix.ids, prefix.block_tokens
+        rows = self.requests
+        rows[:, fields.HASH_FIRST] = prefix.offsets[:-1]
+        whole = rows[:, fields.PROMPT] // prefix.block_tokens
+        rows[:, fields.HASH_COUNT] = np.minimum(np.diff(prefix.offsets), whole)
 
     def _smallest(self, pool: Pool) -> int:
         """Tokens that the smallest KV cache of a pool holds."""
@@ -331,6 +362,8 @@ class Cluster:
             rows[:, column] = fields.NEVER
         if isinstance(traffic, Requests):
             rows[:, fields.ARRIVAL] = traffic.arrival_ps
+        if traffic.priority is not None:
+            rows[:, fields.PRIORITY] = traffic.priority
         longest = traffic.prompt_tokens + traffic.output_tokens
         status = np.zeros(len(traffic), dtype=np.int64)
         pools = self.deployment.pools
@@ -348,18 +381,11 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
     Raises:
         InfeasibleError: the model does not fit, or not even one block of KV cache.
     """
-    weight_bits, activation_bits, kv_bits = (int(b) for b in plan.bits)
-    memory = plan_memory(
-        plan.system,
-        plan.model,
-        tp=plan.tp,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=options.token_budget,
-        logits=min(options.max_batch * (1 + options.speculate), options.token_budget),
-    )
-    blocks = memory.kv // (memory.kv_per_token * fields.BLOCK_TOKENS)
+    logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
+    memory = plan.memory(options.token_budget, logits)
+    check_room(plan.system, plan.model, plan.layout, memory)
+    # ranks that share the sequences have room for as many each
+    blocks = memory.kv // (memory.kv_per_token * fields.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:
         raise InfeasibleError(
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
@@ -374,18 +400,22 @@ class _Users:
     def __init__(self, cluster: Cluster, progress: Progress | None) -> None:
         self.cluster = cluster
         self.traffic = cluster.traffic
-        self.closed = isinstance(self.traffic, ClosedLoop)
-        self.ahead = not self.closed
+        self.ahead = isinstance(self.traffic, Requests) and self.traffic.parent is None
         """Whether arrivals are known before the run."""
         self._progress = progress
         self._shown = time.monotonic()
         self._waiting: dict[int, Event] = {}
         self._taken = 0
+        self._turns: Turns | None = None
+        if self.traffic.parent is not None:
+            self._turns = Turns(cluster.world, self.traffic, self._send_turn)
 
     def start(self) -> None:
         """Begin sending."""
         world = self.cluster.world
-        if isinstance(self.traffic, Requests):
+        if self._turns is not None:
+            self._turns.start()
+        elif isinstance(self.traffic, Requests):
             world.process(self._open(self.traffic))
         else:
             for _ in range(min(self.traffic.users, len(self.traffic))):
@@ -394,6 +424,9 @@ class _Users:
     def answered(self, ended: list[int]) -> None:
         """Wake the users whose requests have been answered, or will never be."""
         for request in ended:
+            if self._turns is not None:
+                self._turns.ended(request)
+                continue
             event = self._waiting.pop(request, None)
             if event is not None:
                 event.succeed()
@@ -441,13 +474,21 @@ class _Users:
         cluster.replica_of[batch] = numbers[target]
         for index, replica in enumerate(replicas):
             replica.catch_up(cluster.world.now_ps)
-            replica.post_arrivals(batch[target == index])
+            replica.post_all(batch[target == index])
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
     def _send(self, request: int) -> None:
         if self._progress is not None and time.monotonic() - self._shown > 0.05:
             self._show(request / len(self.traffic))
         self.cluster.send(request)
+
+    def _send_turn(self, request: int) -> None:
+        cluster = self.cluster
+        cluster.requests[request, fields.ARRIVAL] = cluster.world.now
+        if cluster.status[request] == COMPLETED:
+            self._send(request)
+        elif self._turns is not None:
+            self._turns.ended(request)
 
     def _show(self, fraction: float) -> None:
         self._shown = time.monotonic()

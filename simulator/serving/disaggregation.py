@@ -48,7 +48,7 @@ class PrefillSide:
             return
         replica = self.router.choose(request, replicas, cluster.world.now_ps)
         cluster.prefill_of[request] = replica.number
-        replica.post_at(request, cluster.world.now_ps)
+        replica.post(request, cluster.world.now_ps)
         cluster.wake(replica)
 
     def run(self, replica: Replica) -> Generator[Event, None, None]:
@@ -60,8 +60,8 @@ class PrefillSide:
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
                 continue
-            replica.run_until(max(world.horizon_ps(), world.now_ps + 1), stop=True)
-            ended = replica.take_ended()
+            replica.advance(max(world.horizon_ps(), world.now_ps + 1), stop=True)
+            ended = replica.ended()
             if not ended:
                 yield world.sleep_until(max(replica.now_ps, world.now_ps))
                 continue

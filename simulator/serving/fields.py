@@ -41,7 +41,8 @@ HELD_SHARED = 18
 """As BLOCKS and SHARED, on the prefill replica that holds them until they are released."""
 RUNS = 19
 """1 while it is in the running list of a replica."""
-REQUEST_FIELDS = 20
+LAST_TOKEN_AT = 20
+REQUEST_FIELDS = 21
 
 NEVER = -1
 
@@ -84,11 +85,9 @@ MOVED_OUT = 27
 MOVED_IN = 28
 MOVED_POOL = 29
 """Blocks copied to and from host memory, and from the pool, in all."""
-BATCH_STATIC = 30
-"""Whether a static batch is still open to new requests."""
-LAST_START = 31
+LAST_START = 30
 """When the last iteration began."""
-COUNTERS = 32
+COUNTERS = 31
 
 # Fixed settings.
 BUDGET = 0
@@ -115,7 +114,7 @@ POOL_BLOCKS = 16
 HASH_BLOCKS = 17
 """Cache blocks of one hash block."""
 DEADLINE = 18
-"""When the replica fails: an iteration that would end later never takes place."""
+"""When the replica fails: no iteration that would end later takes place."""
 SETTINGS = 19
 
 # Schedulers.

@@ -15,6 +15,7 @@ from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
+from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
 from simulator.serving.fields import (
     BLOCK_BYTES,
@@ -83,11 +84,10 @@ LOG_FULL = 3
 COMPLETION = 4
 TOO_LONG = 5
 """The clock would leave the range of 64-bit picoseconds."""
-BLOCKED = 6
+CUT = 6
+"""The iteration would end after the deadline: it was formed and never takes place."""
+STALLED = 7
 """Requests wait for blocks that others hold (prefill replicas, until the cache has moved)."""
-
-CUT = 7
-"""The replica fails before the end of the iteration, which never takes place."""
 
 PS_PER_S = 10**12
 
@@ -174,12 +174,12 @@ def next_batch(state: State, horizon: int) -> int:
             form_batch(state)
             if replica[SCHEDULED] > 0:
                 return UNPRICED
-            reason = BLOCKED
+            reason = STALLED
         if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
             return reason
         coming = requests[inbox[replica[INBOX_HEAD]], READY_AT]
         if coming >= horizon:
-            return reason
+            return HORIZON if reason == IDLE else reason
         replica[NOW] = coming
 
 
@@ -232,25 +232,12 @@ def advance(
         totals[executor.CAUSES + executor.CAUSE_HOST] += host
         totals[executor.TIME] += host
         add_sums(sums, replica, blocks, duration, new, past)
+        add_interval(sums, start, start + duration, blocks, tokens, logits)
         if len(log) > 0:
             write_log(log, replica, start, blocks, step)
         finished = end_batch(state)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
             return COMPLETION
-
-
-@kernel
-def tokens_in_flight(state: State) -> int:
-    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
-    _, replica, requests, inbox, waiting, running, _, _ = state
-    tokens = 0
-    for index in range(replica[RUNNING]):
-        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
-    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
-        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
-    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
-        tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
-    return tokens
 
 
 @kernel
@@ -269,6 +256,20 @@ def release_held(state: State, number: int) -> None:
     request[HELD] = 0
     unrefer(settings, replica, request, request[HELD_SHARED], prefixes)
     request[HELD_SHARED] = 0
+
+
+@kernel
+def tokens_in_flight(state: State) -> int:
+    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
+    _, replica, requests, inbox, waiting, running, _, _ = state
+    tokens = 0
+    for index in range(replica[RUNNING]):
+        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
+    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
+        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
+    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
+        tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
+    return tokens
 
 
 @kernel

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.hardware.chip import Validated
 from simulator.kernels import executor
 from simulator.serving import fields, metrics
 from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
@@ -101,7 +102,7 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
-    return RunResult(
+    result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
         workload=cluster.workload.name,
@@ -110,6 +111,7 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
+        accuracy=_accuracy(deployment.pools),
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
         simulated_s=simulated_s,
@@ -144,6 +146,14 @@ def outcome(cluster: Cluster) -> RunResult:
         pools=_pools(cluster),
         kv_transfer=_transfers(cluster, simulated_s),
     )
+    return metrics.observed(
+        result,
+        cluster.workload,
+        requests,
+        [replica.counters for replica in cluster.replicas],
+        [replica.sums for replica in cluster.replicas],
+        [replica.blocks for replica in cluster.replicas],
+    )
 
 
 def work_of(replicas: Sequence[Replica]) -> Work:
@@ -157,7 +167,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
         done, need = metrics.model_work(plan, sums, iterations)
         flops += done
         least += need
-        chip, chips = plan.system.chip, plan.tp
+        chip, chips = plan.system.chip, plan.layout.chips
         busy = sum(int(r.totals[executor.TIME]) for r in mine) / metrics.PS_PER_S
         peak += busy * chips * chip.peak_flops_per_s(plan.dtypes.activation)
         stream += busy * chips * chip.hbm.bandwidth_bytes_per_s
@@ -165,10 +175,10 @@ def work_of(replicas: Sequence[Replica]) -> Work:
             traffic[way] += sum(int(r.totals[executor.BYTES + index]) for r in mine) * chips
         vector = executor.BUSY + UNITS.index("vector")
         vector_s = sum(int(r.totals[vector]) for r in mine) / metrics.PS_PER_S
-        vector_ops += vector_s * chips * chip.clock_hz * chip.vector.ops_per_cycle
+        vector_ops += vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle
     return Work(
         totals=totals,
-        sums=sum((r.sums for r in replicas), start=np.zeros(fields.SUMS)),
+        sums=sum((r.sums for r in replicas), start=np.zeros_like(replicas[0].sums)),
         counters=sum((r.counters for r in replicas), start=np.zeros_like(replicas[0].counters)),
         flops=flops,
         min_bytes=least,
@@ -227,8 +237,17 @@ def _counts(
         prompt_tokens=int(requests[done, fields.PROMPT].sum()),
         output_tokens=int(requests[done, fields.OUTPUT].sum()),
         counted=int(counted.sum()),
+        failed_calls=cluster.workload.failed_calls,
         rejected_because={"kv_capacity": kv, "context_length": context},
     )
+
+
+def _accuracy(pools: Sequence[Pool]) -> tuple[Validated, ...]:
+    """What the chips' prices were compared with, each chip once."""
+    found: dict[str, tuple[Validated, ...]] = {}
+    for member in (member for pool in pools for member in pool.members):
+        found[member.plan.system.chip.name] = member.plan.system.chip.validation
+    return tuple(item for items in found.values() for item in items)
 
 
 def _energy(cluster: Cluster, simulated_s: float) -> float | None:

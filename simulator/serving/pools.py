@@ -146,7 +146,7 @@ def link_of(plan: Plan, override: KvLink | None) -> KvLink:
             f"system '{plan.system.name}' has no network that could carry KV caches",
             hint="give one, such as --kv-link 400Gb/s,5us, or add 'network:' to its file",
         )
-    return KvLink(plan.tp * network.bandwidth_bytes_per_s, network.latency_ps)
+    return KvLink(plan.layout.chips * network.bandwidth_bytes_per_s, network.latency_ps)
 
 
 def check_joined(deployment: Deployment) -> None:

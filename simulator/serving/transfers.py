@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from simulator.engine.links import SharedLinks
 from simulator.serving import fields
 from simulator.serving.pools import kv_bytes, link_of
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Transfer:
     """One cache: its source, when its layers are ready, and where it goes."""
 
@@ -104,32 +106,37 @@ class Transfers:
         for link in _ways(replica):
             self.network.set_rate(link, rate)
 
-    def fail(self, replica: Replica, held: list[int]) -> list[int]:
+    def fail(self, replica: Replica) -> list[int]:
         """Stop the transfers of a replica that has failed; the requests that lost their cache.
 
         A cache that is still whole at its source goes to another decode replica.
         """
-        sent_again, lost = [], []
-        for transfer in [*self._moving.values()]:
-            if replica in (transfer.source, transfer.target):
-                del self._moving[transfer.request]
-                (lost if transfer.source is replica else sent_again).append(transfer)
-        self.network.cancel({transfer.request for transfer in (*lost, *sent_again)})
-        for transfer in lost:
-            assert transfer.target is not None
-            transfer.target.catch_up(self.cluster.world.now_ps)
-            transfer.target.cancel(transfer.request)
-            self.room(transfer.target)
-        for transfer in sent_again:
-            self.cluster.requests[transfer.request, fields.BLOCKS] = 0
+        moving = [t for t in self._moving.values() if replica in (t.source, t.target)]
+        for transfer in moving:
+            del self._moving[transfer.request]
+        self.network.cancel({transfer.request for transfer in moving})
+        waiting = [t for t in self._all_waiting() if replica in (t.source, t.target)]
         for number, queue in self._waiting.items():
-            kept = deque(t for t in queue if replica not in (t.source, t.target))
-            sent_again += [t for t in queue if t.source is not replica and number == replica.number]
-            self._waiting[number] = kept
+            self._waiting[number] = deque(t for t in queue if t not in waiting)
+        homeless = [t for t in self._homeless if t.source is replica]
         self._homeless = [t for t in self._homeless if t.source is not replica]
-        for transfer in sent_again:
-            self._place(transfer)
-        return held
+        requests = self.cluster.requests
+        for transfer in moving:
+            if transfer.target is replica:
+                requests[transfer.request, [fields.BLOCKS, fields.SHARED]] = 0
+            elif transfer.target is not None:
+                transfer.target.catch_up(self.cluster.world.now_ps)
+                transfer.target.cancel(transfer.request)
+                self.room(transfer.target)
+        lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
+        requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
+        for transfer in (*moving, *waiting):
+            if transfer.source is not replica:
+                self._place(transfer)
+        return lost
+
+    def _all_waiting(self) -> list[Transfer]:
+        return [transfer for queue in self._waiting.values() for transfer in queue]
 
     def _place(self, transfer: Transfer) -> None:
         """Choose the decode replica, and reserve or queue there."""
