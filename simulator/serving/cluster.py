@@ -35,9 +35,13 @@ REJECTED_CONTEXT = 2
 
 
 def replay(
-    plan: Plan, workload: Workload, options: ServingOptions, progress: Progress | None = None
+    plan: Plan,
+    workload: Workload,
+    options: ServingOptions,
+    progress: Progress | None = None,
+    copies: int = 1,
 ) -> RunResult:
-    """Run a workload to its end.
+    """Run a workload to its end on ``copies`` of a plan's system.
 
     Raises InfeasibleError where the model, or a single block of KV cache, does not fit.
     """
@@ -56,7 +60,7 @@ def replay(
             blocks=blocks,
             completed=users.completed if awaited else None,
         )
-        for _ in range(plan.replicas)
+        for _ in range(plan.replicas * copies)
     ]
     users.start(replicas)
     world.run()
@@ -211,6 +215,7 @@ def _result(
     replicas: list[Replica],
 ) -> RunResult:
     done = status == COMPLETED
+    chips = len(replicas) * plan.tp
     warmup_ps = round(options.warmup_s * 1e12)
     counted = done & (requests[:, sched.ARRIVAL] >= warmup_ps)
     times = metrics.latencies(requests, counted)
@@ -241,8 +246,8 @@ def _result(
         workload=workload.name,
         seed=options.seed,
         tp=plan.tp,
-        replicas=plan.replicas,
-        chips=plan.system.chips,
+        replicas=len(replicas),
+        chips=chips,
         dtypes=plan.dtypes.as_dict(),
         options={
             "max_batch": options.max_batch,
@@ -294,9 +299,9 @@ def _result(
             flops=flops,
             vector_ops=vector_s * plan.tp * chip.clock_hz * chip.vector.ops_per_cycle,
             traffic=traffic,
-            chip_seconds=simulated_s * plan.system.chips,
+            chip_seconds=simulated_s * chips,
         ),
-        cost_usd=None if price is None else price * plan.system.chips * simulated_s / 3600,
+        cost_usd=None if price is None else price * chips * simulated_s / 3600,
         advice=metrics.advice(causes, times["queue_s"].p99, times["ttft_s"].p99),
         table=_table(requests, status, users.replica_of, start),
         log=metrics.iteration_log(replicas) if options.record_iterations else None,
