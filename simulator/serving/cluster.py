@@ -48,13 +48,17 @@ _SLICES = 64
 
 
 def replay(
-    plan: Plan, workload: Workload, options: ServingOptions, progress: Progress | None = None
+    plan: Plan,
+    workload: Workload,
+    options: ServingOptions,
+    progress: Progress | None = None,
+    copies: int = 1,
 ) -> RunResult:
-    """Run a workload to its end on one system.
+    """Run a workload to its end on ``copies`` of a plan's system.
 
     Raises InfeasibleError where the model, or a single block of KV cache, does not fit.
     """
-    return serve(one_system(plan), workload, options, progress)
+    return serve(one_system(plan, copies), workload, options, progress)
 
 
 def serve(
