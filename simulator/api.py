@@ -30,7 +30,8 @@ from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
-from simulator.workload.request import Workload
+from simulator.workload.request import Workload, with_slos
+from simulator.workload.slo import Slo
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traces import read_trace
 
@@ -57,6 +58,7 @@ __all__ = [
     "price_moes",
     "price_step",
     "read_trace",
+    "server",
     "simulate",
 ]
 
@@ -75,6 +77,8 @@ def simulate(
     token_budget: int = 8192,
     seed: int = 0,
     warmup_s: float = 0.0,
+    replicas: int = 1,
+    slo: Slo | None = None,
     record_iterations: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> RunResult:
@@ -85,14 +89,17 @@ def simulate(
     the system has room for share the requests. A layout that is searched for (``auto``) is the
     fastest decode of ``max_batch`` sequences in the middle of their output. At most
     ``max_batch`` sequences and ``token_budget`` tokens go into an iteration. Requests that arrive
-    in the first ``warmup_s`` seconds are left out of the statistics. ``progress`` is called with
-    the fraction that is done.
+    in the first ``warmup_s`` seconds are left out of the statistics. ``replicas`` are copies of
+    the whole system; ``slo`` replaces the workload's own for all classes. ``progress`` is called
+    with the fraction that is done.
 
     Raises InputError for unknown names and bad values, InfeasibleError where the model does not
     fit.
     """
     spec = load_workload(workload) if isinstance(workload, str) else workload
     traffic = generate(spec, seed=seed) if isinstance(spec, WorkloadSpec) else spec
+    if slo is not None:
+        traffic = with_slos(traffic, {"": slo})
     lengths = traffic.traffic.prompt_tokens + traffic.traffic.output_tokens // 2
     plan = plan_of(
         load_system(system) if isinstance(system, str) else system,
@@ -102,7 +109,38 @@ def simulate(
         Search("decode", max_batch, max(1, int(lengths.mean()))),
     )
     options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
-    return replay(plan, traffic, options, progress)
+    return replay(plan, traffic, options, progress, replicas)
+
+
+def server(
+    system: System | str,
+    model: Transformer | str,
+    *,
+    layout: LayoutOptions | None = None,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+    context: int = 2048,
+    max_batch: int = 256,
+    token_budget: int = 8192,
+    seed: int = 0,
+    warmup_s: float = 0.0,
+) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
+    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
+    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
+
+    Raises InputError for unknown names and bad values.
+    """
+    plan = plan_of(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        layout or LayoutOptions(),
+        Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        Search("decode", max_batch, context),
+    )
+    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
+    return lambda workload, copies: replay(plan, workload, options, None, copies)
 
 
 def price_step(
