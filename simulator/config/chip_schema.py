@@ -13,6 +13,7 @@ from simulator.config.fields import (
     Delay,
     Dtype,
     EnergyPj,
+    Flag,
     Fraction,
     FractionOrZero,
     Frequency,
@@ -29,6 +30,7 @@ from simulator.hardware import (
     Chip,
     Dram,
     Energy,
+    FusedKernels,
     LinkPort,
     MatrixUnit,
     Power,
@@ -37,6 +39,7 @@ from simulator.hardware import (
     TensorCore,
     VectorUnit,
 )
+from simulator.hardware.fused_kernels import NO_LIMIT_BYTES_PER_S
 
 
 def _some_dtype(rates: dict[Dtype, int], key: str) -> None:
@@ -268,6 +271,48 @@ class PowerConfig(Section):
     energy: EnergyConfig | None = None
 
 
+class FusedKernelsConfig(Section):
+    """Attention and expert kernels of a GPU's software; see ``hardware.FusedKernels``."""
+
+    launch: Delay
+    kernel_launch: Delay = 0
+    tile_latency: Delay = 0
+    sm_bandwidth: Bandwidth = NO_LIMIT_BYTES_PER_S
+    matrix_efficiency: Fraction = 1.0
+    expert_efficiency: Fraction = 1.0
+    stream_efficiency: Fraction = 1.0
+    row_tile: Count = 64
+    query_tile: Count = 128
+    most_splits: Count = 32
+    split_group: Count = 1
+    window_edges: Count = 1
+    eight_bit_rate: Fraction = 1.0
+    packs_groups: Flag = True
+    quantizes_queries: Flag = False
+    carries_absent: Flag = False
+
+    def build(self) -> FusedKernels:
+        """The kernels' specification."""
+        return FusedKernels(
+            launch_ps=self.launch,
+            kernel_launch_ps=self.kernel_launch,
+            tile_latency_ps=self.tile_latency,
+            sm_bandwidth_bytes_per_s=self.sm_bandwidth,
+            matrix_efficiency=self.matrix_efficiency,
+            expert_efficiency=self.expert_efficiency,
+            stream_efficiency=self.stream_efficiency,
+            row_tile=self.row_tile,
+            query_tile=self.query_tile,
+            most_splits=self.most_splits,
+            split_group=self.split_group,
+            window_edges=self.window_edges,
+            eight_bit_rate=self.eight_bit_rate,
+            packs_groups=self.packs_groups,
+            quantizes_queries=self.quantizes_queries,
+            carries_absent=self.carries_absent,
+        )
+
+
 class ChipConfig(Section):
     """A chip file."""
 
@@ -282,6 +327,16 @@ class ChipConfig(Section):
     operator_overhead: Delay = 0
     power: PowerConfig = PowerConfig()
     price: Price | None = None
+    fused_kernels: FusedKernelsConfig | None = None
+
+    @model_validator(mode="after")
+    def _fused_kernels_need_multiprocessors(self) -> ChipConfig:
+        if self.fused_kernels is not None and self.matrix.kind != "tensor_core":
+            raise user_error(
+                "fused_kernels describe a GPU's software; this chip has no multiprocessors",
+                "expected matrix kind 'tensor_core', or no fused_kernels",
+            )
+        return self
 
     @model_validator(mode="after")
     def _energies_cover_the_rates(self) -> ChipConfig:
@@ -310,6 +365,7 @@ class ChipConfig(Section):
             operator_overhead_ps=self.operator_overhead,
             power=Power(self.power.tdp, _energy(self.power.energy)),
             price_usd_per_hour=self.price,
+            fused=self.fused_kernels.build() if self.fused_kernels else None,
         )
 
 

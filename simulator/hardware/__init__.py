@@ -12,6 +12,7 @@ from simulator.hardware.chip import (
     VectorUnit,
 )
 from simulator.hardware.fabric import Fabric, Pod, Protocol
+from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.system import System
 
@@ -22,6 +23,7 @@ __all__ = [
     "Dram",
     "Energy",
     "Fabric",
+    "FusedKernels",
     "LinkPort",
     "MatrixUnit",
     "Pod",

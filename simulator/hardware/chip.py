@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.matrix_unit import MatrixUnit
 
 
@@ -104,7 +105,8 @@ class Chip:
     """A chip as its data sheet describes it.
 
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
-    instruction dispatch on a TPU).
+    instruction dispatch on a TPU). ``fused`` are the attention and expert kernels of a GPU's
+    software; None: nothing but the bounds of the units is known of them.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Chip:
     operator_overhead_ps: int = 0
     power: Power = Power()
     price_usd_per_hour: float | None = None
+    fused: FusedKernels | None = None
 
     def peak_flops_per_s(self, dtype: str) -> int:
         """2 flops a multiply-accumulate, all units busy in every cycle."""

@@ -8,7 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, SystolicArray
+from simulator.hardware import (
+    RUN_CLASSES,
+    SHORTEST_RUN_BYTES,
+    Chip,
+    FusedKernels,
+    SystolicArray,
+)
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
@@ -43,7 +49,29 @@ RESULT_BUFFER = WEIGHT_BUFFER + 1
 """Bytes of separate buffers; 0 where the tile share is unified."""
 SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
 """Bandwidth of a separate write port; 0 where reads and writes share one."""
-TILES = SRAM_WRITE_BYTES_PER_S + 1
+SRAM_BYTES = SRAM_WRITE_BYTES_PER_S + 1
+"""Capacity of the on-chip memory."""
+FUSED = SRAM_BYTES + 1
+"""Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
+parts of PER_MILLION."""
+FUSED_LAUNCH_PS = FUSED
+FUSED_KERNEL_PS = FUSED + 1
+FUSED_TILE_PS = FUSED + 2
+FUSED_SM_BYTES_PER_S = FUSED + 3
+FUSED_MATRIX = FUSED + 4
+FUSED_EXPERT = FUSED + 5
+FUSED_STREAM = FUSED + 6
+FUSED_ROW_TILE = FUSED + 7
+FUSED_QUERY_TILE = FUSED + 8
+FUSED_SPLITS = FUSED + 9
+FUSED_SPLIT_GROUP = FUSED + 10
+FUSED_EDGES = FUSED + 11
+FUSED_EIGHT_BIT = FUSED + 12
+FUSED_PACKS = FUSED + 13
+FUSED_QUANTIZES = FUSED + 14
+FUSED_ABSENT = FUSED + 15
+TILES = FUSED + 16
+PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
 SYSTOLIC = 0
@@ -71,6 +99,7 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
     for index, size in enumerate(sram.buffers or (0, 0, 0)):
         out[INPUT_BUFFER + index] = size
     out[ACCUMULATORS] = NO_LIMIT
+    out[SRAM_BYTES] = sram.capacity_bytes
     out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
     out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
     out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
@@ -90,6 +119,7 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
         out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
     else:
         out[UNIT_KIND] = TENSOR_CORE
+        _pack_fused(chip, out)
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
@@ -103,6 +133,29 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
     return out
+
+
+def _pack_fused(chip: Chip, out: Int64Array) -> None:
+    fused = chip.fused or FusedKernels(chip.operator_overhead_ps + chip.hbm.latency_ps)
+    out[FUSED_LAUNCH_PS] = fused.launch_ps
+    out[FUSED_KERNEL_PS] = fused.kernel_launch_ps
+    out[FUSED_TILE_PS] = fused.tile_latency_ps
+    out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
+    for field, share in (
+        (FUSED_MATRIX, fused.matrix_efficiency),
+        (FUSED_EXPERT, fused.expert_efficiency),
+        (FUSED_STREAM, fused.stream_efficiency),
+        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+    ):
+        out[field] = max(1, int(share * PER_MILLION))
+    out[FUSED_ROW_TILE] = fused.row_tile
+    out[FUSED_QUERY_TILE] = fused.query_tile
+    out[FUSED_SPLITS] = fused.most_splits
+    out[FUSED_SPLIT_GROUP] = fused.split_group
+    out[FUSED_EDGES] = fused.window_edges
+    out[FUSED_PACKS] = int(fused.packs_groups)
+    out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
+    out[FUSED_ABSENT] = int(fused.carries_absent)
 
 
 @inner
