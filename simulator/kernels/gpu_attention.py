@@ -43,6 +43,9 @@ EXPONENTIALS = 16
 DECODE_ROWS = 64
 """Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
 
+CLUSTER = 2.0
+"""Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
+
 # Counted over a batch, float64[TILE_FIELDS].
 BUSY = 0
 """Cycles of all multiprocessors together."""
@@ -190,7 +193,7 @@ def add_prompt(
     tiles[BUSY] += count * (blocks * latency + total * each)
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], latency + longest * each)
     tiles[PROMPT_TILES] += count * blocks
-    tiles[FED_BYTES] += count * total * token_bytes
+    tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits)
     tiles[EXP_CYCLES] += count * total * rows / EXPONENTIALS
     tiles[ROUNDS] += count * (blocks + ceil_div(total, KV_BLOCK_TOKENS))

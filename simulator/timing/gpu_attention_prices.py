@@ -93,7 +93,7 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
     """Share of ``size`` bytes that a cache holds when ``buffers`` copies are cycled through."""
     if buffers == 0:
         return 0.0
-    free = 1.0 - size * buffers / chip[SRAM_BYTES]
+    free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
     return max(0.0, min(1.0, free / WARM_RAMP))
 
 

@@ -147,7 +147,7 @@ def together(chip: Int64Array, on_chip: int, hbm: int) -> int:
     """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return max(on_chip, hbm)
-    return math.ceil(overlapped(float(on_chip), float(hbm)))
+    return int(math.ceil(overlapped(float(on_chip), float(hbm))))
 
 
 @inner
