@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_any_model, load_chip, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
@@ -334,7 +334,7 @@ def price_moes(
     results: dict[int, OperatorTiming] = {}
     for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
         of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
-        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        group = load_group(chip, ep) if ep > 1 else None
         priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
         results |= dict(zip(of_group, priced, strict=True))
     return [results[i] for i in range(len(cases))]
