@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from simulator.cli.entry import main
 from simulator.config import list_names
 from simulator.config.loader import load_any_model, load_model
-from simulator.mapping.tensor_parallel import shard
+from simulator.mapping.shard import shard
 from simulator.mapping.weights import stored_weight_bytes
 from simulator.model.convnet import ConvNet
 from simulator.model.forward import draft_pass, forward_pass
+from simulator.model.layout import tensor_parallel
 from simulator.model.operators import Attention, Collective, LatentAttention, Matmul, MoE
 from simulator.model.transformer import Transformer, visible_pairs
 from simulator.timing.step import Batch
@@ -182,7 +183,7 @@ def test_quantized_weights_have_the_published_size(name, gigabytes):
 
 def test_a_parallel_block_reduces_once():
     def reductions(name):
-        layer = shard(forward_pass(load_model(name)), 8)[1]
+        layer = shard(load_model(name), tensor_parallel(8)).sections[1]
         return [op.name for op in layer.operators if isinstance(op, Collective)]
 
     assert reductions("palm-540b") == ["down_reduce"]

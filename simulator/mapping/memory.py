@@ -115,10 +115,8 @@ def memory_of(
     if not model.tied_embeddings:
         # the output head is among the matmuls
         tables -= min(tables, -(-model.head_parameters // layout.stage))
-    gathered = max(
-        (op.weights for section in parts.sections for op in section.operators if _gathers(op)),
-        default=0,
-    )
+    operators = [op for section in parts.sections for op in section.operators]
+    gathered = max((op.weights for op in operators if isinstance(op, Collective)), default=0)
     kv = _kv_parts(padded(model, layout), layout, kv_bits)
     return Memory(
         capacity=hbm.capacity_bytes,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from simulator.errors import InputError
 from simulator.mapping.layout import padded
 from simulator.mapping.stages import Stage, cut_stages
-from simulator.mapping.weight_layouts import gathered_section, grid_section
+from simulator.mapping.weight_layouts import gathered_section, grid_section, shrunk
 from simulator.model.forward import draft_pass, forward_pass
 from simulator.model.layout import Layout
 from simulator.model.operators import (
@@ -201,12 +201,8 @@ class _Walk:
         self._leave(op.name)
 
     def _elementwise(self, op: Elementwise) -> None:
-        if op.sharded:
-            # The widest shard sets the pace, so widths round up.
-            ways = self.ways
-            cut = {"ops": op.ops, "read": op.read, "written": op.written}
-            op = replace(op, **{name: -(-amount // ways) for name, amount in cut.items()})
-        self.out.append(replace(op, split=self.split))
+        cut = shrunk(op, self.ways) if op.sharded else op
+        self.out.append(replace(cut, split=self.split))
 
     def _head(self, op: Matmul) -> None:
         """The vocabulary is cut over all ranks of the stage, who first get everybody's tokens."""
