@@ -197,7 +197,9 @@ class _Walk:
         self._enter()
         layout = self.layout
         width = -(-op.intermediate // layout.ffn_tp)
-        self.out.append(replace(op, intermediate=width, split=self.split, ranks=layout.ep))
+        copies = op.experts + layout.redundant_experts
+        placed = replace(op, intermediate=width, split=self.split, ranks=layout.ep)
+        self.out.append(replace(placed, experts=copies))
         self._leave(op.name)
 
     def _elementwise(self, op: Elementwise) -> None:

@@ -36,7 +36,7 @@ from simulator.model.transformer import Transformer
 from simulator.timing import batch as batches
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
-from simulator.timing.expert_load import parse_expert_load
+from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
 from simulator.timing.rows import price_rows
@@ -234,12 +234,26 @@ class Plan:
         tokens = -(-rows // (self.layout.ffn_dp * self.layout.micro_batches))
         if self.experts.load == "balanced":
             tokens = 0
-        return _load(self.experts.load, experts.experts, self.layout.ep, tokens, experts.top_k)
+        return _load(
+            self.experts.load,
+            experts.experts,
+            self.layout.redundant_experts,
+            self.layout.ep,
+            tokens,
+            experts.top_k,
+        )
 
 
 @lru_cache(maxsize=4096)
-def _load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
-    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k)
+def _load(
+    text: str, experts: int, copies: int, ranks: int, tokens: int, top_k: int
+) -> Float64Array:
+    """Shares of the busiest rank; the busiest experts have copies that take half of their load."""
+    if not copies or text == "balanced":
+        return parse_expert_load(text, experts + copies, ranks, max(1, tokens), top_k)
+    loads = np.sort(parse_expert_load(text, experts, 1, max(1, tokens), top_k))[::-1]
+    halves = loads[:copies] / 2
+    return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
 
 
 def make_plan(
