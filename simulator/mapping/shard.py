@@ -10,6 +10,7 @@ around the network; experts get their tokens by an all-to-all that belongs to th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from simulator.errors import InputError
 from simulator.mapping.layout import padded
@@ -47,6 +48,7 @@ class Sharded:
         return tuple(section for stage in self.stages for section in stage.sections)
 
 
+@lru_cache(maxsize=4096)
 def shard(model: Transformer, layout: Layout, draft: int = 0) -> Sharded:
     """One chip's share of a forward pass; ``draft`` tokens are drafted by the model's own modules.
 
