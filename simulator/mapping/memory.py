@@ -169,16 +169,12 @@ def check_room(system: System, model: Transformer, layout: Layout, memory: Memor
     need = memory.weights + memory.activations + memory.buffers
     have = memory.capacity - memory.reserve
     how = f"tensor parallelism {layout.tp}" if layout == tensor_parallel(layout.tp) else layout.text
-    least = -(-memory.weights * layout.chips // max(1, have - memory.activations))
-    hint = "use more chips, a smaller --weight-dtype, or smaller batches"
-    if have > memory.activations and least > system.chips:
-        hint += f"; weights alone ask for {least} chips"
     raise InfeasibleError(
         f"{model.name} does not fit {system.name} with {how}: "
         f"weights {format_bytes(memory.weights)} and activations "
         f"{format_bytes(memory.activations)} a chip exceed the {format_bytes(have)} "
         f"that HBM leaves, by {format_bytes(need - have)}",
-        hint=hint,
+        hint="use more chips, a smaller --weight-dtype, or smaller batches",
     )
 
 
