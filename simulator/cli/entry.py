@@ -20,6 +20,13 @@ COMMANDS = {
     "run": LazyCommand(
         "simulator.cli.run_command:run", "Replay request traffic: latency, throughput, limits."
     ),
+    "capacity": LazyCommand(
+        "simulator.cli.capacity_command:capacity", "Highest rate, or fewest replicas, for an SLO."
+    ),
+    "serve-curve": LazyCommand(
+        "simulator.cli.serve_curve_command:serve_curve",
+        "Tokens/s of a chip against tokens/s of a user.",
+    ),
     "step": LazyCommand(
         "simulator.cli.step_command:step", "Price one prefill or decode step, operator by operator."
     ),

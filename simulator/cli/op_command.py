@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.copy_command import copy
+from simulator.cli.op_attention import attention
+from simulator.cli.op_moe import moe
 from simulator.cli.options import (
     DTYPES,
     check_override_roots,
@@ -18,6 +21,11 @@ from simulator.errors import InputError
 @click.group("op")
 def op() -> None:
     """Price one operator on one chip, with operands and result in HBM."""
+
+
+op.add_command(copy)
+op.add_command(attention)
+op.add_command(moe)
 
 
 @op.command("matmul", cls=ShapeCommand)

@@ -22,6 +22,7 @@ from simulator.cli.options import (
     timeline_option,
     tp_option,
 )
+from simulator.cli.slo_option import apply_slos, slo_option
 from simulator.cli.values import NameText, PathText, Positive, Seconds, Whole
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class RunInputs:
 @click.option(
     "--warmup", type=Seconds(), default=0.0, help="Leave this long a start out of the latencies."
 )
+@slo_option
 @tp_option
 @layout_options
 @dtype_options
@@ -127,7 +129,7 @@ def _load(options: dict[str, Any]) -> RunInputs:
         seed=options["seed"],
         overrides=overrides_for(overrides, "workload"),
     )
-    return RunInputs(system, model, workload, file)
+    return RunInputs(system, model, apply_slos(workload, options["slos"]), file)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +177,7 @@ def _report(
         chosen = {name: options[name] for name in LAYOUT_NAMES}
         chosen |= {**_settings(options), "limit": options["limit"]}
         chosen |= {"rate_scale": options["rate_scale"], "set": list(options["overrides"])}
+        chosen |= {"slo": list(options["slos"])}
         manifest = manifest_json(
             inputs.system,
             inputs.model,

@@ -15,6 +15,7 @@ from simulator.report.accuracy import accuracy_json
 
 if TYPE_CHECKING:
     from simulator.serving.results import Distribution, RunResult
+    from simulator.timing.operator_timing import OperatorTiming
     from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
 
 Json = dict[str, Any]
@@ -59,6 +60,7 @@ def run_json(result: RunResult) -> Json:
             "completed": counts.completed,
             "counted": counts.counted,
             "rejected": counts.rejected,
+            "failed_calls": counts.failed_calls,
             "prompt_tokens": counts.prompt_tokens,
             "output_tokens": counts.output_tokens,
             "rejected_because": dict(sorted(counts.rejected_because.items())),
@@ -67,10 +69,14 @@ def run_json(result: RunResult) -> Json:
         "serving_s": result.serving_s,
         "ttft_s": _distribution(result.ttft_s),
         "tpot_s": _distribution(result.tpot_s),
+        "itl_s": _distribution(result.itl_s),
         "e2e_s": _distribution(result.e2e_s),
         "queue_s": _distribution(result.queue_s),
         "output_tokens_per_s": result.output_tokens_per_s,
+        "output_tokens_per_s_per_chip": result.output_tokens_per_s_per_chip,
+        "output_tokens_per_s_per_user": result.output_tokens_per_s_per_user,
         "requests_per_s": result.requests_per_s,
+        **goodput_json(result),
         "utilization": dict(result.utilization),
         "mfu": result.mfu,
         "mbu": result.mbu,
@@ -88,6 +94,40 @@ def run_json(result: RunResult) -> Json:
         "cost_usd": result.cost_usd,
         "advice": result.advice,
         "accuracy": accuracy_json(result.accuracy),
+        "timeline": [] if result.timeline is None else result.timeline.rows(),
+    }
+
+
+def goodput_json(result: RunResult) -> Json:
+    """What an SLO, and the queue, make of a run; null where there is no SLO or no growth."""
+    found, growth = result.goodput, result.queue_growth
+    return {
+        "goodput_requests_per_s": None if found is None else found.goodput_requests_per_s,
+        "slo_attainment": None if found is None else found.attainment,
+        "slo": None
+        if found is None
+        else {
+            name: {
+                "limits_s": dict(entry.limits_s),
+                "priority": entry.priority,
+                "requests": entry.requests,
+                "met": entry.met,
+                "attainment": entry.attainment,
+                "goodput_requests_per_s": entry.goodput_requests_per_s,
+                "missed": dict(entry.missed),
+                "best_s": dict(entry.best_s),
+            }
+            for name, entry in found.classes.items()
+        },
+        "mean_requests_in_system": result.mean_requests_in_system,
+        "queue_growth": None
+        if growth is None
+        else {
+            "requests_per_s": growth.requests_per_s,
+            "arrivals_per_s": growth.arrivals_per_s,
+            "served_per_s": growth.served_per_s,
+            "waiting": growth.waiting,
+        },
     }
 
 
@@ -177,6 +217,37 @@ def op_fields(result: MatmulTiming) -> Json:
     }
 
 
+def operator_json(result: OperatorTiming) -> Json:
+    """The document ``chipsim.op.attention/1`` or ``chipsim.op.moe/1``."""
+    return {
+        "schema": f"chipsim.op.{result.kind}/1",
+        "chip": result.chip,
+        **operator_fields(result),
+    }
+
+
+def operator_fields(result: OperatorTiming) -> Json:
+    """What ``chipsim op`` says of attention or experts, without schema and chip."""
+    return {
+        **result.given,
+        "cycles": result.cycles,
+        "compute_cycles": result.compute_cycles,
+        "stall_cycles": result.stall_cycles,
+        "time_s": result.time_s,
+        "bound_by": result.bound_by,
+        "utilization": result.utilization,
+        "hbm_bytes": result.hbm_bytes,
+        "hbm_read_bytes": result.hbm_read_bytes,
+        "hbm_write_bytes": result.hbm_write_bytes,
+        "sram_bytes": result.sram_bytes,
+        "fabric_bytes": result.fabric_bytes,
+        "flops": result.flops,
+        "clock_hz": result.clock_hz,
+        "busy_cycles": dict(result.busy_cycles),
+        "limits_cycles": dict(result.limits_cycles),
+    }
+
+
 def flatten(document: Mapping[str, Any], prefix: str = "") -> Json:
     """Nested keys joined by an underscore, as CSV columns and ``--assert`` name them.
 
@@ -198,7 +269,7 @@ def seconds(ps: int) -> float:
 
 
 def _distribution(values: Distribution) -> Json:
-    return {"mean": values.mean, "p50": values.p50, "p90": values.p90, "p99": values.p99}
+    return {name: getattr(values, name) for name in ("mean", "p50", "p90", "p95", "p99")}
 
 
 def _operator(span: OperatorSpan) -> Json:

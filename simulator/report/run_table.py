@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from simulator.serving.goodput import Goodput
     from simulator.serving.results import RunResult
 
 
@@ -29,6 +30,8 @@ def print_run(result: RunResult, console: Console) -> None:
     """Latency, throughput, units, memory, and what to try next."""
     show(console, *heading(result))
     show(console, latency_table(result, console))
+    if result.goodput is not None:
+        show(console, slo_table(result.goodput, console))
     show(console, throughput_table(result, console))
     show(console, units_table(result, console))
     show(console, memory_table(result, console))
@@ -49,6 +52,8 @@ def heading(result: RunResult) -> list[str]:
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
         f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",
     ]
+    if counts.failed_calls:
+        lines.append(f"  left out: {count(counts.failed_calls, 'failed calls')} of the trace")
     for reason, number in sorted(counts.rejected_because.items()):
         if number:
             lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
@@ -60,14 +65,39 @@ def latency_table(result: RunResult, console: Console) -> Table:
     named = (
         ("time to first token (TTFT)", result.ttft_s),
         ("time per output token (TPOT)", result.tpot_s),
+        ("between two tokens (ITL)", result.itl_s),
         ("end to end", result.e2e_s),
         ("queueing", result.queue_s),
     )
     rows = [
-        (name, duration(d.mean), duration(d.p50), duration(d.p90), duration(d.p99))
+        (name, *(duration(value) for value in (d.mean, d.p50, d.p90, d.p95, d.p99)))
         for name, d in named
     ]
-    return make_table(console, "Latency", ("of a request", "mean", "p50", "p90", "p99"), rows)
+    columns = ("of a request", "mean", "p50", "p90", "p95", "p99")
+    return make_table(console, "Latency", columns, rows)
+
+
+def slo_table(goodput: Goodput, console: Console) -> Table:
+    """By class: what was promised, how many requests were served so, and what the others missed."""
+    rows = []
+    for name, entry in goodput.classes.items():
+        limits = ", ".join(f"{k} <= {duration(v)}" for k, v in entry.limits_s.items())
+        missed = ", ".join(f"{k} {count(v)}" for k, v in entry.missed.items() if v)
+        rows.append(
+            (
+                name,
+                limits or MISSING,
+                count(entry.requests),
+                percent(entry.attainment),
+                rate(entry.goodput_requests_per_s, "requests"),
+                missed or MISSING,
+            )
+        )
+    title = f"Service level: {percent(goodput.attainment)} of the requests met it, goodput " + rate(
+        goodput.goodput_requests_per_s, "requests"
+    )
+    columns = ("class", "<limits", "requests", "met", "goodput", "<missed requests")
+    return make_table(console, title, columns, rows)
 
 
 def throughput_table(result: RunResult, console: Console) -> Table:
@@ -75,6 +105,9 @@ def throughput_table(result: RunResult, console: Console) -> Table:
     rows = [
         ("requests", rate(result.requests_per_s, "requests")),
         ("output tokens", rate(result.output_tokens_per_s, "tokens")),
+        ("output tokens of a chip", rate(result.output_tokens_per_s_per_chip, "tokens")),
+        ("output tokens of a user", rate(result.output_tokens_per_s_per_user, "tokens")),
+        ("in the system, mean", f"{result.mean_requests_in_system:,.1f} requests"),
         ("MFU (of peak arithmetic)", percent(result.mfu)),
         ("MBU (of peak HBM bandwidth)", percent(result.mbu)),
         ("iterations", count(result.iterations, "iterations")),

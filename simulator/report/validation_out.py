@@ -61,8 +61,8 @@ def print_validation(result: Validation, console: Console) -> None:
         console,
         "mean, median, p90: of the absolute relative error of prices; by time: the sum of the",
         "deviations over that of the times. Beside them the mean error of simple methods on the",
-        "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the other",
-        "half), the nearest shapes measured in the other half, and another software stack.",
+        "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the",
+        "other half), the nearest shapes measured in the other half, and another software stack.",
     )
     for item in result.omissions:
         show(

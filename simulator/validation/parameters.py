@@ -1,8 +1,9 @@
 """The parameters that ``chipsim calibrate`` may fit: each a named, physical value of a file.
 
 A path that a file cannot have (an ``efficiency`` beside a DRAM preset, a tile's overhead on a
-tensor core) is passed over. The latency of HBM is none of them: every operator pays it together with
-its overhead, so that measurements cannot tell the two apart. ``neutral`` is the value at which the effect is gone, for the ablation.
+tensor core) is passed over. The latency of HBM is none of them: every operator pays it together
+with its overhead, so that measurements cannot tell the two apart. ``neutral`` is the value at
+which the effect is gone, for the ablation.
 """
 
 from __future__ import annotations

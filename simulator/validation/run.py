@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from simulator.config.names import list_names
 from simulator.errors import InputError
 from simulator.validation import published, silicon
 from simulator.validation.compare import Comparison, Row, compare
@@ -39,8 +40,17 @@ class Validation:
 
 
 def known_chips() -> list[str]:
-    """Chips of which there is a table."""
-    return sorted({*silicon.SYSTEMS, *published.chips()})
+    """Chips that have a file and a table, those of the installed package included."""
+    return sorted({*silicon.SYSTEMS, *published.chips()} & set(list_names("chips")))
+
+
+def chips_at_hand() -> list[str]:
+    """``known_chips`` without those whose tables are not installed."""
+    try:
+        silicon.package_folder()
+    except InputError:
+        return [name for name in known_chips() if name not in silicon.SYSTEMS]
+    return known_chips()
 
 
 def validate(
@@ -58,7 +68,7 @@ def validate(
     """Compare prices with measurements.
 
     Args:
-        chips: names or files of chips; all that have tables where empty.
+        chips: names or files of chips; all whose tables are at hand where empty.
         operators: names of operators; all that have tables where empty.
         dtype: only this data type.
         file: a CSV file in place of the installed and published tables; needs one chip and one
@@ -73,10 +83,13 @@ def validate(
         InputError: unknown names, a bad file, or nothing to compare.
     """
     wanted = tuple(find_operator(name).name for name in operators) or tuple(OPERATORS)
+    at_hand = chips or chips_at_hand()
+    if progress is not None and len(at_hand) < len(chips or known_chips()):
+        progress("the tables of GPUs are not installed: pip install 'chipsim[validate]'")
     found: list[Comparison] = []
     omitted: list[Omission] = []
     missing: list[tuple[str, str]] = []
-    for chip in chips or known_chips():
+    for chip in at_hand:
         machine = Machine(chip, overrides)
         name = machine.chip.name
         for operator in wanted:

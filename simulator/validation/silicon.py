@@ -84,9 +84,9 @@ def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[
     Raises:
         InputError: the package is not installed.
     """
-    root = package_folder()
-    if chip not in SYSTEMS:
+    if chip not in SYSTEMS or operator not in (*FILES, "server"):
         return []
+    root = package_folder()
     if operator == "server":
         from simulator.validation.silicon_servers import load_servers
 
