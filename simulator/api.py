@@ -8,7 +8,7 @@ from dataclasses import replace
 from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
-from simulator.errors import InputError
+from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.hardware.fabric import Fabric
@@ -24,7 +24,7 @@ from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.layout_options import LayoutOptions
-from simulator.timing.layout_search import Ranking, Search, search_layouts
+from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Dtypes, Plan, make_plan
@@ -179,7 +179,10 @@ def price_step(
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search(phase, batch, context),
     )
-    return steps.price_step(plan, phase=phase, batch=batch, context=context)
+    try:
+        return steps.price_step(plan, phase=phase, batch=batch, context=context)
+    except InfeasibleError as error:
+        raise with_chips(error, plan, Search(phase, batch, context)) from None
 
 
 def find_layouts(
