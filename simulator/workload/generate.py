@@ -24,6 +24,7 @@ from simulator.workload.trace_cells import PS_PER_S
 from simulator.workload.trace_formats import MAX_SPAN_S, MAX_TOKENS
 
 MAX_REQUESTS = 2**26
+MAX_BURSTS = 2**24
 MAX_BLOCK_IDS = 2**28
 """Ids of prefix blocks that a generated workload may have (2 GiB)."""
 
@@ -161,15 +162,15 @@ def _pauses(process: OnOff, since: FloatArray, seed: int) -> FloatArray:
     ``since`` is the time (ns) that the source has been on at each arrival. The source is on at
     the first one, and an exponential time has no memory: so the first on time begins there.
     """
+    if since[-1] > process.on_s * _NS_PER_S * MAX_BURSTS:
+        raise InputError(
+            f"the source is switched on and off more than {MAX_BURSTS} times: its on time is far"
+            " below the time between two requests",
+            hint="raise 'on' and 'off', or take poisson arrivals",
+        )
     random = _random(seed, _Stream.PHASE)
     ends, pauses = np.zeros(0), np.zeros(0)
     while len(ends) == 0 or ends[-1] <= since[-1]:
-        if len(ends) > 4 * MAX_REQUESTS:
-            raise InputError(
-                "the source is switched on and off too often: its on time is far below the time"
-                " between two requests",
-                hint="raise 'on' and 'off'",
-            )
         drawn = -np.log1p(-random.random((max(64, len(ends)), 2)))
         on, off = np.rint(drawn * (np.array([process.on_s, process.off_s]) * _NS_PER_S)).T
         start = ends[-1] if len(ends) else 0.0

@@ -94,7 +94,7 @@ class Collected:
         """
 
         def of_kept(values: list[Any]) -> list[Any]:
-            if kept is None:
+            if kept is None or not values:
                 return values
             return [value for value, stays in zip(values, kept, strict=True) if stays]
 
