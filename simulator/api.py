@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simulator.config.loader import load_chip, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
+from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
+from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
+from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.plan import Dtypes, make_plan
-from simulator.timing.results import MatmulTiming, StepTiming
+from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
 from simulator.workload.request import Workload, with_slos
 from simulator.workload.slo import Slo
@@ -22,11 +25,14 @@ from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traces import read_trace
 
 __all__ = [
+    "CollectiveTiming",
     "generate",
     "load_chip",
     "load_model",
     "load_system",
     "load_workload",
+    "price_collective",
+    "price_copies",
     "price_matmul",
     "price_matmuls",
     "price_step",
@@ -110,7 +116,7 @@ def server(
 
 def price_step(
     system: System | str,
-    model: Transformer | str,
+    model: Transformer | ConvNet | str,
     *,
     phase: str,
     batch: int,
@@ -123,11 +129,18 @@ def price_step(
     """Price one iteration: ``batch`` prompts of ``context`` tokens (prefill), or one token for
     each of ``batch`` sequences that have ``context`` tokens cached (decode).
 
+    A convolutional network takes ``batch`` images in a prefill step of context 1.
+
     Raises InputError for unknown names and bad values, InfeasibleError where it does not fit HBM.
     """
+    system = load_system(system) if isinstance(system, str) else system
+    model = load_any_model(model) if isinstance(model, str) else model
+    if isinstance(model, ConvNet):
+        convnets.check_step(model, phase, context, tp, (weight_dtype, activation_dtype))
+        return convnets.price_images(system, model, batch, activation_dtype)
     plan = make_plan(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
+        system,
+        model,
         tp=tp,
         dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
     )
@@ -147,3 +160,11 @@ def price_matmuls(
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)
+
+
+def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
+    """Price copies inside the HBM of one chip: so many bytes are read, and as many written.
+
+    Raises InputError for a size that is not positive or beyond the kernels' range.
+    """
+    return operators.price_copies(load_chip(chip) if isinstance(chip, str) else chip, sizes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.hardware import Chip, Dram, Energy, Fabric, Power, Sram, System, SystolicArray
 from simulator.hardware.chip import LinkPort, VectorUnit
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 from simulator.serving.goodput import ClassGoodput, Goodput
 from simulator.serving.results import (
     Distribution,
@@ -45,7 +45,7 @@ def system() -> System:
 
 
 def model() -> Transformer:
-    return Transformer("tiny", 2, 16, 4, 2, 4, 32, 64, 4096)
+    return llama("tiny", 2, 16, 4, 2, 4, 32, 64, 4096)
 
 
 def matmul(**changes: Any) -> MatmulTiming:

@@ -16,7 +16,7 @@ from simulator.hardware import (
     TensorCore,
     VectorUnit,
 )
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 
 CLOCKS = (10**9, 940_000_000, 1_755_000_000, 333_333_333, 7)
 
@@ -90,7 +90,7 @@ def chips(draw: st.DrawFn) -> Chip:
 @st.composite
 def models(draw: st.DrawFn) -> Transformer:
     heads = draw(st.sampled_from([2, 4, 8]))
-    return Transformer(
+    return llama(
         name="random",
         layers=draw(st.integers(1, 4)),
         hidden=draw(st.integers(3, 96)),

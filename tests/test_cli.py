@@ -50,7 +50,8 @@ def engine(monkeypatch):
         setattr(api, function.__name__, function)
     monkeypatch.setitem(sys.modules, "simulator.api", api)
     monkeypatch.setattr(simulator.config.loader, "load_system", lambda *_: samples.system())
-    monkeypatch.setattr(simulator.config.loader, "load_model", lambda *_: samples.model())
+    for loader in ("load_model", "load_any_model"):
+        monkeypatch.setattr(simulator.config.loader, loader, lambda *_: samples.model())
     monkeypatch.setattr(simulator.config.loader, "load_chip", lambda *_: samples.chip())
     return calls
 

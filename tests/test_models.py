@@ -6,6 +6,7 @@ import pytest
 
 from simulator.config import load_model
 from simulator.errors import InputError
+from simulator.model.families import BY_ARCHITECTURE
 from simulator.model.huggingface import parse_config
 
 LLAMA3_8B = {
@@ -86,8 +87,9 @@ def test_overrides_act_on_a_config_json(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architectures": ["MixtralForCausalLM"]}, "'MixtralForCausalLM' is not supported"),
-        ({"model_type": "qwen3"}, "'qwen3' is not supported"),
+        ({"architectures": ["MambaForCausalLM"]}, "'MambaForCausalLM' is not supported"),
+        ({"model_type": "mamba"}, "'mamba' is not supported"),
+        ({"model_type": "qwen3"}, "'qwen3' is not the type of ['LlamaForCausalLM']"),
         ({"hidden_size": "4096"}, 'hidden_size: expected a whole number, found "4096"'),
         ({"hidden_size": 4096.0}, "hidden_size: expected a whole number, found 4096.0"),
         ({"hidden_size": True}, "hidden_size: expected a whole number, found true"),
@@ -97,7 +99,14 @@ def test_overrides_act_on_a_config_json(tmp_path):
         ({"hidden_size": float("nan")}, "'NaN' is not a finite number"),
         ({"num_key_value_heads": 5}, "32 heads cannot share 5 key heads"),
         ({"hidden_size": 4100}, "4100 is not a multiple of 32 heads"),
-        ({"attention_bias": True}, "bias are not supported"),
+        ({"attention_bias": "yes"}, 'attention_bias: expected true or false, found "yes"'),
+        ({"hidden_act": "relu"}, 'hidden_act: "relu" is not supported'),
+        ({"n_routed_experts": 64}, "n_routed_experts: 64 is not supported for llama"),
+        ({"sliding_window": 4096}, "sliding_window: 4096 is not supported for llama"),
+        ({"rope_scaling": {"rope_type": "spiral"}}, "rope_type 'spiral' is not supported"),
+        ({"rope_scaling": {"type": "yarn"}}, "factor: expected a number from 1 on, found None"),
+        ({"quantization_config": {"quant_method": "hqq"}}, "quant_method 'hqq' is not supported"),
+        ({"num_hidden_layers": 5000}, "num_hidden_layers: 5000 is out of range"),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings: expected true or false"),
     ],
 )
@@ -113,8 +122,9 @@ def test_a_bad_config_json_is_shown_in_its_line(change, message):
 
 def test_another_architecture_names_the_supported_ones():
     with pytest.raises(InputError) as caught:
-        parse_config('{"architectures": ["GPT2LMHeadModel"]}', "config.json")
-    assert caught.value.hint == "supported: LlamaForCausalLM"
+        parse_config('{"architectures": ["MambaForCausalLM"]}', "config.json")
+    assert "'MambaForCausalLM'" in caught.value.message
+    assert caught.value.hint == "supported: " + ", ".join(BY_ARCHITECTURE)
 
 
 def test_a_missing_key_names_its_misspelling():

@@ -24,7 +24,7 @@ from simulator.hardware import (
     VectorUnit,
 )
 from simulator.mapping.memory import plan_memory
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import llama
 from simulator.report.json_out import run_json, to_json
 from simulator.serving import cluster, metrics
 from simulator.serving import fields as sched
@@ -34,7 +34,7 @@ from simulator.serving.results import RunResult
 from simulator.timing.plan import Plan, make_plan
 from simulator.workload.request import ClosedLoop, Requests, Workload
 
-MODEL = Transformer(
+MODEL = llama(
     name="small",
     layers=2,
     hidden=16,

@@ -17,7 +17,7 @@ from simulator.fabric.groups import sized_group
 from simulator.hardware import Chip, Dram, Fabric, Sram, System, SystolicArray, VectorUnit
 from simulator.kernels import executor as ex
 from simulator.model.operators import Attention, Collective, Matmul
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CAUSES, UNITS
 from simulator.timing.step import Batch, execute, price_batch, price_step, uniform_batch
@@ -163,7 +163,8 @@ def test_spans_tile_the_step(plan: Plan, sequences: list[tuple[int, int]]) -> No
 def test_repeats_multiplied_out_equal_repeats_executed(
     plan: Plan, sequences: list[tuple[int, int]], layers: int
 ) -> None:
-    model = dataclasses.replace(plan.model, layers=layers)
+    stack = dataclasses.replace(plan.model.stacks[0], repeat=layers)
+    model = dataclasses.replace(plan.model, stacks=(stack,))
     plan = make_plan(plan.system, model, tp=plan.tp, dtypes=plan.dtypes)
     prices = price_batch(plan, batch_of(sequences))
     recorded, _ = execute(plan, prices)
@@ -193,7 +194,7 @@ def test_a_larger_fetch_ahead_never_makes_an_operator_wait() -> None:
         hbm=Dram(10**12, 600_768_929, latency_ps=0),
         link=None,
     )
-    model = Transformer("one layer", 1, 72, 4, 4, 8, 64, 64, 100_000)
+    model = llama("one layer", 1, 72, 4, 4, 8, 64, 64, 100_000)
     system = System("pair", "pair", chip, Fabric("torus", (2,), (False,), 481_083_154, 100_000))
     batch = batch_of([(1, 0), (1, 0)])
     sram = dataclasses.replace(chip.sram, capacity_bytes=2 * chip.sram.capacity_bytes)

@@ -43,6 +43,15 @@ COMMANDS = {
     "fabric": LazyCommand(
         "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
     ),
+    "model": LazyCommand(
+        "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
+    ),
+    "validate": LazyCommand(
+        "simulator.cli.validate_command:validate", "Compare prices with measured hardware."
+    ),
+    "calibrate": LazyCommand(
+        "simulator.cli.calibrate_command:calibrate", "Fit a chip's parameters to measurements."
+    ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.copy_command import copy
 from simulator.cli.options import (
     DTYPES,
     check_override_roots,
@@ -18,6 +19,9 @@ from simulator.errors import InputError
 @click.group("op")
 def op() -> None:
     """Price one operator on one chip, with operands and result in HBM."""
+
+
+op.add_command(copy)
 
 
 @op.command("matmul", cls=ShapeCommand)

@@ -72,10 +72,10 @@ def step(
         from simulator.cli.destinations import check_outputs
 
         check_outputs([Path(timeline)], {"system": system_name, "model": model_name})
-    from simulator.config.loader import load_model, load_system
+    from simulator.config.loader import load_any_model, load_system
 
     system = load_system(system_name, overrides_for(overrides, "system", "chip"))
-    model = load_model(model_name, overrides_for(overrides, "model"))
+    model = load_any_model(model_name, overrides_for(overrides, "model"))
 
     from simulator.api import price_step
     from simulator.cli.output import emit

@@ -17,6 +17,8 @@ from simulator.config.fields import (
     FractionOrZero,
     Frequency,
     Name,
+    Note,
+    Percent,
     Price,
     Section,
     Shape,
@@ -35,6 +37,7 @@ from simulator.hardware import (
     Sram,
     SystolicArray,
     TensorCore,
+    Validated,
     VectorUnit,
 )
 
@@ -268,6 +271,16 @@ class PowerConfig(Section):
     energy: EnergyConfig | None = None
 
 
+class ValidatedConfig(Section):
+    """A comparison with measurements, as ``chipsim validate`` reports it."""
+
+    operator: Name
+    dtype: Dtype
+    table: Note
+    count: Count
+    mape_percent: Percent
+
+
 class ChipConfig(Section):
     """A chip file."""
 
@@ -282,6 +295,9 @@ class ChipConfig(Section):
     operator_overhead: Delay = 0
     power: PowerConfig = PowerConfig()
     price: Price | None = None
+    sustained_clock: Fraction = 1.0
+    tile_overhead: Delay = 0
+    validation: list[ValidatedConfig] = Field(default=[])
 
     @model_validator(mode="after")
     def _energies_cover_the_rates(self) -> ChipConfig:
@@ -310,6 +326,9 @@ class ChipConfig(Section):
             operator_overhead_ps=self.operator_overhead,
             power=Power(self.power.tdp, _energy(self.power.energy)),
             price_usd_per_hour=self.price,
+            sustained_clock=self.sustained_clock,
+            tile_overhead_ps=self.tile_overhead,
+            validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),
         )
 
 

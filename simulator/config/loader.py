@@ -7,13 +7,14 @@ are checked for their form and left to the loader that they concern.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from simulator.config.chip_schema import ChipConfig
+from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, list_names, looks_like_path
 from simulator.config.overrides import Override, apply_overrides, parse_overrides
@@ -21,15 +22,32 @@ from simulator.config.provenance import Provenance, Sourced, unwrap
 from simulator.config.shapes import TWISTED, Axes, choose_shape
 from simulator.config.system_schema import SystemConfig
 from simulator.config.validation import validate
-from simulator.config.yaml_nodes import Mapping, Node, Scalar, describe_node, parse_yaml, read_text
+from simulator.config.yaml_nodes import (
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    describe_node,
+    parse_yaml,
+    read_text,
+)
 from simulator.errors import InputError, Location, did_you_mean
 from simulator.hardware import Chip, System
+from simulator.model.convnet import ConvNet
 from simulator.model.huggingface import parse_config
+from simulator.model.recipe import Recipe
 from simulator.model.transformer import Transformer
 
-__all__ = ["find_config", "list_names", "load_chip", "load_model", "load_system"]
+__all__ = [
+    "find_config",
+    "list_names",
+    "load_any_model",
+    "load_chip",
+    "load_model",
+    "load_system",
+]
 
-FILE_KINDS = ("chip", "system", "model", "workload")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory")
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -83,7 +101,23 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
 
 
 def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Transformer:
-    """The model of a name in ``configs/models``, a YAML file or a Hugging Face ``config.json``."""
+    """The model of a name in ``configs/models``, a YAML file or a Hugging Face ``config.json``.
+
+    Raises ``InputError`` for a convolutional network too: it has no tokens to serve.
+    """
+    model = load_any_model(name_or_path, overrides)
+    if isinstance(model, ConvNet):
+        raise InputError(
+            f"{model.name} is a convolutional network, expected a transformer",
+            hint="it has no requests to serve; 'chipsim step' prices a batch of images",
+        )
+    return model
+
+
+def load_any_model(
+    name_or_path: str | Path, overrides: Iterable[str] = ()
+) -> Transformer | ConvNet:
+    """As ``load_model``, convolutional networks included."""
     path = find_config("models", name_or_path)
     return load_model_file(path, parse_overrides(overrides)).config.build()
 
@@ -93,13 +127,23 @@ def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[Chi
     return _load(path, _read(path), "chip", ChipConfig, overrides)
 
 
-def load_model_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ModelConfig]:
-    """A model file (YAML or ``config.json``), overridden and validated."""
+def load_model_file(
+    path: Path, overrides: Iterable[Override] = ()
+) -> Loaded[ModelConfig] | Loaded[ConvNetConfig]:
+    """A model file (YAML or ``config.json``), overridden and validated.
+
+    ``architecture: convnet`` chooses the schema of convolutional networks.
+    """
     text = read_text(path)
     if path.suffix == ".json" or text.lstrip().startswith("{"):
-        sourced = _transformer_nodes(parse_config(text, str(path)), str(path))
+        sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
     else:
         sourced = unwrap(parse_yaml(text, str(path)))
+    node = sourced.node
+    if isinstance(node, Mapping) and "architecture" in node.entries:
+        known = node.entries["architecture"]
+        if isinstance(known, Scalar) and known.text == "convnet":
+            return _load(path, sourced, "model", ConvNetConfig, overrides)
     return _load(path, sourced, "model", ModelConfig, overrides)
 
 
@@ -181,23 +225,33 @@ def _chip_path(system: Loaded[SystemConfig]) -> Path:
         ) from None
 
 
-def _transformer_nodes(model: Transformer, file: str) -> Sourced:
+def _recipe_nodes(recipe: Recipe, file: str) -> Sourced:
     """A parsed ``config.json`` as the tree that the schema of a model file validates."""
-    place = Location(file)
-    values = {
-        "kind": "model",
-        "name": model.name,
-        "layers": model.layers,
-        "hidden": model.hidden,
-        "heads": model.heads,
-        "kv_heads": model.kv_heads,
-        "head_dim": model.head_dim,
-        "intermediate": model.intermediate,
-        "vocabulary": model.vocabulary,
-        "max_context": model.max_context,
-        "tied_embeddings": "true" if model.tied_embeddings else "false",
-    }
-    entries: dict[str, Node] = {key: Scalar(str(value), place) for key, value in values.items()}
-    tree = Mapping(place, entries, dict.fromkeys(entries, place))
     source = Provenance(source=Path(file).name)
-    return Sourced(tree, dict.fromkeys(entries, source))
+    provenance: dict[str, Provenance] = {}
+    tree = _nodes(recipe, Location(file), "", provenance, source)
+    tree.entries["kind"] = Scalar("model", Location(file))
+    tree.keys["kind"] = Location(file)
+    return Sourced(tree, provenance)
+
+
+def _nodes(
+    part: Any, place: Location, path: str, provenance: dict[str, Provenance], source: Provenance
+) -> Mapping:
+    """The fields of a dataclass that are not None, by name."""
+    entries: dict[str, Node] = {}
+    for name in (item.name for item in fields(part)):
+        value = getattr(part, name)
+        here = f"{path}.{name}" if path else name
+        if value is None:
+            continue
+        if is_dataclass(value):
+            entries[name] = _nodes(value, place, here, provenance, source)
+            continue
+        provenance[here] = source
+        if isinstance(value, tuple):
+            entries[name] = Sequence(place, [Scalar(str(item), place) for item in value])
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            entries[name] = Scalar(text, place)
+    return Mapping(place, entries, dict.fromkeys(entries, place))

@@ -84,6 +84,74 @@ def sized_group(fabric: Fabric, size: int) -> Fabric:
     return _sub_grid(fabric, size)
 
 
+def strided_group(fabric: Fabric, size: int, stride: int) -> Fabric:
+    """A group of ``size`` ranks that lie ``stride`` ranks apart, as the outer of two nested groups.
+
+    The first ``stride`` ranks are those of ``sized_group``; what is left of its axes is what the
+    group spans. Where an axis is cut, neighbours are several hops apart and share the links between
+    them with the groups beside theirs.
+
+    Raises:
+        InputError: the chips or axes cannot be divided so.
+    """
+    if stride == 1 or size == 1:
+        return sized_group(fabric, size)
+    if fabric.chips % (size * stride):
+        raise InputError(
+            f"{size} ranks at a distance of {stride} do not divide the {fabric.chips} chips"
+        )
+    if fabric.inner is not None and fabric.outer is not None:
+        inside = fabric.inner.chips
+        if size * stride <= inside:
+            return strided_group(fabric.inner, size, stride)
+        if stride >= inside:
+            _whole(stride, inside)
+            return strided_group(fabric.outer, size, stride // inside)
+        _whole(inside, stride)
+        near = inside // stride
+        _whole(size, near)
+        far = sized_group(fabric.outer, size // near)
+        return nest(fabric.kind, strided_group(fabric.inner, near, stride), far)
+    if not fabric.is_grid:
+        return sized_group(fabric, size)
+    return _strided_grid(fabric, size, stride)
+
+
+def _whole(number: int, part: int) -> None:
+    if number % part:
+        raise InputError(f"groups of {number} and of {part} do not nest")
+
+
+def _strided_grid(fabric: Fabric, size: int, stride: int) -> Fabric:
+    axes: list[int] = []
+    wrap: list[bool] = []
+    apart = 1
+    skip, left = stride, size
+    for length, closed in zip(fabric.axes, fabric.wrap, strict=True):
+        inside = math.gcd(skip, length)
+        skip //= inside
+        part = math.gcd(left, length // inside) if skip == 1 else 1
+        if part > 1:
+            left //= part
+            axes.append(part)
+            wrap.append(closed and part * inside == length and fabric.kind != "twisted-torus")
+            apart = max(apart, inside)
+    if skip > 1 or left > 1:
+        shape = "x".join(str(axis) for axis in fabric.axes)
+        raise InputError(f"{size} ranks at a distance of {stride} do not fit the axes {shape}")
+    kind = "mesh" if fabric.kind == "twisted-torus" else fabric.kind
+    rate = max(1, fabric.link_bandwidth_bytes_per_s // apart)
+    return replace(
+        fabric,
+        kind=kind,
+        axes=tuple(axes),
+        wrap=tuple(wrap),
+        twist=(),
+        link_bandwidth_bytes_per_s=rate,
+        hop_latency_ps=fabric.hop_latency_ps * apart,
+    )
+
+
 def _sub_grid(fabric: Fabric, size: int) -> Fabric:
     axes: list[int] = []
     wrap: list[bool] = []

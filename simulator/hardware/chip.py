@@ -100,11 +100,26 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
+class Validated:
+    """How far prices of one operator were off on ``count`` measured rows of ``table``."""
+
+    operator: str
+    dtype: str
+    table: str
+    count: int
+    mape_percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """A chip as its data sheet describes it.
 
+    ``clock_hz`` is the clock of the published peak; under load the chip sustains the share
+    ``sustained_clock`` of it. ``validation`` lists what its prices were compared with.
+
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
-    instruction dispatch on a TPU).
+    instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
+    (the step of a software pipeline: semaphores, descriptors, address arithmetic).
     """
 
     name: str
@@ -117,6 +132,14 @@ class Chip:
     operator_overhead_ps: int = 0
     power: Power = Power()
     price_usd_per_hour: float | None = None
+    sustained_clock: float = 1.0
+    tile_overhead_ps: int = 0
+    validation: tuple[Validated, ...] = ()
+
+    @property
+    def sustained_clock_hz(self) -> int:
+        """The clock at which the chip works, rounded down."""
+        return int(self.clock_hz * self.sustained_clock)
 
     def peak_flops_per_s(self, dtype: str) -> int:
         """2 flops a multiply-accumulate, all units busy in every cycle."""

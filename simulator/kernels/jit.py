@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
-from numba.core import config, event
+from numba.core import caching, config, event
+from numba.core.runtime import nrt
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,8 +33,8 @@ _FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
 """Where kernels, and the constants that they freeze, are defined."""
 
 # Not in numba's stubs, hence typed as Any.
-_OPTIONS: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-_INNER: dict[str, Any] = {**_OPTIONS, "cache": False, "no_cpython_wrapper": True}
+_OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 _register: Any = event.register
 _config: Any = config
 
@@ -55,6 +56,24 @@ def _cache_folder() -> Path:
 _FOLDER = _cache_folder()
 
 
+_FunctionCache: Any = caching.FunctionCache
+_allocator: Any = nrt.rtsys
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """numba's cache, without filling the type and target registries before it reads a file.
+
+    Finished machine code needs none of them, only numba's allocator, and they are half of the time
+    that a command which finds its kernels compiled spends in numba. Compiling fills them by itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function of a signature, or None."""
+        _allocator.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
 @contextmanager
 def kernel_cache() -> Iterator[None]:
     """Functions that are jitted inside are cached in the folder of these sources.
@@ -71,9 +90,11 @@ def kernel_cache() -> Iterator[None]:
 
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
+    compiled: Any = njit(**_OPTIONS)(function)
     with kernel_cache():
-        compiled: F = njit(**_OPTIONS)(function)
-    return compiled
+        compiled._cache = _Cache(function)
+    kernel: F = compiled
+    return kernel
 
 
 def inner(function: F) -> F:

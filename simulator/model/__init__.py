@@ -1,5 +1,5 @@
 """What is computed: models and the operators that they are made of."""
 
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import Transformer, llama
 
-__all__ = ["Transformer"]
+__all__ = ["Transformer", "llama"]

@@ -2,7 +2,9 @@
 
 Shapes are given for a batch of rows that is not known yet: ``rows`` says whether an operator
 works on every token of the batch or only on the positions that get logits. Nothing here knows
-about chips; ``mapping.tensor_parallel`` turns a list into one chip's share of it.
+about chips; ``model.forward`` makes the list of a model, and ``mapping.shard`` turns it into one
+chip's share of it. There ``split`` counts the ranks and micro-batches that share the rows: an
+operator works on ceil(rows / split) of them, and attention on one of ``split`` parts of the batch.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.model.transformer import Transformer
-
 Rows = Literal["tokens", "logits"]
 Shard = Literal["none", "columns", "rows"]
+CollectiveOp = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
 
 NORM_OPS = 5
 """RMSNorm with the residual add: add, square, sum, scale by the root, scale by the weight."""
@@ -22,7 +23,10 @@ ROTARY_OPS = 3
 """Rotary embedding (Su et al., arXiv 2104.09864, eq. 34): two products and a sum an element."""
 
 GATE_OPS = 5
-"""SiLU(gate) x up: exponential, add, reciprocal, two products."""
+"""SiLU(gate) x up: exponential, add, reciprocal, two products; GELU by its sigmoid form alike."""
+
+ROUTER_OPS = 4
+"""An expert's score a token: exponential, sum, compare, select."""
 
 SOFTMAX_OPS = 6
 """Online softmax a score: scale, max, subtract, exponential, sum, rescale (Dao et al., arXiv
@@ -32,7 +36,12 @@ SOFTMAX_OPS = 6
 @dataclass(frozen=True, slots=True)
 class Matmul:
     """rows x k times k x n. ``stored_n`` columns of the result leave the unit (a fused gate halves
-    them); ``shard`` says which dimension tensor parallelism cuts."""
+    them); ``shard`` says which dimension tensor parallelism cuts.
+
+    ``weights`` tells in which of the model's data types B is stored. The sum over ranks of a
+    ``partial`` result is left to the next operator of the layer that reduces: a parallel block adds
+    the outputs of attention and feed-forward network first, and so do shared and routed experts.
+    """
 
     name: str
     k: int
@@ -40,6 +49,9 @@ class Matmul:
     stored_n: int
     shard: Shard
     rows: Rows = "tokens"
+    weights: Literal["dense", "expert"] = "dense"
+    partial: bool = False
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class Elementwise:
     fused: bool
     sharded: bool
     rows: Rows = "tokens"
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +79,75 @@ class Gather:
     name: str
     width: int
     rows: Rows = "tokens"
+    split: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Causal grouped-query attention over each sequence's own context."""
+    """Causal grouped-query attention over each sequence's own context, the last ``window`` keys of
+    it where there is one. ``context`` ranks share the keys of each sequence."""
 
     name: str
     heads: int
     kv_heads: int
     head_dim: int
+    window: int | None = None
+    split: int = 1
+    context: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LatentAttention:
+    """Causal latent attention with the products of W_UK and W_UV (kv_rank x heads x nope_dim and
+    kv_rank x heads x v_dim weights), whose order its kernel chooses: absorbed into queries and
+    outputs for decode, expanded into keys and values for prefill."""
+
+    name: str
+    heads: int
+    kv_rank: int
+    rope_dim: int
+    nope_dim: int
+    v_dim: int
+    split: int = 1
+    context: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MoE:
+    """The routed experts of a layer, from the router's choice to the weighted sum: dispatch,
+    grouped matmuls with their gate, combine. Each token goes to ``top_k`` of ``experts``, which
+    ``ranks`` expert-parallel ranks share."""
+
+    name: str
+    hidden: int
+    intermediate: int
+    experts: int
+    top_k: int
+    gated: bool = True
+    rows: Rows = "tokens"
+    split: int = 1
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """A collective over the tensor-parallel group, of ``width`` elements a row."""
+    """A collective over the ``group`` of a layout, of ``width`` elements a row.
+
+    One of ``weights`` elements moves those, whatever the rows; it runs behind the operators before
+    it, as far as the fabric is free (``background``).
+    """
 
     name: str
-    op: Literal["all-reduce", "all-gather"]
+    op: CollectiveOp
     width: int
     rows: Rows = "tokens"
+    group: str = "tensor"
+    split: int = 1
+    weights: int = 0
+    background: bool = False
 
 
-Operator = Matmul | Elementwise | Gather | Attention | Collective
+Operator = Matmul | Elementwise | Gather | Attention | LatentAttention | MoE | Collective
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +157,3 @@ class Section:
     name: str
     repeat: int
     operators: tuple[Operator, ...]
-
-
-def forward_pass(model: Transformer) -> tuple[Section, ...]:
-    """Embedding, layers, output head."""
-    h, d = model.hidden, model.head_dim
-    q, kv = model.heads * d, 2 * model.kv_heads * d
-    f = model.intermediate
-    layer = (
-        Elementwise("attention_norm", NORM_OPS * h, 2 * h, 2 * h, fused=False, sharded=False),
-        Matmul("qkv", h, q + kv, q + kv, "columns"),
-        Elementwise("rotary", ROTARY_OPS * (q + kv // 2), 0, 0, fused=True, sharded=True),
-        Attention("attention", model.heads, model.kv_heads, d),
-        Matmul("attention_output", q, h, h, "rows"),
-        Elementwise("ffn_norm", NORM_OPS * h, 2 * h, 2 * h, fused=False, sharded=False),
-        Matmul("gate_up", h, 2 * f, f, "columns"),
-        Elementwise("gate", GATE_OPS * f, 0, 0, fused=True, sharded=True),
-        Matmul("down", f, h, h, "rows"),
-    )
-    head = (
-        Elementwise("final_norm", NORM_OPS * h, h, h, fused=False, sharded=False, rows="logits"),
-        Matmul("logits", h, model.vocabulary, model.vocabulary, "columns", rows="logits"),
-    )
-    return (
-        Section("", 1, (Gather("embedding", h),)),
-        Section("layer", model.layers, layer),
-        Section("", 1, head),
-    )

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from simulator.report.accuracy import accuracy_json
+
 if TYPE_CHECKING:
     from simulator.serving.results import Distribution, RunResult
     from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
@@ -90,6 +92,7 @@ def run_json(result: RunResult) -> Json:
         "energy_j": result.energy_j,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
+        "accuracy": accuracy_json(result.accuracy),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
 
@@ -153,6 +156,7 @@ def step_json(result: StepTiming) -> Json:
         "min_bytes": result.min_bytes,
         "energy_j": result.energy_j,
         "notes": list(result.notes),
+        "accuracy": accuracy_json(result.accuracy),
         "operators": [_operator(span) for span in result.operators],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from simulator.report.accuracy import accuracy_line
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -34,7 +35,7 @@ def print_run(result: RunResult, console: Console) -> None:
     show(console, throughput_table(result, console))
     show(console, units_table(result, console))
     show(console, memory_table(result, console))
-    show(console, f"\nlimit: {result.advice}")
+    show(console, f"\nlimit: {result.advice}", accuracy_line(result.accuracy))
 
 
 def heading(result: RunResult) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from simulator.report.accuracy import accuracy_line
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from simulator.timing.results import StepTiming
 
-_LAYER = re.compile(r"^layers?\.?[0-9]+\.")
+_LAYER = re.compile(r"^(?:layers?|block)\.?[0-9]+\.")
+_STACK = re.compile(r"^([a-z_]+)[0-9]+\.")
 
 
 @dataclass(slots=True)
@@ -58,7 +60,7 @@ def total_operators(spans: Iterable[OperatorSpan]) -> list[OperatorTotal]:
     """Add up spans over the layers, in the order of their first appearance."""
     totals: dict[str, OperatorTotal] = {}
     for span in spans:
-        name = _LAYER.sub("", span.name)
+        name = _STACK.sub(r"\1.", _LAYER.sub("", span.name))
         total = totals.setdefault(name, OperatorTotal(name, span.detail))
         total.layers += 1
         total.time_ps += span.duration_ps
@@ -83,6 +85,7 @@ def print_step(result: StepTiming, console: Console) -> None:
     show(console, operators_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
+    show(console, f"\n{accuracy_line(result.accuracy)}")
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InfeasibleError
+from simulator.kernels import executor
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.serving import accumulators as acc
 from simulator.serving import fields, loop
@@ -28,9 +29,9 @@ class Batcher:
     """A replica's serving loop: ``advance`` runs iterations, everything else changes who waits.
 
     ``requests`` is int64[requests, fields.REQUEST_FIELDS], shared by all replicas; ``ids`` the
-    content ids of all hash blocks of ``hash_tokens`` tokens. ``prefill_only`` replicas let a
-    request go at its first token and hold its blocks until ``release``. With
-    ``stop_at_completion`` ``advance`` comes back after an iteration that ended a request.
+    content ids of all hash blocks of ``hash_tokens`` tokens. A replica that ``prefills`` only lets
+    a request go at its first token and holds its blocks until ``release``. ``block_bytes`` are
+    those of a block on all its chips.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class Batcher:
         block_bytes: int = 0,
         ids: Int64Array | None = None,
         hash_tokens: int = fields.BLOCK_TOKENS,
-        prefill_only: bool = False,
-        stop_at_completion: bool = False,
+        number: int = 0,
+        prefills: bool = False,
     ) -> None:
         self.prices = prices
         self.requests = requests
@@ -52,11 +53,11 @@ class Batcher:
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
         self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
         self.logs: list[Int64Array] = []
-        self.held: set[int] = set()
-        """Requests that a prefill-only replica keeps blocks for."""
+        self.number = number
+        self._load = -1
         self.settings = _settings(prices, options, blocks, block_bytes, hash_tokens)
-        self.settings[fields.PREFILL_ONLY] = int(prefill_only)
-        self.settings[fields.STOP_AT_COMPLETION] = int(stop_at_completion)
+        self.settings[fields.PREFILL_ONLY] = int(prefills)
+        self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._most = options.max_batch
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
         self.counters = np.zeros(fields.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
@@ -83,37 +84,52 @@ class Batcher:
             and counters[fields.INBOX_HEAD] == counters[fields.INBOX_TAIL]
         )
 
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue, with those that were posted ahead."""
+        counters = self.counters
+        queued = counters[fields.QUEUE_TAIL] - counters[fields.QUEUE_HEAD]
+        return int(queued + counters[fields.INBOX_TAIL] - counters[fields.INBOX_HEAD])
+
+    @property
+    def busy_ps(self) -> int:
+        """Time in iterations so far."""
+        return int(self.totals[executor.TIME])
+
+    def fails_at(self, when_ps: int) -> None:
+        """Say when the replica will fail: no iteration runs beyond that."""
+        self.settings[fields.DEADLINE] = when_ps
+
     def set_clock(self, now_ps: int) -> None:
         """Time has passed while nothing could run; the clock never goes back."""
         self.counters[fields.NOW] = max(self.now_ps, now_ps)
 
-    def add(self, request: int) -> None:
-        """Queue a request now."""
-        self._make_room(1)
-        tail = int(self.counters[fields.QUEUE_TAIL])
-        head = int(self.counters[fields.QUEUE_HEAD])
-        priority = self.requests[request, fields.PRIORITY]
-        slot = tail
-        while slot > head and self.requests[self._waiting[slot - 1], fields.PRIORITY] > priority:
-            self._waiting[slot] = self._waiting[slot - 1]
-            slot -= 1
-        self._waiting[slot] = request
-        self.counters[fields.QUEUE_TAIL] = tail + 1
+    def post(self, request: int, ready_ps: int) -> None:
+        """Put a request into the queue at a time that is not before those posted earlier."""
+        self.requests[request, fields.READY_AT] = ready_ps
+        self._post(np.array([request], dtype=np.int64))
 
-    def post(self, requests: Int64Array) -> None:
-        """Queue requests when their READY_AT comes; after earlier ones of the same instant."""
-        ahead = np.concatenate([self._inbox_now(), requests])
-        ready = self.requests[ahead, fields.READY_AT]
-        self._inbox = ahead[np.argsort(ready, kind="stable")]
-        self.counters[fields.INBOX_HEAD] = 0
-        self.counters[fields.INBOX_TAIL] = len(ahead)
+    def post_all(self, requests: Int64Array) -> None:
+        """Post requests at their arrivals, which are in order of time."""
+        self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
+        self._post(requests)
 
-    def advance(self, horizon_ps: int) -> int:
-        """Run iterations that start before ``horizon_ps``; returns why it stopped (``loop.*``).
+    def catch_up(self, when_ps: int) -> None:
+        """Run all iterations that start before a time."""
+        if self.now_ps < when_ps and not self.idle:
+            self.advance(when_ps)
+
+    def advance(self, horizon_ps: int, stop: bool = False) -> int:
+        """Run iterations that start before ``horizon_ps``; why it stopped, as in ``serving.loop``.
+
+        With ``stop`` it also stops where requests have ended; ``ended`` tells which.
 
         Raises InfeasibleError where the clock leaves its range.
         """
+        self._load = -1
         self._make_room(len(self._inbox_now()))
+        self.settings[fields.STOP_AT_COMPLETION] = int(stop)
+        self.counters[fields.ENDED] = 0
         while True:
             reason = loop.advance(
                 self._state(),
@@ -140,25 +156,35 @@ class Batcher:
             else:
                 return int(reason)
 
-    def take_ended(self) -> list[int]:
-        """Requests that the last iteration ended (or prefilled); each is told once."""
-        ended = int(self.counters[fields.ENDED])
-        self.counters[fields.ENDED] = 0
-        numbers = [int(i) for i in self._batch[SEQUENCE, :ended]]
-        self.held.update(i for i in numbers if self.requests[i, fields.HELD] > 0)
-        return numbers
+    def ended(self) -> list[int]:
+        """Requests that left with the last iteration, after ``advance(..., stop=True)``."""
+        return [int(i) for i in self._batch[SEQUENCE, : self.counters[fields.ENDED]]]
+
+    def last_iteration(self) -> tuple[int, int]:
+        """Start and end of the last iteration, picoseconds."""
+        return int(self.counters[fields.LAST_START]), self.now_ps
 
     def reserve(self, request: int) -> bool:
-        """Take the blocks for a request whose cache is on its way; False where none are free.
+        """Take the blocks for a cache that will come, and one more token; False without room.
 
-        It needs room for COMPUTED + 1 tokens; ``add`` it when the cache has arrived.
+        ``post`` the request when its COMPUTED tokens have arrived.
         """
         return bool(loop.reserve(self._state(), request))
 
+    def cancel(self, request: int) -> None:
+        """Return the blocks of a reservation."""
+        self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
+        self.requests[request, fields.BLOCKS] = 0
+
     def release(self, request: int) -> None:
-        """The cache of a prefilled request has moved: free the blocks that were held for it."""
+        """Free the blocks that were held for a request since its prefill."""
         loop.release_held(self._state(), request)
-        self.held.discard(request)
+
+    def load(self) -> int:
+        """Tokens in flight: prompts and emitted tokens of all requests that it has."""
+        if self._load < 0:
+            self._load = int(loop.tokens_in_flight(self._state()))
+        return self._load
 
     def cached_tokens(self, request: int) -> int:
         """Leading tokens of a request that the prefix cache has now."""
@@ -171,35 +197,23 @@ class Batcher:
         waiting = self._waiting[counters[fields.QUEUE_HEAD] : counters[fields.QUEUE_TAIL]]
         return [int(i) for i in np.concatenate([running, waiting, self._inbox_now()])]
 
-    def fail(self) -> tuple[list[int], list[int]]:
-        """Lose the whole cache; returns the requests that were here, and those that were held.
+    def fail(self) -> list[int]:
+        """Lose the cache and everything in flight; the requests, in order of admission.
 
-        They keep the tokens that they emitted and have nothing computed. It takes effect at the
-        end of the iteration that runs.
+        They keep the tokens that they emitted and have nothing computed. Blocks that were held or
+        reserved for others are gone too; HELD of those others is up to the caller.
         """
         lost = self.requests_here()
-        held = sorted(self.held)
-        for request in (*lost, *held):
-            row = self.requests[request]
-            here = request not in self.held
-            for field in (
-                (fields.BLOCKS, fields.SHARED, fields.SWAPPED, fields.RUNS)
-                if here
-                else (
-                    fields.HELD,
-                    fields.HELD_SHARED,
-                )
-            ):
-                row[field] = 0
-            if here:
-                row[fields.COMPUTED] = 0
-        self.held.clear()
+        for field in (fields.COMPUTED, fields.BLOCKS, fields.SHARED, fields.SWAPPED, fields.RUNS):
+            self.requests[lost, field] = 0
         counters = self.counters
         for field in (fields.RUNNING, fields.SCHEDULED, fields.INBOX_TAIL, fields.INBOX_HEAD):
             counters[field] = 0
         counters[fields.QUEUE_TAIL] = counters[fields.QUEUE_HEAD]
+        self.settings[fields.DEADLINE] = fields.NO_HORIZON
+        self._load = -1
         self._empty_cache()
-        return lost, held
+        return lost
 
     def finish_log(self) -> Int64Array:
         """The iteration log, int64[iterations, fields.LOG_FIELDS]."""
@@ -221,6 +235,18 @@ class Batcher:
     def _inbox_now(self) -> Int64Array:
         counters = self.counters
         return self._inbox[counters[fields.INBOX_HEAD] : counters[fields.INBOX_TAIL]]
+
+    def _post(self, requests: Int64Array) -> None:
+        counters = self.counters
+        head, tail = int(counters[fields.INBOX_HEAD]), int(counters[fields.INBOX_TAIL])
+        if tail + len(requests) > len(self._inbox):
+            grown = np.zeros(2 * (tail - head + len(requests)), dtype=np.int64)
+            grown[: tail - head] = self._inbox[head:tail]
+            self._inbox, head, tail = grown, 0, tail - head
+            counters[fields.INBOX_HEAD] = 0
+        self._inbox[tail : tail + len(requests)] = requests
+        counters[fields.INBOX_TAIL] = tail + len(requests)
+        self._load = -1
 
     def _make_room(self, more: int) -> None:
         """Let ``more`` requests join the queue, and every running one return to its head."""

@@ -85,9 +85,9 @@ MOVED_OUT = 27
 MOVED_IN = 28
 MOVED_POOL = 29
 """Blocks copied to and from host memory, and from the pool, in all."""
-BATCH_STATIC = 30
-"""Whether a static batch is still open to new requests."""
-COUNTERS = 32
+LAST_START = 30
+"""When the last iteration began."""
+COUNTERS = 31
 
 # Fixed settings.
 BUDGET = 0
@@ -113,7 +113,9 @@ HOST_BLOCKS = 15
 POOL_BLOCKS = 16
 HASH_BLOCKS = 17
 """Cache blocks of one hash block."""
-SETTINGS = 18
+DEADLINE = 18
+"""When the replica fails: no iteration that would end later takes place."""
+SETTINGS = 19
 
 # Schedulers.
 CHUNKED = 0

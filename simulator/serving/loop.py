@@ -24,6 +24,8 @@ from simulator.serving.fields import (
     BLOCKS_IN_ALL,
     COPIED_IN,
     COPIED_OUT,
+    DEADLINE,
+    EMITTED,
     EVICTABLE,
     FREE_BLOCKS,
     HASH_BLOCKS,
@@ -34,6 +36,7 @@ from simulator.serving.fields import (
     INBOX_HEAD,
     INBOX_TAIL,
     ITERATIONS,
+    LAST_START,
     LATEST_PS,
     LOG_BLOCKS,
     LOG_BUSY,
@@ -55,6 +58,7 @@ from simulator.serving.fields import (
     PEAK_BLOCKS,
     POOL_BYTES_PER_S,
     POOL_IN,
+    PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
@@ -80,7 +84,9 @@ LOG_FULL = 3
 COMPLETION = 4
 TOO_LONG = 5
 """The clock would leave the range of 64-bit picoseconds."""
-BLOCKED = 6
+CUT = 6
+"""The iteration would end after the deadline: it was formed and never takes place."""
+STALLED = 7
 """Requests wait for blocks that others hold (prefill replicas, until the cache has moved)."""
 
 PS_PER_S = 10**12
@@ -168,12 +174,12 @@ def next_batch(state: State, horizon: int) -> int:
             form_batch(state)
             if replica[SCHEDULED] > 0:
                 return UNPRICED
-            reason = BLOCKED
+            reason = STALLED
         if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
             return reason
         coming = requests[inbox[replica[INBOX_HEAD]], READY_AT]
         if coming >= horizon:
-            return reason
+            return HORIZON if reason == IDLE else reason
         replica[NOW] = coming
 
 
@@ -214,6 +220,9 @@ def advance(
         if duration > LONGEST_STEP_PS or replica[NOW] > LATEST_PS:
             return TOO_LONG
         start = replica[NOW]
+        if start + duration > settings[DEADLINE]:
+            return CUT
+        replica[LAST_START] = start
         blocks = settings[BLOCKS_IN_ALL] - replica[FREE_BLOCKS] - replica[EVICTABLE]
         replica[PEAK_BLOCKS] = max(replica[PEAK_BLOCKS], blocks)
         replica[NOW] = start + duration
@@ -247,6 +256,20 @@ def release_held(state: State, number: int) -> None:
     request[HELD] = 0
     unrefer(settings, replica, request, request[HELD_SHARED], prefixes)
     request[HELD_SHARED] = 0
+
+
+@kernel
+def tokens_in_flight(state: State) -> int:
+    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
+    _, replica, requests, inbox, waiting, running, _, _ = state
+    tokens = 0
+    for index in range(replica[RUNNING]):
+        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
+    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
+        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
+    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
+        tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
+    return tokens
 
 
 @kernel

@@ -137,11 +137,12 @@ def to_pool(settings: Int64Array, replica: Int64Array, prefixes: Prefixes) -> No
     row = entries[HOST, AFTER]
     unlink(entries, row)
     replica[HOST_USED] -= size
-    if settings[POOL_BLOCKS] < size:
+    oldest = entries[POOL, AFTER]
+    full = replica[POOL_USED] + size > settings[POOL_BLOCKS]
+    if full and oldest == POOL:
         drop(prefixes, row)
         return
-    if replica[POOL_USED] + size > settings[POOL_BLOCKS]:
-        oldest = entries[POOL, AFTER]
+    if full:
         unlink(entries, oldest)
         drop(prefixes, oldest)
         replica[POOL_USED] -= size

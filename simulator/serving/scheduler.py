@@ -13,9 +13,12 @@ from simulator.serving.accumulators import add_gap
 from simulator.serving.admission import NEW, SEQUENCE, State
 from simulator.serving.fields import (
     BLOCKS,
+    CHUNKED,
     COMPLETED,
     COMPLETED_AT,
     COMPUTED,
+    DECODE_FIRST,
+    DECODED,
     EMITTED,
     ENDED,
     FIRST_TOKEN_AT,
@@ -27,16 +30,23 @@ from simulator.serving.fields import (
     NEVER,
     NOW,
     OUTPUT,
+    PREFILL_FIRST,
     PREFILL_ONLY,
     PROMPT,
     RUNNING,
     RUNS,
     SCHEDULED,
+    SCHEDULER,
     SHARED,
     TOKENS,
+    VERIFIED,
 )
 from simulator.serving.kv_cache import publish, release
 from simulator.serving.schedulers.chunked import chunked
+from simulator.serving.schedulers.decode_first import decode_first
+from simulator.serving.schedulers.prefill_first import prefill_first
+from simulator.serving.schedulers.static import static
+from simulator.serving.speculation import accepted
 
 
 @inner
@@ -46,19 +56,35 @@ def form_batch(state: State) -> None:
     replica[SCHEDULED] = 0
     replica[TOKENS] = 0
     replica[LOGITS] = 0
-    chunked(state)
+    scheduler = state[0][SCHEDULER]
+    if scheduler == CHUNKED:
+        chunked(state)
+    elif scheduler == PREFILL_FIRST:
+        prefill_first(state)
+    elif scheduler == DECODE_FIRST:
+        decode_first(state)
+    else:
+        static(state)
 
 
 @inner
-def emit(settings: Int64Array, replica: Int64Array, request: Int64Array, tokens: int) -> bool:
+def emit(
+    settings: Int64Array, replica: Int64Array, request: Int64Array, number: int, tokens: int
+) -> bool:
     """Count computed tokens, and what they emit; whether the request leaves the replica."""
     computed = request[COMPUTED] + tokens
     due = request[PROMPT] + request[EMITTED]
     if computed < due:
         request[COMPUTED] = computed
         return False
-    request[COMPUTED] = due
-    request[EMITTED] += 1
+    drafts = computed - due
+    more = accepted(settings, number, request[EMITTED], drafts)
+    if request[EMITTED] > 0 and tokens == 1 + drafts:
+        replica[VERIFIED] += tokens
+        replica[DECODED] += 1 + more
+    # The cache of refused drafts is overwritten.
+    request[COMPUTED] = due + more
+    request[EMITTED] += 1 + more
     if request[FIRST_TOKEN_AT] == NEVER:
         request[FIRST_TOKEN_AT] = replica[NOW]
     else:
@@ -82,7 +108,7 @@ def end_batch(state: State) -> int:
     for slot in range(replica[SCHEDULED]):
         sequence = batch[SEQUENCE, slot]
         request = requests[sequence]
-        leaves = emit(settings, replica, request, batch[NEW, slot])
+        leaves = emit(settings, replica, request, sequence, batch[NEW, slot])
         if request[SHARED] < request[HASH_COUNT]:
             publish(settings, replica, request, prefixes)
         if leaves:

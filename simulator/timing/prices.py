@@ -1,13 +1,12 @@
 """The price of one operator on one chip: the only place where an operator gets its time.
 
 A plan is a model's share of one chip as int64 rows (``PLAN_*``); a price is int64[2,
-PRICE_FIELDS] (``kernels.executor``), cold and warm. The kernels below are called by ``chipsim op``,
-``chipsim step`` and the serving loop alike.
+PRICE_FIELDS] (``kernels.executor``), cold and warm. The kernels below, and those of
+``attention_prices`` and ``moe_prices``, are called by ``chipsim op``, ``chipsim step`` and the
+serving loop alike; ``timing.rows`` prices all operators of a plan that depend on a number of rows.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from simulator.kernels.arithmetic import (
     bits_to_bytes,
@@ -19,44 +18,32 @@ from simulator.kernels.arithmetic import (
     scale_up,
 )
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.attention import kv_passes, sequence_cycles
 from simulator.kernels.chip_vector import (
     ACTIVATION_BYTES,
     CLOCK_HZ,
-    COLS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
-    ROWS,
-    SRAM_BYTES_PER_S,
-    SYSTOLIC,
-    UNIT_COUNT,
-    UNIT_KIND,
     VECTOR_OPS,
-    run_bandwidth,
 )
 from simulator.kernels.executor import (
     CAUSE,
     COLD,
     DURATION,
-    FABRIC,
     FETCH,
     FETCH_BYTES,
     HBM,
     MATRIX,
     READ,
-    SENT,
     SRAM,
     VECTOR,
     WARM,
     WRITE,
     dominant,
 )
-from simulator.kernels.fabric_price import collective
 from simulator.kernels.jit import inner, kernel
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
-from simulator.model.operators import SOFTMAX_OPS
 
 # Kinds of operators in a plan.
 MATMUL = 0
@@ -64,6 +51,11 @@ ELEMENTWISE = 1
 GATHER = 2
 ATTENTION = 3
 COLLECTIVE = 4
+LATENT = 5
+"""Latent attention, priced by ``timing.attention_prices.price_latent``."""
+MOE = 6
+"""Routed experts with dispatch and combine, priced by ``timing.moe_prices.price_moe``: PLAN_K is
+the hidden width, PLAN_N this rank's share of an expert's intermediate width."""
 
 # Fields of a plan's row.
 PLAN_KIND = 0
@@ -86,15 +78,38 @@ PLAN_FETCH = 14
 PLAN_RANKS = 15
 PLAN_PASSES = 16
 """Ranks of a collective, and how often its data goes round (all-reduce: scatter and gather)."""
-PLAN_FIELDS = 17
+PLAN_WINDOW = 17
+"""Keys that a query sees at most, itself included; 0: all."""
+PLAN_KV_RANK = 18
+PLAN_ROPE_DIM = 19
+PLAN_NOPE_DIM = 20
+PLAN_VALUE_DIM = 21
+"""Of latent attention; its heads are PLAN_HEADS."""
+PLAN_EXPERTS = 22
+"""Experts of the layer over all ranks (PLAN_RANKS of the expert group)."""
+PLAN_TOP_K = 23
+PLAN_GATED = 24
+PLAN_NO_PREFETCH = 25
+"""1 where attention fetches queries and keys only when it needs them; 0 is the usual kernel."""
+PLAN_BUFFERS = 26
+"""Copies of the operands that a benchmark cycles through, so that a cache may still hold them; 0,
+as in a model's step, means that nothing of an earlier call is left."""
+PLAN_GROUP = 27
+"""Row of the packed fabrics: the group of ranks of a collective, or of the experts."""
+PLAN_SPLIT = 28
+"""Ranks and micro-batches that share the rows; for attention, the batch's sequences."""
+PLAN_CONTEXT = 29
+"""Ranks that share the keys of each sequence."""
+PLAN_WEIGHTS = 30
+"""Elements of weights that a collective moves, whatever the rows; 0 where it moves rows."""
+PLAN_BACKGROUND = 31
+"""1 for a collective that runs behind the operators before it."""
+PLAN_FIELDS = 32
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0
 ACTIVATION_BITS = 1
 KV_BITS = 2
-
-KV_RUN_TOKENS = 16
-"""Tokens of one head that lie together in HBM: a block of the paged KV cache."""
 
 
 @inner
@@ -181,128 +196,8 @@ def price_streaming(
     out[CAUSE] = dominant(out)
 
 
-@inner
-def price_attention(
-    chip: Int64Array,
-    bits: Int64Array,
-    row: Int64Array,
-    new: Int64Array,
-    past: Int64Array,
-    out: Int64Array,
-) -> None:
-    """Price of attention over a batch: sequence i has new[i] queries after past[i] keys."""
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
-    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
-    group = ceil_div(heads, kv_heads)
-    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
-    cycles = 0
-    scores = 0
-    fed = 0
-    tokens = 0
-    kv_read = 0
-    for i in range(len(new)):
-        each, blocks, keys = sequence_cycles(chip, new[i], past[i], group, dim)
-        passes = kv_passes(chip, new[i], group, dim, a_bits)
-        cycles += each
-        scores += blocks
-        fed += keys
-        tokens += new[i]
-        kv_read += past[i] * passes + new[i] * (passes - 1)
-    if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
-        kv_read += tokens
-    clock = chip[CLOCK_HZ]
-    read = kv_read * token_bytes
-    written = tokens * token_bytes
-    # A block of the paged cache keeps one head's tokens together.
-    paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * dim * kv_bits))
-    hbm = scale_up(read + written, clock, paged)
-    if not resident(chip, tokens * heads * dim, a_bits):
-        moved = bits_to_bytes(tokens * heads * dim * a_bits)
-        read += moved
-        written += moved
-        hbm += scale_up(2 * moved, clock, chip[HBM_BYTES_PER_S])
-    matrix = ceil_div(cycles * kv_heads, chip[UNIT_COUNT])
-    vector = ceil_div(scores * kv_heads * SOFTMAX_OPS, chip[VECTOR_OPS])
-    moved = fed * token_bytes + bits_to_bytes(2 * tokens * heads * dim * a_bits)
-    sram = scale_up(moved, clock, chip[SRAM_BYTES_PER_S])
-    fill = 0
-    if chip[UNIT_KIND] == SYSTOLIC:
-        fill = 2 * chip[ROWS] + chip[COLS] - 2
-    total = tiles.fixed_cycles(chip) + fill + max(max(matrix, vector), max(hbm, sram))
-    clear(out)
-    out[DURATION] = to_ps(chip, total)
-    out[MATRIX] = to_ps(chip, matrix)
-    out[VECTOR] = to_ps(chip, vector)
-    out[HBM] = to_ps(chip, hbm)
-    out[SRAM] = to_ps(chip, sram)
-    out[READ] = read
-    out[WRITE] = written
-    out[CAUSE] = dominant(out)
-
-
-@inner
-def price_collective(
-    fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
-) -> None:
-    """Price of a collective over the tensor-parallel group; each chip sends its share of it."""
-    size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS])
-    duration, moving, _ = collective(fabric, row[PLAN_COLLECTIVE], size)
-    ranks = row[PLAN_RANKS]
-    sent = row[PLAN_PASSES] * ceil_div(size * (ranks - 1), ranks)
-    clear(out)
-    out[DURATION] = duration
-    out[FABRIC] = moving
-    out[SENT] = sent
-    out[CAUSE] = dominant(out)
-
-
 @kernel
-def price_rows(
-    chip: Int64Array,
-    fabric: Int64Array,
-    bits: Int64Array,
-    plan: Int64Array,
-    rows: int,
-    logits: bool,
-    prices: Int64Array,
-) -> int:
-    """Price every operator of a plan that works on ``rows`` rows of one sort.
-
-    ``prices`` is int64[operators, 2, PRICE_FIELDS]; attention is left alone. Returns the index of
-    an operator whose smallest tile does not fit SRAM, or -1.
-    """
-    mapped = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
-    for op in range(len(plan)):
-        row = plan[op]
-        if (row[PLAN_LOGITS] == 1) != logits or row[PLAN_KIND] == ATTENTION:
-            continue
-        price = prices[op]
-        if rows == 0:
-            clear(price[COLD])
-            clear(price[WARM])
-        elif row[PLAN_KIND] == MATMUL:
-            if not price_matmul(chip, bits, row, rows, mapped, price):
-                return op
-        elif row[PLAN_KIND] == COLLECTIVE:
-            price_collective(fabric, bits, row, rows, price[COLD])
-        else:
-            read = row[PLAN_READ] * rows
-            written = row[PLAN_WRITTEN] * rows
-            a_bits = bits[ACTIVATION_BITS]
-            # the reads of a gather are weights, which always come from HBM
-            gather = row[PLAN_KIND] == GATHER
-            read_bytes = bits_to_bytes(read * (bits[WEIGHT_BITS] if gather else a_bits))
-            written_bytes = bits_to_bytes(written * a_bits)
-            if not gather and resident(chip, read, a_bits):
-                read_bytes = 0
-            if resident(chip, written, a_bits):
-                written_bytes = 0
-            price_streaming(
-                chip,
-                row[PLAN_OPS] * rows,
-                read_bytes,
-                written_bytes,
-                row[PLAN_FUSED] == 1,
-                price[COLD],
-            )
-    return -1
+def price_copies(chip: Int64Array, sizes: Int64Array, out: Int64Array) -> None:
+    """Price of copies inside HBM, one row of ``out`` (int64[sizes, PRICE_FIELDS]) a size."""
+    for i in range(len(sizes)):
+        price_streaming(chip, 0, sizes[i], sizes[i], False, out[i])

@@ -1,0 +1,39 @@
+"""Schema of the file of a convolutional network, and the ``ConvNet`` that it becomes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.config.fields import Count, Flag, Name, Section
+from simulator.model.convnet import ConvNet, Convolution
+
+
+class ConvolutionConfig(Section):
+    """One kind of convolution: kernel and channels, and the side of its square result."""
+
+    name: Name
+    kernel: Count
+    inputs: Count
+    outputs: Count
+    size: Count
+    repeat: Count = 1
+    norm: Flag = True
+    bias: Flag = False
+
+
+class ConvNetConfig(Section):
+    """A model file with ``architecture: convnet``."""
+
+    kind: Literal["model"]
+    architecture: Literal["convnet"]
+    name: Name
+    convolutions: list[ConvolutionConfig] = Field(min_length=1)
+
+    def build(self) -> ConvNet:
+        """The network's specification."""
+        return ConvNet(
+            name=self.name,
+            convolutions=tuple(Convolution(**item.model_dump()) for item in self.convolutions),
+        )

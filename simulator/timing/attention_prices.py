@@ -1,0 +1,312 @@
+"""The price of attention and of latent attention on one chip, over a batch of sequences.
+
+Both count the work of each unit into a ``work`` vector (``WORK_*``), which ``chipsim op`` shows,
+and turn it into a price. Matrix unit, vector unit, HBM and on-chip memory overlap, because queries
+and the next block of keys are fetched ahead; with PLAN_NO_PREFETCH a block is fetched when the one
+before has been used, so HBM's time adds to the others' and each block waits for its first word.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, ps_to_cycles, scale_up
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.attention import (
+    Shape,
+    attended_pairs,
+    kv_passes,
+    needed_keys,
+    sequence_cycles,
+)
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    COLS,
+    HBM_BYTES_PER_S,
+    HBM_LATENCY_PS,
+    ROWS,
+    SRAM_BYTES_PER_S,
+    SYSTOLIC,
+    UNIT_COUNT,
+    UNIT_KIND,
+    VECTOR_OPS,
+    run_bandwidth,
+)
+from simulator.kernels.executor import (
+    CAUSE,
+    DURATION,
+    HBM,
+    MATRIX,
+    READ,
+    SRAM,
+    VECTOR,
+    WRITE,
+    dominant,
+)
+from simulator.kernels.jit import inner, kernel
+from simulator.kernels.latent_attention import absorbs, latent_projections
+from simulator.mapping import tiles
+from simulator.model.operators import SOFTMAX_OPS
+from simulator.timing.prices import (
+    ACTIVATION_BITS,
+    KV_BITS,
+    PLAN_HEAD_DIM,
+    PLAN_HEADS,
+    PLAN_KV_HEADS,
+    PLAN_KV_RANK,
+    PLAN_NO_PREFETCH,
+    PLAN_NOPE_DIM,
+    PLAN_ROPE_DIM,
+    PLAN_VALUE_DIM,
+    PLAN_WINDOW,
+    WEIGHT_BITS,
+    resident,
+    to_ps,
+)
+
+KV_RUN_TOKENS = 16
+"""Tokens of one head that lie together in HBM: a block of the paged KV cache."""
+
+# Work of an operator, int64[WORK_FIELDS]: cycles of each unit, bytes, flops.
+WORK_MATRIX = 0
+WORK_VECTOR = 1
+WORK_HBM = 2
+WORK_SRAM = 3
+WORK_READ = 4
+WORK_WRITE = 5
+WORK_SRAM_BYTES = 6
+WORK_FLOPS = 7
+WORK_ROUNDS = 8
+"""Blocks of keys and of queries that are fetched one after another."""
+WORK_CYCLES = 9
+"""From the start of the operator to its end."""
+WORK_FIELDS = 10
+
+
+@inner
+def add_sequences(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    a_bits: int,
+    sequence: tuple[int, int, int],
+    work: Int64Array,
+) -> int:
+    """Count ``sequence`` = (new, past, copies) equal sequences; returns the tokens read from the
+    cache (its own tokens only where they are read again)."""
+    new, past, copies = sequence
+    group, key_dim, value_dim, window = shape
+    cycles, scores, fed, blocks = sequence_cycles(chip, new, past, shape)
+    passes = kv_passes(chip, new, group, value_dim, a_bits)
+    heads = copies * kv_heads
+    work[WORK_MATRIX] += cycles * heads
+    work[WORK_VECTOR] += scores * heads * SOFTMAX_OPS
+    work[WORK_SRAM_BYTES] += fed * copies
+    work[WORK_FLOPS] += (
+        2 * attended_pairs(new, past, window) * group * heads * (key_dim + value_dim)
+    )
+    work[WORK_ROUNDS] += (blocks + 1) * copies
+    return copies * (needed_keys(new, past, window) * passes + new * (passes - 1))
+
+
+@inner
+def add_batch(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    a_bits: int,
+    new: Int64Array,
+    past: Int64Array,
+    work: Int64Array,
+) -> int:
+    """Count all sequences, runs of equal ones at once; returns the tokens read from the cache."""
+    kv_read = 0
+    start = 0
+    while start < len(new):
+        end = start + 1
+        while end < len(new) and new[end] == new[start] and past[end] == past[start]:
+            end += 1
+        sequence = (new[start], past[start], end - start)
+        kv_read += add_sequences(chip, shape, kv_heads, a_bits, sequence, work)
+        start = end
+    return kv_read
+
+
+@inner
+def finish(chip: Int64Array, row: Int64Array, work: Int64Array) -> None:
+    """Turn counted work into cycles: counts of products and scores are those of one array."""
+    clock = chip[CLOCK_HZ]
+    work[WORK_MATRIX] = ceil_div(work[WORK_MATRIX], chip[UNIT_COUNT])
+    work[WORK_VECTOR] = ceil_div(work[WORK_VECTOR], chip[VECTOR_OPS])
+    work[WORK_SRAM] = scale_up(work[WORK_SRAM_BYTES], clock, chip[SRAM_BYTES_PER_S])
+    fill = 0
+    if chip[UNIT_KIND] == SYSTOLIC:
+        fill = 2 * chip[ROWS] + chip[COLS] - 2
+    on_chip = max(max(work[WORK_MATRIX], work[WORK_VECTOR]), work[WORK_SRAM])
+    busy = max(on_chip, work[WORK_HBM])
+    if row[PLAN_NO_PREFETCH] == 1:
+        lanes = 1 if chip[UNIT_KIND] == SYSTOLIC else chip[UNIT_COUNT]
+        waits = ceil_div(work[WORK_ROUNDS], lanes)
+        busy = on_chip + work[WORK_HBM] + waits * ps_to_cycles(chip[HBM_LATENCY_PS], clock)
+    work[WORK_CYCLES] = tiles.fixed_cycles(chip) + fill + busy
+
+
+@inner
+def count_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    work: Int64Array,
+) -> None:
+    """Fill ``work`` for grouped-query attention over a batch."""
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
+    clear(work)
+    shape = (ceil_div(heads, kv_heads), dim, dim, row[PLAN_WINDOW])
+    kv_read = add_batch(chip, shape, kv_heads, a_bits, new, past, work)
+    tokens = 0
+    for i in range(len(new)):
+        tokens += new[i]
+    if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
+        kv_read += tokens
+    clock = chip[CLOCK_HZ]
+    work[WORK_READ] = kv_read * token_bytes
+    work[WORK_WRITE] = tokens * token_bytes
+    # A block of the paged cache keeps one head's tokens together.
+    paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * dim * kv_bits))
+    work[WORK_HBM] = scale_up(work[WORK_READ] + work[WORK_WRITE], clock, paged)
+    moved = bits_to_bytes(tokens * heads * dim * a_bits)
+    if not resident(chip, tokens * heads * dim, a_bits):
+        work[WORK_READ] += moved
+        work[WORK_WRITE] += moved
+        work[WORK_HBM] += scale_up(2 * moved, clock, chip[HBM_BYTES_PER_S])
+    work[WORK_SRAM_BYTES] *= token_bytes
+    work[WORK_SRAM_BYTES] += bits_to_bytes(2 * tokens * heads * dim * a_bits)
+    finish(chip, row, work)
+
+
+@inner
+def count_latent(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    work: Int64Array,
+) -> None:
+    """Fill ``work`` for latent attention over a batch.
+
+    A sequence whose scores are cheaper over the latent itself is absorbed (decode), the others
+    expand keys and values from the latent first (prompts); see ``kernels.latent_attention``.
+    """
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
+    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
+    dims = (heads, rank, rope, nope, value)
+    clear(work)
+    tokens = 0
+    absorbed = 0
+    expanded = 0
+    fed = 0
+    kv_read = 0
+    for i in range(len(new)):
+        tokens += new[i]
+        sequence = (new[i], past[i], 1)
+        before = work[WORK_SRAM_BYTES]
+        if absorbs(new[i], past[i], dims):
+            absorbed += new[i]
+            shape = (heads, rank + rope, rank, 0)
+            kv_read += add_sequences(chip, shape, 1, a_bits, sequence, work)
+            fed += (work[WORK_SRAM_BYTES] - before) * (rank + rope)
+        else:
+            expanded += past[i] + new[i]
+            kv_read += past[i]
+            shape = (1, nope + rope, value, 0)
+            add_sequences(chip, shape, heads, a_bits, sequence, work)
+            fed += (work[WORK_SRAM_BYTES] - before) * heads * (nope + rope + value)
+    cycles, flops = latent_projections(chip, absorbed, expanded, dims)
+    work[WORK_MATRIX] += cycles
+    work[WORK_FLOPS] += flops
+    clock = chip[CLOCK_HZ]
+    token_bytes = bits_to_bytes((rank + rope) * kv_bits)
+    if not resident(chip, tokens * (rank + rope), a_bits):
+        kv_read += tokens
+    work[WORK_READ] = kv_read * token_bytes
+    work[WORK_WRITE] = tokens * token_bytes
+    paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * (rank + rope) * kv_bits))
+    work[WORK_HBM] = scale_up(work[WORK_READ] + work[WORK_WRITE], clock, paged)
+    streamed = bits_to_bytes(heads * rank * (nope + value) * bits[WEIGHT_BITS])
+    work[WORK_READ] += streamed
+    spilled = 0
+    if not resident(chip, tokens * heads * (nope + rope + value) // 2, a_bits):
+        spilled = bits_to_bytes(tokens * heads * (nope + rope + value) * a_bits)
+        work[WORK_READ] += bits_to_bytes(tokens * heads * (nope + rope) * a_bits)
+        work[WORK_WRITE] += bits_to_bytes(tokens * heads * value * a_bits)
+    if not resident(chip, expanded * heads * (nope + value), a_bits):
+        # the expanded keys and values are written by one product and read by the next
+        each = bits_to_bytes(expanded * heads * (nope + value) * a_bits)
+        spilled += 2 * each
+        work[WORK_READ] += each
+        work[WORK_WRITE] += each
+    work[WORK_HBM] += scale_up(streamed + spilled, clock, chip[HBM_BYTES_PER_S])
+    work[WORK_SRAM_BYTES] = (
+        bits_to_bytes(fed * a_bits)
+        + streamed
+        + bits_to_bytes(tokens * heads * (nope + rope + value) * a_bits)
+    )
+    finish(chip, row, work)
+
+
+@inner
+def to_price(chip: Int64Array, work: Int64Array, out: Int64Array) -> None:
+    """Work as a row of ``kernels.executor``'s prices."""
+    clear(out)
+    out[DURATION] = to_ps(chip, work[WORK_CYCLES])
+    out[MATRIX] = to_ps(chip, work[WORK_MATRIX])
+    out[VECTOR] = to_ps(chip, work[WORK_VECTOR])
+    out[HBM] = to_ps(chip, work[WORK_HBM])
+    out[SRAM] = to_ps(chip, work[WORK_SRAM])
+    out[READ] = work[WORK_READ]
+    out[WRITE] = work[WORK_WRITE]
+    out[CAUSE] = dominant(out)
+
+
+@kernel
+def price_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    out: Int64Array,
+) -> None:
+    """Price of attention over a batch: sequence i has new[i] queries after past[i] keys.
+
+    ``row`` has PLAN_HEADS, PLAN_KV_HEADS, PLAN_HEAD_DIM and PLAN_WINDOW of this chip's share;
+    ``out`` is int64[PRICE_FIELDS].
+    """
+    work = np.empty(WORK_FIELDS, dtype=np.int64)
+    count_attention(chip, bits, row, new, past, work)
+    to_price(chip, work, out)
+
+
+@kernel
+def price_latent(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    out: Int64Array,
+) -> None:
+    """Price of latent attention over a batch, with the products of W_UK and W_UV.
+
+    ``row`` has PLAN_HEADS (this chip's share), PLAN_KV_RANK, PLAN_ROPE_DIM, PLAN_NOPE_DIM and
+    PLAN_VALUE_DIM; ``out`` is int64[PRICE_FIELDS].
+    """
+    work = np.empty(WORK_FIELDS, dtype=np.int64)
+    count_latent(chip, bits, row, new, past, work)
+    to_price(chip, work, out)

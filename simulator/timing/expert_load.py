@@ -1,0 +1,99 @@
+"""How unevenly a router loads the experts: shares of the busiest rank's experts.
+
+``balanced``: every expert gets as many tokens. ``power:ALPHA``: the loads of experts follow a power
+law P(x) ~ x^-ALPHA between 1 and 0.8 times the tokens, as in the collector of AIConfigurator
+(power_law_logits_v3); here by the quantiles of that law instead of random draws. A histogram:
+whatever was counted, one number an expert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.kernels.arrays import Float64Array
+
+MOST_OF_TOKENS = 0.8
+"""Of all tokens, at most this share comes to the most popular expert of the power law."""
+
+_SHUFFLE_SEED = 20240713
+_SHUFFLES = 15
+
+
+def balanced(experts: int, ranks: int) -> Float64Array:
+    """Equal shares; float64[experts / ranks]."""
+    return np.full(_local(experts, ranks), 1.0 / experts)
+
+
+def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -> Float64Array:
+    """Shares of the busiest rank when loads follow a power law; float64[experts / ranks], falling.
+
+    ``tokens`` of the whole group. With fewer assignments than experts the law runs from 0.01 to 2,
+    as in the collector. Which experts share a rank is chance: the median over fixed shuffles.
+
+    Raises InputError where alpha is not a positive number.
+    """
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise InputError(f"the exponent of a power law must be above 0, found {alpha:g}")
+    low, high = 1.0, MOST_OF_TOKENS * tokens
+    if tokens * top_k <= experts or high <= low:
+        low, high = 0.01, 2.0
+    quantile = (np.arange(experts) + 0.5) / experts
+    if abs(alpha - 1.0) < 1e-9:
+        loads = low * (high / low) ** quantile
+    else:
+        power = 1.0 - alpha
+        loads = (low**power + (high**power - low**power) * quantile) ** (1.0 / power)
+    return histogram(loads, ranks, shuffled=True)
+
+
+def histogram(
+    loads: Sequence[float] | Float64Array, ranks: int, *, shuffled: bool = False
+) -> Float64Array:
+    """Shares of the busiest rank's experts for counted loads, one an expert; falling.
+
+    Experts lie on ranks in blocks of their order, or are ``shuffled``.
+
+    Raises InputError for loads that are negative, not finite or all zero, and for experts that do
+    not divide over the ranks.
+    """
+    counts = np.asarray(loads, dtype=np.float64)
+    local = _local(len(counts), ranks)
+    if not np.all(np.isfinite(counts)) or np.any(counts < 0) or counts.sum() <= 0:
+        raise InputError("expert loads must be numbers from 0, not all of them 0")
+    shares = counts / counts.sum()
+    placements = [shares.reshape(ranks, local)]
+    if shuffled and ranks > 1:
+        random = np.random.default_rng(_SHUFFLE_SEED)
+        placements = [random.permutation(shares).reshape(ranks, local) for _ in range(_SHUFFLES)]
+    busiest = sorted((p[p.sum(axis=1).argmax()] for p in placements), key=lambda rank: rank.sum())
+    return np.sort(busiest[len(busiest) // 2])[::-1].copy()
+
+
+def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
+    """``balanced``, ``power:ALPHA``, or a file with one number an expert, as shares.
+
+    Raises InputError for anything else, with file and line of a bad number.
+    """
+    if text == "balanced":
+        return balanced(experts, ranks)
+    if text.startswith("power:"):
+        try:
+            alpha = float(text.removeprefix("power:"))
+        except ValueError:
+            raise InputError(
+                f"expert load: found '{text[:40]}', expected power:ALPHA such as power:1.2"
+            ) from None
+        return power_law(experts, ranks, alpha, tokens, top_k)
+    from simulator.workload.expert_histogram import read_histogram
+
+    return histogram(read_histogram(text, experts), ranks)
+
+
+def _local(experts: int, ranks: int) -> int:
+    if experts % ranks:
+        raise InputError(f"{experts} experts do not divide over {ranks} expert-parallel chips")
+    return experts // ranks

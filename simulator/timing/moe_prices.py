@@ -1,0 +1,254 @@
+"""The price of routed experts on one rank of an expert-parallel group, in two ways.
+
+* ``sorted``: tokens are sorted by expert into a permuted copy, exchanged all to all, multiplied by
+  grouped matmuls, gated, exchanged back and summed; every step is an operator of its own, waits for
+  the one before, and leaves its result in HBM where it does not fit on chip;
+* ``fused``: one operator takes one expert's tokens after another, sends and receives the next one's
+  meanwhile, and keeps what lies between the two matmuls on chip.
+
+The busiest rank sets the pace: ``load`` are the shares of its experts. An expert's weights are read
+from HBM once, if it has a token.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_up
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    COLS,
+    HBM_BYTES_PER_S,
+    ROWS,
+    SRAM_BYTES_PER_S,
+    SYSTOLIC,
+    UNIT_KIND,
+    VECTOR_OPS,
+)
+from simulator.kernels.executor import (
+    CAUSE,
+    DURATION,
+    FABRIC,
+    HBM,
+    MATRIX,
+    PRICE_FIELDS,
+    READ,
+    SENT,
+    SRAM,
+    VECTOR,
+    WRITE,
+    dominant,
+)
+from simulator.kernels.fabric_price import collective
+from simulator.kernels.jit import inner, kernel
+from simulator.kernels.moe import expert_tokens, grouped_cycles
+from simulator.mapping import tiles
+from simulator.model.operators import GATE_OPS
+from simulator.timing.prices import (
+    ACTIVATION_BITS,
+    PLAN_GATED,
+    PLAN_K,
+    PLAN_N,
+    PLAN_RANKS,
+    PLAN_TOP_K,
+    WEIGHT_BITS,
+    price_streaming,
+    resident,
+    to_ps,
+)
+
+MODE_SORTED = 0
+MODE_FUSED = 1
+
+ALL_TO_ALL = 3
+"""Number of the operation in packed fabrics (``fabric.pack.OP_INDEX``)."""
+
+SORT_OPS = 8
+"""Vector operations an assignment: histogram, prefix sum, scatter of the index (radix sort with one
+digit an expert; Merrill and Grimshaw, 2011)."""
+
+COMBINE_OPS = 2
+"""Multiply by the router's weight and add, an element."""
+
+
+@inner
+def add(price: Int64Array, out: Int64Array) -> None:
+    """An operator that follows: durations, busy times and bytes add up."""
+    for field in range(SENT + 1):
+        out[field] += price[field]
+
+
+@inner
+def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Array) -> None:
+    """All tokens to their experts' ranks, or back: ``size`` bytes at the busiest rank, of which
+    ``own`` are what this rank sends on average."""
+    clear(price)
+    if ranks > 1:
+        duration, moving, _ = collective(fabric, ALL_TO_ALL, size)
+        price[DURATION] = duration
+        price[FABRIC] = moving
+        price[SENT] = ceil_div(own * (ranks - 1), ranks)
+
+
+@inner
+def fixed_cycles(chip: Int64Array) -> int:
+    """Cycles of an operator in which no unit works: overhead, first word, fill of the array."""
+    fill = 0
+    if chip[UNIT_KIND] == SYSTOLIC:
+        fill = 2 * chip[ROWS] + chip[COLS] - 2
+    return tiles.fixed_cycles(chip) + fill
+
+
+@inner
+def grouped(
+    chip: Int64Array,
+    bits: Int64Array,
+    counts: Int64Array,
+    shape: tuple[int, int, int, int],
+    price: Int64Array,
+) -> None:
+    """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
+
+    ``shape`` = (k, n, bytes read, bytes written) of the rows.
+    """
+    k, n, read, written = shape
+    clock = chip[CLOCK_HZ]
+    matrix, fed = grouped_cycles(chip, counts, k, n, (bits[ACTIVATION_BITS], bits[WEIGHT_BITS]))
+    active = 0
+    for e in range(len(counts)):
+        active += 1 if counts[e] > 0 else 0
+    read += active * bits_to_bytes(k * n * bits[WEIGHT_BITS])
+    hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
+    sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
+    clear(price)
+    price[DURATION] = to_ps(chip, fixed_cycles(chip) + max(max(matrix, sram), hbm))
+    price[MATRIX] = to_ps(chip, matrix)
+    price[HBM] = to_ps(chip, hbm)
+    price[SRAM] = to_ps(chip, sram)
+    price[READ] = read
+    price[WRITE] = written
+
+
+@inner
+def moved(chip: Int64Array, elements: int, bits: int) -> int:
+    """Bytes of HBM traffic when a tensor is written or read: none if it stays on chip."""
+    return 0 if resident(chip, elements, bits) else bits_to_bytes(elements * bits)
+
+
+@inner
+def price_sorted(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    received: int,
+    counts: Int64Array,
+    out: Int64Array,
+) -> None:
+    """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
+    a_bits = bits[ACTIVATION_BITS]
+    hidden, width, ranks = row[PLAN_K], row[PLAN_N], row[PLAN_RANKS]
+    own = tokens * row[PLAN_TOP_K]
+    wide = width * (2 if row[PLAN_GATED] == 1 else 1)
+    price = np.empty(PRICE_FIELDS, dtype=np.int64)
+    copies = moved(chip, own * hidden, a_bits)
+    arrived = moved(chip, received * hidden, a_bits)
+    both = bits_to_bytes(max(own, received) * hidden * a_bits)
+    sent = bits_to_bytes(own * hidden * a_bits)
+    inside = moved(chip, received * wide, a_bits)
+    gated = moved(chip, received * width, a_bits)
+    price_streaming(
+        chip, own * SORT_OPS, moved(chip, tokens * hidden, a_bits), copies, False, price
+    )
+    add(price, out)
+    exchange(fabric, both, ranks, sent, price)
+    add(price, out)
+    grouped(chip, bits, counts, (hidden, wide, arrived, inside), price)
+    add(price, out)
+    price_streaming(chip, received * width * GATE_OPS, inside, gated, False, price)
+    add(price, out)
+    grouped(chip, bits, counts, (width, hidden, gated, arrived), price)
+    add(price, out)
+    exchange(fabric, both, ranks, sent, price)
+    add(price, out)
+    price_streaming(
+        chip, own * hidden * COMBINE_OPS, copies, moved(chip, tokens * hidden, a_bits), False, price
+    )
+    add(price, out)
+
+
+@inner
+def price_fused(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    received: int,
+    counts: Int64Array,
+    out: Int64Array,
+) -> None:
+    """One operator, expert after expert; the exchange of the others' tokens runs meanwhile.
+
+    The first expert's tokens have to be there before anything is computed, and the last one's
+    results leave when everything has been.
+    """
+    a_bits = bits[ACTIVATION_BITS]
+    hidden, width, ranks = row[PLAN_K], row[PLAN_N], row[PLAN_RANKS]
+    own = tokens * row[PLAN_TOP_K]
+    wide = width * (2 if row[PLAN_GATED] == 1 else 1)
+    first = np.empty(PRICE_FIELDS, dtype=np.int64)
+    second = np.empty(PRICE_FIELDS, dtype=np.int64)
+    kept = moved(chip, tokens * hidden, a_bits)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), first)
+    grouped(chip, bits, counts, (width, hidden, 0, kept), second)
+    add(first, out)
+    add(second, out)
+    ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
+    out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
+    busy = max(max(out[MATRIX], out[VECTOR]), max(out[HBM], out[SRAM]))
+    fixed = to_ps(chip, fixed_cycles(chip))
+    edge = 0
+    size = bits_to_bytes(max(own, received) * hidden * a_bits)
+    sent = bits_to_bytes(own * hidden * a_bits)
+    exchange(fabric, size, ranks, sent, first)
+    if ranks > 1:
+        active = 0
+        for e in range(len(counts)):
+            active += 1 if counts[e] > 0 else 0
+        edge = first[DURATION] - first[FABRIC] + ceil_div(first[FABRIC], max(1, active))
+        out[FABRIC] = 2 * first[FABRIC]
+        out[SENT] = 2 * first[SENT]
+    out[DURATION] = fixed + 2 * edge + max(busy, out[FABRIC])
+
+
+@kernel
+def price_moe(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    load: Float64Array,
+    mode: int,
+    out: Int64Array,
+) -> None:
+    """Price of the routed experts of one layer on the busiest rank of their group.
+
+    ``tokens`` are this rank's before routing (all ranks have as many); ``row`` has PLAN_K (hidden),
+    PLAN_N (intermediate width of this rank), PLAN_TOP_K, PLAN_GATED and PLAN_RANKS; ``load`` is
+    float64[local experts], the share of the group's tokens x top_k that goes to each expert of the
+    busiest rank (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any
+    table where PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
+    """
+    counts = np.empty(len(load), dtype=np.int64)
+    group = tokens * row[PLAN_RANKS]
+    received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
+    clear(out)
+    if mode == MODE_FUSED:
+        price_fused(chip, fabric, bits, row, tokens, received, counts, out)
+    else:
+        price_sorted(chip, fabric, bits, row, tokens, received, counts, out)
+    out[CAUSE] = dominant(out)
