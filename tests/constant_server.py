@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from simulator.hardware import Chip, Dram, Fabric, Sram, System, SystolicArray, VectorUnit
-from simulator.model.transformer import Transformer
+from simulator.model.transformer import llama
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
@@ -17,7 +17,7 @@ from simulator.workload.request import ClosedLoop, Requests, Workload
 STEP_PS = 10**9
 """The host takes a millisecond for an iteration; the chip below takes well under a millionth."""
 
-TINY = Transformer("tiny", 1, 4, 1, 1, 4, 4, 4, 4096)
+TINY = llama("tiny", 1, 4, 1, 1, 4, 4, 4, 4096)
 
 FAST = Chip(
     name="fast",

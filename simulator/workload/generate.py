@@ -202,18 +202,17 @@ class _Turns:
     def prefix(self) -> PrefixBlocks:
         """Ids of the whole blocks of each prompt: a session's text only ever grows."""
         counts = self.prompt // BLOCK_TOKENS
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        if offsets[-1] > MAX_BLOCK_IDS:
-            raise InputError(
-                f"the prompts of {len(counts)} turns have {offsets[-1]} blocks of {BLOCK_TOKENS}"
-                f" tokens, expected at most {MAX_BLOCK_IDS}",
-                hint="generate fewer requests",
-            )
         longest = np.zeros(int(self.session[-1]) + 1, dtype=np.int64)
         np.maximum.at(longest, self.session, counts)
-        base = np.cumsum(longest) - longest
-        ids = np.arange(offsets[-1]) + np.repeat(base[self.session] - offsets[:-1], counts)
-        return PrefixBlocks(offsets, ids, BLOCK_TOKENS)
+        ends = np.cumsum(longest)
+        if ends[-1] > MAX_BLOCK_IDS:
+            raise InputError(
+                f"{len(ends)} sessions have {ends[-1]} blocks of {BLOCK_TOKENS} tokens, expected"
+                f" at most {MAX_BLOCK_IDS}",
+                hint="generate fewer requests",
+            )
+        ids = np.arange(ends[-1], dtype=np.int64)
+        return PrefixBlocks((ends - longest)[self.session], counts, ids, BLOCK_TOKENS)
 
 
 def _sessions(spec: WorkloadSpec, session: Session, count: int, seed: int) -> Requests | ClosedLoop:
