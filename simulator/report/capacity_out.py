@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.console import make_table, show
 from simulator.report.figures import count, duration, percent, rate
 from simulator.report.json_out import Json, goodput_json
+from simulator.serving.capacity import SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +31,7 @@ def capacity_json(found: Capacity, workload: Workload, attainment: float, seed: 
         "options": dict(result.options),
         "wanted_attainment": attainment,
         "bounded": found.bounded,
+        "arrivals_over_e2e": best.lengths,
         "rate_requests_per_s": best.rate_per_s,
         "system_copies": best.replicas,
         "replicas": result.replicas,
@@ -86,6 +88,12 @@ def print_capacity(document: Json, console: Console) -> None:
             f"most goodput: {rate(most['goodput_requests_per_s'], 'requests')} at "
             f"{rate(most['rate_requests_per_s'], 'requests')}, of which "
             f"{percent(most['attainment'])} meet the SLO"
+        )
+    lasted = document["arrivals_over_e2e"]
+    if document["bounded"] and lasted is not None and lasted < SHORT:
+        lines.append(
+            f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
+            "to build up: give more of them with --limit"
         )
     if not document["bounded"]:
         lines.append(
