@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
@@ -14,8 +14,9 @@ from simulator.hardware import Chip, System
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
-from simulator.serving.cluster import replay
+from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
+from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
 from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
@@ -32,7 +33,11 @@ from simulator.workload.traces import read_trace
 
 __all__ = [
     "CollectiveTiming",
+    "Deployment",
     "LayoutOptions",
+    "Servers",
+    "ServingOptions",
+    "deploy",
     "find_layouts",
     "generate",
     "load_chip",
@@ -47,6 +52,7 @@ __all__ = [
     "price_matmuls",
     "price_step",
     "read_trace",
+    "serve",
     "server",
     "simulate",
 ]
@@ -97,8 +103,49 @@ def simulate(
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search("decode", max_batch, max(1, int(lengths.mean()))),
     )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
+    speculation = plan.speculation
+    options = ServingOptions(
+        max_batch,
+        token_budget,
+        warmup_s,
+        seed,
+        record_iterations,
+        speculate=speculation.drafts,
+        acceptance=speculation.acceptance,
+    )
     return replay(plan, traffic, options, progress, replicas)
+
+
+def deploy(
+    model: Transformer,
+    pools: Mapping[str, Sequence[Servers]],
+    workload: Workload,
+    *,
+    dtypes: Dtypes,
+    max_batch: int = 256,
+) -> Deployment:
+    """Lay a model over pools of systems: ``serve``, or ``prefill`` and ``decode``.
+
+    A layout that is searched for (``auto``) is the fastest for what its pool does with the
+    workload's mean lengths. Equal members of a pool share their prices.
+
+    Raises InputError for a layout that does not fit, InfeasibleError where none does.
+    """
+    prompt = max(1, int(workload.traffic.prompt_tokens.mean()))
+    middle = max(1, prompt + int(workload.traffic.output_tokens.mean()) // 2)
+    known: dict[tuple[Servers, bool], Plan] = {}
+    found = []
+    for role, members in pools.items():
+        prefills = role == PREFILL
+        search = Search("prefill", 1, prompt) if prefills else Search("decode", max_batch, middle)
+        planned = []
+        for member in members:
+            key = (replace(member, copies=1), prefills)
+            if key not in known:
+                known[key] = plan_of(member.system, model, member.layout, dtypes, search)
+            planned.append(Member(known[key], member.copies))
+        found.append(Pool(role, tuple(planned)))
+    return Deployment(tuple(found))
 
 
 def server(
