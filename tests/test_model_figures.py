@@ -287,15 +287,17 @@ def test_tables_say_what_a_model_is():
         (["model", "llama3-8b", "--set", "model.architecture=convnet"], "cannot be changed"),
         (["model", "deepseek-v3", "--set", "model.window=9"], "latent attention has no window"),
         (["model", "gpt-oss-20b", "--set", "model.pattern=[full]"], "no layer of the pattern"),
+        (["model", "gpt-oss-20b", "--set", "model.pattern=[]"], "pattern is empty"),
+        (["model", "gpt-oss-20b", "--set", "model.pattern=[near]"], "unknown value 'near'"),
+        (["model", "mixtral-8x7b", "--set", "model.experts.every=33"], "leaves none of 32 layers"),
+        (["model", "mixtral-8x7b", "--set", "model.dense_layers=1"], "missing key 'intermediate'"),
+        (["model", "resnet-50", "--set", "model.convolutions=[]"], "convolutions is empty"),
         (["model", "mixtral-8x7b", "--set", "model.experts.top_k=9"], "more than the 8 experts"),
         (["model", "deepseek-v3", "--set", "model.dense_layers=61"], "leave none of 61 layers"),
         (["model", "gpt3-175b", "--set", "model.max_context=4096"], "2048 learned positions"),
         (["model", "palm-540b", "--set", "model.post_norms=true"], "a parallel block"),
         (["model", "llama3-8b", "--set", "model.layers=9999"], "more than 4096"),
-        (
-            ["step", "toy", "resnet-50", "--phase", "prefill", "--batch", "1", "--context", "1"],
-            "con",
-        ),
+        (["run", "toy", "resnet-50", "chat"], "expected a transformer"),
     ],
 )
 def test_bad_models_are_refused(capsys, words, message):

@@ -43,6 +43,9 @@ COMMANDS = {
     "fabric": LazyCommand(
         "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
     ),
+    "layout": LazyCommand(
+        "simulator.cli.layout_command:layout", "The fastest layouts of a model on a system."
+    ),
     "model": LazyCommand(
         "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
     ),
