@@ -148,32 +148,19 @@ def deploy(
     return Deployment(tuple(found))
 
 
-def server(
-    system: System | str,
-    model: Transformer | str,
-    *,
-    tp: int | None = None,
-    weight_dtype: str = "bf16",
-    activation_dtype: str = "bf16",
-    kv_dtype: str = "bf16",
-    max_batch: int = 256,
-    token_budget: int = 8192,
-    seed: int = 0,
-    warmup_s: float = 0.0,
-) -> Callable[[Workload, int], RunResult]:
-    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
-    replays kept: for searches that replay many times.
-
-    Raises InputError for unknown names and bad values.
+def server(deployment: Deployment, options: ServingOptions) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the whole deployment): for searches that replay many
+    times. Prices are kept from one replay to the next.
     """
-    plan = make_plan(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        tp=tp,
-        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
-    )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
-    return lambda workload, copies: replay(plan, workload, options, None, copies)
+
+    def replay_on(workload: Workload, copies: int) -> RunResult:
+        pools = tuple(
+            replace(pool, members=tuple(replace(m, copies=copies * m.copies) for m in pool.members))
+            for pool in deployment.pools
+        )
+        return serve(replace(deployment, pools=pools), workload, options)
+
+    return replay_on
 
 
 def price_step(

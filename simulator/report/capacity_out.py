@@ -67,14 +67,13 @@ def _trial(trial: Trial) -> Json:
 
 def print_capacity(document: Json, console: Console) -> None:
     """The answer in a line or two, and the trials by load."""
-    copies = document["system_copies"]
     limits = "; ".join(
         f"{name}: " + ", ".join(f"{k} <= {duration(v)}" for k, v in entry["limits_s"].items())
         for name, entry in document["slo"].items()
         if entry["limits_s"]
     )
     lines = [
-        f"{document['model']} on {copies} x {document['system']} "
+        f"{document['model']} on {document['system']} "
         f"({count(document['chips'], 'chips')}), workload {document['workload']} "
         f"({count(document['requests'], 'requests')}), seed {document['seed']}",
         f"promised to {percent(document['wanted_attainment'])}: {limits}",
@@ -112,7 +111,7 @@ def print_capacity(document: Json, console: Console) -> None:
         )
         for trial in sorted(document["trials"], key=_by_load)
     ]
-    columns = ("rate", "systems", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
+    columns = ("rate", "copies", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
     show(console, *lines, make_table(console, "Trials", columns, rows))
 
 
