@@ -188,6 +188,19 @@ def test_a_stall_shows_in_the_gaps_and_not_in_the_tpot() -> None:
     assert held.queue_s.p99 > 10 * free.queue_s.p99
 
 
+def test_drafts_come_together_and_refused_ones_never() -> None:
+    traffic = requests(np.zeros(3), prompt=10, output=60)
+    result = serve(traffic, max_batch=4, speculate=3, acceptance=0.7)
+    line = result.timeline
+    assert line is not None
+    span = np.diff(np.append(line.time_s, result.simulated_s))
+    assert (line.tokens_per_s * span).sum() == pytest.approx(180, rel=1e-6)
+    assert result.itl_s.mean == pytest.approx(result.tpot_s.mean)
+    # most tokens come with another one, the others a step later
+    assert result.itl_s.p50 < 1e-9
+    assert result.itl_s.p99 == pytest.approx(STEP_PS / 1e12, rel=0.01)
+
+
 # --- course over time
 
 

@@ -14,6 +14,7 @@ from constant_server import STEP_PS, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.cli.entry import main
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InputError
 from simulator.report.files import manifest_json
@@ -94,6 +95,19 @@ def test_a_limit_keeps_the_columns_together(tmp_path: Path) -> None:
     assert len(traffic) == len(traffic.prefix) == 3
     assert traffic.prefix.ids.tolist() == [5, 6, 8, 5, 6]
     assert traffic.prefix.counts.sum() == 5
+
+
+def test_info_counts_sessions_classes_and_reuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write(tmp_path, CHATS))
+    assert main(["trace", "info", path, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["sessions"] == 2
+    assert document["classes"] == {"search": 1, "text": 3}
+    assert document["prefix"] == {"block_tokens": 16, "blocks": 5, "reused_fraction": 0.4}
+    assert main(["trace", "info", path]) == 0
+    assert "an endless cache would hit 40.0 %" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
