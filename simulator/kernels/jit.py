@@ -26,6 +26,8 @@ from numba import njit
 from numba.core import caching, config, event
 from numba.core.runtime import nrt
 
+from simulator.kernels.inner_compiler import InnerCompiler
+
 F = TypeVar("F", bound=Callable[..., object])
 
 _PACKAGE = Path(__file__).parents[1]
@@ -34,7 +36,11 @@ _FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
 
 # Not in numba's stubs, hence typed as Any.
 _OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_INNER: dict[str, Any] = {
+    **_OPTIONS,
+    "no_cpython_wrapper": True,
+    "pipeline_class": InnerCompiler,
+}
 _register: Any = event.register
 _config: Any = config
 
