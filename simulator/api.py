@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
@@ -15,8 +15,9 @@ from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
-from simulator.serving.cluster import replay
+from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
+from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
 from simulator.timing import attention_operator, moe_operator
 from simulator.timing import convnet as convnets
@@ -38,8 +39,12 @@ from simulator.workload.traces import read_trace
 __all__ = [
     "AttentionCase",
     "CollectiveTiming",
+    "Deployment",
     "LayoutOptions",
     "MoeCase",
+    "Servers",
+    "ServingOptions",
+    "deploy",
     "find_layouts",
     "generate",
     "load_chip",
@@ -58,6 +63,7 @@ __all__ = [
     "price_moes",
     "price_step",
     "read_trace",
+    "serve",
     "server",
     "simulate",
 ]
@@ -108,39 +114,66 @@ def simulate(
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search("decode", max_batch, max(1, int(lengths.mean()))),
     )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
+    speculation = plan.speculation
+    options = ServingOptions(
+        max_batch,
+        token_budget,
+        warmup_s,
+        seed,
+        record_iterations,
+        speculate=speculation.drafts,
+        acceptance=speculation.acceptance,
+    )
     return replay(plan, traffic, options, progress, replicas)
 
 
-def server(
-    system: System | str,
-    model: Transformer | str,
+def deploy(
+    model: Transformer,
+    pools: Mapping[str, Sequence[Servers]],
+    workload: Workload,
     *,
-    layout: LayoutOptions | None = None,
-    weight_dtype: str = "bf16",
-    activation_dtype: str = "bf16",
-    kv_dtype: str = "bf16",
-    context: int = 2048,
+    dtypes: Dtypes,
     max_batch: int = 256,
-    token_budget: int = 8192,
-    seed: int = 0,
-    warmup_s: float = 0.0,
-) -> Callable[[Workload, int], RunResult]:
-    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
-    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
-    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
+) -> Deployment:
+    """Lay a model over pools of systems: ``serve``, or ``prefill`` and ``decode``.
 
-    Raises InputError for unknown names and bad values.
+    A layout that is searched for (``auto``) is the fastest for what its pool does with the
+    workload's mean lengths. Equal members of a pool share their prices.
+
+    Raises InputError for a layout that does not fit, InfeasibleError where none does.
     """
-    plan = plan_of(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        layout or LayoutOptions(),
-        Dtypes(weight_dtype, activation_dtype, kv_dtype),
-        Search("decode", max_batch, context),
-    )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
-    return lambda workload, copies: replay(plan, workload, options, None, copies)
+    prompt = max(1, int(workload.traffic.prompt_tokens.mean()))
+    middle = max(1, prompt + int(workload.traffic.output_tokens.mean()) // 2)
+    known: list[tuple[Servers, bool, Plan]] = []
+    found = []
+    for role, members in pools.items():
+        prefills = role == PREFILL
+        search = Search("prefill", 1, prompt) if prefills else Search("decode", max_batch, middle)
+        planned = []
+        for member in members:
+            one = replace(member, copies=1)
+            plan = next((p for s, way, p in known if s == one and way == prefills), None)
+            if plan is None:
+                plan = plan_of(member.system, model, member.layout, dtypes, search)
+                known.append((one, prefills, plan))
+            planned.append(Member(plan, member.copies))
+        found.append(Pool(role, tuple(planned)))
+    return Deployment(tuple(found))
+
+
+def server(deployment: Deployment, options: ServingOptions) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the whole deployment): for searches that replay many
+    times. Prices are kept from one replay to the next.
+    """
+
+    def replay_on(workload: Workload, copies: int) -> RunResult:
+        pools = tuple(
+            replace(pool, members=tuple(replace(m, copies=copies * m.copies) for m in pool.members))
+            for pool in deployment.pools
+        )
+        return serve(replace(deployment, pools=pools), workload, options)
+
+    return replay_on
 
 
 def price_step(

@@ -50,7 +50,7 @@ __all__ = [
     "load_system",
 ]
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout", "scenario")
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -8,9 +8,22 @@ from typing import Literal
 from pydantic import model_validator
 
 from simulator.config.fabric_schema import FabricConfig
-from simulator.config.fields import Delay, FractionOrZero, Name, Section, user_error
+from simulator.config.fields import Bandwidth, Delay, FractionOrZero, Name, Section, user_error
 from simulator.config.shapes import TWISTED, Axes, shape_text
 from simulator.hardware import Chip, Fabric, System
+from simulator.hardware.network import Network
+
+
+class NetworkConfig(Section):
+    """What joins the system to others: one chip's share of its host's network cards."""
+
+    kind: Name
+    bandwidth: Bandwidth
+    latency: Delay = 0
+
+    def build(self) -> Network:
+        """The network's specification."""
+        return Network(self.kind, self.bandwidth, self.latency)
 
 
 class SystemConfig(Section):
@@ -22,6 +35,7 @@ class SystemConfig(Section):
     fabric: FabricConfig
     host_overhead: Delay = 0
     hbm_reserve_fraction: FractionOrZero = 0.10
+    network: NetworkConfig | None = None
 
     @model_validator(mode="after")
     def _leaves_some_hbm(self) -> SystemConfig:
@@ -41,4 +55,5 @@ class SystemConfig(Section):
             fabric=self.fabric.build(self.name, chip, axes, twisted) if joined else Fabric("none"),
             host_overhead_ps=self.host_overhead,
             hbm_reserve_fraction=self.hbm_reserve_fraction,
+            network=None if self.network is None else self.network.build(),
         )

@@ -133,8 +133,9 @@ class SharedLinks:
         self._flows = self._flows[mask]
         self._layer_bytes = self._layer_bytes[mask]
         self._sent = self._sent[mask]
-        for values in (self._tags, self._sizes, self._links):
-            values[:] = [value for value, keep in zip(values, kept, strict=True) if keep]
+        self._tags = [tag for tag, keep in zip(self._tags, kept, strict=True) if keep]
+        self._sizes = [size for size, keep in zip(self._sizes, kept, strict=True) if keep]
+        self._links = [links for links, keep in zip(self._links, kept, strict=True) if keep]
         self._pack()
 
     def _pack(self) -> None:
