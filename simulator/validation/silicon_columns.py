@@ -20,6 +20,9 @@ Reader = Callable[[Columns, str, str, str], list[Table]]
 DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
 """Data types of theirs that have a price here; the rest is left out by name."""
 
+WEIGHT_COPIES = 6
+"""Copies of the weights that vLLM's collector of matmuls cycles through."""
+
 OPS = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -63,6 +66,7 @@ def _tables(
 def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``gemm_perf``."""
     inputs = {name: columns[name] for name in ("m", "k", "n")}
+    inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
     return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
 
 
@@ -76,6 +80,7 @@ def _attention(
         "head_dim": columns["head_dim"],
         "context": context,
         "window": columns["window_size"],
+        "buffers": np.ones(len(context), dtype=np.int64),
     }
     inputs["kv_heads"] = np.where(inputs["kv_heads"] == 0, inputs["heads"], inputs["kv_heads"])
     kinds = columns["kv_cache_dtype"].copy()
@@ -108,6 +113,7 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
         "top_k": columns["topk"],
         "tp": columns["moe_tp_size"],
         "ep": columns["moe_ep_size"],
+        "buffers": np.ones(len(columns["topk"]), dtype=np.int64),
         "expert_load": np.array(
             [str(text).replace("power_law_", "power:") for text in columns["distribution"]]
         ),
