@@ -113,19 +113,25 @@ def price_step(
     return steps.price_step(plan, phase=phase, batch=batch, context=context)
 
 
-def price_matmul(chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+def price_matmul(
+    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
+
+    ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
+    L2 of a GPU keeps of them does not come from HBM.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]]
+    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
-    return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)
+    machine = load_chip(chip) if isinstance(chip, str) else chip
+    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:

@@ -7,7 +7,7 @@ roofline, the regimes and the physical bounds of a measurement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,14 +55,9 @@ def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
         rows = np.flatnonzero(inputs["buffers"] == buffers)
         sizes = (inputs[name][rows].tolist() for name in ("m", "k", "n"))
         cases = [(m, k, n, dtype) for m, k, n in zip(*sizes, strict=True)]
-        out[rows] = [priced.time_s for priced in _price_matmuls(machine, cases, buffers)]
+        priced = api.price_matmuls(machine.chip, cases, rotating_buffers=buffers)
+        out[rows] = [timing.time_s for timing in priced]
     return out
-
-
-def _price_matmuls(
-    machine: Machine, cases: list[tuple[int, int, int, str]], buffers: int
-) -> Sequence[Any]:
-    return api.price_matmuls(machine.chip, cases)
 
 
 def _matmul_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
