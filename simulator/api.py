@@ -114,24 +114,39 @@ def price_step(
 
 
 def price_matmul(
-    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+    chip: Chip | str,
+    m: int,
+    k: int,
+    n: int,
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
 
     ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
-    L2 of a GPU keeps of them does not come from HBM.
+    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before an 8-bit matmul on a
+    GPU, the kernel that scales the activations from 16 bits.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
+    case = (m, k, n, dtype)
+    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
+    chip: Chip | str,
+    cases: Sequence[tuple[int, int, int, str]],
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
+    return operators.price_matmuls(
+        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
+    )
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:

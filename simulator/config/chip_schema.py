@@ -99,6 +99,7 @@ class KernelsConfig(Section):
     ramp: Delay
     mac_energy: EnergyPj
     persistent: Flag = True
+    unsplit: tuple[Dtype, ...] = ()
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -126,6 +127,7 @@ class KernelsConfig(Section):
             ramp_ps=self.ramp,
             mac_pj=self.mac_energy,
             persistent=self.persistent,
+            unsplit=tuple(str(dtype) for dtype in self.unsplit),
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )
@@ -140,7 +142,7 @@ class TensorCoreConfig(Section):
     kind: Literal["tensor_core"]
     count: Count
     macs_per_sm: dict[Dtype, Count]
-    tiles: list[Shape] = []
+    tiles: tuple[Shape, ...] = ()
     tile_k: Count = 64
     kernels: KernelsConfig | None = None
 

@@ -64,7 +64,9 @@ GPU_PERSISTENT = GPU + 9
 GPU_L2_BYTES = GPU + 10
 GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
-TILES = GPU + 12
+GPU_SPLITS = GPU + 12
+"""1 where the kernels of this data type can split the inner dimension."""
+TILES = GPU + 13
 NO_LIMIT = 1 << 62
 
 SWITCHING_SHARE = 0.85
@@ -131,28 +133,30 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out[COLS] = max(cols for _, cols in tiles)
         out[DEPTH] = 16 * unit.tile_k
         out[REGISTER_RESULTS] = unit.count * max(rows * cols for rows, cols in tiles)
-        out[TILE_K] = unit.tile_k
+        # a stage of shared memory holds as many bytes of each data type
+        out[TILE_K] = unit.tile_k if gpu is None else unit.tile_k * 16 // BITS[dtype]
         out[TILE_COUNT] = len(tiles)
         for index, (rows, cols) in enumerate(tiles):
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
         if gpu is not None:
-            _pack_gpu(chip, gpu, out, BITS[dtype])
+            _pack_gpu(chip, gpu, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
     return out
 
 
-def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, bits: int) -> None:
-    """Fill in the fields of a GPU's kernels for a data type of ``bits``."""
+def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
+    """Fill in the fields of a GPU's kernels for a data type."""
     out[GPU] = 1
     out[GPU_TILE_PS] = gpu.tile_ps
     out[GPU_STEP_PS] = gpu.step_ps
     out[GPU_FEED] = gpu.feed_bytes_per_s
     out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.clock_hz * gpu.issue_efficiency)
     out[GPU_SPLIT_PS] = gpu.split_ps
+    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
     # what switches in a multiplier and on its way is proportional to the bits
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * bits / 16)
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * BITS[dtype] / 16)
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
