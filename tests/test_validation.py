@@ -25,7 +25,9 @@ MATMUL = OPERATORS["matmul"]
 
 def matmul_table(shapes, seconds, chip="h100", source="mine", stack="mine"):
     columns = np.array(shapes, dtype=np.int64).T
-    inputs = dict(zip("mkn", columns, strict=True)) | {"buffers": np.zeros(len(shapes), int)}
+    inputs = dict(zip("mkn", columns, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), np.zeros(len(shapes), int)
+    )
     return Table(chip, "matmul", "bf16", source, stack, inputs, np.array(seconds, dtype=float))
 
 
@@ -195,7 +197,7 @@ def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, pr
     data = text.split('id="data">')[1].split("</script>")[0]
     plot = json.loads(data)["plots"][0]
     assert len(plot["measured"]) == len(shapes) == plot["count"]
-    assert plot["names"] == ["m", "k", "n", "buffers"]
+    assert plot["names"] == ["m", "k", "n", "buffers", "quantize"]
     assert plot["mape"] == 50
     assert "http://www.w3.org" in text
     assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
@@ -232,7 +234,9 @@ def test_a_lookup_knows_only_the_other_half(monkeypatch, with_tree):
         monkeypatch.setattr("simulator.validation.baselines._tree", lambda: None)
     sizes = 2 ** np.arange(4, 13)
     grid = np.array(np.meshgrid(sizes, sizes, sizes)).reshape(3, -1)
-    inputs = dict(zip("mkn", grid, strict=True)) | {"buffers": 0 * grid[0]}
+    inputs = dict(zip("mkn", grid, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), 0 * grid[0]
+    )
     work = MATMUL.work(Machine("h100"), "bf16", inputs)
     smooth = 2 * work.roofline_s
     found = lookup(MATMUL, inputs, work, smooth, 0)

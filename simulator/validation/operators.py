@@ -50,12 +50,16 @@ class Operator:
 
 
 def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
+    """By how the rows were measured: copies of the weights, and quantization of the activations."""
     out = np.empty(len(inputs["m"]))
-    for buffers in np.unique(inputs["buffers"]).tolist():
-        rows = np.flatnonzero(inputs["buffers"] == buffers)
+    ways = np.column_stack([inputs["buffers"], inputs["quantize"]])
+    for buffers, quantize in np.unique(ways, axis=0).tolist():
+        rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
         sizes = (inputs[name][rows].tolist() for name in ("m", "k", "n"))
         cases = [(m, k, n, dtype) for m, k, n in zip(*sizes, strict=True)]
-        priced = api.price_matmuls(machine.chip, cases, rotating_buffers=buffers)
+        priced = api.price_matmuls(
+            machine.chip, cases, rotating_buffers=buffers, quantize=bool(quantize)
+        )
         out[rows] = [timing.time_s for timing in priced]
     return out
 
@@ -120,11 +124,11 @@ OPERATORS: dict[str, Operator] = {
     for operator in (
         Operator(
             "matmul",
-            ("m", "k", "n", "buffers"),
+            ("m", "k", "n", "buffers", "quantize"),
             _matmul_seconds,
             _matmul_work,
             ("m", "k", "n"),
-            defaults={"buffers": 0},
+            defaults={"buffers": 0, "quantize": 0},
         ),
         Operator(
             "attention-decode",

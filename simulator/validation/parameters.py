@@ -19,7 +19,9 @@ from simulator.config.names import find_config
 from simulator.config.overrides import parse_overrides
 from simulator.errors import ChipsimError
 
-ON_CHIP = ("matmul", "copy", "attention-decode", "attention-prefill", "moe")
+ATTENTION = ("attention-decode", "attention-prefill")
+FUSED = (*ATTENTION, "moe")
+ON_CHIP = ("matmul", "copy", *FUSED)
 SCALES = {
     "": 1.0,
     "ns": 1e3,
@@ -167,6 +169,76 @@ PARAMETERS = (
         0.0,
         "energy of a multiply-accumulate, which sets the clock under the power limit",
         ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.launch",
+        "us",
+        0.5,
+        50,
+        0.0,
+        "launch and tail of an attention or expert operator with all its kernels",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.kernel_launch",
+        "us",
+        0.05,
+        20,
+        0.0,
+        "each further kernel of such an operator",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.tile_latency",
+        "us",
+        0.01,
+        20,
+        0.0,
+        "a tile from its first load to its last store",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.sm_bandwidth",
+        "GB/s",
+        5,
+        1000,
+        None,
+        "what one multiprocessor streams",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.matrix_efficiency",
+        "",
+        0.2,
+        1.0,
+        1.0,
+        "share of the peak rate in attention",
+        ATTENTION,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.expert_efficiency",
+        "",
+        0.1,
+        1.0,
+        1.0,
+        "share of the peak rate in grouped matmuls",
+        ("moe",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.stream_efficiency",
+        "",
+        0.3,
+        1.0,
+        1.0,
+        "share of the HBM bandwidth that these kernels get",
+        FUSED,
         must_exist=True,
     ),
     Parameter(

@@ -67,6 +67,8 @@ def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]
     """``gemm_perf``."""
     inputs = {name: columns[name] for name in ("m", "k", "n")}
     inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
+    # fp8 layers quantize their activations by the row as they come
+    inputs["quantize"] = (columns["gemm_dtype"] == "fp8").astype(np.int64)
     return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
 
 
