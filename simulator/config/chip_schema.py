@@ -101,7 +101,7 @@ class KernelsConfig(Section):
     ramp: Delay
     mac_energy: EnergyPj
     persistent: Flag = True
-    unsplit: tuple[Dtype, ...] = ()
+    unsplit: list[Dtype] = Field(default_factory=list)
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 

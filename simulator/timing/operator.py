@@ -87,10 +87,18 @@ def _check_size(m: int, k: int, n: int) -> None:
 
 
 def price_matmul(
-    chip: Chip, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+    chip: Chip,
+    m: int,
+    k: int,
+    n: int,
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
-    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
+    case = (m, k, n, dtype)
+    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
 
 
 def _order(code: int) -> str:
