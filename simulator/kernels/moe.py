@@ -21,9 +21,12 @@ from simulator.kernels.chip_vector import (
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import tile_price
 
-EXPERT_COLUMNS = 128
+EXPERT_COLUMNS = 256
 """Output columns of a tile of a grouped matmul; its rows are a power of two in these bounds, the
 tile sizes that vLLM tunes its fused_moe kernel over."""
+
+CLUSTER = 2
+"""Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
 
 SMALLEST_ROWS = 16
 LARGEST_ROWS = 128
@@ -116,7 +119,7 @@ def tensor_core_experts(
         cycles = 0
         if blocks > 0:
             cycles = max(one, ceil_div(one * blocks, chip[UNIT_COUNT]))
-        moved = blocks * ceil_div(k * (rows * bits[0] + EXPERT_COLUMNS * bits[1]), 8)
+        moved = blocks * ceil_div(k * (rows * bits[0] + EXPERT_COLUMNS * bits[1]), 8 * CLUSTER)
         if best < 0 or cycles < best:
             best = cycles
             best_moved = moved

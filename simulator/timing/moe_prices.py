@@ -24,12 +24,14 @@ from simulator.kernels.chip_vector import (
     FUSED_ABSENT,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
+    FUSED_SM_BYTES_PER_S,
     FUSED_STREAM,
     HBM_BYTES_PER_S,
     PER_MILLION,
     ROWS,
     SRAM_BYTES_PER_S,
     SYSTOLIC,
+    UNIT_COUNT,
     UNIT_KIND,
     VECTOR_OPS,
 )
@@ -127,9 +129,19 @@ def fixed_ps(chip: Int64Array, first: bool) -> int:
 
 @inner
 def elementwise(
-    chip: Int64Array, ops: int, read: int, written: int, first: bool, price: Int64Array
+    chip: Int64Array,
+    ops: int,
+    read: int,
+    written: int,
+    passing: int,
+    first: bool,
+    price: Int64Array,
 ) -> None:
-    """Vector work over data that streams through; on a GPU at its streaming efficiency."""
+    """Vector work over data that streams through; on a GPU at its streaming efficiency.
+
+    Of ``passing`` bytes, which all go through the vector unit or the multiprocessors, ``read`` and
+    ``written`` go to HBM.
+    """
     if chip[UNIT_KIND] == SYSTOLIC:
         price_streaming(chip, ops, read, written, False, price)
         return
@@ -137,7 +149,8 @@ def elementwise(
     rate = chip[HBM_BYTES_PER_S] * chip[FUSED_STREAM] // PER_MILLION
     price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     price[HBM] = transfer_ps(read + written, rate)
-    price[DURATION] = fixed_ps(chip, first) + max(price[VECTOR], price[HBM])
+    through = transfer_ps(passing, chip[UNIT_COUNT] * chip[FUSED_SM_BYTES_PER_S])
+    price[DURATION] = fixed_ps(chip, first) + max(max(price[VECTOR], price[HBM]), through)
     price[READ] = read
     price[WRITE] = written
 
@@ -147,7 +160,8 @@ def together(chip: Int64Array, on_chip: int, hbm: int) -> int:
     """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return max(on_chip, hbm)
-    return int(math.ceil(overlapped(float(on_chip), float(hbm))))
+    slower: int = math.ceil(overlapped(float(on_chip), float(hbm)))
+    return slower
 
 
 @inner
@@ -219,20 +233,22 @@ def price_sorted(
         gates = own
     inside = moved(chip, gates * wide, a_bits)
     gated = moved(chip, gates * width, a_bits)
-    elementwise(chip, own * SORT_OPS, moved(chip, tokens * hidden, a_bits), copies, True, price)
+    kept = moved(chip, tokens * hidden, a_bits)
+    passing = bits_to_bytes((tokens + own) * hidden * a_bits)
+    elementwise(chip, own * SORT_OPS, kept, copies, passing, True, price)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     grouped(chip, bits, counts, (hidden, wide, arrived, inside), price, extra)
     add(price, out)
-    elementwise(chip, gates * width * GATE_OPS, inside, gated, False, price)
+    gating = bits_to_bytes(gates * (wide + width) * a_bits)
+    elementwise(chip, gates * width * GATE_OPS, inside, gated, gating, False, price)
     add(price, out)
     grouped(chip, bits, counts, (width, hidden, gated, arrived), price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
-    summed = moved(chip, tokens * hidden, a_bits)
-    elementwise(chip, own * hidden * COMBINE_OPS, copies, summed, False, price)
+    elementwise(chip, own * hidden * COMBINE_OPS, copies, kept, passing, False, price)
     add(price, out)
 
 
