@@ -23,6 +23,9 @@ DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
 WEIGHT_COPIES = 6
 """Copies of the weights that vLLM's collector of matmuls cycles through."""
 
+ENGINE_NOTE = " all-reduce"
+"""Behind the source of the serving engine's own kernels."""
+
 OPS = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -148,7 +151,7 @@ def engine_all_reduces(columns: Columns, chip: str, source: str, stack: str) -> 
     }
     kept = {"latency": columns["latency"][graph]}
     kinds = np.full(count, "half")
-    found = _tables(kept, chip, f"{source} all-reduce", stack, "collective", kinds, inputs)
+    found = _tables(kept, chip, source + ENGINE_NOTE, stack, "collective", kinds, inputs)
     eager = len(graph) - count
     if found and eager:
         note = LeftOut("run eagerly, outside of a captured graph", eager)
