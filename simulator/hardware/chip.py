@@ -120,8 +120,9 @@ class Chip:
 
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
     instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
-    (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are the attention and expert kernels of a GPU's
-    software; None: nothing but the bounds of the units is known of them.
+    (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
+    the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
+    is known of them.
     """
 
     name: str

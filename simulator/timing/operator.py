@@ -112,20 +112,20 @@ class _Facts:
 
     chip: str
     clock_hz: int
-    clock_share: float
     peak: int
     hbm: int
     sram: int
+    sustained: float
 
     @classmethod
     def of(cls, chip: Chip, dtype: str) -> _Facts:
         return cls(
             chip.name,
             chip.sustained_clock_hz,
-            chip.sustained_clock_hz / chip.clock_hz,
             2 * chip.matrix.macs_per_cycle(dtype),
             chip.hbm.sustained_bytes_per_s,
             chip.sram.bandwidth_bytes_per_s,
+            chip.sustained_clock_hz / chip.clock_hz,
         )
 
 
@@ -172,7 +172,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         sram_bytes=out[tiles.SRAM],
         flops=flops,
         busy_cycles=busy,
-        utilization=flops / (facts.peak * cycles) * facts.clock_share,
+        utilization=flops / (facts.peak * cycles) * facts.sustained,
         limits_cycles={
             "peak": -(-flops // facts.peak),
             "hbm": -(-moved * clock // facts.hbm),
