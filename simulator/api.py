@@ -133,17 +133,19 @@ def deploy(
     """
     prompt = max(1, int(workload.traffic.prompt_tokens.mean()))
     middle = max(1, prompt + int(workload.traffic.output_tokens.mean()) // 2)
-    known: dict[tuple[Servers, bool], Plan] = {}
+    known: list[tuple[Servers, bool, Plan]] = []
     found = []
     for role, members in pools.items():
         prefills = role == PREFILL
         search = Search("prefill", 1, prompt) if prefills else Search("decode", max_batch, middle)
         planned = []
         for member in members:
-            key = (replace(member, copies=1), prefills)
-            if key not in known:
-                known[key] = plan_of(member.system, model, member.layout, dtypes, search)
-            planned.append(Member(known[key], member.copies))
+            one = replace(member, copies=1)
+            plan = next((p for s, way, p in known if s == one and way == prefills), None)
+            if plan is None:
+                plan = plan_of(member.system, model, member.layout, dtypes, search)
+                known.append((one, prefills, plan))
+            planned.append(Member(plan, member.copies))
         found.append(Pool(role, tuple(planned)))
     return Deployment(tuple(found))
 
