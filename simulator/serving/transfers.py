@@ -68,7 +68,7 @@ class Transfers:
         self.links = [link_of(replica.plan, given) for replica in cluster.replicas]
         self.limited = all(link.bytes_per_s is not None for link in self.links)
         rates = [float(link.bytes_per_s or 0) for link in self.links for _ in ("out", "in")]
-        self.network = SharedLinks(cluster.world, rates, self._arrived)
+        self.network = SharedLinks(cluster.world, rates, self._arrived, limited=self.limited)
 
     @property
     def busy(self) -> bool:
@@ -183,7 +183,7 @@ class Transfers:
         _, inward = self._ways(transfer.target)
         self.network.start(
             transfer.request,
-            (outward, inward) if self.limited else (),
+            (outward, inward),
             transfer.size,
             layers=transfer.source.plan.model.layers,
             start_ps=transfer.start_ps,
