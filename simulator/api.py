@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
+from simulator.errors import InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
+from simulator.hardware.fabric import Fabric
+from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
+from simulator.timing import attention_operator, moe_operator
 from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
-from simulator.timing.plan import Dtypes, make_plan
+from simulator.timing.attention_operator import AttentionCase
+from simulator.timing.layout_options import LayoutOptions
+from simulator.timing.layout_search import Ranking, Search, search_layouts
+from simulator.timing.moe_operator import MoeCase
+from simulator.timing.operator_timing import OperatorTiming
+from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
-from simulator.workload.request import Workload
+from simulator.workload.request import Workload, with_slos
+from simulator.workload.slo import Slo
 from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traces import read_trace
 
 __all__ = [
+    "AttentionCase",
     "CollectiveTiming",
+    "LayoutOptions",
+    "MoeCase",
+    "find_layouts",
     "generate",
     "load_chip",
+    "load_layout",
     "load_model",
     "load_system",
     "load_workload",
+    "plan_of",
+    "price_attention",
+    "price_attentions",
     "price_collective",
     "price_copies",
     "price_matmul",
     "price_matmuls",
+    "price_moe",
+    "price_moes",
     "price_step",
     "read_trace",
+    "server",
     "simulate",
 ]
 
@@ -49,34 +72,75 @@ def simulate(
     weight_dtype: str = "bf16",
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
+    layout: LayoutOptions | None = None,
     max_batch: int = 256,
     token_budget: int = 8192,
     seed: int = 0,
     warmup_s: float = 0.0,
+    replicas: int = 1,
+    slo: Slo | None = None,
     record_iterations: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> RunResult:
     """Replay a workload on a system and report latency, throughput, utilization and cost.
 
     ``system``, ``model`` and ``workload`` are specifications or names. ``tp`` is the degree of
-    tensor parallelism (all chips unless given); chips / tp replicas share the requests. At most
+    tensor parallelism (all chips unless given), ``layout`` says more than that; the replicas that
+    the system has room for share the requests. A layout that is searched for (``auto``) is the
+    fastest decode of ``max_batch`` sequences in the middle of their output. At most
     ``max_batch`` sequences and ``token_budget`` tokens go into an iteration. Requests that arrive
-    in the first ``warmup_s`` seconds are left out of the statistics. ``progress`` is called with
-    the fraction that is done.
+    in the first ``warmup_s`` seconds are left out of the statistics. ``replicas`` are copies of
+    the whole system; ``slo`` replaces the workload's own for all classes. ``progress`` is called
+    with the fraction that is done.
 
     Raises InputError for unknown names and bad values, InfeasibleError where the model does not
     fit.
     """
-    plan = make_plan(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        tp=tp,
-        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
-    )
     spec = load_workload(workload) if isinstance(workload, str) else workload
     traffic = generate(spec, seed=seed) if isinstance(spec, WorkloadSpec) else spec
+    if slo is not None:
+        traffic = with_slos(traffic, {"": slo})
+    lengths = traffic.traffic.prompt_tokens + traffic.traffic.output_tokens // 2
+    plan = plan_of(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        layout or LayoutOptions(tp=tp),
+        Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        Search("decode", max_batch, max(1, int(lengths.mean()))),
+    )
     options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
-    return replay(plan, traffic, options, progress)
+    return replay(plan, traffic, options, progress, replicas)
+
+
+def server(
+    system: System | str,
+    model: Transformer | str,
+    *,
+    layout: LayoutOptions | None = None,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+    context: int = 2048,
+    max_batch: int = 256,
+    token_budget: int = 8192,
+    seed: int = 0,
+    warmup_s: float = 0.0,
+) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
+    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
+    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
+
+    Raises InputError for unknown names and bad values.
+    """
+    plan = plan_of(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        layout or LayoutOptions(),
+        Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        Search("decode", max_batch, context),
+    )
+    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
+    return lambda workload, copies: replay(plan, workload, options, None, copies)
 
 
 def price_step(
@@ -90,41 +154,122 @@ def price_step(
     weight_dtype: str = "bf16",
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
+    layout: LayoutOptions | None = None,
 ) -> StepTiming:
     """Price one iteration: ``batch`` prompts of ``context`` tokens (prefill), or one token for
     each of ``batch`` sequences that have ``context`` tokens cached (decode).
 
-    A convolutional network takes ``batch`` images in a prefill step of context 1.
+    ``tp`` is the degree of tensor parallelism (all chips unless given), ``layout`` says more. A
+    convolutional network takes ``batch`` images in a prefill step of context 1.
 
     Raises InputError for unknown names and bad values, InfeasibleError where it does not fit HBM.
     """
     system = load_system(system) if isinstance(system, str) else system
     model = load_any_model(model) if isinstance(model, str) else model
+    options = layout or LayoutOptions(tp=tp)
     if isinstance(model, ConvNet):
-        convnets.check_step(model, phase, context, tp, (weight_dtype, activation_dtype))
+        if options != LayoutOptions(tp=options.tp):
+            raise InputError(f"{model.name} has no layout but its images shared by all chips")
+        convnets.check_step(model, phase, context, options.tp, (weight_dtype, activation_dtype))
         return convnets.price_images(system, model, batch, activation_dtype)
-    plan = make_plan(
+    plan = plan_of(
         system,
         model,
-        tp=tp,
-        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        options,
+        Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        Search(phase, batch, context),
     )
     return steps.price_step(plan, phase=phase, batch=batch, context=context)
 
 
-def price_matmul(chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+def find_layouts(
+    system: System | str,
+    model: Transformer | str,
+    *,
+    phase: str,
+    batch: int,
+    context: int,
+    objective: str = "latency",
+    top: int = 10,
+    weight_dtype: str = "bf16",
+    activation_dtype: str = "bf16",
+    kv_dtype: str = "bf16",
+    options: LayoutOptions | None = None,
+) -> Ranking:
+    """The fastest layouts for a step, or those with most tokens a second; see ``price_step``.
+
+    Of ``options`` only how experts run and speculation count.
+
+    Raises InputError for unknown names and bad values, InfeasibleError where no layout fits, with
+    the smallest number of chips that would do.
+    """
+    chosen = options or LayoutOptions()
+    return search_layouts(
+        load_system(system) if isinstance(system, str) else system,
+        load_model(model) if isinstance(model, str) else model,
+        Search(phase, batch, context, objective, top),
+        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        experts=chosen.experts,
+        speculation=chosen.speculation,
+    )
+
+
+def plan_of(
+    system: System,
+    model: Transformer,
+    options: LayoutOptions,
+    dtypes: Dtypes,
+    search: Search,
+) -> Plan:
+    """The plan of a layout's options; ``auto`` looks for the layout that is best for ``search``.
+
+    Raises InputError for a layout that does not fit the system or the model, InfeasibleError where
+    none fits.
+    """
+    options.check(model)
+    chosen = options.layout
+    if chosen == "auto":
+        best = search_layouts(
+            system,
+            model,
+            replace(search, top=1),
+            dtypes=dtypes,
+            experts=options.experts,
+            speculation=options.speculation,
+        )
+        chosen = best.rows[0].layout
+    elif isinstance(chosen, str):
+        compact = parse_compact(chosen)
+        chosen = load_layout(chosen) if compact is None else choose_layout(system, model, **compact)
+    return make_plan(
+        system,
+        model,
+        layout=chosen or choose_layout(system, model, **options.degrees),
+        dtypes=dtypes,
+        experts=options.experts,
+        speculation=options.speculation,
+    )
+
+
+def price_matmul(
+    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
+
+    ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
+    L2 of a GPU keeps of them does not come from HBM.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]]
+    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
-    return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)
+    machine = load_chip(chip) if isinstance(chip, str) else chip
+    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
@@ -133,3 +278,48 @@ def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
     Raises InputError for a size that is not positive or beyond the kernels' range.
     """
     return operators.price_copies(load_chip(chip) if isinstance(chip, str) else chip, sizes)
+
+
+def price_attention(chip: Chip | str, case: AttentionCase) -> OperatorTiming:
+    """Price attention over one batch on one chip; see ``price_attentions``."""
+    return price_attentions(chip, [case])[0]
+
+
+def price_attentions(chip: Chip | str, cases: Sequence[AttentionCase]) -> list[OperatorTiming]:
+    """Price attention over many independent batches on one chip.
+
+    Raises InputError for sizes out of range, heads that do not divide, or a dtype without a rate.
+    """
+    return attention_operator.price_attentions(
+        load_chip(chip) if isinstance(chip, str) else chip, cases
+    )
+
+
+def price_moe(chip: Chip | str, case: MoeCase, fabric: Fabric | None = None) -> OperatorTiming:
+    """Price one layer of routed experts on the busiest chip of its group; see ``price_moes``."""
+    return price_moes(chip, [case], fabric)[0]
+
+
+def price_moes(
+    chip: Chip | str, cases: Sequence[MoeCase], fabric: Fabric | None = None
+) -> list[OperatorTiming]:
+    """Price many layers of routed experts on one chip of a group that ``fabric`` connects.
+
+    Where ``chip`` is a name and there is no ``fabric``, experts on several chips are connected as
+    in the system of that name with as many chips.
+
+    Raises InputError for sizes out of range, experts that do not divide over the chips, a bad
+    expert load, a dtype without a rate, or no fabric for several chips.
+    """
+    if not isinstance(chip, str):
+        return moe_operator.price_moes(chip, cases, fabric)
+    loaded = load_chip(chip)
+    if fabric is not None:
+        return moe_operator.price_moes(loaded, cases, fabric)
+    results: dict[int, OperatorTiming] = {}
+    for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
+        of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
+        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
+        results |= dict(zip(of_group, priced, strict=True))
+    return [results[i] for i in range(len(cases))]

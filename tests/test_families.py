@@ -242,6 +242,7 @@ def test_stretched_positions_make_the_context_longer(scaling, longest):
     assert read(llama, rope_scaling=scaling).max_context == longest
 
 
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128}
 INT4 = {"type": "int", "num_bits": 4, "group_size": 32}
 
 
@@ -253,7 +254,7 @@ INT4 = {"type": "int", "num_bits": 4, "group_size": 32}
         (FP8, Quantization("fp8", "fp8", 16384, 32)),
         ({"quant_method": "mxfp4"}, Quantization("bf16", "fp4", 32, 8)),
         (
-            {"quant_method": "awq", "bits": 4, "group_size": 128},
+            AWQ,
             Quantization("int4", "int4", 128, 16),
         ),
         ({"quant_method": "gptq", "bits": 8, "group_size": -1}, Quantization("int8", "int8")),
@@ -290,6 +291,15 @@ def test_biases_of_llama_are_counted():
         (GPT_OSS, {"layer_types": ["full_attention"]}, "layer_types: 1 types for 24 layers"),
         (GPT_OSS, {"layer_types": ["chunked"] * 24}, '"chunked" is not supported'),
         (MIXTRAL, {"quantization_config": "fp8"}, "quantization_config: expected an object"),
+        (MIXTRAL, {"quantization_config": {"config_groups": {"a": 3}}}, "one group with weights"),
+        (MIXTRAL, {"quantization_config": AWQ | {"bits": 3}}, "weights of 3 bits"),
+        (MIXTRAL, {"quantization_config": AWQ | {"group_size": "x"}}, "group_size: expected a"),
+        (MIXTRAL, {"rope_scaling": YARN | {"factor": 0.5}}, "expected a number from 1 on"),
+        (
+            MIXTRAL,
+            {"rope_scaling": YARN | {"original_max_position_embeddings": 10**400}},
+            "original_max_position_embeddings: expected a whole number",
+        ),
         (MIXTRAL, {"torch_dtype": "float8"}, 'torch_dtype: "float8" is not supported'),
         (MIXTRAL, {"is_encoder_decoder": True}, "is_encoder_decoder: true is not supported"),
         (QWEN3, {"num_key_value_heads": 7}, "64 heads cannot share 7 key heads"),

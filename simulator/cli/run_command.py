@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.layout_options import LAYOUT_NAMES, chosen_layout, layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -58,6 +59,7 @@ class RunInputs:
 )
 @slo_option
 @tp_option
+@layout_options
 @dtype_options
 @click.option("--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences.")
 @click.option(
@@ -134,7 +136,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of ``simulate`` that say how, not what."""
     kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
     dtypes = resolve_dtypes(*(options[kind] for kind in kinds))
-    names = ("tp", "max_batch", "token_budget", "seed")
+    names = ("max_batch", "token_budget", "seed")
     chosen = {name: options[name] for name in names}
     return {**chosen, **dtypes, "warmup_s": options["warmup"]}
 
@@ -151,6 +153,7 @@ def _simulate(inputs: RunInputs, options: dict[str, Any]) -> RunResult:
             inputs.workload,
             record_iterations=options["timeline"] is not None,
             progress=bar,
+            layout=chosen_layout(options),
             **_settings(options),
         )
 
@@ -171,7 +174,8 @@ def _report(
     if directory is not None:
         from simulator.report.files import manifest_json, write_directory
 
-        chosen = {**_settings(options), "limit": options["limit"]}
+        chosen = {name: options[name] for name in LAYOUT_NAMES}
+        chosen |= {**_settings(options), "limit": options["limit"]}
         chosen |= {"rate_scale": options["rate_scale"], "set": list(options["overrides"])}
         chosen |= {"slo": list(options["slos"])}
         manifest = manifest_json(

@@ -31,7 +31,7 @@ def apply_slos(workload: Workload, texts: Sequence[str]) -> Workload:
     Raises:
         InputError: no ``LIMIT=TIME`` list, an unknown limit or class, or one that is given twice.
     """
-    import dataclasses
+    from simulator.workload.request import with_slos
 
     given: dict[str, Slo] = {}
     for text in texts:
@@ -49,14 +49,7 @@ def apply_slos(workload: Workload, texts: Sequence[str]) -> Workload:
                 f"--slo: unknown class '{name}' of workload '{workload.name}'",
                 hint=did_you_mean(name, known) if known else "it has no classes",
             )
-    # what is said of all classes holds for each that is not named
-    everyone = given.get("", workload.slo)
-    kinds = tuple(
-        dataclasses.replace(kind, slo=given.get(kind.name, None if "" in given else kind.slo))
-        for kind in workload.traffic.classes
-    )
-    traffic = dataclasses.replace(workload.traffic, classes=kinds)
-    return dataclasses.replace(workload, traffic=traffic, slo=everyone)
+    return with_slos(workload, given)
 
 
 def _parse(text: str) -> tuple[str, Slo]:

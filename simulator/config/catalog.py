@@ -115,6 +115,10 @@ def check_file(path: str | Path) -> str:
         from simulator.config.dram_schema import load_memory_file
 
         load_memory_file(Path(path)).build()
+    elif kind == "layout":
+        from simulator.config.layout_schema import load_layout
+
+        load_layout(path)
     else:
         from simulator.config.workload_loader import load_workload_file
 

@@ -47,7 +47,7 @@ __all__ = [
     "load_system",
 ]
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout")
 
 Config = TypeVar("Config", bound=BaseModel)
 

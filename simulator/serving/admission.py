@@ -71,11 +71,16 @@ EVERYTHING = 2
 
 @inner
 def enqueue(replica: Int64Array, requests: Int64Array, waiting: Int64Array, request: int) -> None:
-    """Put a request behind all of its own or a more urgent priority."""
+    """Put a request behind all of its own or a more urgent priority.
+
+    One that has its blocks already goes before those that have none: behind one that waits for
+    blocks it would keep the very blocks that the other waits for.
+    """
     slot = replica[QUEUE_TAIL]
-    while (
-        slot > replica[QUEUE_HEAD]
-        and requests[waiting[slot - 1], PRIORITY] > requests[request, PRIORITY]
+    has_blocks = requests[request, BLOCKS] > 0
+    while slot > replica[QUEUE_HEAD] and (
+        requests[waiting[slot - 1], PRIORITY] > requests[request, PRIORITY]
+        or (has_blocks and requests[waiting[slot - 1], BLOCKS] == 0)
     ):
         waiting[slot] = waiting[slot - 1]
         slot -= 1

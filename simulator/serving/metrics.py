@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ _ADVICE = {
 }
 
 
-def distribution(values_ps: Int64Array) -> Distribution:
+def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     """Mean and linear percentiles in seconds; None where there are no values."""
     if len(values_ps) == 0:
         return Distribution(None, None, None, None, None)

@@ -53,7 +53,8 @@ class RequestTable:
     """One row a request, in the order of the traffic; times in picoseconds since the first arrival.
 
     A time that was never reached is -1. ``status`` is 0 completed, 1 rejected for KV capacity,
-    2 rejected for context length. ``replica`` is -1 where rejected.
+    2 rejected for context length, 3 lost to a failure. ``replica`` is that which decoded the
+    request, -1 where rejected.
     """
 
     arrival_ps: Int64Array
@@ -82,6 +83,48 @@ class IterationLog:
     waiting: Int64Array
     kv_blocks: Int64Array
     busy_ps: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResult:
+    """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
+
+    Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    """
+
+    system: str
+    replicas: int
+    final_replicas: int
+    chips: int
+    utilization: dict[str, float]
+    mfu: float
+    mbu: float
+    bound_by: dict[str, float]
+    iterations: int
+    serving_s: float
+    mean_batch: float
+    preemptions: int
+    kv: dict[str, float]
+    memory_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """KV caches that moved from prefill to decode replicas.
+
+    ``time_s`` runs from the first byte that may leave to the last that arrives, ``queue_s`` is the
+    wait for blocks before it. ``exposed_s`` is the mean time between the first token and the
+    arrival of the cache, ``overlapped_s`` what prefilling hid of both. ``link_utilization`` is
+    that of the busiest link over the run.
+    """
+
+    transfers: int
+    bytes: int
+    time_s: Distribution
+    queue_s: Distribution
+    exposed_s: float
+    overlapped_s: float
+    link_utilization: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +175,11 @@ class RunResult:
     advice: str
     table: RequestTable
     log: IterationLog | None = None
+    lost_requests: int = 0
+    failures: int = 0
+    prefix_hit_rate: float | None = None
+    pools: dict[str, PoolResult] = field(default_factory=dict)
+    kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
     itl_s: Distribution = Distribution(None, None, None, None, None)
     mean_requests_in_system: float = 0.0

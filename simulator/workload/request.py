@@ -7,6 +7,7 @@ prefix cache can hit. Such columns are None where the traffic has nothing of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -146,3 +147,15 @@ class Workload:
     notes: tuple[str, ...] = field(default=())
     failed_calls: int = 0
     slo: Slo | None = None
+
+
+def with_slos(workload: Workload, given: Mapping[str, Slo]) -> Workload:
+    """The workload with other promises: ``given`` by class, those of "" for every class that is
+    not named. Without "" the classes that are not named keep their own.
+    """
+    kinds = tuple(
+        replace(kind, slo=given.get(kind.name, None if "" in given else kind.slo))
+        for kind in workload.traffic.classes
+    )
+    traffic = replace(workload.traffic, classes=kinds)
+    return replace(workload, traffic=traffic, slo=given.get("", workload.slo))
