@@ -11,6 +11,7 @@ from simulator.config.workload_loader import load_workload
 from simulator.errors import InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
+from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
@@ -18,11 +19,15 @@ from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
+from simulator.timing import attention_operator, moe_operator
 from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
+from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts
+from simulator.timing.moe_operator import MoeCase
+from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.workload.generate import generate
@@ -32,9 +37,11 @@ from simulator.workload.spec import WorkloadSpec
 from simulator.workload.traces import read_trace
 
 __all__ = [
+    "AttentionCase",
     "CollectiveTiming",
     "Deployment",
     "LayoutOptions",
+    "MoeCase",
     "Servers",
     "ServingOptions",
     "deploy",
@@ -46,10 +53,14 @@ __all__ = [
     "load_system",
     "load_workload",
     "plan_of",
+    "price_attention",
+    "price_attentions",
     "price_collective",
     "price_copies",
     "price_matmul",
     "price_matmuls",
+    "price_moe",
+    "price_moes",
     "price_step",
     "read_trace",
     "serve",
@@ -154,25 +165,28 @@ def server(
     system: System | str,
     model: Transformer | str,
     *,
-    tp: int | None = None,
+    layout: LayoutOptions | None = None,
     weight_dtype: str = "bf16",
     activation_dtype: str = "bf16",
     kv_dtype: str = "bf16",
+    context: int = 2048,
     max_batch: int = 256,
     token_budget: int = 8192,
     seed: int = 0,
     warmup_s: float = 0.0,
 ) -> Callable[[Workload, int], RunResult]:
     """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
-    replays kept: for searches that replay many times.
+    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
+    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
 
     Raises InputError for unknown names and bad values.
     """
-    plan = make_plan(
+    plan = plan_of(
         load_system(system) if isinstance(system, str) else system,
         load_model(model) if isinstance(model, str) else model,
-        tp=tp,
-        dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        layout or LayoutOptions(),
+        Dtypes(weight_dtype, activation_dtype, kv_dtype),
+        Search("decode", max_batch, context),
     )
     options = ServingOptions(max_batch, token_budget, warmup_s, seed)
     return lambda workload, copies: replay(plan, workload, options, None, copies)
@@ -286,19 +300,25 @@ def plan_of(
     )
 
 
-def price_matmul(chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+def price_matmul(
+    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
+
+    ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
+    L2 of a GPU keeps of them does not come from HBM.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]]
+    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
-    return operators.price_matmuls(load_chip(chip) if isinstance(chip, str) else chip, cases)
+    machine = load_chip(chip) if isinstance(chip, str) else chip
+    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
@@ -307,3 +327,48 @@ def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
     Raises InputError for a size that is not positive or beyond the kernels' range.
     """
     return operators.price_copies(load_chip(chip) if isinstance(chip, str) else chip, sizes)
+
+
+def price_attention(chip: Chip | str, case: AttentionCase) -> OperatorTiming:
+    """Price attention over one batch on one chip; see ``price_attentions``."""
+    return price_attentions(chip, [case])[0]
+
+
+def price_attentions(chip: Chip | str, cases: Sequence[AttentionCase]) -> list[OperatorTiming]:
+    """Price attention over many independent batches on one chip.
+
+    Raises InputError for sizes out of range, heads that do not divide, or a dtype without a rate.
+    """
+    return attention_operator.price_attentions(
+        load_chip(chip) if isinstance(chip, str) else chip, cases
+    )
+
+
+def price_moe(chip: Chip | str, case: MoeCase, fabric: Fabric | None = None) -> OperatorTiming:
+    """Price one layer of routed experts on the busiest chip of its group; see ``price_moes``."""
+    return price_moes(chip, [case], fabric)[0]
+
+
+def price_moes(
+    chip: Chip | str, cases: Sequence[MoeCase], fabric: Fabric | None = None
+) -> list[OperatorTiming]:
+    """Price many layers of routed experts on one chip of a group that ``fabric`` connects.
+
+    Where ``chip`` is a name and there is no ``fabric``, experts on several chips are connected as
+    in the system of that name with as many chips.
+
+    Raises InputError for sizes out of range, experts that do not divide over the chips, a bad
+    expert load, a dtype without a rate, or no fabric for several chips.
+    """
+    if not isinstance(chip, str):
+        return moe_operator.price_moes(chip, cases, fabric)
+    loaded = load_chip(chip)
+    if fabric is not None:
+        return moe_operator.price_moes(loaded, cases, fabric)
+    results: dict[int, OperatorTiming] = {}
+    for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
+        of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
+        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
+        results |= dict(zip(of_group, priced, strict=True))
+    return [results[i] for i in range(len(cases))]

@@ -30,6 +30,7 @@ def test_a_step_is_the_sum_of_its_matmuls():
     moved = first.hbm_bytes + 3 * second.hbm_bytes
     assert step.traffic_bytes["hbm_read"] + step.traffic_bytes["hbm_write"] == moved
     assert sum(step.bound_by.values()) == pytest.approx(1)
+    assert sum(step.memory_bytes.values()) == system.chip.hbm.capacity_bytes
     assert all(0 <= share <= 1 for share in step.utilization.values())
 
 

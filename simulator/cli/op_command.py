@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from simulator.cli.copy_command import copy
+from simulator.cli.op_attention import attention
+from simulator.cli.op_moe import moe
 from simulator.cli.options import (
     DTYPES,
     check_override_roots,
@@ -22,6 +24,8 @@ def op() -> None:
 
 
 op.add_command(copy)
+op.add_command(attention)
+op.add_command(moe)
 
 
 @op.command("matmul", cls=ShapeCommand)

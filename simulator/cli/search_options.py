@@ -64,7 +64,7 @@ def load_search(
     Raises:
         InputError: unknown names, bad files or values.
     """
-    from simulator.api import server
+    from simulator.api import LayoutOptions, server
     from simulator.cli.traffic import load_traffic
     from simulator.config.loader import load_model, load_system
 
@@ -86,7 +86,7 @@ def load_search(
     serve = server(
         system,
         model,
-        tp=options["tp"],
+        layout=LayoutOptions(tp=options["tp"]),
         max_batch=options["max_batch"],
         token_budget=options["token_budget"],
         seed=options["seed"],

@@ -13,6 +13,7 @@ from simulator.config.fields import (
     Delay,
     Dtype,
     EnergyPj,
+    Flag,
     Fraction,
     FractionOrZero,
     Frequency,
@@ -31,6 +32,7 @@ from simulator.hardware import (
     Chip,
     Dram,
     Energy,
+    GpuKernels,
     LinkPort,
     MatrixUnit,
     Power,
@@ -86,20 +88,69 @@ class SystolicConfig(Section):
         )
 
 
+class KernelsConfig(Section):
+    """How a GPU's matrix kernels run; see ``hardware.GpuKernels``."""
+
+    tile: Delay
+    step: Delay
+    feed: Bandwidth
+    issue_efficiency: Fraction
+    split: Delay
+    ramp: Delay
+    mac_energy: EnergyPj
+    persistent: Flag = True
+    smallest_tile: Count = 64
+    largest_tile: Shape = (128, 256)
+
+    @model_validator(mode="after")
+    def _tiles_fit(self) -> KernelsConfig:
+        if len(self.largest_tile) != 2:
+            shown = "x".join(map(str, self.largest_tile))
+            raise user_error(f"tile '{shown}' is not rows x columns", "for example 128x256")
+        if self.smallest_tile**2 > self.largest_tile[0] * self.largest_tile[1]:
+            raise user_error(
+                f"the smallest tile, {self.smallest_tile}x{self.smallest_tile}, has more results "
+                f"than the largest",
+                "expected smallest_tile x smallest_tile to be at most largest_tile",
+            )
+        return self
+
+    def build(self) -> GpuKernels:
+        """The kernels' specification."""
+        return GpuKernels(
+            tile_ps=self.tile,
+            step_ps=self.step,
+            feed_bytes_per_s=self.feed,
+            issue_efficiency=self.issue_efficiency,
+            split_ps=self.split,
+            ramp_ps=self.ramp,
+            mac_pj=self.mac_energy,
+            persistent=self.persistent,
+            smallest_tile=self.smallest_tile,
+            largest_tile=(self.largest_tile[0], self.largest_tile[1]),
+        )
+
+
 class TensorCoreConfig(Section):
-    """Multiprocessors with tensor cores; ``tiles`` are shapes such as ``128x256``."""
+    """Multiprocessors with tensor cores; ``tiles`` are shapes such as ``128x256``.
+
+    ``kernels`` takes the place of ``tiles`` where it is known how the chip's kernels run.
+    """
 
     kind: Literal["tensor_core"]
     count: Count
     macs_per_sm: dict[Dtype, Count]
-    tiles: list[Shape]
+    tiles: list[Shape] = []
     tile_k: Count = 64
+    kernels: KernelsConfig | None = None
 
     @model_validator(mode="after")
     def _has_rates_and_tiles(self) -> TensorCoreConfig:
         _some_dtype(self.macs_per_sm, "macs_per_sm")
-        if not self.tiles:
-            raise user_error("tiles is empty", "expected at least one tile such as 128x128")
+        if not self.tiles and self.kernels is None:
+            raise user_error(
+                "tiles is empty", "expected at least one tile such as 128x128, or kernels"
+            )
         for tile in self.tiles:
             if len(tile) != 2:
                 shown = "x".join(map(str, tile))
@@ -113,6 +164,7 @@ class TensorCoreConfig(Section):
             macs_per_sm={str(dtype): rate for dtype, rate in self.macs_per_sm.items()},
             tiles=tuple((tile[0], tile[1]) for tile in self.tiles),
             tile_k=self.tile_k,
+            kernels=None if self.kernels is None else self.kernels.build(),
         )
 
 

@@ -13,6 +13,7 @@ from simulator.hardware.chip import (
     VectorUnit,
 )
 from simulator.hardware.fabric import Fabric, Pod, Protocol
+from simulator.hardware.gpu_kernels import GpuKernels
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.system import System
 
@@ -23,6 +24,7 @@ __all__ = [
     "Dram",
     "Energy",
     "Fabric",
+    "GpuKernels",
     "LinkPort",
     "MatrixUnit",
     "Pod",

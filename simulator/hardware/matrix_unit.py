@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.hardware.gpu_kernels import GpuKernels
+
 Dataflow = Literal["ws", "os", "is"]
 WeightLoad = Literal["single", "double"]
 
@@ -45,13 +47,15 @@ class TensorCore:
 
     ``macs_per_sm[dtype]`` is the rate of one multiprocessor in multiply-accumulates per cycle;
     ``tiles`` are the (rows, columns) of output tiles that its kernels come in, and ``tile_k`` is
-    the depth of one step through the inner dimension.
+    the depth of one step through the inner dimension. ``kernels`` says how a GPU's kernels run on
+    them (``mapping.gpu_matmul``); without it a matmul is tiled for the SRAM like on any other unit.
     """
 
     count: int
     macs_per_sm: Mapping[str, int]
     tiles: tuple[tuple[int, int], ...]
     tile_k: int = 64
+    kernels: GpuKernels | None = None
 
     @property
     def dtypes(self) -> tuple[str, ...]:

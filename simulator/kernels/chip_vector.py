@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, SystolicArray
+from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, GpuKernels, SystolicArray
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
+from simulator.mapping.memory import BITS
 
 CLOCK_HZ = 0
 HBM_BYTES_PER_S = 1
@@ -45,8 +46,33 @@ SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
 """Bandwidth of a separate write port; 0 where reads and writes share one."""
 TILE_OVERHEAD_PS = SRAM_WRITE_BYTES_PER_S + 1
 """What every tile of an operator but the first takes beside its work."""
-TILES = TILE_OVERHEAD_PS + 1
+GPU = TILE_OVERHEAD_PS + 1
+"""1 where the kernels of a GPU are known; the fields up to ``TILES`` hold for them alone."""
+GPU_TILE_PS = GPU + 1
+GPU_STEP_PS = GPU + 2
+GPU_FEED = GPU + 3
+"""Bytes per second that one multiprocessor pulls from L2."""
+GPU_MACS_PER_S = GPU + 4
+"""Multiply-accumulates per second that one multiprocessor issues, before the power limit."""
+GPU_SPLIT_PS = GPU + 5
+GPU_RAMP_PS = GPU + 6
+GPU_MAC_ATTOJOULE = GPU + 7
+"""Energy of one multiply-accumulate of this data type."""
+GPU_POWER_MW = GPU + 8
+"""Power that is left for switching; 0 where no limit is known."""
+GPU_PERSISTENT = GPU + 9
+GPU_L2_BYTES = GPU + 10
+GPU_ROTATING = GPU + 11
+"""How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
+TILES = GPU + 12
 NO_LIMIT = 1 << 62
+
+SWITCHING_SHARE = 0.85
+"""Of the board power; the rest is drawn whatever runs (leakage, clocks, voltage regulators)."""
+
+USABLE_L2 = 0.35
+"""Of an L2 for what is read again: two partitions hold copies of each other's lines, and other
+data passes through."""
 
 SYSTOLIC = 0
 TENSOR_CORE = 1
@@ -54,14 +80,19 @@ TENSOR_CORE = 1
 _DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 
 
-def pack_chip(chip: Chip, dtype: str) -> Int64Array:
+def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     """The vector of a chip that computes in ``dtype``.
+
+    ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
+    what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
+    weights that were last read a whole model ago.
 
     Raises InputError where the chip has no rate for that data type.
     """
     require_dtype(chip, dtype)
     unit = chip.matrix
-    tiles = () if isinstance(unit, SystolicArray) else unit.tiles
+    gpu = None if isinstance(unit, SystolicArray) else unit.kernels
+    tiles = () if isinstance(unit, SystolicArray) else unit.tiles if gpu is None else gpu.tiles
     out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
     sram = chip.sram
     out[CLOCK_HZ] = chip.sustained_clock_hz
@@ -105,7 +136,27 @@ def pack_chip(chip: Chip, dtype: str) -> Int64Array:
         for index, (rows, cols) in enumerate(tiles):
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
+        if gpu is not None:
+            _pack_gpu(chip, gpu, out, BITS[dtype])
+            out[GPU_ROTATING] = rotating_buffers
     return out
+
+
+def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, bits: int) -> None:
+    """Fill in the fields of a GPU's kernels for a data type of ``bits``."""
+    out[GPU] = 1
+    out[GPU_TILE_PS] = gpu.tile_ps
+    out[GPU_STEP_PS] = gpu.step_ps
+    out[GPU_FEED] = gpu.feed_bytes_per_s
+    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.clock_hz * gpu.issue_efficiency)
+    out[GPU_SPLIT_PS] = gpu.split_ps
+    out[GPU_RAMP_PS] = gpu.ramp_ps
+    # what switches in a multiplier and on its way is proportional to the bits
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * bits / 16)
+    if chip.power.tdp_w is not None:
+        out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
+    out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
+    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes * USABLE_L2)
 
 
 @inner

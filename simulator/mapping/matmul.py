@@ -26,6 +26,7 @@ from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
     DEPTH,
+    GPU,
     HBM_BYTES_PER_S,
     NO_LIMIT,
     PREFETCH_BYTES,
@@ -40,6 +41,7 @@ from simulator.kernels.matrix_unit import (
     systolic_fill,
 )
 from simulator.kernels.tile_pipeline import ALL_WEIGHTS
+from simulator.mapping.gpu_matmul import gpu_search
 from simulator.mapping.tiles import (
     CYCLES,
     MAP_FIELDS,
@@ -199,10 +201,13 @@ def search(
 ) -> None:
     """Find the best mapping of C[m,n] = A[m,k] B[k,n] into ``out`` (see the field constants).
 
-    ``prefetched`` is the number of bytes of B that lie in the prefetch buffer at the start.
+    On a GPU ``mapping.gpu_matmul`` does it. ``prefetched`` is the number of bytes of B that lie in the prefetch buffer at the start.
     ``out[CYCLES]`` is -1 where not even the smallest tile fits. The runner-up is the best of the
     choices that were priced: those whose lower bound is above the best are left out.
     """
+    if chip[GPU] == 1:
+        gpu_search(chip, shape, bits, prefetched, out)
+        return
     for field in range(MAP_FIELDS):
         out[field] = -1
     credit = 0
@@ -241,3 +246,11 @@ def search(
 def prefetchable(chip: Int64Array, k: int, n: int, bits: int) -> int:
     """Bytes of a weight matrix that fit the prefetch buffer."""
     return min(bits_to_bytes(k * n * bits), chip[PREFETCH_BYTES])
+
+
+@kernel
+def search_all(chip: Int64Array, shapes: Int64Array, bits: Bits, out: Int64Array) -> None:
+    """``search`` for each (m, k, n) of ``shapes``, int64[R, 3], into ``out``, int64[R, F]."""
+    for row in range(len(shapes)):
+        shape = (shapes[row, 0], shapes[row, 1], shapes[row, 2])
+        search(chip, shape, bits, 0, out[row])

@@ -15,6 +15,7 @@ from simulator.report.accuracy import accuracy_json
 
 if TYPE_CHECKING:
     from simulator.serving.results import Distribution, PoolResult, RunResult, TransferResult
+    from simulator.timing.operator_timing import OperatorTiming
     from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
 
 Json = dict[str, Any]
@@ -235,6 +236,37 @@ def op_fields(result: MatmulTiming) -> Json:
         "busy_cycles": dict(result.busy_cycles),
         "limits_cycles": dict(result.limits_cycles),
         "runner_up": runner_up,
+    }
+
+
+def operator_json(result: OperatorTiming) -> Json:
+    """The document ``chipsim.op.attention/1`` or ``chipsim.op.moe/1``."""
+    return {
+        "schema": f"chipsim.op.{result.kind}/1",
+        "chip": result.chip,
+        **operator_fields(result),
+    }
+
+
+def operator_fields(result: OperatorTiming) -> Json:
+    """What ``chipsim op`` says of attention or experts, without schema and chip."""
+    return {
+        **result.given,
+        "cycles": result.cycles,
+        "compute_cycles": result.compute_cycles,
+        "stall_cycles": result.stall_cycles,
+        "time_s": result.time_s,
+        "bound_by": result.bound_by,
+        "utilization": result.utilization,
+        "hbm_bytes": result.hbm_bytes,
+        "hbm_read_bytes": result.hbm_read_bytes,
+        "hbm_write_bytes": result.hbm_write_bytes,
+        "sram_bytes": result.sram_bytes,
+        "fabric_bytes": result.fabric_bytes,
+        "flops": result.flops,
+        "clock_hz": result.clock_hz,
+        "busy_cycles": dict(result.busy_cycles),
+        "limits_cycles": dict(result.limits_cycles),
     }
 
 

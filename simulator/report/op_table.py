@@ -10,6 +10,7 @@ from simulator.report.figures import MISSING, bytes_text, count, duration, perce
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simulator.timing.operator_timing import OperatorTiming
     from simulator.timing.results import MatmulTiming
 
 _LIMITS = {
@@ -50,6 +51,39 @@ def print_op(result: MatmulTiming, console: Console) -> None:
     title = "Lower bounds, and busy time of the units"
     show(console, make_table(console, title, ("of the price", "cycles (share)"), bounds + busy))
     show(console, f"\n{runner_up_line(result)}")
+
+
+def print_operator(result: OperatorTiming, console: Console) -> None:
+    """Inputs, cycles and their split, traffic, lower bounds and busy units of an operator."""
+    given = ", ".join(
+        f"{name} {value}" for name, value in result.given.items() if value is not None
+    )
+    show(console, f"{result.kind} on {result.chip}: {given}")
+    rows = [
+        ("cycles", count(result.cycles, "cycles")),
+        ("  computing", _cycles(result.compute_cycles, result.cycles)),
+        ("  stalled", _cycles(result.stall_cycles, result.cycles)),
+        ("clock", scaled(result.clock_hz, "Hz")),
+        ("time", duration(result.time_s)),
+        ("bound by", result.bound_by),
+        ("utilization of the matrix unit", percent(result.utilization)),
+        ("HBM traffic, read", bytes_text(result.hbm_read_bytes)),
+        ("HBM traffic, written", bytes_text(result.hbm_write_bytes)),
+        ("SRAM traffic", bytes_text(result.sram_bytes)),
+        ("fabric traffic, sent", bytes_text(result.fabric_bytes)),
+        ("arithmetic", scaled(result.flops, "FLOP")),
+    ]
+    show(console, make_table(console, "Price", ("figure", "value"), rows))
+    bounds = [
+        (_LIMITS.get(name, name), _cycles(cycles, result.cycles))
+        for name, cycles in result.limits_cycles.items()
+    ]
+    busy = [
+        (f"{unit} busy", _cycles(cycles, result.cycles))
+        for unit, cycles in result.busy_cycles.items()
+    ]
+    title = "Lower bounds, and busy time of the units"
+    show(console, make_table(console, title, ("of the price", "cycles (share)"), bounds + busy))
 
 
 def runner_up_line(result: MatmulTiming) -> str:

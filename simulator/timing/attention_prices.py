@@ -310,3 +310,20 @@ def price_latent(
     work = np.empty(WORK_FIELDS, dtype=np.int64)
     count_latent(chip, bits, row, new, past, work)
     to_price(chip, work, out)
+
+
+@kernel
+def count_cases(
+    chip: Int64Array, bits: Int64Array, rows: Int64Array, batches: Int64Array, work: Int64Array
+) -> None:
+    """Work of many independent operators: case i has batches[i] = (sequences, new, past).
+
+    ``rows`` is int64[cases, PLAN_FIELDS], ``work`` int64[cases, WORK_FIELDS].
+    """
+    for i in range(len(rows)):
+        new = np.empty(batches[i, 0], dtype=np.int64)
+        past = np.empty(batches[i, 0], dtype=np.int64)
+        for sequence in range(len(new)):
+            new[sequence] = batches[i, 1]
+            past[sequence] = batches[i, 2]
+        count_attention(chip, bits, rows[i], new, past, work[i])

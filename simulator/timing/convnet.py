@@ -145,4 +145,10 @@ def _memory(system: System, net: ConvNet, images: int, dtype: str) -> dict[str, 
             f"{format_bytes(capacity - reserve)} that HBM leaves, by {format_bytes(-left)}",
             hint="smaller batches, or more chips",
         )
-    return {"weights": weights, "activations": activations, "reserve": reserve, "kv": left}
+    return {
+        "weights": weights,
+        "kv": 0,
+        "activations": activations,
+        "reserve": reserve,
+        "free": left,
+    }

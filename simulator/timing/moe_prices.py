@@ -49,6 +49,7 @@ from simulator.timing.prices import (
     ACTIVATION_BITS,
     PLAN_GATED,
     PLAN_K,
+    PLAN_LOCAL,
     PLAN_N,
     PLAN_RANKS,
     PLAN_TOP_K,
@@ -57,6 +58,12 @@ from simulator.timing.prices import (
     resident,
     to_ps,
 )
+
+EXTRA_SRAM_BYTES = 0
+EXTRA_FLOPS = 1
+EXTRA_RECEIVED = 2
+EXTRA_FIELDS = 3
+"""What a price row has no field for: int64[EXTRA_FIELDS], with the busiest rank's assignments."""
 
 MODE_SORTED = 0
 MODE_FUSED = 1
@@ -77,6 +84,14 @@ def add(price: Int64Array, out: Int64Array) -> None:
     """An operator that follows: durations, busy times and bytes add up."""
     for field in range(SENT + 1):
         out[field] += price[field]
+
+
+@inner
+def senders(row: Int64Array, tokens: int, received: int) -> tuple[int, int]:
+    """(ranks that exchange tokens, copies of tokens that this rank sends and sums)."""
+    if row[PLAN_LOCAL] == 1:
+        return 1, received
+    return row[PLAN_RANKS], tokens * row[PLAN_TOP_K]
 
 
 @inner
@@ -107,10 +122,12 @@ def grouped(
     counts: Int64Array,
     shape: tuple[int, int, int, int],
     price: Int64Array,
+    extra: Int64Array,
 ) -> None:
     """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
 
-    ``shape`` = (k, n, bytes read, bytes written) of the rows.
+    ``shape`` = (k, n, bytes read, bytes written) of the rows. Bytes fed by on-chip memory and flops
+    are added to ``extra``.
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
@@ -118,6 +135,8 @@ def grouped(
     active = 0
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
+        extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
+    extra[EXTRA_SRAM_BYTES] += fed
     read += active * bits_to_bytes(k * n * bits[WEIGHT_BITS])
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
@@ -145,12 +164,13 @@ def price_sorted(
     tokens: int,
     received: int,
     counts: Int64Array,
+    extra: Int64Array,
     out: Int64Array,
 ) -> None:
     """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
     a_bits = bits[ACTIVATION_BITS]
-    hidden, width, ranks = row[PLAN_K], row[PLAN_N], row[PLAN_RANKS]
-    own = tokens * row[PLAN_TOP_K]
+    hidden, width = row[PLAN_K], row[PLAN_N]
+    ranks, own = senders(row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
@@ -165,11 +185,11 @@ def price_sorted(
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
-    grouped(chip, bits, counts, (hidden, wide, arrived, inside), price)
+    grouped(chip, bits, counts, (hidden, wide, arrived, inside), price, extra)
     add(price, out)
     price_streaming(chip, received * width * GATE_OPS, inside, gated, False, price)
     add(price, out)
-    grouped(chip, bits, counts, (width, hidden, gated, arrived), price)
+    grouped(chip, bits, counts, (width, hidden, gated, arrived), price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
@@ -188,6 +208,7 @@ def price_fused(
     tokens: int,
     received: int,
     counts: Int64Array,
+    extra: Int64Array,
     out: Int64Array,
 ) -> None:
     """One operator, expert after expert; the exchange of the others' tokens runs meanwhile.
@@ -196,14 +217,14 @@ def price_fused(
     results leave when everything has been.
     """
     a_bits = bits[ACTIVATION_BITS]
-    hidden, width, ranks = row[PLAN_K], row[PLAN_N], row[PLAN_RANKS]
-    own = tokens * row[PLAN_TOP_K]
+    hidden, width = row[PLAN_K], row[PLAN_N]
+    ranks, own = senders(row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
     kept = moved(chip, tokens * hidden, a_bits)
-    grouped(chip, bits, counts, (hidden, wide, kept, 0), first)
-    grouped(chip, bits, counts, (width, hidden, 0, kept), second)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), first, extra)
+    grouped(chip, bits, counts, (width, hidden, 0, kept), second, extra)
     add(first, out)
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
@@ -222,6 +243,32 @@ def price_fused(
         out[FABRIC] = 2 * first[FABRIC]
         out[SENT] = 2 * first[SENT]
     out[DURATION] = fixed + 2 * edge + max(busy, out[FABRIC])
+
+
+@inner
+def count_moe(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    load: Float64Array,
+    mode: int,
+    out: Int64Array,
+    extra: Int64Array,
+) -> None:
+    """See ``price_moe``; fills ``extra`` as well."""
+    counts = np.empty(len(load), dtype=np.int64)
+    group = tokens * row[PLAN_RANKS]
+    received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
+    clear(out)
+    clear(extra)
+    extra[EXTRA_RECEIVED] = received
+    if mode == MODE_FUSED:
+        price_fused(chip, fabric, bits, row, tokens, received, counts, extra, out)
+    else:
+        price_sorted(chip, fabric, bits, row, tokens, received, counts, extra, out)
+    out[CAUSE] = dominant(out)
 
 
 @kernel
@@ -243,12 +290,23 @@ def price_moe(
     busiest rank (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any
     table where PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
     """
-    counts = np.empty(len(load), dtype=np.int64)
-    group = tokens * row[PLAN_RANKS]
-    received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
-    clear(out)
-    if mode == MODE_FUSED:
-        price_fused(chip, fabric, bits, row, tokens, received, counts, out)
-    else:
-        price_sorted(chip, fabric, bits, row, tokens, received, counts, out)
-    out[CAUSE] = dominant(out)
+    extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
+    count_moe(chip, fabric, bits, row, tokens, load, mode, out, extra)
+
+
+@kernel
+def count_cases(
+    chip: Int64Array,
+    fabric: Int64Array,
+    bits: Int64Array,
+    rows: Int64Array,
+    tokens: Int64Array,
+    loads: Float64Array,
+    modes: Int64Array,
+    out: Int64Array,
+    extra: Int64Array,
+) -> None:
+    """Many expert layers of equal expert count: ``rows`` int64[cases, PLAN_FIELDS], ``loads``
+    float64[cases, local experts], ``out`` and ``extra`` one row a case."""
+    for i in range(len(rows)):
+        count_moe(chip, fabric, bits, rows[i], tokens[i], loads[i], modes[i], out[i], extra[i])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import scale_up
-from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.memory import BITS
@@ -31,32 +30,52 @@ LARGEST_COPY = 2**44
 _HELD = ("B held", "A held", "nothing held")
 
 
-def price_matmuls(chip: Chip, cases: Iterable[tuple[int, int, int, str]]) -> list[MatmulTiming]:
+def price_matmuls(
+    chip: Chip, cases: Iterable[tuple[int, int, int, str]], *, rotating_buffers: int = 0
+) -> list[MatmulTiming]:
     """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
+
+    ``rotating_buffers`` reproduces a benchmark on a GPU that cycles through so many copies of B
+    and uses the same A and C again: what of them is still in L2 does not come from HBM. 0, as in
+    a model whose other layers came between: nothing is.
 
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
+    if rotating_buffers < 0:
+        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
     chip = resolve_memory(chip)
-    vectors: dict[str, npt.NDArray[np.int64]] = {}
-    results = []
-    for m, k, n, dtype in cases:
-        if min(m, k, n) < 1:
-            raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
-        if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
-            raise InputError(
-                f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
-                f"product at most 2^55"
-            )
-        if dtype not in vectors:
-            vectors[dtype] = pack_chip(chip, dtype)
-        results.append(_price(chip, vectors[dtype], m, k, n, dtype))
-    return results
+    rows = list(cases)
+    shapes: dict[str, list[tuple[int, int, int]]] = {}
+    for m, k, n, dtype in rows:
+        _check_size(m, k, n)
+        shapes.setdefault(dtype, []).append((m, k, n))
+    priced: dict[str, Iterator[list[int]]] = {}
+    for dtype, sizes in shapes.items():
+        vector = pack_chip(chip, dtype, rotating_buffers)
+        bits = BITS[dtype]
+        out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+        mapper.search_all(vector, np.array(sizes, np.int64), (bits, bits, bits, bits, bits), out)
+        priced[dtype] = iter(out.tolist())
+    facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
+    return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
 
 
-def price_matmul(chip: Chip, m: int, k: int, n: int, dtype: str = "bf16") -> MatmulTiming:
+def _check_size(m: int, k: int, n: int) -> None:
+    if min(m, k, n) < 1:
+        raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
+    if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
+        raise InputError(
+            f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
+            f"product at most 2^55"
+        )
+
+
+def price_matmul(
+    chip: Chip, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
-    return price_matmuls(chip, [(m, k, n, dtype)])[0]
+    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
 
 
 def _order(code: int) -> str:
@@ -64,59 +83,77 @@ def _order(code: int) -> str:
     return f"{loops}; {_HELD[code >> 1]}"
 
 
-def _price(
-    chip: Chip, vector: npt.NDArray[np.int64], m: int, k: int, n: int, dtype: str
-) -> MatmulTiming:
-    bits = BITS[dtype]
-    out = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
-    mapper.search(vector, (m, k, n), (bits, bits, bits, bits, bits), 0, out)
-    cycles = int(out[tiles.CYCLES])
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What all matmuls of one data type on one chip share; looked up once for many of them."""
+
+    chip: str
+    clock_hz: int
+    clock_share: float
+    peak: int
+    hbm: int
+    sram: int
+
+    @classmethod
+    def of(cls, chip: Chip, dtype: str) -> _Facts:
+        return cls(
+            chip.name,
+            chip.sustained_clock_hz,
+            chip.sustained_clock_hz / chip.clock_hz,
+            2 * chip.matrix.macs_per_cycle(dtype),
+            chip.hbm.sustained_bytes_per_s,
+            chip.sram.bandwidth_bytes_per_s,
+        )
+
+
+def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> MatmulTiming:
+    m, k, n, dtype = case
+    cycles = out[tiles.CYCLES]
     if cycles < 0:
-        raise InfeasibleError(f"the SRAM of {chip.name} is smaller than one tile of {m}x{k}x{n}")
+        raise InfeasibleError(f"the SRAM of {facts.chip} is smaller than one tile of {m}x{k}x{n}")
     flops = 2 * m * k * n
-    peak = 2 * chip.matrix.macs_per_cycle(dtype)
-    moved = int(out[tiles.READ] + out[tiles.WRITE])
-    clock = int(vector[CLOCK_HZ])
+    moved = out[tiles.READ] + out[tiles.WRITE]
+    clock = facts.clock_hz
     busy = {
-        "matrix": int(out[tiles.ARRAY]),
+        "matrix": out[tiles.ARRAY],
         "vector": 0,
-        "hbm": int(out[tiles.HBM]),
-        "sram": int(out[tiles.FEED]),
+        "hbm": out[tiles.HBM],
+        "sram": out[tiles.FEED],
         "fabric": 0,
     }
-    busiest = max(busy, key=lambda unit: busy[unit])
+    busiest = max(busy, key=busy.__getitem__)
     second = None
     if out[tiles.SECOND] >= 0:
         second = (
-            int(out[tiles.SECOND]),
-            int(out[tiles.SECOND_M]),
-            int(out[tiles.SECOND_K]),
-            int(out[tiles.SECOND_N]),
-            _order(int(out[tiles.SECOND_ORDER])),
+            out[tiles.SECOND],
+            out[tiles.SECOND_M],
+            out[tiles.SECOND_K],
+            out[tiles.SECOND_N],
+            _order(out[tiles.SECOND_ORDER]),
         )
     return MatmulTiming(
-        chip=chip.name,
+        chip=facts.chip,
         m=m,
         k=k,
         n=n,
         dtype=dtype,
         clock_hz=clock,
         cycles=cycles,
-        compute_cycles=int(out[tiles.COMPUTE]),
+        compute_cycles=out[tiles.COMPUTE],
         time_s=-(-cycles * 10**12 // clock) / 1e12,
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
-        tile=(int(out[tiles.TILE_M]), int(out[tiles.TILE_K]), int(out[tiles.TILE_N])),
-        loop_order=_order(int(out[tiles.ORDER])),
-        hbm_read_bytes=int(out[tiles.READ]),
-        hbm_write_bytes=int(out[tiles.WRITE]),
-        sram_bytes=int(out[tiles.SRAM]),
+        tile=(out[tiles.TILE_M], out[tiles.TILE_K], out[tiles.TILE_N]),
+        loop_order=_order(out[tiles.ORDER]),
+        hbm_read_bytes=out[tiles.READ],
+        hbm_write_bytes=out[tiles.WRITE],
+        sram_bytes=out[tiles.SRAM],
         flops=flops,
         busy_cycles=busy,
-        utilization=flops / (peak * cycles) * (clock / chip.clock_hz),
+        utilization=flops / (facts.peak * cycles) * facts.clock_share,
         limits_cycles={
-            "peak": -(-flops // peak),
-            "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),
-            "sram": int(scale_up(int(out[tiles.SRAM]), clock, int(vector[SRAM_BYTES_PER_S]))),
+            "peak": -(-flops // facts.peak),
+            "hbm": -(-moved * clock // facts.hbm),
+            "sram": -(-out[tiles.SRAM] * clock // facts.sram),
         },
         runner_up=second,
     )

@@ -104,7 +104,9 @@ PLAN_WEIGHTS = 30
 """Elements of weights that a collective moves, whatever the rows; 0 where it moves rows."""
 PLAN_BACKGROUND = 31
 """1 for a collective that runs behind the operators before it."""
-PLAN_FIELDS = 32
+PLAN_LOCAL = 32
+"""1 for experts whose tokens are already where they are needed: nothing is exchanged."""
+PLAN_FIELDS = 33
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0

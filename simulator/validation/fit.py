@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -157,16 +158,18 @@ def _report(
     found = []
     held_out = []
     for mask, table in parts:
-        old = np.abs(np.expm1(_deviations(machine, table)))
-        new = np.abs(np.expm1(_deviations(fitted, table)))
+        old = 100 * np.abs(np.expm1(_deviations(machine, table)))
+        new = 100 * np.abs(np.expm1(_deviations(fitted, table)))
         held_out.append(table.take(~mask))
         found.append(
             TableFit(
-                table,
-                int(mask.sum()),
-                *(100 * float(error[mask].mean()) for error in (old, new)),
-                int((~mask).sum()),
-                *(100 * float(error[~mask].mean()) for error in (old, new)),
+                table=table,
+                fit_count=int(mask.sum()),
+                fit_before_percent=float(old[mask].mean()),
+                fit_after_percent=float(new[mask].mean()),
+                held_out_count=int((~mask).sum()),
+                held_out_before_percent=float(old[~mask].mean()),
+                held_out_after_percent=float(new[~mask].mean()),
             )
         )
     results = []
@@ -245,7 +248,7 @@ def _linear(parameter: Parameter) -> bool:
     return parameter.high < 5 * parameter.low
 
 
-def _optimizer():  # type: ignore[no-untyped-def]
+def _optimizer() -> Any:
     try:
         from scipy.optimize import least_squares
     except ImportError:

@@ -1,0 +1,142 @@
+"""``chipsim op attention``: the price of attention over a batch, or of every row of a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
+from simulator.cli.values import NameText, OneOf, PathText, Whole
+
+NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
+
+
+@click.command("attention")
+@click.option("--batch", type=Whole(), help="Sequences.")
+@click.option("--heads", type=Whole(), help="Query heads.")
+@click.option("--kv-heads", type=Whole(), help="Key-value heads; must divide the query heads.")
+@click.option("--head-dim", type=Whole(), help="Elements of one head.")
+@click.option("--context", type=Whole(), help="Prompt length (prefill), cached tokens (decode).")
+@click.option("--phase", type=OneOf("prefill", "decode"), help="Whole prompts, or one token each.")
+@click.option("--window", type=Whole(), help="Keys that a query sees at most, itself included.")
+@click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
+@click.option("--kv-dtype", type=OneOf(*DTYPES), help="Data type of the KV cache (default: dtype).")
+@click.option(
+    "--rotating-buffers",
+    "buffers",
+    type=Whole(least=0),
+    default=0,
+    show_default=True,
+    help="Copies of the operands that a benchmark cycles through; 0: nothing is cached.",
+)
+@click.option(
+    "--prefetch/--no-prefetch",
+    default=True,
+    show_default=True,
+    help="Whether queries and the next block of keys are fetched ahead.",
+)
+@click.option(
+    "--chip",
+    "chip_name",
+    type=NameText(),
+    metavar="CHIP",
+    required=True,
+    help="Name or file of a chip.",
+)
+@click.option(
+    "--cases",
+    "cases_file",
+    type=PathText(),
+    metavar="FILE",
+    help="CSV with columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...].",
+)
+@set_option
+@format_option
+def attention(
+    chip_name: str,
+    cases_file: str | None,
+    overrides: tuple[str, ...],
+    output_format: str,
+    **given: Any,
+) -> None:
+    """Price grouped-query attention over a batch, fused and causal.
+
+    With --cases, the rows of FILE come back as CSV with the results beside them.
+
+    \b
+    Examples:
+      chipsim op attention --batch 64 --heads 32 --kv-heads 8 --head-dim 128 --context 4096 \\
+          --phase decode --chip h100
+      chipsim op attention --cases shapes.csv --chip h100 > priced.csv
+    """
+    check_override_roots(overrides, ("chip",))
+    missing = [f"--{name.replace('_', '-')}" for name in NEEDED if given[name] is None]
+    if cases_file is None and missing:
+        raise click.UsageError(f"missing {', '.join(missing)}; or give --cases FILE")
+    if cases_file is not None and len(missing) < len(NEEDED):
+        raise click.UsageError("give either the sizes of one case or --cases FILE")
+    if cases_file is not None:
+        _price_cases(cases_file, chip_name, given, overrides, output_format)
+    else:
+        _price_one(chip_name, given, overrides, output_format)
+
+
+def _price_one(
+    chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
+) -> None:
+    from simulator.config.loader import load_chip
+
+    chip = load_chip(chip_name, overrides)
+
+    from simulator.api import AttentionCase, price_attention
+    from simulator.cli.output import emit
+    from simulator.report.json_out import operator_json
+    from simulator.report.op_table import print_operator
+
+    result = price_attention(chip, AttentionCase(**given))
+    emit(form, operator_json(result), lambda console: print_operator(result, console), [])
+
+
+def _price_cases(
+    path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
+) -> None:
+    from simulator.config.loader import load_chip
+
+    chip = load_chip(chip_name, overrides)
+
+    from simulator.api import AttentionCase, price_attentions
+    from simulator.cli.matmul_cases import to_csv
+    from simulator.cli.operator_cases import (
+        Parser,
+        count,
+        joined_rows,
+        read_operator_cases,
+        whole,
+        yes_no,
+    )
+    from simulator.report.json_out import to_json
+    from simulator.timing.attention_operator import check_case
+
+    defaults = {name: value for name, value in given.items() if name not in NEEDED}
+    required: dict[str, Parser] = {name: str if name == "phase" else whole for name in NEEDED}
+    optional: dict[str, Parser] = {
+        "dtype": str,
+        "kv_dtype": str,
+        "window": whole,
+        "buffers": count,
+        "prefetch": yes_no,
+    }
+    table, cases = read_operator_cases(
+        path,
+        required,
+        optional,
+        lambda **cells: AttentionCase(**{**defaults, **cells}),
+        lambda case: check_case(case, chip),
+    )
+    rows = joined_rows(table, price_attentions(chip, cases))
+    if form == "json":
+        schema = "chipsim.op.attention.cases/1"
+        click.echo(to_json({"schema": schema, "chip": chip.name, "rows": rows}))
+    else:
+        click.echo(to_csv(rows), nl=False)

@@ -1,0 +1,110 @@
+"""Rows of a CSV file as keyword arguments of an operator's case, and the rows with results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from simulator.cases import Cases, Cell, read_cases
+from simulator.cli.values import parse_whole
+from simulator.errors import ChipsimError, InputError, Location
+
+if TYPE_CHECKING:
+    from simulator.timing.operator_timing import OperatorTiming
+
+Parser = Callable[[str], Any]
+C = TypeVar("C")
+
+
+def whole(text: str) -> int:
+    """A whole number from 1."""
+    return parse_whole(text, "cell")
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    return parse_whole(text, "cell", least=0)
+
+
+def yes_no(text: str) -> bool:
+    """``true`` or ``false``.
+
+    Raises InputError for anything else.
+    """
+    if text.lower() not in ("true", "false"):
+        raise InputError(f"found '{text}', expected true or false")
+    return text.lower() == "true"
+
+
+def read_operator_cases(
+    path: str,
+    required: Mapping[str, Parser],
+    optional: Mapping[str, Parser],
+    build: Callable[..., C],
+    check: Callable[[C], None],
+) -> tuple[Cases, list[C]]:
+    """The rows of a file and the case of each; unknown columns are kept.
+
+    Raises InputError with file, line and column of the first bad cell, and for a column that
+    almost has the name of a setting.
+    """
+    table = read_cases(path, tuple(required))
+    known = {**required, **optional}
+    for name in table.columns:
+        close = get_close_matches(name.lower(), known, n=1, cutoff=0.85)
+        if name not in known and close and close[0] not in table.columns:
+            raise InputError(
+                f"unknown column '{name}'",
+                location=Location(path),
+                hint=f"did you mean '{close[0]}'?",
+            )
+    places = [(at, name) for at, name in enumerate(table.columns) if name in known]
+    cases = []
+    for row in table.rows:
+        given = {
+            name: _parsed(row[at], name, known[name])
+            for at, name in places
+            if row[at].text or name in required
+        }
+        case = build(**given)
+        try:
+            check(case)
+        except ChipsimError as error:
+            raise InputError(error.message, location=_about(error, row, table)) from None
+        cases.append(case)
+    return table, cases
+
+
+def joined_rows(cases: Cases, results: Sequence[OperatorTiming]) -> list[dict[str, Any]]:
+    """The rows of the file with the results beside them, flat.
+
+    A column of the file that has the name of a result is kept as ``input_NAME``.
+    """
+    from simulator.report.json_out import flatten, operator_fields
+
+    rows = []
+    for row, result in zip(cases.rows, results, strict=True):
+        outcome = flatten(operator_fields(result))
+        given = {
+            name if name in result.given or name not in outcome else f"input_{name}": cell.text
+            for name, cell in zip(cases.columns, row, strict=True)
+        }
+        rows.append(given | outcome)
+    return rows
+
+
+def _parsed(cell: Cell, name: str, parser: Parser) -> Any:
+    try:
+        return parser(cell.text)
+    except InputError as error:
+        expected = error.message.partition("expected ")[2] or "another value"
+        raise cell.fail(name, expected, error.hint) from None
+
+
+def _about(error: ChipsimError, row: Sequence[Cell], table: Cases) -> Location:
+    """The cell that a message speaks of; else the first of the row."""
+    for name, cell in zip(table.columns, row, strict=True):
+        if name in error.message:
+            return cell.location
+    return row[0].location

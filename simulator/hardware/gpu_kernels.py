@@ -1,0 +1,47 @@
+"""How the kernels of a GPU use its multiprocessors: the physical parameters of a matmul's price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GpuKernels:
+    """What decides the time of a matrix kernel beside peak rate and bandwidths.
+
+    ``tile_ps`` is paid once by every output tile: the first operands on their way to shared
+    memory, and the results on their way out. ``step_ps`` is the least time of one step through
+    the inner dimension (a stage of the pipeline: load, barrier, issue).
+    ``feed_bytes_per_s`` is what one multiprocessor can pull from L2 or from its neighbours in a
+    cluster. ``issue_efficiency`` is the share of the peak rate at which a full pipeline issues,
+    before the power limit. ``split_ps`` is what cutting the inner dimension adds: the partial
+    sums of other multiprocessors are waited for. ``ramp_ps`` is how long the memory takes until it
+    delivers its full rate. ``mac_pj`` is the energy of a 16-bit multiply-accumulate with all that
+    it moves on chip, at the full clock.
+
+    ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
+    others launch blocks in waves. Output tiles have sides that are powers of two times
+    ``smallest_tile``, and no more results than ``largest_tile``, which fills the accumulators.
+    """
+
+    tile_ps: int
+    step_ps: int
+    feed_bytes_per_s: int
+    issue_efficiency: float
+    split_ps: int
+    ramp_ps: int
+    mac_pj: float
+    persistent: bool = True
+    smallest_tile: int = 64
+    largest_tile: tuple[int, int] = (128, 256)
+
+    @property
+    def tiles(self) -> tuple[tuple[int, int], ...]:
+        """Output tiles (rows, columns) that the kernels come in, smallest first."""
+        least, most = self.smallest_tile, max(self.largest_tile)
+        area = self.largest_tile[0] * self.largest_tile[1]
+        sides = [least]
+        while 2 * sides[-1] <= most:
+            sides.append(2 * sides[-1])
+        fitting = [(rows, cols) for rows in sides for cols in sides if rows * cols <= area]
+        return tuple(sorted(fitting, key=lambda tile: (tile[0] * tile[1], tile)))

@@ -1,0 +1,163 @@
+"""A matrix kernel on a GPU: output tiles over multiprocessors, memory beside it, a power limit.
+
+Times are float64 picoseconds. Every quantity below grows with m, k, n and the bits, and shrinks
+with clock, multiprocessors and bandwidths, and they are combined by sums, maxima and a smooth
+maximum only: so does the price. docs/gpu.md has the formulas and what they were fitted to.
+"""
+
+from __future__ import annotations
+
+import math
+
+from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.chip_vector import (
+    GPU_FEED,
+    GPU_L2_BYTES,
+    GPU_MAC_ATTOJOULE,
+    GPU_MACS_PER_S,
+    GPU_PERSISTENT,
+    GPU_POWER_MW,
+    GPU_RAMP_PS,
+    GPU_ROTATING,
+    GPU_SPLIT_PS,
+    GPU_STEP_PS,
+    GPU_TILE_PS,
+    HBM_BYTES_PER_S,
+    SRAM_BYTES_PER_S,
+    TILE_K,
+    TILES,
+    UNIT_COUNT,
+)
+from simulator.kernels.jit import inner
+
+PARTIAL_SUM_BYTES = 4
+"""Partial sums of a split inner dimension are exchanged in fp32."""
+
+WAVE_PERSISTENT = 0.1
+WAVE_BLOCKS = 0.5
+"""Share of an unfinished wave that is lost: persistent kernels spread what is left over the
+multiprocessors; blocks that are launched in waves drift apart and fill some of the gaps."""
+
+OVERLAP = 2.25
+"""Order of the norm that joins two times that overlap; infinity would be their maximum."""
+
+BOOST_PS = 300e6
+"""Time after which the power limit has halved the distance between boost and sustained clock."""
+
+HBM_BYTE_PJ = 50.0
+"""Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
+
+MOST_SPLITS = 128
+PASSES = 12
+"""Steps of the fixed-point iteration for what L2 keeps; it approaches from above."""
+
+
+@inner
+def join(a: float, b: float) -> float:
+    """Time of two activities that overlap: between their maximum and, where equal, 1.36 of it."""
+    most, least = max(a, b), min(a, b)
+    if least <= 0.0:
+        return most
+    return float(most * (1.0 + (least / most) ** OVERLAP) ** (1.0 / OVERLAP))
+
+
+@inner
+def missed_share(chip: Int64Array, weights: float, others: float) -> tuple[float, float]:
+    """Shares of the weights and of the other operands that come from HBM and not from L2.
+
+    A benchmark that cycles through ``rotating`` copies of the weights finds in an L2 of C bytes
+    that replaces at random the share exp(-misses / C) of what it touched that many misses ago;
+    the misses M of one run are the fixed point of
+    M = weights (1 - exp(-rotating M / C)) + others (1 - exp(-M / C)).
+    Without such a benchmark everything is cold.
+    """
+    copies = float(chip[GPU_ROTATING])
+    if copies == 0.0:
+        return 1.0, 1.0
+    capacity = float(chip[GPU_L2_BYTES])
+    misses = weights + others
+    of_weights, of_others = 1.0, 1.0
+    for _ in range(PASSES):
+        of_weights = 1.0 - math.exp(-copies * misses / capacity)
+        of_others = 1.0 - math.exp(-misses / capacity)
+        misses = weights * of_weights + others * of_others
+    return of_weights, of_others
+
+
+@inner
+def memory_ps(chip: Int64Array, missed: float, total: float) -> float:
+    """Time that HBM and L2 need for the operands and the result, ``missed`` of ``total`` bytes.
+
+    The ramp: as long as the stream is shorter than the latency of the memory system the requests
+    in flight do not fill it. A stream of x takes x + ramp (1 - exp(-x / ramp)).
+    """
+    hbm = missed * 1e12 / chip[HBM_BYTES_PER_S]
+    stream = hbm + (total - missed) * 1e12 / chip[SRAM_BYTES_PER_S]
+    stream = max(stream, total * 1e12 / chip[SRAM_BYTES_PER_S])
+    ramp = float(chip[GPU_RAMP_PS])
+    if ramp == 0.0:
+        return stream
+    return stream + ramp * (1.0 - math.exp(-stream / ramp))
+
+
+@inner
+def tiles_ps(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    a_bits: int,
+    b_bits: int,
+    tile: int,
+    split: int,
+) -> tuple[float, float]:
+    """(time of the tiles on the busiest multiprocessor, mean time of its tensor cores)."""
+    m, k, n = shape
+    rows, cols = chip[TILES + 2 * tile], chip[TILES + 2 * tile + 1]
+    depth = chip[TILE_K]
+    blocks = ceil_div(m, rows) * ceil_div(n, cols) * split
+    share = blocks / chip[UNIT_COUNT]
+    rounding = WAVE_PERSISTENT if chip[GPU_PERSISTENT] == 1 else WAVE_BLOCKS
+    waves = max(1.0, share + rounding * (math.ceil(share) - share))
+    steps = ceil_div(ceil_div(k, split), depth)
+    issue = float(rows * cols * depth) * 1e12 / chip[GPU_MACS_PER_S]
+    # a tile that hangs over the edge multiplies padding but does not fetch it
+    real_rows, real_cols = min(rows, m), min(cols, n)
+    fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
+    feed = fetched * 1e12 / chip[GPU_FEED]
+    step = max(max(issue, feed), float(chip[GPU_STEP_PS]))
+    time = waves * (steps * step + chip[GPU_TILE_PS])
+    if split > 1:
+        exchanged = 2.0 * real_rows * real_cols * PARTIAL_SUM_BYTES * 1e12 / chip[GPU_FEED]
+        time += chip[GPU_SPLIT_PS] + waves * exchanged
+    return time, share * steps * issue
+
+
+@inner
+def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> float:
+    """``time`` of tensor-core work under the power limit.
+
+    Energy E at full clock over the power for switching P is a time; where it is longer than
+    ``time`` the clock f falls until the energy, which falls with f (V falls half as fast as f, the
+    energy with its square), fits the power: E f / P = time / f, so the work takes
+    sqrt(time E / P). The limit acts on an average over ``BOOST_PS``: short kernels run at boost.
+    """
+    if chip[GPU_POWER_MW] == 0:
+        return time
+    # aJ / mW = fs; pJ / mW = ns
+    energy = (macs * chip[GPU_MAC_ATTOJOULE] * 1e-3 + missed * HBM_BYTE_PJ * 1e3) / chip[
+        GPU_POWER_MW
+    ]
+    if energy <= time:
+        return time
+    return time + (math.sqrt(energy * time) - time) * time / (time + BOOST_PS)
+
+
+@inner
+def next_split(split: int) -> int:
+    """1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, ...: a few steps in each octave."""
+    if split < 6:
+        return split + 1
+    octave = 4
+    while 2 * octave <= split:
+        octave *= 2
+    return split + octave // 4 if split < octave * 3 // 2 else 2 * octave

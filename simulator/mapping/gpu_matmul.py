@@ -1,0 +1,143 @@
+"""The best kernel for a matmul on a GPU: output tile and split of the inner dimension, searched.
+
+Like ``mapping.matmul`` for the other units, with the same fields as result. The schedule is the
+physics of ``kernels.gpu_matmul``; here every tile and split is tried, as the heuristics of a
+library do, and the best is filled in.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_up
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    HBM_BYTES_PER_S,
+    HBM_LATENCY_PS,
+    OVERHEAD_PS,
+    SRAM_BYTES_PER_S,
+    TILE_COUNT,
+    TILE_K,
+    TILES,
+    UNIT_COUNT,
+    UNIT_RATE,
+)
+from simulator.kernels.gpu_matmul import (
+    MOST_SPLITS,
+    join,
+    limited_ps,
+    memory_ps,
+    missed_share,
+    next_split,
+    tiles_ps,
+)
+from simulator.kernels.jit import inner
+from simulator.mapping.tiles import (
+    ARRAY,
+    COMPUTE,
+    CYCLES,
+    FEED,
+    HBM,
+    ORDER,
+    READ,
+    SECOND,
+    SECOND_K,
+    SECOND_M,
+    SECOND_N,
+    SECOND_ORDER,
+    SRAM,
+    STORING,
+    TILE_M,
+    TILE_N,
+    WRITE,
+    Bits,
+)
+from simulator.mapping.tiles import TILE_K as MAPPED_K
+
+NOTHING_HELD = 4
+"""Order of the loops m, n, k with neither operand held; see ``tiles.ORDER``."""
+
+
+@inner
+def best_tiles(
+    chip: Int64Array, shape: tuple[int, int, int], a_bits: int, b_bits: int
+) -> tuple[float, float, int, int, float, int, int]:
+    """(time, tensor-core time, tile, split) of the best choice, (time, tile, split) of the next.
+
+    A split by more than the inner dimension has steps adds nothing, and neither does one beyond
+    two blocks for each multiprocessor.
+    """
+    m, k, n = shape
+    best, busy, tile, split = -1.0, 0.0, 0, 1
+    next_best, next_tile, next_parts = -1.0, 0, 1
+    for index in range(chip[TILE_COUNT]):
+        blocks = ceil_div(m, chip[TILES + 2 * index]) * ceil_div(n, chip[TILES + 2 * index + 1])
+        parts = 1
+        while parts <= MOST_SPLITS:
+            if parts > 1 and (
+                blocks * parts > 2 * chip[UNIT_COUNT] or (parts - 1) * chip[TILE_K] >= k
+            ):
+                break
+            time, working = tiles_ps(chip, shape, a_bits, b_bits, index, parts)
+            if best < 0.0 or time < best:
+                next_best, next_tile, next_parts = best, tile, split
+                best, busy, tile, split = time, working, index, parts
+            elif next_best < 0.0 or time < next_best:
+                next_best, next_tile, next_parts = time, index, parts
+            parts = next_split(parts)
+    return best, busy, tile, split, next_best, next_tile, next_parts
+
+
+@inner
+def to_cycles(chip: Int64Array, time: float) -> int:
+    """Cycles that a time in picoseconds takes, rounded up."""
+    cycles = time * 1e-12 * chip[CLOCK_HZ]
+    whole = int(cycles)
+    return whole + 1 if cycles > whole else whole
+
+
+@inner
+def gpu_search(
+    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, prefetched: int, out: Int64Array
+) -> None:
+    """Price C[m,n] = A[m,k] B[k,n] on a GPU into ``out`` (the fields of ``mapping.tiles``).
+
+    ``bits`` and ``prefetched`` are those of ``mapping.matmul.search``.
+    """
+    m, k, n = shape
+    clear(out)
+    clock = chip[CLOCK_HZ]
+    weights = max(bits_to_bytes(k * n * bits[1]) - prefetched, 0)
+    a_moved, c_moved = bits_to_bytes(m * k * bits[0]), bits_to_bytes(m * n * bits[2])
+    of_weights, of_others = missed_share(chip, float(weights), float(a_moved + c_moved))
+    out[READ] = int(weights * of_weights) + int(a_moved * of_others)
+    out[WRITE] = int(c_moved * of_others)
+    out[SRAM] = bits_to_bytes(m * k * bits[3] + k * n * bits[4] + m * n * max(bits[2], bits[3]))
+    missed = float(out[READ] + out[WRITE])
+    streamed = memory_ps(chip, missed, float(out[SRAM]))
+    fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
+    time, busy, tile, split, second, second_tile, parts = best_tiles(chip, shape, bits[3], bits[4])
+    macs = float(m) * k * n
+    limited = limited_ps(chip, time, macs, missed)
+    out[COMPUTE] = int(limited * 1e-12 * clock)
+    out[ARRAY] = int(busy * (limited / time) * 1e-12 * clock)
+    out[FEED] = scale_up(out[SRAM], clock, chip[SRAM_BYTES_PER_S])
+    out[HBM] = scale_up(out[READ] + out[WRITE], clock, chip[HBM_BYTES_PER_S])
+    out[STORING] = scale_up(out[WRITE], clock, chip[HBM_BYTES_PER_S])
+    # the bounds hold in the reals; these keep them to the cycle
+    least = max(ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]), max(out[FEED], out[HBM]))
+    out[CYCLES] = max(to_cycles(chip, fixed + join(limited, streamed)), least)
+    out[ARRAY] = max(out[ARRAY], ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]))
+    out[COMPUTE] = max(out[COMPUTE], out[ARRAY])
+    out[CYCLES] = max(out[CYCLES], out[COMPUTE] + to_cycles(chip, fixed))
+    out[TILE_M] = min(chip[TILES + 2 * tile], m)
+    out[MAPPED_K] = ceil_div(k, split)
+    out[TILE_N] = min(chip[TILES + 2 * tile + 1], n)
+    out[ORDER] = NOTHING_HELD
+    out[SECOND] = -1
+    if second >= 0.0:
+        slower = join(limited_ps(chip, second, macs, missed), streamed)
+        out[SECOND] = max(to_cycles(chip, fixed + slower), out[CYCLES])
+        out[SECOND_M] = min(chip[TILES + 2 * second_tile], m)
+        out[SECOND_K] = ceil_div(k, parts)
+        out[SECOND_N] = min(chip[TILES + 2 * second_tile + 1], n)
+        out[SECOND_ORDER] = NOTHING_HELD

@@ -1,0 +1,174 @@
+"""The price of attention as an operator of its own: ``chipsim op attention``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.errors import InputError, did_you_mean
+from simulator.hardware import Chip
+from simulator.kernels.arithmetic import scale_up
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.mapping.memory import BITS
+from simulator.timing import attention_prices as kernels
+from simulator.timing import prices
+from simulator.timing.hbm import resolve_memory
+from simulator.timing.operator_timing import OperatorTiming
+from simulator.timing.results import CAUSES
+
+PHASES = ("prefill", "decode")
+
+LARGEST_BATCH = 2**20
+LARGEST_CONTEXT = 2**24
+LARGEST_HEADS = 2**12
+LARGEST_HEAD_DIM = 2**14
+LARGEST_WORK = 2**56
+"""Batch x heads x head dimension x query-key pairs; beyond it, counts leave the kernels' range."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCase:
+    """``batch`` sequences: whole prompts of ``context`` tokens (prefill), or one token each after
+    ``context`` cached ones (decode).
+
+    ``dtype`` is that of queries and arithmetic, ``kv_dtype`` (the same unless given) that of the
+    cache. ``window`` limits the keys that a query sees, itself included. ``buffers`` copies of the
+    operands are cycled through, as benchmarks do, so that a cache may hold them; 0: it is cold.
+    """
+
+    batch: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context: int
+    phase: str
+    dtype: str = "bf16"
+    kv_dtype: str | None = None
+    window: int | None = None
+    buffers: int = 0
+    prefetch: bool = True
+
+
+def price_attentions(chip: Chip, cases: Sequence[AttentionCase]) -> list[OperatorTiming]:
+    """Price each case on one chip, queries, results and cache in HBM.
+
+    Raises InputError for sizes out of range, heads that kv_heads do not divide, an unknown phase
+    or a dtype that the chip has no rate for.
+    """
+    chip = resolve_memory(chip)
+    results: list[OperatorTiming | None] = [None] * len(cases)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, case in enumerate(cases):
+        check_case(case, chip)
+        groups.setdefault((case.dtype, case.kv_dtype or case.dtype), []).append(index)
+    for (dtype, kv_dtype), members in groups.items():
+        vector = pack_chip(chip, dtype)
+        bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
+        rows = np.zeros((len(members), prices.PLAN_FIELDS), dtype=np.int64)
+        batches = np.empty((len(members), 3), dtype=np.int64)
+        for place, index in enumerate(members):
+            _fill(cases[index], rows[place], batches[place])
+        work = np.empty((len(members), kernels.WORK_FIELDS), dtype=np.int64)
+        kernels.count_cases(vector, bits, rows, batches, work)
+        for place, index in enumerate(members):
+            results[index] = _timing(chip, vector, cases[index], work[place].tolist())
+    return [result for result in results if result is not None]
+
+
+def check_case(case: AttentionCase, chip: Chip) -> None:
+    """Raise InputError where a case is not one that can be priced."""
+    if case.phase not in PHASES:
+        raise InputError(
+            f"phase: found '{case.phase}', expected prefill or decode",
+            hint=did_you_mean(case.phase, PHASES),
+        )
+    limits = (
+        ("batch", case.batch, LARGEST_BATCH),
+        ("heads", case.heads, LARGEST_HEADS),
+        ("kv_heads", case.kv_heads, LARGEST_HEADS),
+        ("head_dim", case.head_dim, LARGEST_HEAD_DIM),
+        ("context", case.context, LARGEST_CONTEXT),
+        ("window", 1 if case.window is None else case.window, LARGEST_CONTEXT),
+    )
+    for name, value, most in limits:
+        if not 1 <= value <= most:
+            raise InputError(f"{name}: found {value}, expected 1 to {most}")
+    if case.heads % case.kv_heads:
+        raise InputError(f"{case.kv_heads} kv_heads do not divide {case.heads} heads")
+    queries = case.context if case.phase == "prefill" else 1
+    if case.batch * case.heads * case.head_dim * case.context * queries > LARGEST_WORK:
+        raise InputError("batch x heads x head_dim x query-key pairs is above 2^56")
+    for name in (case.dtype, case.kv_dtype or case.dtype):
+        if name not in BITS:
+            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
+    if case.dtype not in chip.matrix.dtypes:
+        raise InputError(
+            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
+            hint=f"it has {', '.join(chip.matrix.dtypes)}",
+        )
+
+
+def _fill(case: AttentionCase, row: Int64Array, batch: Int64Array) -> None:
+    row[prices.PLAN_HEADS] = case.heads
+    row[prices.PLAN_KV_HEADS] = case.kv_heads
+    row[prices.PLAN_HEAD_DIM] = case.head_dim
+    row[prices.PLAN_WINDOW] = case.window or 0
+    row[prices.PLAN_NO_PREFETCH] = int(not case.prefetch)
+    row[prices.PLAN_BUFFERS] = case.buffers
+    decode = case.phase == "decode"
+    batch[0] = case.batch
+    batch[1] = 1 if decode else case.context
+    batch[2] = case.context if decode else 0
+
+
+def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]) -> OperatorTiming:
+    clock = int(vector[CLOCK_HZ])
+    cycles = work[kernels.WORK_CYCLES]
+    flops = work[kernels.WORK_FLOPS]
+    peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
+    moved = work[kernels.WORK_READ] + work[kernels.WORK_WRITE]
+    sram = work[kernels.WORK_SRAM_BYTES]
+    busy = (
+        work[kernels.WORK_MATRIX],
+        work[kernels.WORK_VECTOR],
+        work[kernels.WORK_HBM],
+        work[kernels.WORK_SRAM],
+        0,
+    )
+    busiest = max(range(5), key=lambda unit: busy[unit])
+    return OperatorTiming(
+        kind="attention",
+        chip=chip.name,
+        given={
+            "batch": case.batch,
+            "heads": case.heads,
+            "kv_heads": case.kv_heads,
+            "head_dim": case.head_dim,
+            "context": case.context,
+            "phase": case.phase,
+            "dtype": case.dtype,
+            "kv_dtype": case.kv_dtype or case.dtype,
+            "window": case.window,
+            "rotating_buffers": case.buffers,
+            "prefetch": case.prefetch,
+        },
+        clock_hz=clock,
+        cycles=cycles,
+        time_s=-(-cycles * 10**12 // clock) / 1e12,
+        bound_by=CAUSES[busiest] if 2 * busy[busiest] >= cycles else "latency",
+        busy=busy,
+        hbm_read_bytes=work[kernels.WORK_READ],
+        hbm_write_bytes=work[kernels.WORK_WRITE],
+        sram_bytes=sram,
+        fabric_bytes=0,
+        flops=flops,
+        utilization=flops / (peak * cycles),
+        limits_cycles={
+            "peak": -(-flops // peak),
+            "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),
+            "sram": int(scale_up(sram, clock, int(vector[SRAM_BYTES_PER_S]))),
+        },
+    )

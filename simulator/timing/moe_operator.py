@@ -1,0 +1,207 @@
+"""The price of a layer of routed experts as an operator of its own: ``chipsim op moe``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from simulator.errors import InputError, did_you_mean
+from simulator.fabric.groups import sized_group
+from simulator.fabric.pack import pack_fabric
+from simulator.hardware import Chip
+from simulator.hardware.fabric import Fabric
+from simulator.kernels import executor
+from simulator.kernels.arithmetic import scale_up
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.mapping.memory import BITS
+from simulator.timing import moe_prices as kernels
+from simulator.timing import prices
+from simulator.timing.expert_load import parse_expert_load
+from simulator.timing.hbm import resolve_memory
+from simulator.timing.operator_timing import OperatorTiming
+from simulator.timing.results import CAUSES
+
+MODES = ("sorted", "fused")
+
+LARGEST = 2**24
+LARGEST_EXPERTS = 2**14
+LARGEST_FLOPS = 2**58
+
+
+@dataclass(frozen=True, slots=True)
+class MoeCase:
+    """``tokens`` of all ranks together through ``top_k`` of ``experts`` gated feed-forward experts
+    of ``hidden`` x ``intermediate``, on ``ep`` chips that hold equal parts of the experts.
+
+    ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
+    arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
+    tokens are where they are needed: only what a rank computes is priced.
+    """
+
+    tokens: int
+    hidden: int
+    intermediate: int
+    experts: int
+    top_k: int
+    ep: int = 1
+    expert_load: str = "balanced"
+    dtype: str = "bf16"
+    weight_dtype: str | None = None
+    moe: str = "sorted"
+    gated: bool = True
+    exchange: bool = True
+    buffers: int = 0
+
+
+def price_moes(
+    chip: Chip, cases: Sequence[MoeCase], fabric: Fabric | None = None
+) -> list[OperatorTiming]:
+    """Price each case on the busiest chip of its expert group, which is a part of ``fabric``.
+
+    Raises InputError for sizes out of range, experts that ``ep`` does not divide, ``ep`` above 1
+    without a fabric, a bad expert load, an unknown mode or a dtype without a rate.
+    """
+    chip = resolve_memory(chip)
+    results: list[OperatorTiming | None] = [None] * len(cases)
+    groups: dict[tuple[str, str, int, int, bool], list[int]] = {}
+    for index, case in enumerate(cases):
+        check_case(case, chip)
+        exchange = case.exchange and case.ep > 1
+        weights = case.weight_dtype or case.dtype
+        key = (case.dtype, weights, case.experts // case.ep, case.ep, exchange)
+        groups.setdefault(key, []).append(index)
+    for (dtype, weights, local, ep, exchange), members in groups.items():
+        vector = pack_chip(chip, dtype)
+        bits = np.array([BITS[weights], BITS[dtype], BITS[dtype]], dtype=np.int64)
+        table = np.zeros(1, dtype=np.int64)
+        if exchange:
+            table = _table(fabric, ep)
+        rows = np.zeros((len(members), prices.PLAN_FIELDS), dtype=np.int64)
+        tokens = np.empty(len(members), dtype=np.int64)
+        modes = np.empty(len(members), dtype=np.int64)
+        loads = np.empty((len(members), local))
+        for place, index in enumerate(members):
+            case = cases[index]
+            _fill(case, rows[place])
+            tokens[place] = -(-case.tokens // case.ep)
+            modes[place] = MODES.index(case.moe)
+            loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+        out = np.empty((len(members), executor.PRICE_FIELDS), dtype=np.int64)
+        extra = np.empty((len(members), kernels.EXTRA_FIELDS), dtype=np.int64)
+        kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
+        for place, index in enumerate(members):
+            results[index] = _timing(
+                chip, vector, cases[index], out[place].tolist(), extra[place].tolist()
+            )
+    return [result for result in results if result is not None]
+
+
+def check_case(case: MoeCase, chip: Chip) -> None:
+    """Raise InputError where a case is not one that can be priced."""
+    limits = (
+        ("tokens", case.tokens, LARGEST),
+        ("hidden", case.hidden, LARGEST),
+        ("intermediate", case.intermediate, LARGEST),
+        ("experts", case.experts, LARGEST_EXPERTS),
+        ("top_k", case.top_k, LARGEST_EXPERTS),
+        ("ep", case.ep, LARGEST_EXPERTS),
+    )
+    for name, value, most in limits:
+        if not 1 <= value <= most:
+            raise InputError(f"{name}: found {value}, expected 1 to {most}")
+    if case.top_k > case.experts:
+        raise InputError(f"top_k {case.top_k} is more than the {case.experts} experts")
+    if case.experts % case.ep:
+        raise InputError(
+            f"{case.experts} experts do not divide over {case.ep} expert-parallel chips"
+        )
+    if 6 * case.tokens * case.top_k * case.hidden * case.intermediate > LARGEST_FLOPS:
+        raise InputError("the layer has more than 2^58 flops")
+    if case.moe not in MODES:
+        raise InputError(
+            f"moe: found '{case.moe}', expected sorted or fused",
+            hint=did_you_mean(case.moe, MODES),
+        )
+    for name in (case.dtype, case.weight_dtype or case.dtype):
+        if name not in BITS:
+            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
+    if case.dtype not in chip.matrix.dtypes:
+        raise InputError(
+            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
+            hint=f"it has {', '.join(chip.matrix.dtypes)}",
+        )
+
+
+@lru_cache(maxsize=4096)
+def _load(text: str, experts: int, ep: int, tokens: int, top_k: int) -> Float64Array:
+    return parse_expert_load(text, experts, ep, tokens, top_k)
+
+
+@lru_cache(maxsize=64)
+def _table(fabric: Fabric | None, ep: int) -> Int64Array:
+    if fabric is None:
+        raise InputError(
+            f"expert parallelism over {ep} chips needs a fabric",
+            hint="give a chip that a system of the same name connects, or ep 1",
+        )
+    return pack_fabric(sized_group(fabric, ep), ("all-to-all",))
+
+
+def _fill(case: MoeCase, row: Int64Array) -> None:
+    row[prices.PLAN_K] = case.hidden
+    row[prices.PLAN_N] = case.intermediate
+    row[prices.PLAN_EXPERTS] = case.experts
+    row[prices.PLAN_TOP_K] = case.top_k
+    row[prices.PLAN_GATED] = int(case.gated)
+    row[prices.PLAN_RANKS] = case.ep
+    row[prices.PLAN_BUFFERS] = case.buffers
+    row[prices.PLAN_LOCAL] = int(not case.exchange)
+
+
+def _timing(
+    chip: Chip, vector: Int64Array, case: MoeCase, out: list[int], extra: list[int]
+) -> OperatorTiming:
+    clock = int(vector[CLOCK_HZ])
+    busy = tuple(out[executor.MATRIX + unit] * clock // 10**12 for unit in range(5))
+    cycles = -(-out[executor.DURATION] * clock // 10**12)
+    flops = extra[kernels.EXTRA_FLOPS]
+    peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
+    moved = out[executor.READ] + out[executor.WRITE]
+    sram = extra[kernels.EXTRA_SRAM_BYTES]
+    return OperatorTiming(
+        kind="moe",
+        chip=chip.name,
+        given={
+            "tokens": case.tokens,
+            "hidden": case.hidden,
+            "intermediate": case.intermediate,
+            "experts": case.experts,
+            "top_k": case.top_k,
+            "ep": case.ep,
+            "expert_load": case.expert_load,
+            "dtype": case.dtype,
+            "weight_dtype": case.weight_dtype or case.dtype,
+            "moe": case.moe,
+            "busiest_chip_assignments": extra[kernels.EXTRA_RECEIVED],
+        },
+        clock_hz=clock,
+        cycles=cycles,
+        time_s=out[executor.DURATION] / 1e12,
+        bound_by=CAUSES[out[executor.CAUSE]],
+        busy=busy,
+        hbm_read_bytes=out[executor.READ],
+        hbm_write_bytes=out[executor.WRITE],
+        sram_bytes=sram,
+        fabric_bytes=out[executor.SENT],
+        flops=flops,
+        utilization=flops / (peak * cycles),
+        limits_cycles={
+            "peak": -(-flops // peak),
+            "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),
+            "sram": int(scale_up(sram, clock, int(vector[SRAM_BYTES_PER_S]))),
+        },
+    )
