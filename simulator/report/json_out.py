@@ -91,6 +91,7 @@ def run_json(result: RunResult) -> Json:
         "prefix_hit_rate": result.prefix_hit_rate,
         "lost_requests": result.lost_requests,
         "failures": result.failures,
+        "pool_changes": result.pool_changes,
         "kv": dict(result.kv),
         "pools": {role: _pool(pool) for role, pool in result.pools.items()},
         "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),

@@ -36,8 +36,8 @@ TIMELINE_FIELDS = 1 + SERIES * BINS
 
 
 @inner
-def add_gap(replica: Int64Array, gap: int) -> None:
-    """Count the time between two tokens of a request, in picoseconds."""
+def add_gap(replica: Int64Array, gap: int, count: int) -> None:
+    """Count the time between two tokens of ``count`` requests, in picoseconds."""
     base = len(replica) - GAP_FIELDS
     if gap != replica[base + LAST_GAP]:
         exponent = 0
@@ -45,7 +45,7 @@ def add_gap(replica: Int64Array, gap: int) -> None:
             exponent += 1
         replica[base + LAST_GAP] = gap
         replica[base + LAST_BIN] = exponent * SUB_BINS + (gap >> exponent)
-    replica[base + replica[base + LAST_BIN]] += 1
+    replica[base + replica[base + LAST_BIN]] += count
 
 
 @inner

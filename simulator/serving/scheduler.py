@@ -88,7 +88,7 @@ def emit(
     if request[FIRST_TOKEN_AT] == NEVER:
         request[FIRST_TOKEN_AT] = replica[NOW]
     else:
-        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT])
+        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT], 1)
     request[LAST_TOKEN_AT] = replica[NOW]
     if request[EMITTED] == request[OUTPUT]:
         request[COMPLETED_AT] = replica[NOW]
