@@ -8,7 +8,15 @@ from typing import Literal
 from pydantic import model_validator
 
 from simulator.config.fabric_schema import FabricConfig
-from simulator.config.fields import Delay, FractionOrZero, Name, Section, user_error
+from simulator.config.fields import (
+    Bandwidth,
+    Bytes,
+    Delay,
+    FractionOrZero,
+    Name,
+    Section,
+    user_error,
+)
 from simulator.config.shapes import TWISTED, Axes, shape_text
 from simulator.hardware import Chip, Fabric, System
 
@@ -22,11 +30,18 @@ class SystemConfig(Section):
     fabric: FabricConfig
     host_overhead: Delay = 0
     hbm_reserve_fraction: FractionOrZero = 0.10
+    host_link: Bandwidth | None = None
+    host_memory: Bytes | None = None
 
     @model_validator(mode="after")
     def _leaves_some_hbm(self) -> SystemConfig:
         if self.hbm_reserve_fraction >= 1:
             raise user_error("hbm_reserve_fraction leaves no HBM", "expected less than 1")
+        if (self.host_link is None) != (self.host_memory is None):
+            raise user_error(
+                "host_link and host_memory belong together",
+                "expected the bandwidth of a chip to its host, and its share of the host's memory",
+            )
         return self
 
     def build(self, chip: Chip, shape: Axes | None, twisted: bool = False) -> System:
@@ -41,4 +56,6 @@ class SystemConfig(Section):
             fabric=self.fabric.build(self.name, chip, axes, twisted) if joined else Fabric("none"),
             host_overhead_ps=self.host_overhead,
             hbm_reserve_fraction=self.hbm_reserve_fraction,
+            host_link_bytes_per_s=self.host_link or 0,
+            host_memory_bytes=self.host_memory or 0,
         )
