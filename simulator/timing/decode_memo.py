@@ -23,18 +23,7 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import SYSTOLIC, UNIT_KIND
 from simulator.kernels.executor import COLD, TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
-from simulator.timing.attention_prices import (
-    WORK_FIELDS,
-    WORK_FLOPS,
-    WORK_MATRIX,
-    WORK_ROUNDS,
-    WORK_SRAM_BYTES,
-    WORK_VECTOR,
-    add_sequences,
-    close_attention,
-    close_latent,
-    to_price,
-)
+from simulator.timing.attention_prices import add_sequences, close_attention, close_latent, to_price
 from simulator.timing.batch import Packed, load_prices, run_stages
 from simulator.timing.prices import (
     ACTIVATION_BITS,
@@ -49,6 +38,14 @@ from simulator.timing.prices import (
     PLAN_ROPE_DIM,
     PLAN_SPLIT,
     PLAN_WINDOW,
+)
+from simulator.timing.work import (
+    WORK_FIELDS,
+    WORK_FLOPS,
+    WORK_MATRIX,
+    WORK_ROUNDS,
+    WORK_SRAM_BYTES,
+    WORK_VECTOR,
 )
 
 # Fields of a row: the key, then a step (``kernels.executor``).
