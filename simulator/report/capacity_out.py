@@ -90,7 +90,7 @@ def print_capacity(document: Json, console: Console) -> None:
             f"{percent(most['attainment'])} meet the SLO"
         )
     lasted = document["arrivals_over_e2e"]
-    if document["bounded"] and lasted is not None and lasted < SHORT:
+    if document["bounded"] and lasted is not None and lasted < SHORT / 2:
         lines.append(
             f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
             "to build up: give more of them with --limit"
