@@ -26,10 +26,11 @@ from simulator.config.fields import (
     user_error,
 )
 from simulator.config.loader import kind_of_file
+from simulator.config.names import is_file, looks_like_path, packaged_folder
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, Node, Scalar, Sequence, read_yaml
-from simulator.errors import InputError, Location
+from simulator.errors import InputError, Location, did_you_mean
 
 Texts = str | list[str]
 
@@ -127,15 +128,26 @@ ROLES = ("serve", "prefill", "decode")
 NOT_OPTIONS = ("kind", "name", "source", "confidence", *ROLES)
 
 
+def _find(name: str) -> Path:
+    """A path, or the file of a shipped scenario's name."""
+    if is_file(Path(name)) or looks_like_path(name):
+        return Path(name)
+    folders = (Path("configs/scenarios"), packaged_folder(Path("configs/scenarios")))
+    known = {file.stem: file for folder in reversed(folders) for file in folder.glob("*.yaml")}
+    if name not in known:
+        raise InputError(f"unknown scenario '{name}'", hint=did_you_mean(name, known))
+    return known[name]
+
+
 def load_scenario(path: str | Path) -> Scenario:
-    """The scenario of a YAML file.
+    """The scenario of a YAML file, or of a shipped one's name.
 
     Paths in it are relative to the current directory, as on the command line.
 
     Raises:
         InputError: the first fault of the file, with its place.
     """
-    node = unwrap(read_yaml(Path(path))).node
+    node = unwrap(read_yaml(_find(str(path)))).node
     kind = kind_of_file(node)
     assert isinstance(node, Mapping)
     if kind != "scenario":

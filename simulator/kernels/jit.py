@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+from numba import njit, types
 from numba.core import caching, config, event
 from numba.core.runtime import nrt
 
@@ -94,9 +94,24 @@ def kernel_cache() -> Iterator[None]:
         _config.CACHE_DIR = before
 
 
+def _one_for_all_constants(dispatcher: Any) -> Any:
+    """Let calls with a constant share the function for variables, where numba makes another one.
+
+    LLVM puts the constants in by itself where it inlines.
+    """
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return resolve(tuple(types.unliteral(kind) for kind in args), plain)
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    compiled: Any = njit(**_OPTIONS)(function)
+    compiled = _one_for_all_constants(njit(**_OPTIONS)(function))
     with kernel_cache():
         compiled._cache = _Cache(function)
     kernel: F = compiled
@@ -105,7 +120,7 @@ def kernel(function: F) -> F:
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    compiled: F = njit(**_INNER)(function)
+    compiled: F = _one_for_all_constants(njit(**_INNER)(function))
     return compiled
 
 

@@ -91,6 +91,7 @@ def run_json(result: RunResult) -> Json:
         "prefix_hit_rate": result.prefix_hit_rate,
         "lost_requests": result.lost_requests,
         "failures": result.failures,
+        "pool_changes": result.pool_changes,
         "kv": dict(result.kv),
         "pools": {role: _pool(pool) for role, pool in result.pools.items()},
         "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),
@@ -197,6 +198,21 @@ def step_json(result: StepTiming) -> Json:
         "energy_j": result.energy_j,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
+        "overheads": [
+            {"name": each.name, "why": each.why, "factor": each.factor} for each in result.overheads
+        ],
+        "collectives": [
+            {
+                "name": each.name,
+                "op": each.op,
+                "bytes": each.size_bytes,
+                "ranks": each.ranks,
+                "count": each.count,
+                "time_s": seconds(each.time_ps),
+                "exposed_s": seconds(each.exposed_ps),
+            }
+            for each in result.collectives
+        ],
         "operators": [_operator(span) for span in result.operators],
     }
 

@@ -142,6 +142,7 @@ def outcome(cluster: Cluster) -> RunResult:
         log=metrics.iteration_log(cluster.replicas) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
+        pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
         prefix_hit_rate=_hit_rate(cluster, work),
         pools=_pools(cluster),
         kv_transfer=_transfers(cluster, simulated_s),
