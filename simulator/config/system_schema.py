@@ -19,6 +19,19 @@ from simulator.config.fields import (
 )
 from simulator.config.shapes import TWISTED, Axes, shape_text
 from simulator.hardware import Chip, Fabric, System
+from simulator.hardware.network import Network
+
+
+class NetworkConfig(Section):
+    """What joins the system to others: one chip's share of its host's network cards."""
+
+    kind: Name
+    bandwidth: Bandwidth
+    latency: Delay = 0
+
+    def build(self) -> Network:
+        """The network's specification."""
+        return Network(self.kind, self.bandwidth, self.latency)
 
 
 class SystemConfig(Section):
@@ -30,6 +43,7 @@ class SystemConfig(Section):
     fabric: FabricConfig
     host_overhead: Delay = 0
     hbm_reserve_fraction: FractionOrZero = 0.10
+    network: NetworkConfig | None = None
     host_link: Bandwidth | None = None
     host_memory: Bytes | None = None
 
@@ -56,6 +70,7 @@ class SystemConfig(Section):
             fabric=self.fabric.build(self.name, chip, axes, twisted) if joined else Fabric("none"),
             host_overhead_ps=self.host_overhead,
             hbm_reserve_fraction=self.hbm_reserve_fraction,
+            network=None if self.network is None else self.network.build(),
             host_link_bytes_per_s=self.host_link or 0,
             host_memory_bytes=self.host_memory or 0,
         )
