@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.executor import PRICE_FIELDS
+from simulator.timing import compile_ahead
 from simulator.timing.decode_memo import MEMO_FIELDS, PARTS, Known, fill_known
 from simulator.timing.plan import Plan
 from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
@@ -21,6 +22,7 @@ class PriceTable:
     """
 
     def __init__(self, plan: Plan, rows: int) -> None:
+        compile_ahead.start()
         self.plan = plan
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
@@ -50,6 +52,7 @@ class PriceTable:
 
     def fill(self, tokens: int, logits: int) -> None:
         """Price a batch of ``tokens`` tokens and ``logits`` positions."""
+        compile_ahead.wait()
         for sort, rows in enumerate((tokens, logits)):
             if not self.priced[sort, rows]:
                 self.plan.price_rows(rows, sort == 1, self.table[rows])

@@ -115,7 +115,8 @@ def fill_parts(
 def fill_known(packed: Packed, work: Int64Array, forms: Int64Array, works: Int64Array) -> bool:
     """Fill the tables by cached tokens; False where a price depends on more than sums.
 
-    That is so where ranks share the sequences among them: the fullest is priced.
+    That is so where ranks share the sequences among them (the fullest is priced), and on GPUs,
+    whose kernels wait for the longest sequence and split by how many there are.
     """
     chip, bits, plan, _, _, _, _ = packed
     if chip[UNIT_KIND] != SYSTOLIC:
