@@ -24,7 +24,6 @@ class PriceTable:
     def __init__(self, plan: Plan, rows: int) -> None:
         compile_ahead.start()
         self.plan = plan
-        self._sums_suffice = True
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
         kinds = self.plan.rows[:, PLAN_KIND]
@@ -34,12 +33,14 @@ class PriceTable:
 
     def cover(self, tokens: int) -> None:
         """Be ready for sequences of up to ``tokens`` tokens."""
-        if tokens > len(self.known[1]) and self._sums_suffice:
-            known = self._tables(tokens)
-            work = np.zeros(WORK_FIELDS, dtype=np.int64)
-            self._sums_suffice = fill_known(self.plan.packed, work, *known[1:])
-            if self._sums_suffice:
-                self.known = known
+        if tokens <= len(self.known[1]):
+            return
+        memo, forms, works = self._tables(tokens)
+        work = np.zeros(WORK_FIELDS, dtype=np.int64)
+        if not fill_known(self.plan.packed, work, forms, works):
+            forms[:] = 0
+            works = works[:0]
+        self.known = (memo, forms, works)
 
     def _tables(self, contexts: int) -> Known:
         rows = MEMO_ROWS if contexts else 1
