@@ -65,7 +65,7 @@ def test_one_pool_of_replicas(capsys: pytest.CaptureFixture[str], trace: str) ->
 
 
 def test_faults_and_their_count(capsys: pytest.CaptureFixture[str], trace: str) -> None:
-    words = ("toy", "llama-toy", trace, "--replicas", "2", "--fail", "replica:0@2050 us")
+    words = ("toy", "llama-toy", trace, "--replicas", "2", "--fail", "replica:0@2010 us")
     kept = result(capsys, *words)
     assert kept["failures"] == 1 and kept["requests"]["completed"] == 12
     lost = result(capsys, *words, "--on-failure", "lose")
