@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_any_model, load_chip, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
-from simulator.errors import InputError
+from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.hardware.fabric import Fabric
@@ -25,7 +25,7 @@ from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.layout_options import LayoutOptions
-from simulator.timing.layout_search import Ranking, Search, search_layouts
+from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Dtypes, Plan, make_plan
@@ -161,35 +161,19 @@ def deploy(
     return Deployment(tuple(found))
 
 
-def server(
-    system: System | str,
-    model: Transformer | str,
-    *,
-    layout: LayoutOptions | None = None,
-    weight_dtype: str = "bf16",
-    activation_dtype: str = "bf16",
-    kv_dtype: str = "bf16",
-    context: int = 2048,
-    max_batch: int = 256,
-    token_budget: int = 8192,
-    seed: int = 0,
-    warmup_s: float = 0.0,
-) -> Callable[[Workload, int], RunResult]:
-    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
-    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
-    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
-
-    Raises InputError for unknown names and bad values.
+def server(deployment: Deployment, options: ServingOptions) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the whole deployment): for searches that replay many
+    times. Prices are kept from one replay to the next.
     """
-    plan = plan_of(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        layout or LayoutOptions(),
-        Dtypes(weight_dtype, activation_dtype, kv_dtype),
-        Search("decode", max_batch, context),
-    )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
-    return lambda workload, copies: replay(plan, workload, options, None, copies)
+
+    def replay_on(workload: Workload, copies: int) -> RunResult:
+        pools = tuple(
+            replace(pool, members=tuple(replace(m, copies=copies * m.copies) for m in pool.members))
+            for pool in deployment.pools
+        )
+        return serve(replace(deployment, pools=pools), workload, options)
+
+    return replay_on
 
 
 def price_step(
@@ -228,7 +212,10 @@ def price_step(
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search(phase, batch, context),
     )
-    return steps.price_step(plan, phase=phase, batch=batch, context=context)
+    try:
+        return steps.price_step(plan, phase=phase, batch=batch, context=context)
+    except InfeasibleError as error:
+        raise with_chips(error, plan, Search(phase, batch, context)) from None
 
 
 def find_layouts(
@@ -301,24 +288,39 @@ def plan_of(
 
 
 def price_matmul(
-    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+    chip: Chip | str,
+    m: int,
+    k: int,
+    n: int,
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
 
     ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
-    L2 of a GPU keeps of them does not come from HBM.
+    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before an 8-bit matmul on a
+    GPU, the kernel that scales the activations from 16 bits.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
+    case = (m, k, n, dtype)
+    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
+    chip: Chip | str,
+    cases: Sequence[tuple[int, int, int, str]],
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
+    return operators.price_matmuls(
+        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
+    )
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
@@ -368,7 +370,7 @@ def price_moes(
     results: dict[int, OperatorTiming] = {}
     for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
         of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
-        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        group = load_group(chip, ep) if ep > 1 else None
         priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
         results |= dict(zip(of_group, priced, strict=True))
     return [results[i] for i in range(len(cases))]

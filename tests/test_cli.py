@@ -103,7 +103,8 @@ def test_run_passes_its_options_on(engine, trace, capsys):
     assert document["schema"] == "chipsim.run/1"
     call = engine[0][1]
     assert len(call["workload"].traffic) == 1
-    wanted = {"tp": 2, "weight_dtype": "int8", "activation_dtype": "fp8", "kv_dtype": "bf16"}
+    assert call["layout"].tp == 2
+    wanted = {"weight_dtype": "int8", "activation_dtype": "fp8", "kv_dtype": "bf16"}
     wanted |= {"max_batch": 8, "token_budget": 64, "seed": 5, "warmup_s": 2.0}
     assert {name: call[name] for name in wanted} == wanted
 

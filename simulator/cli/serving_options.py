@@ -120,3 +120,10 @@ def serving_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def deployment_options(command: F) -> F:
+    """All of them but ``--scenario``."""
+    for option in reversed(_OPTIONS[1:]):
+        command = option(command)
+    return command

@@ -88,9 +88,16 @@ def step(
     from simulator.report.step_table import print_step
 
     dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
-    chosen = chosen_layout(layout)
     result = price_step(
-        system, model, phase=phase, batch=batch, context=context, layout=chosen, **dtypes
+        system,
+        model,
+        phase=phase,
+        batch=batch,
+        context=context,
+        layout=chosen_layout(layout),
+        weight_dtype=dtypes["weight_dtype"],
+        activation_dtype=dtypes["activation_dtype"],
+        kv_dtype=dtypes["kv_dtype"],
     )
     document = step_json(result)
     if timeline is not None:

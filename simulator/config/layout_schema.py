@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from simulator.config.fields import Count, Flag, Name, Section, Shape, user_error
+from simulator.config.fields import Count, CountOrZero, Flag, Name, Section, Shape, user_error
 from simulator.config.loader import kind_of_file
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
@@ -44,6 +44,7 @@ class LayoutConfig(Section):
     weights: Literal["stationary-1d", "stationary-2d", "gathered"] = "stationary-1d"
     grid: Shape | None = None
     pad_heads: Flag = False
+    redundant_experts: CountOrZero = 0
 
     @model_validator(mode="after")
     def _grid_belongs_to_two_dimensions(self) -> LayoutConfig:
@@ -78,6 +79,7 @@ class LayoutConfig(Section):
             weights=self.weights,
             grid_x=self.grid[0] if self.grid else 1,
             pad_heads=self.pad_heads,
+            redundant_experts=self.redundant_experts,
         )
 
 

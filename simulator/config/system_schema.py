@@ -8,7 +8,15 @@ from typing import Literal
 from pydantic import model_validator
 
 from simulator.config.fabric_schema import FabricConfig
-from simulator.config.fields import Bandwidth, Delay, FractionOrZero, Name, Section, user_error
+from simulator.config.fields import (
+    Bandwidth,
+    Bytes,
+    Delay,
+    FractionOrZero,
+    Name,
+    Section,
+    user_error,
+)
 from simulator.config.shapes import TWISTED, Axes, shape_text
 from simulator.hardware import Chip, Fabric, System
 from simulator.hardware.network import Network
@@ -36,11 +44,18 @@ class SystemConfig(Section):
     host_overhead: Delay = 0
     hbm_reserve_fraction: FractionOrZero = 0.10
     network: NetworkConfig | None = None
+    host_link: Bandwidth | None = None
+    host_memory: Bytes | None = None
 
     @model_validator(mode="after")
     def _leaves_some_hbm(self) -> SystemConfig:
         if self.hbm_reserve_fraction >= 1:
             raise user_error("hbm_reserve_fraction leaves no HBM", "expected less than 1")
+        if (self.host_link is None) != (self.host_memory is None):
+            raise user_error(
+                "host_link and host_memory belong together",
+                "expected the bandwidth of a chip to its host, and its share of the host's memory",
+            )
         return self
 
     def build(self, chip: Chip, shape: Axes | None, twisted: bool = False) -> System:
@@ -56,4 +71,6 @@ class SystemConfig(Section):
             host_overhead_ps=self.host_overhead,
             hbm_reserve_fraction=self.hbm_reserve_fraction,
             network=None if self.network is None else self.network.build(),
+            host_link_bytes_per_s=self.host_link or 0,
+            host_memory_bytes=self.host_memory or 0,
         )

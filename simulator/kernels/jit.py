@@ -22,9 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
+from numba import njit, types
 from numba.core import caching, config, event
 from numba.core.runtime import nrt
+
+from simulator.kernels.inner_compiler import InnerCompiler
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,7 +36,11 @@ _FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
 
 # Not in numba's stubs, hence typed as Any.
 _OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_INNER: dict[str, Any] = {
+    **_OPTIONS,
+    "no_cpython_wrapper": True,
+    "pipeline_class": InnerCompiler,
+}
 _register: Any = event.register
 _config: Any = config
 
@@ -88,9 +94,24 @@ def kernel_cache() -> Iterator[None]:
         _config.CACHE_DIR = before
 
 
+def _one_for_all_constants(dispatcher: Any) -> Any:
+    """Let calls with a constant share the function for variables, where numba makes another one.
+
+    LLVM puts the constants in by itself where it inlines.
+    """
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return resolve(tuple(types.unliteral(kind) for kind in args), plain)
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    compiled: Any = njit(**_OPTIONS)(function)
+    compiled = _one_for_all_constants(njit(**_OPTIONS)(function))
     with kernel_cache():
         compiled._cache = _Cache(function)
     kernel: F = compiled
@@ -99,7 +120,7 @@ def kernel(function: F) -> F:
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    compiled: F = njit(**_INNER)(function)
+    compiled: F = _one_for_all_constants(njit(**_INNER)(function))
     return compiled
 
 

@@ -159,12 +159,21 @@ def _check_feed_forward(model: Transformer, layout: Layout) -> None:
     experts = model.experts
     if layout.ep > 1 and experts is None:
         raise InputError(f"--ep {layout.ep}: {model.name} has no experts", hint="leave --ep out")
-    if experts is not None and experts.experts % layout.ep:
+    if layout.redundant_experts and (experts is None or layout.ep == 1):
+        raise InputError("redundant_experts: they belong to expert parallelism")
+    if experts is not None and layout.redundant_experts > experts.experts:
+        raise InputError(
+            f"redundant_experts: found {layout.redundant_experts}, expected at most the "
+            f"{experts.experts} experts of {model.name}"
+        )
+    if experts is not None and (experts.experts + layout.redundant_experts) % layout.ep:
         legal = _list(d for d in range(1, experts.experts + 1) if experts.experts % d == 0)
         raise InputError(
             f"expert parallelism {layout.ep} does not divide the {experts.experts} experts of "
-            f"{model.name}",
-            hint=f"--ep may be {legal}",
+            f"{model.name}"
+            + (f" and {layout.redundant_experts} copies" if layout.redundant_experts else ""),
+            hint=f"--ep may be {legal}; or a layout file with redundant_experts: "
+            f"{-experts.experts % layout.ep}",
         )
     if layout.weights == "gathered":
         return

@@ -55,9 +55,29 @@ def _stage_layouts(
             micro = min(stages, max(1, -(-share // dp)))
             experts = divisors(stage) if model.experts is not None else [1]
             for ep in experts:
-                yield Layout(tp, dp, sp, stage // ep, ep, 1, stages, micro)
+                copies = _copies(model, ep)
+                yield Layout(
+                    tp,
+                    dp,
+                    sp,
+                    stage // ep,
+                    ep,
+                    1,
+                    stages,
+                    micro,
+                    redundant_experts=copies,
+                )
     if stages == 1 and stage >= 16 and _is_dense(model):
         yield from _weight_layouts(model, stage, share)
+
+
+def _copies(model: Transformer, ep: int) -> int:
+    """Redundant experts that let ``ep`` divide all, up to a quarter of the experts."""
+    experts = model.experts
+    if experts is None or ep == 1:
+        return 0
+    copies = -experts.experts % ep
+    return copies if copies <= experts.experts // 4 else 0
 
 
 def _weight_layouts(model: Transformer, stage: int, share: int) -> Iterator[Layout]:

@@ -198,6 +198,21 @@ def step_json(result: StepTiming) -> Json:
         "energy_j": result.energy_j,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
+        "overheads": [
+            {"name": each.name, "why": each.why, "factor": each.factor} for each in result.overheads
+        ],
+        "collectives": [
+            {
+                "name": each.name,
+                "op": each.op,
+                "bytes": each.size_bytes,
+                "ranks": each.ranks,
+                "count": each.count,
+                "time_s": seconds(each.time_ps),
+                "exposed_s": seconds(each.exposed_ps),
+            }
+            for each in result.collectives
+        ],
         "operators": [_operator(span) for span in result.operators],
     }
 

@@ -6,7 +6,6 @@ from simulator.kernels import executor
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner
-from simulator.serving.accumulators import add_interval
 from simulator.serving.fields import (
     BLOCK_PS,
     BLOCKS_IN_ALL,
@@ -76,10 +75,11 @@ def count_iteration(
     host: int,
     pairs: int,
     cached: int,
-) -> None:
+) -> int:
     """Move the clock by a priced step and ``host`` picoseconds, and count the batch.
 
-    It has ``pairs`` unmasked query-key pairs a head and ``cached`` tokens in the cache.
+    It has ``pairs`` unmasked query-key pairs a head and ``cached`` tokens in the cache. Returns the
+    blocks in use.
     """
     start = replica[NOW]
     duration = step[executor.TIME] + host
@@ -101,7 +101,7 @@ def count_iteration(
         sums[LOGIT_ITERATIONS] += 1
     sums[PAIR_SUM] += pairs
     sums[PAST_SUM] += cached
-    add_interval(sums, start, start + duration, blocks, replica[TOKENS], replica[LOGITS])
+    return blocks
 
 
 @inner

@@ -19,6 +19,7 @@ from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
 from simulator.serving.prefix_cache import AFTER, BEFORE, ENTRY_FIELDS, SENTINELS, UNUSED
 from simulator.serving.price_table import PriceTable
+from simulator.serving.tiers import tiers_of
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -138,7 +139,7 @@ class Batcher:
                 self.prices.table,
                 self.prices.priced,
                 self.prices.plan.packed,
-                (self.prices.memo, self.prices.weights),
+                self.prices.known,
                 self.totals,
                 self.sums,
                 self._log,
@@ -296,7 +297,7 @@ def _settings(
     prices: PriceTable, options: ServingOptions, blocks: int, block_bytes: int, hash_tokens: int
 ) -> Int64Array:
     """The fixed settings of ``serving.fields``; roles and stops are left at 0."""
-    tiers = options.tiers
+    tiers = tiers_of(prices.plan, options)
     settings = np.zeros(fields.SETTINGS, dtype=np.int64)
     settings[fields.BUDGET] = options.token_budget
     settings[fields.MOST] = options.max_batch

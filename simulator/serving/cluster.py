@@ -376,9 +376,9 @@ class Cluster:
             )
         self.prefix_ids, self.hash_tokens = prefix.ids, prefix.block_tokens
         rows = self.requests
-        rows[:, fields.HASH_FIRST] = prefix.offsets[:-1]
+        rows[:, fields.HASH_FIRST] = prefix.starts
         whole = rows[:, fields.PROMPT] // prefix.block_tokens
-        rows[:, fields.HASH_COUNT] = np.minimum(np.diff(prefix.offsets), whole)
+        rows[:, fields.HASH_COUNT] = np.minimum(prefix.counts, whole)
 
     def _smallest(self, pool: Pool) -> int:
         """Tokens that the smallest KV cache of a pool holds."""

@@ -12,8 +12,8 @@ from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
-from simulator.serving.accumulators import add_gap
-from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes
+from simulator.serving.accumulators import add_gap, add_interval
+from simulator.serving.admission import PAST, SEQUENCE, State, decodes
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -22,6 +22,7 @@ from simulator.serving.fields import (
     COPIED_OUT,
     DECODED,
     EMITTED,
+    EMITTED_TOKENS,
     ENDED,
     FORMED_AFTER,
     FREE_BLOCKS,
@@ -44,9 +45,9 @@ from simulator.serving.fields import (
     VERIFIED,
 )
 from simulator.timing.batch import Packed
-from simulator.timing.decode_memo import STEP, price_decode
+from simulator.timing.decode_memo import Known, price_decode
 
-AHEAD = 64
+AHEAD = 32
 """Iterations that are looked ahead at most."""
 
 # Rows of int64[AHEAD_ROWS, AHEAD]: linear forms of the batches, blocks that they take.
@@ -93,22 +94,21 @@ def until_event(state: State, bound: int) -> int:
 
 
 @inner
-def look_ahead(state: State, weights: Int64Array, steps: int, ahead: Int64Array) -> int:
+def look_ahead(state: State, forms: Int64Array, steps: int, ahead: Int64Array) -> int:
     """Fill ``ahead`` for so many iterations; returns the cached tokens of the batch."""
     settings, replica, requests, _, _, _, batch, _ = state
-    forms, taken = ahead[FORMS], ahead[TAKEN]
+    sums, taken = ahead[FORMS], ahead[TAKEN]
     for step in range(steps):
-        forms[step] = 0
+        sums[step] = 0
         taken[step] = 0
     cached = 0
     for slot in range(replica[SCHEDULED]):
         request = requests[batch[SEQUENCE, slot]]
         past = batch[PAST, slot]
         cached += past
-        if len(weights) > 0:
-            own = weights[past : past + steps]
-            for step in range(steps):
-                forms[step] += own[step]
+        own = forms[past : past + steps]
+        for step in range(steps):
+            sums[step] += own[step]
         held = request[BLOCKS] + request[SHARED] * settings[HASH_BLOCKS]
         for step in range(held * BLOCK_TOKENS - past, steps, BLOCK_TOKENS):
             taken[step] += 1
@@ -138,6 +138,7 @@ def settle(state: State, done: int) -> None:
         request[LAST_TOKEN_AT] = replica[NOW]
     replica[VERIFIED] += done * count
     replica[DECODED] += done * count
+    replica[EMITTED_TOKENS] += done * count
     replica[SCHEDULED] = 0
     replica[ENDED] = 0
 
@@ -147,8 +148,7 @@ def run(
     state: State,
     packed: Packed,
     table: Int64Array,
-    memo: Int64Array,
-    weights: Int64Array,
+    known: Known,
     ahead: Int64Array,
     prices: Int64Array,
     totals: Int64Array,
@@ -162,19 +162,20 @@ def run(
     if steps < 2:
         return False
     count = replica[SCHEDULED]
-    new, past = batch[NEW][:count], batch[PAST][:count]
-    cached = look_ahead(state, weights, steps, ahead)
+    past = batch[PAST][:count]
+    cached = look_ahead(state, known[1], steps, ahead)
     done = 0
     while done < steps and replica[NOW] < bound and ahead[TAKEN, done] <= replica[FREE_BLOCKS]:
-        key = (count, cached, ahead[FORMS, done])
-        step = memo[price_decode(packed, table, memo, key, done, new, past, prices)][STEP:]
+        key = (cached, ahead[FORMS, done])
+        step = price_decode(packed, table, known, key, past, done, prices)
         duration = step[executor.TIME] + settings[HOST_PS]
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= ahead[TAKEN, done]
-        count_iteration(
+        blocks = count_iteration(
             settings, replica, totals, sums, step, settings[HOST_PS], cached + count, cached
         )
+        add_interval(sums, replica[LAST_START], replica[NOW], blocks, count, count)
         add_gap(replica, duration, count)
         cached += count
         done += 1

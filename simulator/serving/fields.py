@@ -89,7 +89,8 @@ LAST_START = 30
 """When the last iteration began."""
 FORMED_AFTER = 31
 """Preemptions before the batch was formed."""
-COUNTERS = 32
+EMITTED_TOKENS = 32
+COUNTERS = 33
 
 # Fixed settings.
 BUDGET = 0

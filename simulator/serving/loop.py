@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import scale_up
+from simulator.kernels.arithmetic import copy, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
@@ -29,6 +29,7 @@ from simulator.serving.accounts import (
 from simulator.serving.accounts import CUT as CUT
 from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
+from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
 from simulator.serving.decode_run import AHEAD, AHEAD_ROWS, run
 from simulator.serving.fields import (
@@ -37,6 +38,7 @@ from simulator.serving.fields import (
     COPIED_IN,
     COPIED_OUT,
     EMITTED,
+    EMITTED_TOKENS,
     FORMED_AFTER,
     FREE_BLOCKS,
     HASH_BLOCKS,
@@ -46,6 +48,7 @@ from simulator.serving.fields import (
     HOST_PS,
     INBOX_HEAD,
     INBOX_TAIL,
+    LAST_START,
     LOGGED,
     LOGITS,
     MOVED_IN,
@@ -68,6 +71,7 @@ from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
+from simulator.timing.decode_memo import Known, price_decode
 
 PS_PER_S = 10**12
 
@@ -127,7 +131,7 @@ def advance(
     table: Int64Array,
     priced: BoolArray,
     packed: Packed,
-    known: tuple[Int64Array, Int64Array],
+    known: Known,
     totals: Int64Array,
     sums: Float64Array,
     log: Int64Array,
@@ -137,11 +141,10 @@ def advance(
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
     of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
-    was formed is kept. ``known`` are the memo and the weights of ``timing.decode_memo``; without
-    weights every iteration is formed and priced by itself.
+    was formed is kept. ``known`` is that of ``timing.decode_memo``; without forms every
+    iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    memo, weights = known
     prices = np.zeros(table.shape[1:], dtype=np.int64)
     own = np.zeros(TOTAL_FIELDS, dtype=np.int64)
     ahead = np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64)
@@ -155,11 +158,20 @@ def advance(
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
         if not priced[0, tokens] or not priced[1, logits]:
             return UNPRICED
-        if len(weights) > 0 and len(log) == 0:
-            if run(state, packed, table, memo, weights, ahead, prices, totals, sums, horizon):
-                continue
         new, past = batch[NEW][:count], batch[PAST][:count]
-        price_step(packed, table, tokens, logits, new, past, prices, own)
+        if len(known[1]) > 0 and tokens == count and logits == count:
+            if len(log) == 0 and run(
+                state, packed, table, known, ahead, prices, totals, sums, horizon
+            ):
+                continue
+            cached = 0
+            form = 0
+            for i in range(count):
+                cached += past[i]
+                form += known[1][past[i]]
+            copy(price_decode(packed, table, known, (cached, form), past, 0, prices), own)
+        else:
+            price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)
         reason = refused(settings, replica, own[executor.TIME] + host)
         if reason != GOES_ON:
@@ -169,10 +181,13 @@ def advance(
         for i in range(count):
             pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
             cached += past[i]
-        count_iteration(settings, replica, totals, sums, own, host, pairs, cached)
+        blocks = count_iteration(settings, replica, totals, sums, own, host, pairs, cached)
         if len(log) > 0:
             write_log(log, settings, replica, own)
+        emitted = replica[EMITTED_TOKENS]
         finished = end_batch(state)
+        emitted = replica[EMITTED_TOKENS] - emitted
+        add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
             return COMPLETION
 

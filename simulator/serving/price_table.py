@@ -6,8 +6,9 @@ import numpy as np
 
 from simulator.kernels.executor import PRICE_FIELDS
 from simulator.timing.attention_prices import WORK_FIELDS
-from simulator.timing.decode_memo import MEMO_FIELDS, fill_weights
+from simulator.timing.decode_memo import MEMO_FIELDS, PARTS, Known, fill_known
 from simulator.timing.plan import Plan
+from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
 
 MEMO_ROWS = 1 << 18
 
@@ -16,8 +17,7 @@ class PriceTable:
     """Prices by number of rows, shared by all replicas with the same plan.
 
     ``table`` is int64[rows + 1, operators, 2, PRICE_FIELDS], filled one row of tokens or logit
-    positions at a time, when a batch first needs it. ``memo`` and ``weights`` are those of
-    ``timing.decode_memo``.
+    positions at a time, when a batch first needs it.
     """
 
     def __init__(self, plan: Plan, rows: int) -> None:
@@ -25,18 +25,27 @@ class PriceTable:
         self._sums_suffice = True
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
-        self.memo = np.zeros((MEMO_ROWS, MEMO_FIELDS), dtype=np.int64)
-        self.weights = np.zeros(0, dtype=np.int64)
-        """By number of cached tokens; empty where decode iterations are not memoised."""
+        kinds = self.plan.rows[:, PLAN_KIND]
+        self._attention = int(np.isin(kinds, (ATTENTION, LATENT)).sum())
+        self.known = self._tables(0)
+        """What ``timing.decode_memo`` knows of decode iterations."""
 
     def cover(self, tokens: int) -> None:
         """Be ready for sequences of up to ``tokens`` tokens."""
-        if tokens > len(self.weights) and self._sums_suffice:
-            weights = np.zeros(tokens, dtype=np.int64)
+        if tokens > len(self.known[1]) and self._sums_suffice:
+            known = self._tables(tokens)
             work = np.zeros(WORK_FIELDS, dtype=np.int64)
-            self._sums_suffice = fill_weights(self.plan.packed, work, 0, weights)
+            self._sums_suffice = fill_known(self.plan.packed, work, *known[1:])
             if self._sums_suffice:
-                self.weights = weights
+                self.known = known
+
+    def _tables(self, contexts: int) -> Known:
+        rows = MEMO_ROWS if contexts else 1
+        return (
+            np.zeros((rows, MEMO_FIELDS), dtype=np.int64),
+            np.zeros(contexts, dtype=np.int64),
+            np.zeros((contexts, self._attention, PARTS), dtype=np.int64),
+        )
 
     def fill(self, tokens: int, logits: int) -> None:
         """Price a batch of ``tokens`` tokens and ``logits`` positions."""

@@ -21,7 +21,7 @@ from simulator.mapping.shard import shard
 from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, MoE
 from simulator.model.transformer import Transformer
-from simulator.timing.plan import Dtypes, ExpertOptions, Speculation, make_plan
+from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
 from simulator.timing.results import CAUSES
 from simulator.timing.sequences import Batch, uniform_batch
 from simulator.timing.step import PricedStep, evaluate
@@ -257,6 +257,19 @@ def _no_layout(
         f"tokens fits {system.name} in no layout",
         hint=hint,
     )
+
+
+def with_chips(error: InfeasibleError, plan: Plan, search: Search) -> InfeasibleError:
+    """The error of a layout that does not fit, with the number of chips on which one does."""
+    least = smallest_sufficient(plan.system, plan.model, plan.dtypes, search)
+    if least is None:
+        return error
+    if least <= plan.system.chips:
+        more = "another layout may fit (--layout auto)"
+    else:
+        more = f"the smallest number of such chips that would do is {least}"
+    hint = more if error.hint is None else f"{error.hint}; {more}"
+    return InfeasibleError(error.message, location=error.location, hint=hint)
 
 
 def smallest_sufficient(

@@ -16,7 +16,7 @@ from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.arrays import Float64Array
 from simulator.kernels.chip_vector import pack_chip
-from simulator.kernels.executor import PRICE_FIELDS
+from simulator.kernels.executor import COLD, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import BITS, Memory, memory_of
 from simulator.mapping.shard import Sharded, shard
@@ -36,9 +36,9 @@ from simulator.model.transformer import Transformer
 from simulator.timing import batch as batches
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
-from simulator.timing.expert_load import parse_expert_load
+from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
+from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED, price_moe
 from simulator.timing.rows import price_rows
 
 Int64Array = npt.NDArray[np.int64]
@@ -211,8 +211,6 @@ class Plan:
                 self.fabrics,
                 self.bits,
                 self.rows,
-                self._expert_load(rows),
-                MOE_MODES[self.experts.mode],
                 rows,
                 logits,
                 known,
@@ -222,8 +220,25 @@ class Plan:
                     f"the SRAM of {self.system.chip.name} is smaller than one tile of operator "
                     f"'{self.operators[failed].name}'"
                 )
+            if not logits:
+                self._price_experts(rows, known)
             self._known[rows, logits] = known
         into[self.of_sort[int(logits)]] = known[self.of_sort[int(logits)]]
+
+    def _price_experts(self, rows: int, into: Int64Array) -> None:
+        """Fill the prices of routed experts; their kernel is compiled for models that have any."""
+        for index in np.nonzero(self.rows[:, pricing.PLAN_KIND] == pricing.MOE)[0]:
+            row = self.rows[index]
+            price_moe(
+                self.chip,
+                self.fabrics[row[pricing.PLAN_GROUP]],
+                self.bits,
+                row,
+                -(-rows // int(row[pricing.PLAN_SPLIT])),
+                self._expert_load(rows),
+                MOE_MODES[self.experts.mode],
+                into[index, COLD],
+            )
 
     def _expert_load(self, rows: int) -> Float64Array:
         """Shares of the busiest rank's experts; a single one where the model has none."""
@@ -234,12 +249,26 @@ class Plan:
         tokens = -(-rows // (self.layout.ffn_dp * self.layout.micro_batches))
         if self.experts.load == "balanced":
             tokens = 0
-        return _load(self.experts.load, experts.experts, self.layout.ep, tokens, experts.top_k)
+        return _load(
+            self.experts.load,
+            experts.experts,
+            self.layout.redundant_experts,
+            self.layout.ep,
+            tokens,
+            experts.top_k,
+        )
 
 
 @lru_cache(maxsize=4096)
-def _load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
-    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k)
+def _load(
+    text: str, experts: int, copies: int, ranks: int, tokens: int, top_k: int
+) -> Float64Array:
+    """Shares of the busiest rank; the busiest experts have copies that take half of their load."""
+    if not copies or text == "balanced":
+        return parse_expert_load(text, experts + copies, ranks, max(1, tokens), top_k)
+    loads = np.sort(parse_expert_load(text, experts, 1, max(1, tokens), top_k))[::-1]
+    halves = loads[:copies] / 2
+    return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
 
 
 def make_plan(
@@ -261,12 +290,7 @@ def make_plan(
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
-    sharded = shard(model, chosen, drafts.drafts)
-    operators = tuple(op for section in sharded.sections for op in section.operators)
-    names = list(sharded.groups)
-    rows = np.array([_row(op, sharded, names) for op in operators], dtype=np.int64)
-    for stage, first in zip(sharded.stages, _first_operators(sharded), strict=True):
-        _mark_fetches(stage.sections, rows[first:])
+    sharded, operators, rows = _laid(model, chosen, drafts.drafts)
     return Plan(
         system=system,
         model=model,
@@ -289,6 +313,20 @@ def make_plan(
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],
         ),
     )
+
+
+@lru_cache(maxsize=512)
+def _laid(
+    model: Transformer, layout: Layout, drafts: int
+) -> tuple[Sharded, tuple[Operator, ...], Int64Array]:
+    """The shards of a layout, their operators, and those as rows of a plan."""
+    sharded = shard(model, layout, drafts)
+    operators = tuple(op for section in sharded.sections for op in section.operators)
+    names = list(sharded.groups)
+    rows = np.array([_row(op, sharded, names) for op in operators], dtype=np.int64)
+    for stage, first in zip(sharded.stages, _first_operators(sharded), strict=True):
+        _mark_fetches(stage.sections, rows[first:])
+    return sharded, operators, rows
 
 
 def _first_operators(sharded: Sharded) -> list[int]:

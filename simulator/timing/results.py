@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simulator.hardware import Validated
+from simulator.mapping.overheads import Overhead
 
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
@@ -131,6 +132,7 @@ class StepTiming:
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
     ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
+    ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
     drafts as far as they are expected. ``accuracy`` lists the
     measurements that prices of this chip were compared with.
@@ -159,6 +161,7 @@ class StepTiming:
     layout: str = ""
     parallelism: dict[str, int | str | bool] = field(default_factory=dict)
     collectives: tuple[CollectiveShare, ...] = ()
+    overheads: tuple[Overhead, ...] = ()
     speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -80,7 +81,7 @@ def collective_rows(
     An expert operator's dispatch and combine are two of them; what of them it could not hide is
     the part of its time in which no other unit was busy.
     """
-    rows: list[CollectiveShare] = []
+    rows: dict[tuple[str, str, int, int], CollectiveShare] = {}
     lengths = np.bincount(
         spans[:, executor.SPAN_OPERATOR],
         weights=(spans[:, executor.SPAN_END] - spans[:, executor.SPAN_START]).astype(np.float64),
@@ -98,17 +99,32 @@ def collective_rows(
             whole = int(price[executor.DURATION]) * count
             ranks = groups[op.group][0]
             left = int(lengths[index])
-            rows.append(CollectiveShare(op.name, op.op, size, ranks, count, whole, left))
+            _add(rows, CollectiveShare(op.name, op.op, size, ranks, count, whole, left))
         elif isinstance(op, MoE):
-            rows += _exchanges(plan, op, batch, price, count)
-    return tuple(rows)
+            for row in _exchanges(plan, op, batch, price, count):
+                _add(rows, row)
+    return tuple(rows.values())
+
+
+def _add(rows: dict[tuple[str, str, int, int], CollectiveShare], row: CollectiveShare) -> None:
+    """The same collective in several stacks of layers is one row."""
+    key = (row.name, row.op, row.size_bytes, row.ranks)
+    known = rows.get(key)
+    if known is not None:
+        row = replace(
+            row,
+            count=row.count + known.count,
+            time_ps=row.time_ps + known.time_ps,
+            exposed_ps=row.exposed_ps + known.exposed_ps,
+        )
+    rows[key] = row
 
 
 def _exchanges(
     plan: Plan, op: MoE, batch: Batch, price: Int64Array, count: int
 ) -> Iterator[CollectiveShare]:
     """Dispatch and combine of an expert operator, half of its fabric time each."""
-    busiest = int(max(price[executor.MATRIX], price[executor.VECTOR], price[executor.HBM]))
+    busiest = int(price[executor.MATRIX : executor.FABRIC].max())
     moving = int(price[executor.FABRIC]) * count
     idle = max(0, int(price[executor.DURATION]) - busiest) * count
     exposed = min(moving, idle)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from simulator.errors import InfeasibleError, InputError
 from simulator.kernels import executor
 from simulator.mapping.memory import Memory, check_room
+from simulator.mapping.overheads import overheads
 from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
@@ -179,6 +180,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         operators=operators,
         layout=plan.layout.text,
         parallelism=plan.layout.as_dict(),
+        overheads=overheads(plan.model, plan.layout, plan.sharded),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
         accuracy=chip.validation,
