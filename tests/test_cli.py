@@ -37,7 +37,7 @@ def engine(monkeypatch):
     def deploy(model, pools, workload, *, dtypes, max_batch):
         (servers,) = pools["serve"]
         laid.update({f"{name}_dtype": kind for name, kind in dtypes.as_dict().items()})
-        laid["tp"] = servers.layout.tp
+        laid["layout"], laid["tp"] = servers.layout, servers.layout.tp
         plan = types.SimpleNamespace(system=servers.system, replicas=1)
         return Deployment((Pool("serve", (Member(plan),)),))
 
