@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_any_model, load_chip, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import CollectiveTiming, price_collective
@@ -15,8 +15,9 @@ from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.transformer import Transformer
-from simulator.serving.cluster import replay
+from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
+from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
 from simulator.timing import attention_operator, moe_operator
 from simulator.timing import convnet as convnets
@@ -38,8 +39,12 @@ from simulator.workload.traces import read_trace
 __all__ = [
     "AttentionCase",
     "CollectiveTiming",
+    "Deployment",
     "LayoutOptions",
     "MoeCase",
+    "Servers",
+    "ServingOptions",
+    "deploy",
     "find_layouts",
     "generate",
     "load_chip",
@@ -58,6 +63,7 @@ __all__ = [
     "price_moes",
     "price_step",
     "read_trace",
+    "serve",
     "server",
     "simulate",
 ]
@@ -108,39 +114,66 @@ def simulate(
         Dtypes(weight_dtype, activation_dtype, kv_dtype),
         Search("decode", max_batch, max(1, int(lengths.mean()))),
     )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed, record_iterations)
+    speculation = plan.speculation
+    options = ServingOptions(
+        max_batch,
+        token_budget,
+        warmup_s,
+        seed,
+        record_iterations,
+        speculate=speculation.drafts,
+        acceptance=speculation.acceptance,
+    )
     return replay(plan, traffic, options, progress, replicas)
 
 
-def server(
-    system: System | str,
-    model: Transformer | str,
+def deploy(
+    model: Transformer,
+    pools: Mapping[str, Sequence[Servers]],
+    workload: Workload,
     *,
-    layout: LayoutOptions | None = None,
-    weight_dtype: str = "bf16",
-    activation_dtype: str = "bf16",
-    kv_dtype: str = "bf16",
-    context: int = 2048,
+    dtypes: Dtypes,
     max_batch: int = 256,
-    token_budget: int = 8192,
-    seed: int = 0,
-    warmup_s: float = 0.0,
-) -> Callable[[Workload, int], RunResult]:
-    """What replays (workload, copies of the system) as ``simulate`` does, with the prices of all
-    replays kept: for searches that replay many times. Where ``layout`` asks for a search it is
-    for the fastest decode of ``max_batch`` sequences of ``context`` tokens.
+) -> Deployment:
+    """Lay a model over pools of systems: ``serve``, or ``prefill`` and ``decode``.
 
-    Raises InputError for unknown names and bad values.
+    A layout that is searched for (``auto``) is the fastest for what its pool does with the
+    workload's mean lengths. Equal members of a pool share their prices.
+
+    Raises InputError for a layout that does not fit, InfeasibleError where none does.
     """
-    plan = plan_of(
-        load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
-        layout or LayoutOptions(),
-        Dtypes(weight_dtype, activation_dtype, kv_dtype),
-        Search("decode", max_batch, context),
-    )
-    options = ServingOptions(max_batch, token_budget, warmup_s, seed)
-    return lambda workload, copies: replay(plan, workload, options, None, copies)
+    prompt = max(1, int(workload.traffic.prompt_tokens.mean()))
+    middle = max(1, prompt + int(workload.traffic.output_tokens.mean()) // 2)
+    known: list[tuple[Servers, bool, Plan]] = []
+    found = []
+    for role, members in pools.items():
+        prefills = role == PREFILL
+        search = Search("prefill", 1, prompt) if prefills else Search("decode", max_batch, middle)
+        planned = []
+        for member in members:
+            one = replace(member, copies=1)
+            plan = next((p for s, way, p in known if s == one and way == prefills), None)
+            if plan is None:
+                plan = plan_of(member.system, model, member.layout, dtypes, search)
+                known.append((one, prefills, plan))
+            planned.append(Member(plan, member.copies))
+        found.append(Pool(role, tuple(planned)))
+    return Deployment(tuple(found))
+
+
+def server(deployment: Deployment, options: ServingOptions) -> Callable[[Workload, int], RunResult]:
+    """What replays (workload, copies of the whole deployment): for searches that replay many
+    times. Prices are kept from one replay to the next.
+    """
+
+    def replay_on(workload: Workload, copies: int) -> RunResult:
+        pools = tuple(
+            replace(pool, members=tuple(replace(m, copies=copies * m.copies) for m in pool.members))
+            for pool in deployment.pools
+        )
+        return serve(replace(deployment, pools=pools), workload, options)
+
+    return replay_on
 
 
 def price_step(
@@ -255,24 +288,39 @@ def plan_of(
 
 
 def price_matmul(
-    chip: Chip | str, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+    chip: Chip | str,
+    m: int,
+    k: int,
+    n: int,
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
 
     ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
-    L2 of a GPU keeps of them does not come from HBM.
+    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before an 8-bit matmul on a
+    GPU, the kernel that scales the activations from 16 bits.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
-    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
+    case = (m, k, n, dtype)
+    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
 
 
 def price_matmuls(
-    chip: Chip | str, cases: Sequence[tuple[int, int, int, str]], *, rotating_buffers: int = 0
+    chip: Chip | str,
+    cases: Sequence[tuple[int, int, int, str]],
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.price_matmuls(machine, cases, rotating_buffers=rotating_buffers)
+    return operators.price_matmuls(
+        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
+    )
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
@@ -322,7 +370,7 @@ def price_moes(
     results: dict[int, OperatorTiming] = {}
     for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
         of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
-        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        group = load_group(chip, ep) if ep > 1 else None
         priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
         results |= dict(zip(of_group, priced, strict=True))
     return [results[i] for i in range(len(cases))]

@@ -82,9 +82,16 @@ def test_the_toy_has_round_numbers():
 
 
 def test_a_tensor_core_has_tiles():
+    matrix = load_chip("wse3-core").matrix
+    assert isinstance(matrix, TensorCore)
+    assert matrix.kernels is None and matrix.tiles
+
+
+def test_a_gpu_has_kernels():
     matrix = load_chip("h100").matrix
     assert isinstance(matrix, TensorCore)
-    assert (128, 256) in matrix.tiles
+    assert matrix.kernels is not None
+    assert (128, 256) in matrix.kernels.tiles
     assert matrix.macs_per_cycle("bf16") == 132 * 2048
 
 

@@ -72,7 +72,7 @@ def run(batcher: Batcher) -> Batcher:
 
 
 def server_for(plan: Plan, blocks: int, options: ServingOptions, hash_blocks: int = 1) -> Server:
-    tiers = options.tiers
+    tiers = options.tiers or KvTiers()
     return Server(
         plan,
         blocks,
@@ -269,3 +269,137 @@ def test_a_near_name_is_offered() -> None:
 def test_bad_tiers(bad: tuple[int, int, int, int]) -> None:
     with pytest.raises(InputError):
         KvTiers(*bad)
+
+
+def tokens_computed(batcher: Batcher) -> int:
+    return int(batcher.sums[fields.TOKEN_SUM])
+
+
+@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
+@pytest.mark.parametrize(("prompt", "left"), [(64, 16), (65, 1), (79, 15), (16, 16), (5, 5)])
+def test_a_prompt_that_is_cached_computes_its_last_block_only(
+    scheduler: str, prompt: int, left: int
+) -> None:
+    """Whole blocks are found, and the last token is computed even where its block is cached."""
+    options = ServingOptions(scheduler=scheduler, prefix_cache=True)
+    content = tuple(range(prompt // BLOCK))
+    rows = [Row(0, prompt, 1, content=content), Row(10**12, prompt, 1, content=content)]
+    batcher = run(batcher_for(plan_for(500, options), 500, options, rows))
+    assert tokens_computed(batcher) == prompt + left
+    assert batcher.requests[:, fields.FOUND].tolist() == [0, prompt - left]
+    assert batcher.counters[fields.FOUND_TOKENS] == prompt - left
+    assert batcher.counters[fields.PROMPT_TOKENS] == 2 * prompt
+    assert batcher.counters[fields.EVICTABLE] == prompt // BLOCK
+
+
+def test_contents_that_differ_share_nothing() -> None:
+    options = ServingOptions(prefix_cache=True)
+    rows = [Row(10**12, 64, 3, content=(10 * i, 1, 2, 3)) for i in range(5)]
+    batcher = run(batcher_for(plan_for(500, options), 500, options, rows))
+    alone = [Row(10**12, 64, 3) for _ in range(5)]
+    without = run(batcher_for(plan_for(500, options), 500, options, alone))
+    assert batcher.counters[fields.FOUND_TOKENS] == 0
+    assert tokens_computed(batcher) == tokens_computed(without)
+    columns = [fields.SCHEDULED_AT, fields.FIRST_TOKEN_AT, fields.COMPLETED_AT]
+    assert (batcher.requests[:, columns] == without.requests[:, columns]).all()
+
+
+def test_sequences_that_run_together_share_their_prefix() -> None:
+    """The second arrives while the first decodes: its prefix takes no blocks of its own."""
+    options = ServingOptions(prefix_cache=True)
+    content = (1, 2, 3, 4)
+    one = run(batcher_for(plan_for(500, options), 500, options, [Row(0, 65, 40, content=content)]))
+    rows = [Row(0, 65, 40, content=content), Row(10**7, 65, 2, content=content)]
+    both = run(batcher_for(plan_for(500, options), 500, options, rows))
+    assert both.requests[1, fields.FOUND] == 64
+    assert both.counters[fields.PEAK_BLOCKS] <= one.counters[fields.PEAK_BLOCKS] + 1
+
+
+def test_the_least_recently_used_prefix_goes_first_and_its_end_before_its_beginning() -> None:
+    """Two prompts of four blocks in a cache of nine; a third of two takes the first one's end."""
+    options = ServingOptions(prefix_cache=True)
+    first, second, third = (1, 2, 3, 4), (11, 12, 13, 14), (21, 22)
+    rows = [Row(10**12, 64, 1, content=first), Row(10**12, 64, 1, content=second)]
+    rows += [Row(10**12, 33, 1, content=third)]
+    rows += [Row(10**12, 65, 1, content=second), Row(10**12, 65, 1, content=first)]
+    batcher = run(batcher_for(plan_for(9, options), 9, options, rows))
+    # the third finds one block free and takes two of the first's four
+    assert batcher.requests[:, fields.FOUND].tolist() == [0, 0, 0, 64, 32]
+
+
+def test_a_prefix_comes_back_from_the_host_at_its_bandwidth() -> None:
+    rows = [Row(0, 65, 1, content=(1, 2, 3, 4)), Row(10**12, 80, 1, content=(5, 6, 7, 8, 9))]
+    rows += [Row(10**12, 65, 1, content=(1, 2, 3, 4))]
+    rate = 10**7
+    found = {}
+    for name, tiers in (("none", KvTiers()), ("host", KvTiers(100 * BLOCK_BYTES, rate))):
+        options = ServingOptions(prefix_cache=True, tiers=tiers)
+        batcher = run(batcher_for(plan_for(6, options), 6, options, rows))
+        found[name] = batcher
+    ttft = {
+        name: batcher.requests[:, fields.FIRST_TOKEN_AT] - batcher.requests[:, fields.ARRIVAL]
+        for name, batcher in found.items()
+    }
+    host = found["host"]
+    # all but the last block were evicted, and are fetched for the third
+    fetched = int(host.counters[fields.MOVED_IN])
+    assert host.requests[2, fields.FOUND] == 64
+    assert found["none"].requests[2, fields.FOUND] == 0
+    assert 0 < fetched <= 4
+    copied = max(fetched, 4) * BLOCK_BYTES * 10**12 // rate
+    alone = run(
+        batcher_for(
+            plan_for(6, ServingOptions()),
+            6,
+            ServingOptions(prefix_cache=True),
+            [Row(0, 65, 1, content=(1, 2, 3, 4)), Row(10**12, 65, 1, content=(1, 2, 3, 4))],
+        )
+    )
+    hit = int(alone.requests[1, fields.FIRST_TOKEN_AT] - alone.requests[1, fields.ARRIVAL])
+    assert hit < ttft["host"][2] <= hit + copied
+
+
+@pytest.mark.parametrize(("drafts", "acceptance"), [(1, 0.5), (3, 0.7), (5, 0.9), (4, 1.0)])
+def test_speculation_emits_what_is_expected(drafts: int, acceptance: float) -> None:
+    """(1 - a**(K + 1)) / (1 - a) tokens a step on average, K + 1 where everything is accepted."""
+    options = ServingOptions(speculate=drafts, acceptance=acceptance, max_batch=4)
+    rows = [Row(0, 10, 400) for _ in range(40)]
+    batcher = run(batcher_for(plan_for(500, options), 500, options, rows))
+    counters = batcher.counters
+    emitted = int(counters[fields.DECODED])
+    assert emitted == 40 * 399
+    steps = (int(counters[fields.VERIFIED])) / (drafts + 1)
+    powers = [acceptance**i for i in range(drafts + 1)]
+    # the last steps of a request verify less
+    assert emitted / steps == pytest.approx(sum(powers), rel=0.03)
+
+
+@SOME
+@given(st.data(), options_of(), st.sampled_from([6, 9, 40]))
+def test_remembered_prices_change_nothing(
+    data: st.DataObject, options: ServingOptions, blocks: int
+) -> None:
+    """Jumping over decode iterations, and pricing them by their sums, leaves every number."""
+    rows = data.draw(requests_of(1))
+    plan = plan_for(blocks, options)
+    quick = run(batcher_for(plan, blocks, options, rows))
+    slow = batcher_for(plan, blocks, options, rows)
+    slow.prices = PriceTable(plan, options.token_budget)  # knows nothing of decode iterations
+    run(slow)
+    for name in ("requests", "totals", "sums", "counters"):
+        assert (getattr(quick, name) == getattr(slow, name)).all(), name
+
+
+def test_urgent_requests_overtake_and_are_not_preempted() -> None:
+    options = ServingOptions(max_batch=2, token_budget=64)
+    rows = [Row(1000, 40, 50, priority=1) for _ in range(6)] + [Row(1000, 40, 50, priority=-1)]
+    batcher = run(batcher_for(plan_for(9, options), 9, options, rows))
+    assert batcher.requests[6, fields.PREEMPTIONS] == 0
+    done = batcher.requests[:, fields.COMPLETED_AT]
+    assert (done[6] < np.sort(done[:6])[2:]).all()
+
+
+def test_swap_without_a_host_is_refused() -> None:
+    options = ServingOptions(preemption="swap")
+    with pytest.raises(InputError, match="no host link"):
+        batcher_for(plan_for(9, options), 9, options, [Row(0, 4, 4)])

@@ -16,15 +16,18 @@ from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
 from simulator.validation.machine import Machine
-from simulator.validation.operators import OPERATORS, Work
+from simulator.validation.operators import OPERATORS
 from simulator.validation.table import Table, without_faults
+from simulator.validation.work import Work
 
 MATMUL = OPERATORS["matmul"]
 
 
 def matmul_table(shapes, seconds, chip="h100", source="mine", stack="mine"):
     columns = np.array(shapes, dtype=np.int64).T
-    inputs = dict(zip("mkn", columns, strict=True))
+    inputs = dict(zip("mkn", columns, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), np.zeros(len(shapes), int)
+    )
     return Table(chip, "matmul", "bf16", source, stack, inputs, np.array(seconds, dtype=float))
 
 
@@ -194,7 +197,7 @@ def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, pr
     data = text.split('id="data">')[1].split("</script>")[0]
     plot = json.loads(data)["plots"][0]
     assert len(plot["measured"]) == len(shapes) == plot["count"]
-    assert plot["names"] == ["m", "k", "n"]
+    assert plot["names"] == ["m", "k", "n", "buffers", "quantize"]
     assert plot["mape"] == 50
     assert "http://www.w3.org" in text
     assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
@@ -231,7 +234,9 @@ def test_a_lookup_knows_only_the_other_half(monkeypatch, with_tree):
         monkeypatch.setattr("simulator.validation.baselines._tree", lambda: None)
     sizes = 2 ** np.arange(4, 13)
     grid = np.array(np.meshgrid(sizes, sizes, sizes)).reshape(3, -1)
-    inputs = dict(zip("mkn", grid, strict=True))
+    inputs = dict(zip("mkn", grid, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), 0 * grid[0]
+    )
     work = MATMUL.work(Machine("h100"), "bf16", inputs)
     smooth = 2 * work.roofline_s
     found = lookup(MATMUL, inputs, work, smooth, 0)

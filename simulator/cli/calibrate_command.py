@@ -88,7 +88,7 @@ def calibrate(
         tables,
         hold_out=hold_out,
         seed=seed,
-        progress=lambda line: click.echo(line, err=True),
+        progress=lambda line: click.echo(f"chipsim: {line}", err=True),
     )
     write_calibrated(result, chip, output)
     emit(

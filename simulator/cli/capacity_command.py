@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.options import format_option
-from simulator.cli.search_options import load_search, search_options
+from simulator.cli.search_options import load_search, name_inputs, search_options
 from simulator.cli.serving_values import RateValue, Share
 from simulator.cli.slo_option import apply_slos, slo_option
 from simulator.cli.values import Whole
@@ -42,7 +42,7 @@ DEFAULT_MOST = 64
     help=f"Try no more of them (default: {DEFAULT_MOST}); without --rate, for WORKLOAD's own rate.",
 )
 @format_option
-def capacity(**options: Any) -> None:
+def capacity(words: tuple[str, ...], **options: Any) -> None:
     """Find the highest rate of WORKLOAD (default: chat) that SYSTEM serves within an SLO.
 
     The requests are replayed closer and closer together until fewer than the wanted share of them
@@ -53,11 +53,13 @@ def capacity(**options: Any) -> None:
     Examples:
       chipsim capacity tpu-v6e llama3-8b chat --slo ttft=500ms,tpot=50ms
       chipsim capacity h100:8 llama3-70b code --slo ttft=1s,tpot=40ms --attainment 99% --rate 30
+      chipsim capacity llama3-70b code --prefill h100:8 --decode h100:8 --slo ttft=1s,tpot=40ms
     """
     from simulator.cli.output import emit
     from simulator.report.capacity_out import capacity_json, print_capacity
     from simulator.serving.capacity import Search
 
+    name_inputs(options, words)
     serve, workload = load_search(options)
     workload = apply_slos(workload, options["slos"])
     search = Search(_announced(serve), workload, options["attainment"])
@@ -84,7 +86,7 @@ def _announced(
         goodput = result.goodput
         share = 0.0 if goodput is None else goodput.attainment or 0.0
         click.echo(
-            f"capacity: {replicas} x {result.system}: {result.requests_per_s:.4g} requests/s, "
+            f"capacity: {result.system}: {result.requests_per_s:.4g} requests/s, "
             f"{share:.1%} within the SLO",
             err=True,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import click
 
 from simulator.cli.copy_command import copy
@@ -16,6 +18,13 @@ from simulator.cli.options import (
 )
 from simulator.cli.values import NameText, OneOf, PathText, ShapeCommand
 from simulator.errors import InputError
+
+
+class _Options(TypedDict):
+    """What ``simulator.api.price_matmuls`` takes beside the shapes."""
+
+    rotating_buffers: int
+    quantize: bool
 
 
 @click.group("op")
@@ -46,6 +55,18 @@ op.add_command(moe)
     help="CSV with columns m,k,n[,dtype].",
 )
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
+@click.option(
+    "--rotating-buffers",
+    type=click.IntRange(min=0, max=1000),
+    default=0,
+    metavar="N",
+    help="As a benchmark on a GPU that cycles through N copies of B; 0: B is cold.  [default: 0]",
+)
+@click.option(
+    "--quantize",
+    is_flag=True,
+    help="With the kernel that scales A from 16 bits, before an 8-bit matmul on a GPU.",
+)
 @set_option
 @explain_option
 @format_option
@@ -54,6 +75,8 @@ def matmul(
     chip_name: str,
     cases_file: str | None,
     dtype: str,
+    rotating_buffers: int,
+    quantize: bool,
     overrides: tuple[str, ...],
     explain: bool,
     output_format: str,
@@ -66,20 +89,28 @@ def matmul(
     Examples:
       chipsim op matmul 4096x4096x4096 --chip tpu-v6e
       chipsim op matmul --cases shapes.csv --chip h100 > priced.csv
+      chipsim op matmul 16x4096x4096 --chip h100 --rotating-buffers 6
     """
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
     check_override_roots(overrides, ("chip",))
+    options: _Options = {"rotating_buffers": rotating_buffers, "quantize": quantize}
     if cases_file is not None:
         if explain:
             raise click.UsageError("--explain is for one shape, not for --cases")
-        _price_cases(cases_file, chip_name, dtype, overrides, output_format)
+        _price_cases(cases_file, chip_name, dtype, overrides, output_format, options)
     elif shape is not None:
-        _price_one(shape, chip_name, dtype, overrides, explain, output_format)
+        _price_one(shape, chip_name, dtype, overrides, explain, output_format, options)
 
 
 def _price_one(
-    text: str, chip_name: str, dtype: str, overrides: tuple[str, ...], explain: bool, form: str
+    text: str,
+    chip_name: str,
+    dtype: str,
+    overrides: tuple[str, ...],
+    explain: bool,
+    form: str,
+    options: _Options,
 ) -> None:
     from simulator.cli.matmul_cases import parse_shape
 
@@ -95,13 +126,18 @@ def _price_one(
     from simulator.report.json_out import op_json
     from simulator.report.op_table import print_op
 
-    result = price_matmul(chip, m, k, n, dtype)
+    result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
     emit(form, op_json(result), lambda console: print_op(result, console), reasons)
 
 
 def _price_cases(
-    path: str, chip_name: str, dtype: str, overrides: tuple[str, ...], form: str
+    path: str,
+    chip_name: str,
+    dtype: str,
+    overrides: tuple[str, ...],
+    form: str,
+    options: _Options,
 ) -> None:
     from simulator.cli.matmul_cases import read_matmuls, result_rows, to_csv
     from simulator.config.loader import load_chip
@@ -113,7 +149,7 @@ def _price_cases(
     from simulator.api import price_matmuls
     from simulator.report.json_out import to_json
 
-    rows = result_rows(cases, price_matmuls(chip, shapes))
+    rows = result_rows(cases, price_matmuls(chip, shapes, **options))
     if form == "json":
         click.echo(to_json({"schema": "chipsim.op.cases/1", "chip": chip.name, "rows": rows}))
     else:

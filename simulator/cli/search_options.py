@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from simulator.cli.layout_options import layout_options
 from simulator.cli.options import (
     check_override_roots,
     dtype_options,
     overrides_for,
-    resolve_dtypes,
     set_option,
     tp_option,
 )
+from simulator.cli.serving_options import deployment_options
 from simulator.cli.values import NameText, PathText, Whole
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def search_options(command: F) -> F:
-    """SYSTEM MODEL [WORKLOAD], the trace instead of it, and how a replica serves."""
+    """SYSTEM MODEL [WORKLOAD], a trace instead of it, and what serves and how, as in ``run``."""
     for option in (
         click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True),
         set_option,
@@ -40,6 +41,7 @@ def search_options(command: F) -> F:
             "--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences."
         ),
         dtype_options,
+        layout_options,
         tp_option,
         click.option("--limit", type=Whole(), help="Replay only the first so many requests."),
         click.option(
@@ -48,31 +50,47 @@ def search_options(command: F) -> F:
             metavar="FILE",
             help="Replay the requests of a trace file instead.",
         ),
-        click.argument("workload", metavar="[WORKLOAD]", required=False, type=NameText()),
-        click.argument("model", metavar="MODEL", type=NameText()),
-        click.argument("system", metavar="SYSTEM", type=NameText()),
+        deployment_options,
+        click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1, type=NameText()),
     ):
         command = option(command)
     return command
 
 
+def name_inputs(options: dict[str, Any], words: tuple[str, ...]) -> dict[str, str | None]:
+    """Sort the words into ``options``; returns the names of what the command reads.
+
+    Raises:
+        click.UsageError: an argument too few or too many.
+    """
+    from simulator.cli.deployment import check_complete, name_arguments, wanted_pools
+
+    options |= {"warmup": 0.0, "timeline": None, "members": None}
+    name_arguments(options, words)
+    check_complete(options)
+    if options["workload"] is not None and options["trace"] is not None:
+        raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
+    roots = ("chip", "system", "model", "workload", "prefill", "decode")
+    check_override_roots(options["overrides"], roots)
+    systems = [member.system for pool in wanted_pools(options).values() for member in pool]
+    return {"system": systems[0], **{k: options[k] for k in ("model", "workload", "trace")}}
+
+
 def load_search(
     options: dict[str, Any],
 ) -> tuple[Callable[[Workload, int], RunResult], Workload]:
-    """What replays (workload, copies of the system), and the workload.
+    """What replays (workload, copies of what serves), and the workload.
 
     Raises:
         InputError: unknown names, bad files or values.
+        InfeasibleError: no layout fits.
     """
-    from simulator.api import LayoutOptions, server
+    from simulator.api import server
+    from simulator.cli.deployment import make_deployment, make_options
     from simulator.cli.traffic import load_traffic
-    from simulator.config.loader import load_model, load_system
+    from simulator.config.loader import load_model
 
-    if options["workload"] is not None and options["trace"] is not None:
-        raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
     overrides = options["overrides"]
-    check_override_roots(overrides, ("chip", "system", "model", "workload"))
-    system = load_system(options["system"], overrides_for(overrides, "system", "chip"))
     model = load_model(options["model"], overrides_for(overrides, "model"))
     workload, _ = load_traffic(
         options["workload"],
@@ -81,15 +99,4 @@ def load_search(
         seed=options["seed"],
         overrides=overrides_for(overrides, "workload"),
     )
-    kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
-    dtypes: dict[str, Any] = {**resolve_dtypes(*(options[kind] for kind in kinds))}
-    serve = server(
-        system,
-        model,
-        layout=LayoutOptions(tp=options["tp"]),
-        max_batch=options["max_batch"],
-        token_budget=options["token_budget"],
-        seed=options["seed"],
-        **dtypes,
-    )
-    return serve, workload
+    return server(make_deployment(options, model, workload), make_options(options)), workload

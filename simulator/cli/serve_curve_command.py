@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from simulator.cli.search_options import load_search, search_options
+from simulator.cli.search_options import load_search, name_inputs, search_options
 from simulator.cli.serving_values import WholeList
 from simulator.cli.values import OneOf, PathText
 
@@ -30,7 +30,7 @@ from simulator.cli.values import OneOf, PathText
     help="What to print on stdout.",
 )
 @click.option("--svg", type=PathText(), metavar="FILE", help="Draw the curve.")
-def serve_curve(**options: Any) -> None:
+def serve_curve(words: tuple[str, ...], **options: Any) -> None:
     """Measure MODEL on SYSTEM with the lengths of WORKLOAD (default: chat) at each concurrency.
 
     Each user sends the next request when the last one has been answered. Points that no other
@@ -41,13 +41,14 @@ def serve_curve(**options: Any) -> None:
       chipsim serve-curve tpu-v6e llama3-8b chat --concurrency 1,4,16,64
       chipsim serve-curve h100:8 llama3-70b chat --format csv --svg curve.svg
     """
-    from simulator.cli.destinations import INPUTS, check_outputs
+    from simulator.cli.destinations import check_outputs
     from simulator.cli.output import emit
     from simulator.report.curve_out import curve_csv, curve_json, print_curve
     from simulator.serving.curve import serve_curve as measure
 
+    inputs = name_inputs(options, words)
     if options["svg"] is not None:
-        check_outputs([Path(options["svg"])], {name: options[name] for name in INPUTS})
+        check_outputs([Path(options["svg"])], inputs)
     serve, workload = load_search(options)
     seen: list[Any] = []
 

@@ -113,7 +113,7 @@ def validate(
         overrides=overrides,
         every_stack=all_stacks,
         seed=seed,
-        progress=lambda line: click.echo(line, err=True),
+        progress=lambda line: click.echo(f"chipsim: {line}", err=True),
     )
     if html_file is not None:
         from simulator.report.validation_page import write_page

@@ -115,6 +115,10 @@ def check_file(path: str | Path) -> str:
         from simulator.config.dram_schema import load_memory_file
 
         load_memory_file(Path(path)).build()
+    elif kind == "scenario":
+        from simulator.config.scenario_schema import load_scenario
+
+        load_scenario(path)
     elif kind == "layout":
         from simulator.config.layout_schema import load_layout
 

@@ -32,6 +32,7 @@ from simulator.hardware import (
     Chip,
     Dram,
     Energy,
+    FusedKernels,
     GpuKernels,
     LinkPort,
     MatrixUnit,
@@ -42,6 +43,7 @@ from simulator.hardware import (
     Validated,
     VectorUnit,
 )
+from simulator.hardware.fused_kernels import NO_LIMIT_BYTES_PER_S
 
 
 def _some_dtype(rates: dict[Dtype, int], key: str) -> None:
@@ -99,6 +101,7 @@ class KernelsConfig(Section):
     ramp: Delay
     mac_energy: EnergyPj
     persistent: Flag = True
+    unsplit: list[Dtype] = Field(default_factory=list)
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -126,6 +129,7 @@ class KernelsConfig(Section):
             ramp_ps=self.ramp,
             mac_pj=self.mac_energy,
             persistent=self.persistent,
+            unsplit=tuple(str(dtype) for dtype in self.unsplit),
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )
@@ -140,7 +144,7 @@ class TensorCoreConfig(Section):
     kind: Literal["tensor_core"]
     count: Count
     macs_per_sm: dict[Dtype, Count]
-    tiles: list[Shape] = []
+    tiles: tuple[Shape, ...] = ()
     tile_k: Count = 64
     kernels: KernelsConfig | None = None
 
@@ -333,6 +337,48 @@ class ValidatedConfig(Section):
     mape_percent: Percent
 
 
+class FusedKernelsConfig(Section):
+    """Attention and expert kernels of a GPU's software; see ``hardware.FusedKernels``."""
+
+    launch: Delay
+    kernel_launch: Delay = 0
+    tile_latency: Delay = 0
+    sm_bandwidth: Bandwidth = NO_LIMIT_BYTES_PER_S
+    matrix_efficiency: Fraction = 1.0
+    expert_efficiency: Fraction = 1.0
+    stream_efficiency: Fraction = 1.0
+    row_tile: Count = 64
+    query_tile: Count = 128
+    most_splits: Count = 32
+    split_group: Count = 1
+    window_edges: Count = 1
+    eight_bit_rate: Fraction = 1.0
+    packs_groups: Flag = True
+    quantizes_queries: Flag = False
+    carries_absent: Flag = False
+
+    def build(self) -> FusedKernels:
+        """The kernels' specification."""
+        return FusedKernels(
+            launch_ps=self.launch,
+            kernel_launch_ps=self.kernel_launch,
+            tile_latency_ps=self.tile_latency,
+            sm_bandwidth_bytes_per_s=self.sm_bandwidth,
+            matrix_efficiency=self.matrix_efficiency,
+            expert_efficiency=self.expert_efficiency,
+            stream_efficiency=self.stream_efficiency,
+            row_tile=self.row_tile,
+            query_tile=self.query_tile,
+            most_splits=self.most_splits,
+            split_group=self.split_group,
+            window_edges=self.window_edges,
+            eight_bit_rate=self.eight_bit_rate,
+            packs_groups=self.packs_groups,
+            quantizes_queries=self.quantizes_queries,
+            carries_absent=self.carries_absent,
+        )
+
+
 class ChipConfig(Section):
     """A chip file."""
 
@@ -350,6 +396,16 @@ class ChipConfig(Section):
     sustained_clock: Fraction = 1.0
     tile_overhead: Delay = 0
     validation: list[ValidatedConfig] = Field(default=[])
+    fused_kernels: FusedKernelsConfig | None = None
+
+    @model_validator(mode="after")
+    def _fused_kernels_need_multiprocessors(self) -> ChipConfig:
+        if self.fused_kernels is not None and self.matrix.kind != "tensor_core":
+            raise user_error(
+                "fused_kernels describe a GPU's software; this chip has no multiprocessors",
+                "expected matrix kind 'tensor_core', or no fused_kernels",
+            )
+        return self
 
     @model_validator(mode="after")
     def _energies_cover_the_rates(self) -> ChipConfig:
@@ -381,6 +437,7 @@ class ChipConfig(Section):
             sustained_clock=self.sustained_clock,
             tile_overhead_ps=self.tile_overhead,
             validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),
+            fused=self.fused_kernels.build() if self.fused_kernels else None,
         )
 
 

@@ -5,43 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from simulator.engine.world import World
 from simulator.kernels import layered_flows as kernels
 
 PS_PER_S = 10**12
+WAYS = 2
+"""Links of a transfer: that of its source and that of its target."""
 
 
 class SharedLinks:
     """Transfers whose bytes appear layer by layer, on links that are shared max-min fairly.
 
-    ``rates`` are bytes a second of each link. ``arrived`` is called with the tag of a transfer at
-    the instant at which its last byte has passed.
+    ``rates`` are bytes a second of each link. Without ``limited`` links take no time. ``arrived``
+    is called with the tag of a transfer at the instant at which its last byte has passed.
     """
 
     def __init__(
-        self, world: World, rates: Sequence[float], arrived: Callable[[int], None]
+        self,
+        world: World,
+        rates: Sequence[float],
+        arrived: Callable[[int], None],
+        *,
+        limited: bool = True,
     ) -> None:
         self.world = world
         self.carried = [0] * len(rates)
         """Bytes of finished transfers that each link has carried."""
         self._arrived = arrived
+        self._limited = limited
         self._capacity = np.array(rates, dtype=np.float64) / PS_PER_S
         self._now = 0
         self._version = 0
-        self._tags: list[int] = []
-        self._sizes: list[int] = []
-        self._links: list[tuple[int, ...]] = []
+        self._under_way: dict[int, tuple[int, int, tuple[int, int]]] = {}
+        """Tag, bytes and links of the transfer in each slot, in order of their start."""
+        self._free: list[int] = []
         self._flows = np.zeros((0, kernels.FLOW_FIELDS), dtype=np.int64)
         self._layer_bytes = np.zeros(0, dtype=np.float64)
         self._sent = np.zeros(0, dtype=np.float64)
-        self._pack()
+        self._link = np.zeros(0, dtype=np.int64)
+        self._grow(16)
 
     def start(
         self,
         tag: int,
-        links: tuple[int, ...],
+        links: tuple[int, int],
         size: int,
         *,
         layers: int = 1,
@@ -50,24 +58,25 @@ class SharedLinks:
     ) -> None:
         """Begin a transfer of ``size`` bytes over ``links`` now.
 
-        Layer l of ``layers`` is ready at ``start_ps`` + ``duration_ps`` (l + 1) / ``layers``. A
-        transfer without links takes no time beyond that.
+        Layer l of ``layers`` is ready at ``start_ps`` + ``duration_ps`` (l + 1) / ``layers``.
         """
         self._settle()
-        flow = np.array([[kernels.ACTIVE, start_ps, duration_ps, layers]], dtype=np.int64)
-        self._flows = np.concatenate([self._flows, flow])
-        self._layer_bytes = np.append(self._layer_bytes, size / layers)
-        self._sent = np.append(self._sent, 0.0)
-        self._tags.append(tag)
-        self._sizes.append(size)
-        self._links.append(links)
-        self._pack()
+        if not self._free:
+            self._grow(2 * len(self._sent))
+        slot = self._free.pop()
+        self._under_way[slot] = (tag, size, links)
+        self._flows[slot] = (kernels.ACTIVE, start_ps, duration_ps, layers)
+        self._layer_bytes[slot] = size / layers
+        self._sent[slot] = 0.0
+        self._link[WAYS * slot : WAYS * slot + WAYS] = links
         self._forecast()
 
     def cancel(self, tags: set[int]) -> None:
         """Drop transfers; what they have sent is lost."""
         self._settle()
-        self._keep([tag not in tags for tag in self._tags])
+        for slot, (tag, _, _) in list(self._under_way.items()):
+            if tag in tags:
+                self._clear(slot)
         self._forecast()
 
     def set_rate(self, link: int, rate: float) -> None:
@@ -76,14 +85,34 @@ class SharedLinks:
         self._capacity[link] = rate / PS_PER_S
         self._forecast()
 
+    def _grow(self, slots: int) -> None:
+        before = len(self._sent)
+        more = slots - before
+        none = np.zeros((more, kernels.FLOW_FIELDS), dtype=np.int64)
+        self._flows = np.concatenate([self._flows, none])
+        self._layer_bytes = np.concatenate([self._layer_bytes, np.zeros(more)])
+        self._sent = np.concatenate([self._sent, np.zeros(more)])
+        self._link = np.concatenate([self._link, np.zeros(WAYS * more, dtype=np.int64)])
+        ways = WAYS if self._limited else 0
+        self._first = np.arange(slots + 1, dtype=np.int64) * ways
+        self._share = np.ones(WAYS * slots, dtype=np.float64)
+        self._free = [*range(slots - 1, before - 1, -1), *self._free]
+
+    def _clear(self, slot: int) -> None:
+        del self._under_way[slot]
+        self._flows[slot, kernels.STATE] = kernels.FREE
+        self._free.append(slot)
+
     def _settle(self) -> None:
         """Bring the transfers to the present."""
-        while self._now < self.world.now_ps:
-            self._now = self._forward(self._flows, self._sent, self._now, self.world.now_ps)
+        now = self.world.now_ps
+        while self._now < now:
+            self._now = self._forward(now)
 
-    def _forward(
-        self, flows: npt.NDArray[np.int64], sent: npt.NDArray[np.float64], now: int, until: int
-    ) -> int:
+    def _forward(self, until: int, *, trial: bool = False) -> int:
+        """Run the transfers themselves, or only see what would happen."""
+        flows = self._flows.copy() if trial else self._flows
+        sent = self._sent.copy() if trial else self._sent
         return int(
             kernels.forward(
                 flows,
@@ -93,19 +122,22 @@ class SharedLinks:
                 self._link,
                 self._share,
                 self._capacity,
-                now,
+                self._now,
                 until,
             )
         )
 
+    def _any_arrived(self) -> bool:
+        return bool((self._flows[:, kernels.STATE] == kernels.ARRIVED).any())
+
     def _forecast(self) -> None:
         """Wake when the next transfer arrives, if nothing changes until then."""
         self._version += 1
-        if not self._tags:
+        if not self._under_way:
             return
         when = self._now
-        if not (self._flows[:, kernels.STATE] == kernels.ARRIVED).any():
-            when = self._forward(self._flows.copy(), self._sent.copy(), when, kernels.NEVER)
+        if not self._any_arrived():
+            when = self._forward(kernels.NEVER, trial=True)
         if when == kernels.NEVER:
             return
         wake = self.world.timeout(when - self.world.now_ps, self._version)
@@ -116,30 +148,16 @@ class SharedLinks:
         if version != self._version:
             return
         self._settle()
-        # A transfer that is done at this instant has not been seen yet if it ended just now.
-        self._forward(self._flows, self._sent, self._now, self._now)
-        done = [state == kernels.ARRIVED for state in self._flows[:, kernels.STATE].tolist()]
-        tags = [tag for tag, is_done in zip(self._tags, done, strict=True) if is_done]
-        for links, size, is_done in zip(self._links, self._sizes, done, strict=True):
-            for link in links if is_done else ():
-                self.carried[link] += size
-        self._keep([not is_done for is_done in done])
+        # What is done at this instant has not been seen yet where it took no time.
+        self._forward(self._now)
+        states = self._flows[:, kernels.STATE].tolist()
+        tags = []
+        for slot, (tag, size, links) in list(self._under_way.items()):
+            if states[slot] == kernels.ARRIVED:
+                for link in links:
+                    self.carried[link] += size
+                tags.append(tag)
+                self._clear(slot)
         self._forecast()
         for tag in tags:
             self._arrived(tag)
-
-    def _keep(self, kept: list[bool]) -> None:
-        mask = np.array(kept, dtype=np.bool_)
-        self._flows = self._flows[mask]
-        self._layer_bytes = self._layer_bytes[mask]
-        self._sent = self._sent[mask]
-        for values in (self._tags, self._sizes, self._links):
-            values[:] = [value for value, keep in zip(values, kept, strict=True) if keep]
-        self._pack()
-
-    def _pack(self) -> None:
-        counts = [len(links) for links in self._links]
-        self._first = np.cumsum([0, *counts], dtype=np.int64)
-        flat = [link for links in self._links for link in links]
-        self._link = np.array(flat, dtype=np.int64)
-        self._share = np.ones(len(flat), dtype=np.float64)

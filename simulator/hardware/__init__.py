@@ -13,6 +13,7 @@ from simulator.hardware.chip import (
     VectorUnit,
 )
 from simulator.hardware.fabric import Fabric, Pod, Protocol
+from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.gpu_kernels import GpuKernels
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.system import System
@@ -24,6 +25,7 @@ __all__ = [
     "Dram",
     "Energy",
     "Fabric",
+    "FusedKernels",
     "GpuKernels",
     "LinkPort",
     "MatrixUnit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.matrix_unit import MatrixUnit
 
 
@@ -119,7 +120,9 @@ class Chip:
 
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
     instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
-    (the step of a software pipeline: semaphores, descriptors, address arithmetic).
+    (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
+    the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
+    is known of them.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Chip:
     sustained_clock: float = 1.0
     tile_overhead_ps: int = 0
     validation: tuple[Validated, ...] = ()
+    fused: FusedKernels | None = None
 
     @property
     def sustained_clock_hz(self) -> int:

@@ -19,6 +19,7 @@ class GpuKernels:
     delivers its full rate. ``mac_pj`` is the energy of a 16-bit multiply-accumulate with all that
     it moves on chip, at the full clock.
 
+    The kernels of the data types in ``unsplit`` do not split the inner dimension.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
     others launch blocks in waves. Output tiles have sides that are powers of two times
     ``smallest_tile``, and no more results than ``largest_tile``, which fills the accumulators.
@@ -32,6 +33,7 @@ class GpuKernels:
     ramp_ps: int
     mac_pj: float
     persistent: bool = True
+    unsplit: tuple[str, ...] = ()
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
 

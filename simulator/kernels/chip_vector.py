@@ -8,7 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip, GpuKernels, SystolicArray
+from simulator.hardware import (
+    RUN_CLASSES,
+    SHORTEST_RUN_BYTES,
+    Chip,
+    FusedKernels,
+    GpuKernels,
+    SystolicArray,
+)
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
@@ -64,7 +71,31 @@ GPU_PERSISTENT = GPU + 9
 GPU_L2_BYTES = GPU + 10
 GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
-TILES = GPU + 12
+GPU_SPLITS = GPU + 12
+"""1 where the kernels of this data type can split the inner dimension."""
+SRAM_BYTES = GPU + 13
+"""Capacity of the on-chip memory."""
+FUSED = SRAM_BYTES + 1
+"""Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
+parts of PER_MILLION."""
+FUSED_LAUNCH_PS = FUSED
+FUSED_KERNEL_PS = FUSED + 1
+FUSED_TILE_PS = FUSED + 2
+FUSED_SM_BYTES_PER_S = FUSED + 3
+FUSED_MATRIX = FUSED + 4
+FUSED_EXPERT = FUSED + 5
+FUSED_STREAM = FUSED + 6
+FUSED_ROW_TILE = FUSED + 7
+FUSED_QUERY_TILE = FUSED + 8
+FUSED_SPLITS = FUSED + 9
+FUSED_SPLIT_GROUP = FUSED + 10
+FUSED_EDGES = FUSED + 11
+FUSED_EIGHT_BIT = FUSED + 12
+FUSED_PACKS = FUSED + 13
+FUSED_QUANTIZES = FUSED + 14
+FUSED_ABSENT = FUSED + 15
+TILES = FUSED + 16
+PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
 SWITCHING_SHARE = 0.85
@@ -104,6 +135,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     for index, size in enumerate(sram.buffers or (0, 0, 0)):
         out[INPUT_BUFFER + index] = size
     out[ACCUMULATORS] = NO_LIMIT
+    out[SRAM_BYTES] = sram.capacity_bytes
     out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
     out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
     out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
@@ -124,6 +156,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
     else:
         out[UNIT_KIND] = TENSOR_CORE
+        _pack_fused(chip, out)
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
@@ -131,28 +164,53 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out[COLS] = max(cols for _, cols in tiles)
         out[DEPTH] = 16 * unit.tile_k
         out[REGISTER_RESULTS] = unit.count * max(rows * cols for rows, cols in tiles)
-        out[TILE_K] = unit.tile_k
+        # a stage of shared memory holds as many bytes of each data type
+        out[TILE_K] = unit.tile_k if gpu is None else unit.tile_k * 16 // BITS[dtype]
         out[TILE_COUNT] = len(tiles)
         for index, (rows, cols) in enumerate(tiles):
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
         if gpu is not None:
-            _pack_gpu(chip, gpu, out, BITS[dtype])
+            _pack_gpu(chip, gpu, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
     return out
 
 
-def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, bits: int) -> None:
-    """Fill in the fields of a GPU's kernels for a data type of ``bits``."""
+def _pack_fused(chip: Chip, out: Int64Array) -> None:
+    fused = chip.fused or FusedKernels(chip.operator_overhead_ps + chip.hbm.latency_ps)
+    out[FUSED_LAUNCH_PS] = fused.launch_ps
+    out[FUSED_KERNEL_PS] = fused.kernel_launch_ps
+    out[FUSED_TILE_PS] = fused.tile_latency_ps
+    out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
+    for field, share in (
+        (FUSED_MATRIX, fused.matrix_efficiency),
+        (FUSED_EXPERT, fused.expert_efficiency),
+        (FUSED_STREAM, fused.stream_efficiency),
+        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+    ):
+        out[field] = max(1, int(share * PER_MILLION))
+    out[FUSED_ROW_TILE] = fused.row_tile
+    out[FUSED_QUERY_TILE] = fused.query_tile
+    out[FUSED_SPLITS] = fused.most_splits
+    out[FUSED_SPLIT_GROUP] = fused.split_group
+    out[FUSED_EDGES] = fused.window_edges
+    out[FUSED_PACKS] = int(fused.packs_groups)
+    out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
+    out[FUSED_ABSENT] = int(fused.carries_absent)
+
+
+def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
+    """Fill in the fields of a GPU's kernels for a data type."""
     out[GPU] = 1
     out[GPU_TILE_PS] = gpu.tile_ps
     out[GPU_STEP_PS] = gpu.step_ps
     out[GPU_FEED] = gpu.feed_bytes_per_s
     out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.clock_hz * gpu.issue_efficiency)
     out[GPU_SPLIT_PS] = gpu.split_ps
+    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
     # what switches in a multiplier and on its way is proportional to the bits
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * bits / 16)
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * BITS[dtype] / 16)
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0

@@ -34,19 +34,26 @@ from simulator.kernels.jit import inner
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
 
-WAVE_PERSISTENT = 0.1
-WAVE_BLOCKS = 0.5
-"""Share of an unfinished wave that is lost: persistent kernels spread what is left over the
-multiprocessors; blocks that are launched in waves drift apart and fill some of the gaps."""
+BLOCK_WAVES = 0.5
+"""Share of an unfinished wave that is lost where blocks are launched in waves: they drift apart
+and fill some of the gaps."""
 
-OVERLAP = 2.25
-"""Order of the norm that joins two times that overlap; infinity would be their maximum."""
+OVERLAP = 2.5
+"""Order of the norm that joins the times of a kernel's tiles and of the memory beside them:
+infinity would be perfect overlap, 1 none. Within a multiprocessor it is 4 (``blend``)."""
 
 BOOST_PS = 300e6
 """Time after which the power limit has halved the distance between boost and sustained clock."""
 
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
+
+QUANTIZE_ROW_PS = 950_000.0
+QUANTIZE_PASS_PS = 420_000.0
+QUANTIZE_PASS = 2048
+"""A block that scales one row of activations: two trips to memory and a reduction, then the same
+again, in part overlapped, for each further 2,048 elements. Fitted once, to the fp8 tables of H100
+and B200, which agree in these to 5 %: it is latency, not bandwidth."""
 
 MOST_SPLITS = 128
 PASSES = 12
@@ -55,11 +62,20 @@ PASSES = 12
 
 @inner
 def join(a: float, b: float) -> float:
-    """Time of two activities that overlap: between their maximum and, where equal, 1.36 of it."""
+    """Time of two activities that overlap: the norm of order ``OVERLAP``, never below either."""
     most, least = max(a, b), min(a, b)
     if least <= 0.0:
         return most
     return float(most * (1.0 + (least / most) ** OVERLAP) ** (1.0 / OVERLAP))
+
+
+@inner
+def blend(a: float, b: float) -> float:
+    """The norm of order 4: nearly the maximum, but for times that are alike."""
+    most = max(a, b)
+    ratio = min(a, b) / most
+    square = ratio * ratio
+    return most * math.sqrt(math.sqrt(1.0 + square * square))
 
 
 @inner
@@ -116,16 +132,19 @@ def tiles_ps(
     depth = chip[TILE_K]
     blocks = ceil_div(m, rows) * ceil_div(n, cols) * split
     share = blocks / chip[UNIT_COUNT]
-    rounding = WAVE_PERSISTENT if chip[GPU_PERSISTENT] == 1 else WAVE_BLOCKS
-    waves = max(1.0, share + rounding * (math.ceil(share) - share))
+    # tiles of persistent kernels run on into each other; a wave of blocks is a wave
+    waves = blend(1.0, share)
+    if chip[GPU_PERSISTENT] == 0:
+        waves = max(1.0, share + BLOCK_WAVES * (math.ceil(share) - share))
     steps = ceil_div(ceil_div(k, split), depth)
     issue = float(rows * cols * depth) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
     real_rows, real_cols = min(rows, m), min(cols, n)
     fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
     feed = fetched * 1e12 / chip[GPU_FEED]
-    step = max(max(issue, feed), float(chip[GPU_STEP_PS]))
-    time = waves * (steps * step + chip[GPU_TILE_PS])
+    step = blend(issue, max(feed, float(chip[GPU_STEP_PS])))
+    results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
+    time = waves * (steps * step + chip[GPU_TILE_PS] + results)
     if split > 1:
         exchanged = 2.0 * real_rows * real_cols * PARTIAL_SUM_BYTES * 1e12 / chip[GPU_FEED]
         time += chip[GPU_SPLIT_PS] + waves * exchanged
@@ -150,6 +169,18 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     if energy <= time:
         return time
     return time + (math.sqrt(energy * time) - time) * time / (time + BOOST_PS)
+
+
+@inner
+def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
+    """Time of the kernel before an 8-bit matmul that scales each row of the activations.
+
+    One block a row; ``size`` bytes are read and written.
+    """
+    passes = ceil_div(width, QUANTIZE_PASS)
+    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
+    waves = blend(1.0, rows / chip[UNIT_COUNT])
+    return join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner

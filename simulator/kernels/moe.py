@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from simulator.kernels.arithmetic import ceil_div
+import numpy as np
+
+from simulator.kernels.arithmetic import PS_PER_S, ceil_div, scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.attention import WARP_ROWS
 from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    FUSED_EXPERT,
+    FUSED_TILE_PS,
+    PER_MILLION,
     SYSTOLIC,
-    TILE_COUNT,
     TILE_K,
-    TILES,
     UNIT_COUNT,
     UNIT_KIND,
     UNIT_RATE,
 )
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import tile_price
+
+EXPERT_COLUMNS = 256
+"""Output columns of a tile of a grouped matmul; its rows are a power of two in these bounds, the
+tile sizes that vLLM tunes its fused_moe kernel over."""
+
+CLUSTER = 2
+"""Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
+
+SMALLEST_ROWS = 16
+LARGEST_ROWS = 128
 
 
 @kernel
@@ -83,21 +98,30 @@ def systolic_experts(
 def tensor_core_experts(
     chip: Int64Array, counts: Int64Array, k: int, n: int, bits: tuple[int, int]
 ) -> tuple[int, int]:
-    """Output tiles of all experts in one launch over the multiprocessors, best tile of the set."""
+    """Output tiles of all experts in one launch over the multiprocessors, best tile of the set.
+
+    A tile pays its latency and the products of its rows, at least those of the smallest
+    instruction (``WARP_ROWS``), at ``expert_efficiency`` of the peak.
+    """
+    latency = scale_up(chip[FUSED_TILE_PS], chip[CLOCK_HZ], int(np.int64(PS_PER_S)))
     depth = ceil_div(k, chip[TILE_K]) * chip[TILE_K]
+    columns = ceil_div(n, EXPERT_COLUMNS)
     best = -1
     best_moved = 0
-    for index in range(chip[TILE_COUNT]):
-        rows = chip[TILES + 2 * index]
-        cols = chip[TILES + 2 * index + 1]
+    rows = SMALLEST_ROWS
+    while rows <= LARGEST_ROWS:
         blocks = 0
         for e in range(len(counts)):
             blocks += ceil_div(counts[e], rows)
-        blocks *= ceil_div(n, cols)
-        one = ceil_div(rows * cols * depth, chip[UNIT_RATE])
-        cycles = max(one if blocks > 0 else 0, ceil_div(one * blocks, chip[UNIT_COUNT]))
-        moved = blocks * ceil_div(k * (rows * bits[0] + cols * bits[1]), 8)
+        blocks *= columns
+        macs = max(rows, WARP_ROWS) * EXPERT_COLUMNS * depth
+        one = latency + scale_up(macs, PER_MILLION, chip[UNIT_RATE] * chip[FUSED_EXPERT])
+        cycles = 0
+        if blocks > 0:
+            cycles = max(one, ceil_div(one * blocks, chip[UNIT_COUNT]))
+        moved = blocks * ceil_div(k * (rows * bits[0] + EXPERT_COLUMNS * bits[1]), 8 * CLUSTER)
         if best < 0 or cycles < best:
             best = cycles
             best_moved = moved
+        rows *= 2
     return best, best_moved

@@ -11,6 +11,7 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_u
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    GPU_SPLITS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
@@ -28,9 +29,10 @@ from simulator.kernels.gpu_matmul import (
     memory_ps,
     missed_share,
     next_split,
+    quantize_ps,
     tiles_ps,
 )
-from simulator.kernels.jit import inner
+from simulator.kernels.jit import inner, kernel
 from simulator.mapping.tiles import (
     ARRAY,
     COMPUTE,
@@ -72,7 +74,7 @@ def best_tiles(
     for index in range(chip[TILE_COUNT]):
         blocks = ceil_div(m, chip[TILES + 2 * index]) * ceil_div(n, chip[TILES + 2 * index + 1])
         parts = 1
-        while parts <= MOST_SPLITS:
+        while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
             if parts > 1 and (
                 blocks * parts > 2 * chip[UNIT_COUNT] or (parts - 1) * chip[TILE_K] >= k
             ):
@@ -141,3 +143,25 @@ def gpu_search(
         out[SECOND_K] = ceil_div(k, parts)
         out[SECOND_N] = min(chip[TILES + 2 * second_tile + 1], n)
         out[SECOND_ORDER] = NOTHING_HELD
+
+
+@kernel
+def add_quantization(chip: Int64Array, shapes: Int64Array, bits: int, out: Int64Array) -> None:
+    """Add to priced matmuls the kernel that scales the activations from 16 bits to ``bits``.
+
+    ``shapes`` is int64[R, 3] of (m, k, n), ``out`` int64[R, MAP_FIELDS].
+    """
+    for row in range(len(shapes)):
+        m, k = shapes[row, 0], shapes[row, 1]
+        read, written = bits_to_bytes(m * k * 16), bits_to_bytes(m * k * bits)
+        size = read + written
+        fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
+        time = fixed + quantize_ps(chip, m, k, size)
+        moving = scale_up(size, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S])
+        out[row, CYCLES] += max(to_cycles(chip, time), moving)
+        if out[row, SECOND] >= 0:
+            out[row, SECOND] += max(to_cycles(chip, time), moving)
+        out[row, READ] += read
+        out[row, WRITE] += written
+        out[row, HBM] += moving
+        out[row, STORING] += scale_up(written, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S])

@@ -201,7 +201,8 @@ def search(
 ) -> None:
     """Find the best mapping of C[m,n] = A[m,k] B[k,n] into ``out`` (see the field constants).
 
-    On a GPU ``mapping.gpu_matmul`` does it. ``prefetched`` is the number of bytes of B that lie in the prefetch buffer at the start.
+    On a GPU ``mapping.gpu_matmul`` does it. ``prefetched`` is the number of bytes of B that lie in
+    the prefetch buffer at the start.
     ``out[CYCLES]`` is -1 where not even the smallest tile fits. The runner-up is the best of the
     choices that were priced: those whose lower bound is above the best are left out.
     """

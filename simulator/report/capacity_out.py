@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.console import make_table, show
 from simulator.report.figures import count, duration, percent, rate
 from simulator.report.json_out import Json, goodput_json
+from simulator.serving.capacity import SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +31,7 @@ def capacity_json(found: Capacity, workload: Workload, attainment: float, seed: 
         "options": dict(result.options),
         "wanted_attainment": attainment,
         "bounded": found.bounded,
+        "arrivals_over_e2e": best.lengths,
         "rate_requests_per_s": best.rate_per_s,
         "system_copies": best.replicas,
         "replicas": result.replicas,
@@ -65,14 +67,13 @@ def _trial(trial: Trial) -> Json:
 
 def print_capacity(document: Json, console: Console) -> None:
     """The answer in a line or two, and the trials by load."""
-    copies = document["system_copies"]
     limits = "; ".join(
         f"{name}: " + ", ".join(f"{k} <= {duration(v)}" for k, v in entry["limits_s"].items())
         for name, entry in document["slo"].items()
         if entry["limits_s"]
     )
     lines = [
-        f"{document['model']} on {copies} x {document['system']} "
+        f"{document['model']} on {document['system']} "
         f"({count(document['chips'], 'chips')}), workload {document['workload']} "
         f"({count(document['requests'], 'requests')}), seed {document['seed']}",
         f"promised to {percent(document['wanted_attainment'])}: {limits}",
@@ -86,6 +87,12 @@ def print_capacity(document: Json, console: Console) -> None:
             f"most goodput: {rate(most['goodput_requests_per_s'], 'requests')} at "
             f"{rate(most['rate_requests_per_s'], 'requests')}, of which "
             f"{percent(most['attainment'])} meet the SLO"
+        )
+    lasted = document["arrivals_over_e2e"]
+    if document["bounded"] and lasted is not None and lasted < SHORT:
+        lines.append(
+            f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
+            "to build up: give more of them with --limit"
         )
     if not document["bounded"]:
         lines.append(
@@ -104,7 +111,7 @@ def print_capacity(document: Json, console: Console) -> None:
         )
         for trial in sorted(document["trials"], key=_by_load)
     ]
-    columns = ("rate", "systems", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
+    columns = ("rate", "copies", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
     show(console, *lines, make_table(console, "Trials", columns, rows))
 
 

@@ -78,7 +78,7 @@ def print_curve(document: Json, console: Console) -> None:
     )
     rows = [
         (
-            count(row["concurrency"], "users"),
+            count(row["concurrency"]),
             _figure(row["tokens_per_s_per_chip"]),
             _figure(row["tokens_per_s_per_user"]),
             duration(row["ttft_s"]["p50"]),
@@ -90,7 +90,7 @@ def print_curve(document: Json, console: Console) -> None:
         )
         for row in document["rows"]
     ]
-    columns = ("concurrency", "tokens/s of a chip", "of a user", "TTFT p50", "TTFT p99",
+    columns = ("users", "tokens/s/chip", "tokens/s/user", "TTFT p50", "TTFT p99",
                "TPOT p50", "TPOT p99", "KV peak", "<front")  # fmt: skip
     title = "Output tokens by number of users (* on the Pareto front)"
     show(console, heading, make_table(console, title, columns, rows))

@@ -145,7 +145,7 @@ def explain_op(result: MatmulTiming, chip: Chip) -> list[Explanation]:
         ),
         Explanation(
             "tile and loop order",
-            "the cheapest of those whose working set fits the SRAM for tiles, twice over",
+            _how_tiled(chip),
             f"{tile_text(result.tile)}, {result.loop_order}; {runner_up_line(result)}",
             {"hbm_bytes": result.hbm_bytes, "sram_bytes": result.sram_bytes},
         ),
@@ -153,6 +153,17 @@ def explain_op(result: MatmulTiming, chip: Chip) -> list[Explanation]:
         why.hbm_limit(chip),
         why.sram_limit(chip),
     ]
+
+
+def _how_tiled(chip: Chip) -> str:
+    kernels = getattr(chip.matrix, "kernels", None)
+    if kernels is None:
+        return "the cheapest of those whose working set fits the SRAM for tiles, twice over"
+    rows, cols = kernels.largest_tile
+    return (
+        f"output tile of a multiprocessor and its part of k, the fastest of all tiles of at most "
+        f"{rows} x {cols} results and all splits of k"
+    )
 
 
 def _latencies(result: RunResult) -> list[Explanation]:

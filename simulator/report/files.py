@@ -39,7 +39,7 @@ COLUMNS = (
     "tpot_s",
     "e2e_s",
 )
-STATUSES = ("completed", "rejected_kv_capacity", "rejected_context_length")
+STATUSES = ("completed", "rejected_kv_capacity", "rejected_context_length", "lost")
 _CHUNK = 4096
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.accuracy import accuracy_json
 
 if TYPE_CHECKING:
-    from simulator.serving.results import Distribution, RunResult
+    from simulator.serving.results import Distribution, PoolResult, RunResult, TransferResult
     from simulator.timing.operator_timing import OperatorTiming
     from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
 
@@ -88,13 +88,50 @@ def run_json(result: RunResult) -> Json:
         "mean_batch": result.mean_batch,
         "mean_tokens_per_iteration": result.mean_tokens_per_iteration,
         "preemptions": result.preemptions,
+        "prefix_hit_rate": result.prefix_hit_rate,
+        "lost_requests": result.lost_requests,
+        "failures": result.failures,
+        "pool_changes": result.pool_changes,
         "kv": dict(result.kv),
+        "pools": {role: _pool(pool) for role, pool in result.pools.items()},
+        "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),
         "memory_bytes": dict(result.memory_bytes),
         "energy_j": result.energy_j,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
         "accuracy": accuracy_json(result.accuracy),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
+    }
+
+
+def _pool(pool: PoolResult) -> Json:
+    return {
+        "system": pool.system,
+        "replicas": pool.replicas,
+        "final_replicas": pool.final_replicas,
+        "chips": pool.chips,
+        "utilization": dict(pool.utilization),
+        "mfu": pool.mfu,
+        "mbu": pool.mbu,
+        "bound_by": dict(pool.bound_by),
+        "iterations": pool.iterations,
+        "serving_s": pool.serving_s,
+        "mean_batch": pool.mean_batch,
+        "preemptions": pool.preemptions,
+        "kv": dict(pool.kv),
+        "memory_bytes": dict(pool.memory_bytes),
+    }
+
+
+def _transfer(moved: TransferResult) -> Json:
+    return {
+        "transfers": moved.transfers,
+        "bytes": moved.bytes,
+        "time_s": _distribution(moved.time_s),
+        "queue_s": _distribution(moved.queue_s),
+        "exposed_s": moved.exposed_s,
+        "overlapped_s": moved.overlapped_s,
+        "link_utilization": moved.link_utilization,
     }
 
 

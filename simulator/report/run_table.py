@@ -16,6 +16,7 @@ from simulator.report.figures import (
     scaled,
     usd,
 )
+from simulator.report.run_pools import pools_table, transfer_table
 from simulator.timing.results import CAUSES, UNITS
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def print_run(result: RunResult, console: Console) -> None:
     show(console, throughput_table(result, console))
     show(console, units_table(result, console))
     show(console, memory_table(result, console))
+    if len(result.pools) > 1:
+        show(console, pools_table(result, console))
+    if result.kv_transfer is not None:
+        show(console, transfer_table(result.kv_transfer, console))
     show(console, f"\nlimit: {result.advice}", accuracy_line(result.accuracy))
 
 
@@ -54,6 +59,13 @@ def heading(result: RunResult) -> list[str]:
     ]
     if counts.failed_calls:
         lines.append(f"  left out: {count(counts.failed_calls, 'failed calls')} of the trace")
+    if result.lost_requests or result.failures:
+        lines.append(
+            f"  {count(result.failures, 'failures')}; lost: "
+            f"{count(result.lost_requests, 'requests')}"
+        )
+    if result.pool_changes:
+        lines.append(f"  {count(result.pool_changes, 'changes')} of a replica's pool")
     for reason, number in sorted(counts.rejected_because.items()):
         if number:
             lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
@@ -102,6 +114,7 @@ def slo_table(goodput: Goodput, console: Console) -> Table:
 
 def throughput_table(result: RunResult, console: Console) -> Table:
     """Rates, efficiencies, and what the run cost."""
+    hits = result.prefix_hit_rate
     rows = [
         ("requests", rate(result.requests_per_s, "requests")),
         ("output tokens", rate(result.output_tokens_per_s, "tokens")),
@@ -114,6 +127,7 @@ def throughput_table(result: RunResult, console: Console) -> Table:
         ("batch, mean", f"{result.mean_batch:,.1f} sequences"),
         ("tokens of an iteration, mean", f"{result.mean_tokens_per_iteration:,.1f} tokens"),
         ("preemptions", count(result.preemptions, "preemptions")),
+        *([("prompt tokens from the prefix cache", percent(hits))] if hits is not None else []),
         ("energy", _energy(result)),
         ("cost", usd(result.cost_usd)),
     ]

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.kernels.executor import TOTAL_FIELDS
+from simulator.serving import accounts, fields, loop
 from simulator.serving import accumulators as acc
-from simulator.serving import fields, loop
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
 from simulator.serving.prefix_cache import AFTER, BEFORE, ENTRY_FIELDS, SENTINELS, UNUSED
 from simulator.serving.price_table import PriceTable
+from simulator.serving.tiers import tiers_of
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -68,6 +69,8 @@ class Batcher:
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
+        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
+        prices.cover(min(int(longest.max(initial=0)), prices.plan.model.max_context) + 1)
 
     @property
     def now_ps(self) -> int:
@@ -120,7 +123,7 @@ class Batcher:
             self.advance(when_ps)
 
     def advance(self, horizon_ps: int, stop: bool = False) -> int:
-        """Run iterations that start before ``horizon_ps``; why it stopped, as in ``serving.loop``.
+        """Run iterations that start before the horizon; why it stopped, as in ``serving.accounts``.
 
         With ``stop`` it also stops where requests have ended; ``ended`` tells which.
 
@@ -136,21 +139,22 @@ class Batcher:
                 self.prices.table,
                 self.prices.priced,
                 self.prices.plan.packed,
+                self.prices.known,
                 self.totals,
                 self.sums,
                 self._log,
                 horizon_ps,
             )
-            if reason == loop.TOO_LONG:
+            if reason == accounts.TOO_LONG:
                 raise InfeasibleError(
                     "simulated time leaves the range of the clock (104 days), or one step takes "
                     "more than a day",
                     hint="is a rate or a delay of the chip off by orders of magnitude?",
                 )
-            if reason == loop.UNPRICED:
+            if reason == accounts.UNPRICED:
                 counters = self.counters
                 self.prices.fill(int(counters[fields.TOKENS]), int(counters[fields.LOGITS]))
-            elif reason == loop.LOG_FULL:
+            elif reason == accounts.LOG_FULL:
                 self.logs.append(self._log.copy())
                 self.counters[fields.LOGGED] = 0
             else:
@@ -293,7 +297,7 @@ def _settings(
     prices: PriceTable, options: ServingOptions, blocks: int, block_bytes: int, hash_tokens: int
 ) -> Int64Array:
     """The fixed settings of ``serving.fields``; roles and stops are left at 0."""
-    tiers = options.tiers
+    tiers = tiers_of(prices.plan, options)
     settings = np.zeros(fields.SETTINGS, dtype=np.int64)
     settings[fields.BUDGET] = options.token_budget
     settings[fields.MOST] = options.max_batch

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.serving.results import RunResult
+from simulator.units import format_time
 from simulator.workload.request import Requests, Workload
 from simulator.workload.traces import scale_rate
 
@@ -24,6 +25,8 @@ TOLERANCE = 0.01
 """How close, relatively, the highest rate that passes and the lowest that fails come."""
 
 MOST_DOUBLINGS = 24
+SHORT = 10.0
+"""Requests have to arrive for this many times as long as one takes, for a queue to build up."""
 ALONE = 0.02
 """Mean requests in the system at which a request is as good as alone in it."""
 
@@ -47,6 +50,13 @@ class Trial:
     def goodput_per_s(self) -> float:
         """Requests a second that met the SLO."""
         return 0.0 if self.result.goodput is None else self.result.goodput.goodput_requests_per_s
+
+    @property
+    def lengths(self) -> float | None:
+        """How many times as long as a request (end to end, mean) requests kept arriving."""
+        done = self.result.table.arrival_ps[self.result.table.status == 0]
+        mean = self.result.e2e_s.mean
+        return int(done.max() - done.min()) / 1e12 / mean if mean and len(done) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,22 +203,19 @@ class Search:
     def _hopeless(self, trial: Trial) -> InfeasibleError:
         goodput = trial.result.goodput
         assert goodput is not None
-        some = (
-            "no request meets"
-            if trial.attainment == 0
-            else (f"only {_percent(trial.attainment)} of the requests meet")
-        )
-        missed = [
-            f"{limit} {count}"
-            for entry in goodput.classes.values()
-            for limit, count in entry.missed.items()
-            if count
-        ]
-        reasons = goodput.hopeless()
-        detail = "; ".join(reasons) if reasons else f"missed: {', '.join(missed)}"
+        share = f"only {_percent(trial.attainment)} of the requests meet"
+        some = share if trial.attainment else "no request meets"
+        facts = []
+        for entry in goodput.classes.values():
+            for limit, count in entry.missed.items():
+                best = entry.best_s.get(limit)
+                if count:
+                    fastest = "" if best is None else f", the fastest takes {format_time(best)}"
+                    facts.append(f"{limit}: {count} of {entry.requests} miss it{fastest}")
         return InfeasibleError(
             f"{some} {_limits(self._workload)}, wanted {_percent(self.attainment)}, even at "
-            f"{trial.rate_per_s:.3g} requests/s, where each is alone in the system ({detail})",
+            f"{trial.rate_per_s:.3g} requests/s, where each is alone in the system "
+            f"({'; '.join(facts)})",
             hint="no rate is low enough: relax the SLO or take a faster system",
         )
 

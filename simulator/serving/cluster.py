@@ -32,6 +32,7 @@ from simulator.serving.pools import (
     one_system,
 )
 from simulator.serving.price_table import PriceTable
+from simulator.serving.rebalance import Rebalancer
 from simulator.serving.replica import NO_HORIZON, Replica
 from simulator.serving.results import RunResult
 from simulator.serving.router import make_router
@@ -136,14 +137,15 @@ class Cluster:
         """Numbers of replicas that will never come back."""
         self.backlog: list[int] = []
         """Requests that wait for any replica to come back."""
-        self.sent_all = False
         self.users = _Users(self, progress)
         self.watched = not self.users.ahead
         self._wakes: dict[int, Event] = {}
+        self._successors: dict[int, Replica] = {}
         self.prefill: PrefillSide | None = None
         if len(pools) == 2:
             self.prefill = PrefillSide(self, pools[0])
         self.lives = Lives(self)
+        self.rebalancer: Rebalancer | None = None
 
     def run(self) -> None:
         """Run to the end of the last request."""
@@ -153,6 +155,9 @@ class Cluster:
         self.lives.start()
         if self.prefill is not None:
             self.prefill.start()
+            if self.deployment.rebalance_ps is not None:
+                self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
+                self.world.process(self.rebalancer.run())
         if self.back_router.blind and self.prefill is None and self.users.ahead:
             self.world.process(self.users.deal_ahead())
         else:
@@ -279,18 +284,39 @@ class Cluster:
             self.prefill.transfers.unwatched(replica)
 
     def drained(self) -> bool:
-        """Whether everything has been answered by now."""
-        if not self.sent_all or self.backlog:
-            return False
-        if self.prefill is not None and self.prefill.busy:
-            return False
+        """Whether everything has been answered, refused or lost by now."""
         for replica in self.back:
             replica.catch_up(self.world.now_ps)
-        return all(replica.idle for replica in self.replicas)
+        open_ones = (self.status == COMPLETED) & (
+            self.requests[:, fields.COMPLETED_AT] == fields.NEVER
+        )
+        return not open_ones.any()
 
-    def add_replica(self, like: Replica, prefills: bool) -> Replica:
-        """Another replica on the chips of one that has been emptied."""
-        return self._new_replica(like.plan, prefills, self.chips_of[like.number])
+    def change_pool(self, replica: Replica) -> None:
+        """Let a replica that is empty do the work of the other pool."""
+        assert self.prefill is not None
+        self.closed.pop(replica.number)
+        chips = self.chips_of[replica.number]
+        other = self._new_replica(replica.plan, not replica.prefills, chips)
+        other.set_clock(self.world.now_ps)
+        other.fails_at(int(replica.settings[fields.DEADLINE]))
+        self._successors[replica.number] = other
+        self.prefill.transfers.move_links(replica, other)
+        if replica.prefills:
+            self.prefill.replicas.remove(replica)
+            self.back.append(other)
+            if self.watched:
+                self.world.process(self.watch(other))
+        else:
+            self.back.remove(replica)
+            self.prefill.replicas.append(other)
+            self.world.process(self.prefill.run(other))
+
+    def current(self, replica: Replica) -> Replica:
+        """What a replica is now, after changes of its pool."""
+        while replica.number in self._successors:
+            replica = self._successors[replica.number]
+        return replica
 
     def _awaited(self, replica: Replica) -> bool:
         return self.prefill is not None and self.prefill.transfers.waits_for(replica)
@@ -303,7 +329,13 @@ class Cluster:
         if deployment.disaggregate == NEVER:
             return False
         row = self.requests[request]
-        return bool(row[fields.PROMPT] + row[fields.EMITTED] > deployment.uncached_tokens)
+        tokens = int(row[fields.PROMPT] + row[fields.EMITTED])
+        if self.prefix_ids is not None:
+            replicas = self.open_replicas(self.back)
+            for replica in replicas:
+                replica.catch_up(self.world.now_ps)
+            tokens -= max((r.cached_tokens(request) for r in replicas), default=0)
+        return tokens > deployment.uncached_tokens
 
     def _build(self, pool: Pool) -> list[Replica]:
         found = []
@@ -344,9 +376,9 @@ class Cluster:
             )
         self.prefix_ids, self.hash_tokens = prefix.ids, prefix.block_tokens
         rows = self.requests
-        rows[:, fields.HASH_FIRST] = prefix.offsets[:-1]
+        rows[:, fields.HASH_FIRST] = prefix.starts
         whole = rows[:, fields.PROMPT] // prefix.block_tokens
-        rows[:, fields.HASH_COUNT] = np.minimum(np.diff(prefix.offsets), whole)
+        rows[:, fields.HASH_COUNT] = np.minimum(prefix.counts, whole)
 
     def _smallest(self, pool: Pool) -> int:
         """Tokens that the smallest KV cache of a pool holds."""
@@ -467,7 +499,6 @@ class _Users:
                     cluster.wait(request, cluster.back)
             if position < len(accepted):
                 yield cluster.world.sleep_until(change)
-        cluster.sent_all = True
 
     def _deal(self, batch: Int64Array, replicas: Sequence[Replica]) -> None:
         cluster = self.cluster
@@ -507,7 +538,6 @@ class _Users:
                 yield world.timeout(arrival - world.now)
             if status[request] == COMPLETED:
                 self._send(request)
-        self.cluster.sent_all = True
 
     def _closed(self, traffic: ClosedLoop) -> Generator[Event, None, None]:
         cluster = self.cluster
@@ -524,4 +554,3 @@ class _Users:
                 self._waiting[request] = answered
                 self._send(request)
                 yield answered
-        cluster.sent_all = True

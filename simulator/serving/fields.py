@@ -87,7 +87,10 @@ MOVED_POOL = 29
 """Blocks copied to and from host memory, and from the pool, in all."""
 LAST_START = 30
 """When the last iteration began."""
-COUNTERS = 31
+FORMED_AFTER = 31
+"""Preemptions before the batch was formed."""
+EMITTED_TOKENS = 32
+COUNTERS = 33
 
 # Fixed settings.
 BUDGET = 0

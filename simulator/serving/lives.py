@@ -65,16 +65,17 @@ class Lives:
                 break
             self.failures += 1
             self._expect("replica", replica, end)
-            cluster.fail(replica)
+            cluster.fail(cluster.current(replica))
             if end is None:
-                cluster.bury(replica)
+                cluster.bury(cluster.current(replica))
                 return
             yield world.timeout(end - world.now_ps)
             outage = next(times, None)
             self._expect("replica", replica, None if outage is None else outage[0])
-            replica.restart(world.now_ps)
-            replica.fails_at(NO_HORIZON if outage is None else outage[0])
-            cluster.open(replica, "broken")
+            now = cluster.current(replica)
+            now.restart(world.now_ps)
+            now.fails_at(NO_HORIZON if outage is None else outage[0])
+            cluster.open(now, "broken")
         self._expect("replica", replica, None)
 
     def _link(
@@ -87,14 +88,14 @@ class Lives:
                 break
             self.failures += 1
             self._expect("link", replica, end)
-            self._set_link(replica, broken=True)
+            self._set_link(cluster.current(replica), broken=True)
             if end is None:
-                cluster.bury(replica)
+                cluster.bury(cluster.current(replica))
                 return
             yield world.timeout(end - world.now_ps)
             following = times[index + 1][0] if index + 1 < len(times) else None
             self._expect("link", replica, following)
-            self._set_link(replica, broken=False)
+            self._set_link(cluster.current(replica), broken=False)
         self._expect("link", replica, None)
 
     def _set_link(self, replica: Replica, *, broken: bool) -> None:

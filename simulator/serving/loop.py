@@ -11,22 +11,35 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import scale_up
+from simulator.kernels.arithmetic import copy, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
+from simulator.serving.accounts import (
+    COMPLETION,
+    GOES_ON,
+    HORIZON,
+    IDLE,
+    LOG_FULL,
+    UNPRICED,
+    count_iteration,
+    refused,
+    write_log,
+)
+from simulator.serving.accounts import CUT as CUT
+from simulator.serving.accounts import STALLED as STALLED
+from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
+from simulator.serving.decode_run import AHEAD, AHEAD_ROWS, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
-    BLOCK_PS,
     BLOCK_TOKENS,
-    BLOCKS_IN_ALL,
     COPIED_IN,
     COPIED_OUT,
-    DEADLINE,
     EMITTED,
-    EVICTABLE,
+    EMITTED_TOKENS,
+    FORMED_AFTER,
     FREE_BLOCKS,
     HASH_BLOCKS,
     HELD,
@@ -35,104 +48,32 @@ from simulator.serving.fields import (
     HOST_PS,
     INBOX_HEAD,
     INBOX_TAIL,
-    ITERATIONS,
     LAST_START,
-    LATEST_PS,
-    LOG_BLOCKS,
-    LOG_BUSY,
-    LOG_END,
-    LOG_SEQUENCES,
-    LOG_START,
-    LOG_TOKENS,
-    LOG_WAITING,
     LOGGED,
-    LOGIT_ITERATIONS,
-    LOGIT_SUM,
     LOGITS,
     MOVED_IN,
     MOVED_OUT,
     MOVED_POOL,
     NOW,
-    PAIR_SUM,
-    PAST_SUM,
-    PEAK_BLOCKS,
     POOL_BYTES_PER_S,
     POOL_IN,
+    PREEMPTED,
     PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
     RUNNING,
     SCHEDULED,
-    SEQUENCE_PS,
-    SEQUENCE_SUM,
     STOP_AT_COMPLETION,
-    TOKEN_SUM,
     TOKENS,
 )
 from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
-from simulator.timing.step import LONGEST_STEP_PS
-
-# Why ``advance`` came back.
-IDLE = 0
-HORIZON = 1
-UNPRICED = 2
-LOG_FULL = 3
-COMPLETION = 4
-TOO_LONG = 5
-"""The clock would leave the range of 64-bit picoseconds."""
-CUT = 6
-"""The iteration would end after the deadline: it was formed and never takes place."""
-STALLED = 7
-"""Requests wait for blocks that others hold (prefill replicas, until the cache has moved)."""
+from simulator.timing.decode_memo import Known, price_decode
 
 PS_PER_S = 10**12
-
-
-@inner
-def add_sums(
-    sums: Float64Array,
-    replica: Int64Array,
-    blocks: int,
-    duration: int,
-    new: Int64Array,
-    past: Int64Array,
-) -> None:
-    """Count a batch for the report."""
-    sums[BLOCK_PS] += float(blocks) * duration
-    sums[SEQUENCE_PS] += float(len(new)) * duration
-    sums[TOKEN_SUM] += replica[TOKENS]
-    sums[LOGIT_SUM] += replica[LOGITS]
-    sums[SEQUENCE_SUM] += len(new)
-    if replica[LOGITS] > 0:
-        sums[LOGIT_ITERATIONS] += 1
-    pairs = 0
-    cached = 0
-    for i in range(len(new)):
-        pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
-        cached += past[i]
-    sums[PAIR_SUM] += pairs
-    sums[PAST_SUM] += cached
-
-
-@inner
-def write_log(
-    log: Int64Array, replica: Int64Array, start: int, blocks: int, step: Int64Array
-) -> None:
-    """Add a row to the iteration log."""
-    row = log[replica[LOGGED]]
-    row[LOG_START] = start
-    row[LOG_END] = replica[NOW]
-    row[LOG_TOKENS] = replica[TOKENS]
-    row[LOG_SEQUENCES] = replica[SCHEDULED]
-    row[LOG_WAITING] = replica[QUEUE_TAIL] - replica[QUEUE_HEAD]
-    row[LOG_BLOCKS] = blocks
-    for unit in range(5):
-        row[LOG_BUSY + unit] = step[executor.BUSY + unit]
-    replica[LOGGED] += 1
 
 
 @inner
@@ -162,7 +103,7 @@ def copy_ps(settings: Int64Array, replica: Int64Array) -> int:
 def next_batch(state: State, horizon: int) -> int:
     """Form a batch at NOW or, where nothing can run, at the next posted request.
 
-    Returns UNPRICED when there is one, otherwise why there is none.
+    Returns GOES_ON when there is one, otherwise why there is none.
     """
     _, replica, requests, inbox, waiting, _, _, _ = state
     while True:
@@ -171,9 +112,10 @@ def next_batch(state: State, horizon: int) -> int:
         receive(replica, requests, inbox, waiting)
         reason = IDLE
         if replica[RUNNING] > 0 or replica[QUEUE_HEAD] < replica[QUEUE_TAIL]:
+            replica[FORMED_AFTER] = replica[PREEMPTED]
             form_batch(state)
             if replica[SCHEDULED] > 0:
-                return UNPRICED
+                return GOES_ON
             reason = STALLED
         if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
             return reason
@@ -189,6 +131,7 @@ def advance(
     table: Int64Array,
     priced: BoolArray,
     packed: Packed,
+    known: Known,
     totals: Int64Array,
     sums: Float64Array,
     log: Int64Array,
@@ -198,44 +141,53 @@ def advance(
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
     of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
-    was formed is kept.
+    was formed is kept. ``known`` is that of ``timing.decode_memo``; without forms every
+    iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
     prices = np.zeros(table.shape[1:], dtype=np.int64)
-    step = np.zeros(TOTAL_FIELDS, dtype=np.int64)
+    own = np.zeros(TOTAL_FIELDS, dtype=np.int64)
+    ahead = np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64)
     while True:
         if replica[SCHEDULED] == 0:
             if len(log) > 0 and replica[LOGGED] == len(log):
                 return LOG_FULL
             reason = next_batch(state, horizon)
-            if reason != UNPRICED:
+            if reason != GOES_ON:
                 return reason
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
         if not priced[0, tokens] or not priced[1, logits]:
             return UNPRICED
         new, past = batch[NEW][:count], batch[PAST][:count]
-        price_step(packed, table, tokens, logits, new, past, prices, step)
+        if len(known[1]) > 0 and tokens == count and logits == count:
+            if len(log) == 0 and run(
+                state, packed, table, known, ahead, prices, totals, sums, horizon
+            ):
+                continue
+            cached = 0
+            form = 0
+            for i in range(count):
+                cached += past[i]
+                form += known[1][past[i]]
+            copy(price_decode(packed, table, known, (cached, form), past, 0, prices), own)
+        else:
+            price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)
-        duration = step[executor.TIME] + host
-        if duration > LONGEST_STEP_PS or replica[NOW] > LATEST_PS:
-            return TOO_LONG
-        start = replica[NOW]
-        if start + duration > settings[DEADLINE]:
-            return CUT
-        replica[LAST_START] = start
-        blocks = settings[BLOCKS_IN_ALL] - replica[FREE_BLOCKS] - replica[EVICTABLE]
-        replica[PEAK_BLOCKS] = max(replica[PEAK_BLOCKS], blocks)
-        replica[NOW] = start + duration
-        replica[ITERATIONS] += 1
-        for field in range(TOTAL_FIELDS):
-            totals[field] += step[field]
-        totals[executor.CAUSES + executor.CAUSE_HOST] += host
-        totals[executor.TIME] += host
-        add_sums(sums, replica, blocks, duration, new, past)
-        add_interval(sums, start, start + duration, blocks, tokens, logits)
+        reason = refused(settings, replica, own[executor.TIME] + host)
+        if reason != GOES_ON:
+            return reason
+        pairs = 0
+        cached = 0
+        for i in range(count):
+            pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
+            cached += past[i]
+        blocks = count_iteration(settings, replica, totals, sums, own, host, pairs, cached)
         if len(log) > 0:
-            write_log(log, replica, start, blocks, step)
+            write_log(log, settings, replica, own)
+        emitted = replica[EMITTED_TOKENS]
         finished = end_batch(state)
+        emitted = replica[EMITTED_TOKENS] - emitted
+        add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
             return COMPLETION
 

@@ -58,10 +58,12 @@ def token_gaps(
     The mean is exact. Percentiles are those of the histogram ``counts`` (int64[GAP_FIELDS], see
     ``accumulators``), interpolated inside a bin, hence good to 0.4 %.
     """
-    histogram = counts[: acc.GAP_BINS]
-    total = int(histogram.sum())
     rows = requests[done]
     tokens = int((rows[:, sched.OUTPUT] - 1).sum())
+    histogram = counts[: acc.GAP_BINS].copy()
+    # tokens that came together with another one (speculation) have a gap of 0
+    histogram[0] += max(0, tokens - int(histogram.sum()))
+    total = int(histogram.sum())
     if total == 0 or tokens == 0:
         return Distribution(None, None, None, None, None)
     spent = exact_sum(rows[:, sched.COMPLETED_AT] - rows[:, sched.FIRST_TOKEN_AT])
@@ -99,12 +101,13 @@ def observed(
     fed = isinstance(workload.traffic, Requests) and bool(done.any())
     growth = queue_growth(table) if fed else None
     spent = integral_ps(table.arrival_ps[done], table.completed_ps[done])
+    refused = sum(int(part[sched.VERIFIED] - part[sched.DECODED]) for part in counters)
     lines = [] if growth is None else [growth.describe()]
     lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
         itl_s=token_gaps(requests, done, sum(tails, start=np.zeros_like(tails[0]))),
-        timeline=timeline(sums, blocks, table, start) if done.any() else None,
+        timeline=timeline(sums, blocks, table, start, refused) if done.any() else None,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,
         queue_growth=growth,

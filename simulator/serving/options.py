@@ -55,7 +55,8 @@ class ServingOptions:
     """Limits of the batch, what is left out of the statistics, and what is recorded.
 
     ``watermark`` is the fraction of KV blocks that an admission leaves free. ``speculate`` tokens
-    are verified in each decode step beyond its own, each accepted with ``acceptance``.
+    are verified in each decode step beyond its own, each accepted with ``acceptance``. ``tiers``
+    None is the host's memory where sequences are swapped, and nothing otherwise.
     """
 
     max_batch: int = 256
@@ -69,7 +70,7 @@ class ServingOptions:
     watermark: float = 0.0
     speculate: int = 0
     acceptance: float = 0.7
-    tiers: KvTiers = KvTiers()
+    tiers: KvTiers | None = None
 
     def __post_init__(self) -> None:
         if self.max_batch < 1:

@@ -142,6 +142,7 @@ def outcome(cluster: Cluster) -> RunResult:
         log=metrics.iteration_log(cluster.replicas) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
+        pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
         prefix_hit_rate=_hit_rate(cluster, work),
         pools=_pools(cluster),
         kv_transfer=_transfers(cluster, simulated_s),
@@ -252,17 +253,17 @@ def _accuracy(pools: Sequence[Pool]) -> tuple[Validated, ...]:
 
 def _energy(cluster: Cluster, simulated_s: float) -> float | None:
     """Of all chips: events of their replicas, and idle power for the whole run."""
+    members = [member for pool in cluster.deployment.pools for member in pool.members]
     total = 0.0
-    for member in (member for pool in cluster.deployment.pools for member in pool.members):
-        mine = [replica for replica in cluster.replicas if replica.plan is member.plan]
+    for plan, mine in _by_plan(cluster.replicas):
         work = work_of(mine)
         energy = energy_j(
-            member.plan.system.chip,
-            member.plan.dtypes.activation,
+            plan.system.chip,
+            plan.dtypes.activation,
             flops=work.flops,
             vector_ops=work.vector_ops,
             traffic=work.traffic,
-            chip_seconds=simulated_s * member.chips,
+            chip_seconds=simulated_s * sum(m.chips for m in members if m.plan is plan),
         )
         if energy is None:
             return None

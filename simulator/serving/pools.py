@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simulator.errors import InputError
+from simulator.hardware import System
 from simulator.serving.faults import Fault
+from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.plan import Plan
 
 SERVE = "serve"
@@ -31,6 +33,15 @@ class KvLink:
 
     bytes_per_s: int | None
     latency_ps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """``copies`` of a system, before the model is laid over it."""
+
+    system: System
+    layout: LayoutOptions = field(default_factory=LayoutOptions)
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)

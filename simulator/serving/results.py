@@ -136,7 +136,9 @@ class RunResult:
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``accuracy`` lists the measurements that
     prices of this chip were compared with. ``itl_s`` are the times between two tokens
-    of a request; ``goodput`` is None without an SLO, ``queue_growth`` where the queue is stable.
+    of a request; ``failures`` counts those of replicas and links, ``pool_changes`` replicas that
+    changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
+    where the queue is stable.
     """
 
     system: str
@@ -177,6 +179,7 @@ class RunResult:
     log: IterationLog | None = None
     lost_requests: int = 0
     failures: int = 0
+    pool_changes: int = 0
     prefix_hit_rate: float | None = None
     pools: dict[str, PoolResult] = field(default_factory=dict)
     kv_transfer: TransferResult | None = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from simulator.errors import InputError, did_you_mean
+from simulator.serving import fields
 from simulator.serving.replica import Replica
 
 
@@ -65,6 +66,28 @@ class PowerOfTwo:
         return least_loaded([replicas[min(first, second)], replicas[max(first, second)]], now_ps)
 
 
+class PrefixAware:
+    """The replica with the fewest tokens in flight and left to compute of this prompt together.
+
+    What its prefix cache has need not be computed; the cost is that of NVIDIA Dynamo's KV router
+    with equal weights (lib/llm/src/kv_router/scheduler.rs).
+    """
+
+    blind = False
+
+    def choose(self, request: int, replicas: Sequence[Replica], now_ps: int) -> Replica:
+        """The cheapest at this instant, the first of equals."""
+        best, lowest = replicas[0], -1
+        for replica in replicas:
+            replica.catch_up(now_ps)
+            row = replica.requests[request]
+            length = int(row[fields.PROMPT] + row[fields.EMITTED])
+            cost = replica.load() + length - replica.cached_tokens(request)
+            if lowest < 0 or cost < lowest:
+                best, lowest = replica, cost
+        return best
+
+
 ROUTERS = ("round-robin", "least-loaded", "prefix-aware", "power-of-two")
 
 
@@ -78,6 +101,8 @@ def make_router(name: str, seed: int) -> Router:
         return RoundRobin()
     if name == "least-loaded":
         return LeastLoaded()
+    if name == "prefix-aware":
+        return PrefixAware()
     if name == "power-of-two":
         return PowerOfTwo(seed)
     raise InputError(

@@ -20,6 +20,7 @@ from simulator.serving.fields import (
     DECODE_FIRST,
     DECODED,
     EMITTED,
+    EMITTED_TOKENS,
     ENDED,
     FIRST_TOKEN_AT,
     HASH_COUNT,
@@ -85,10 +86,11 @@ def emit(
     # The cache of refused drafts is overwritten.
     request[COMPUTED] = due + more
     request[EMITTED] += 1 + more
+    replica[EMITTED_TOKENS] += 1 + more
     if request[FIRST_TOKEN_AT] == NEVER:
         request[FIRST_TOKEN_AT] = replica[NOW]
     else:
-        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT])
+        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT], 1)
     request[LAST_TOKEN_AT] = replica[NOW]
     if request[EMITTED] == request[OUTPUT]:
         request[COMPLETED_AT] = replica[NOW]

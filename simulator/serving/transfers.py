@@ -62,11 +62,13 @@ class Transfers:
         self._homeless: list[Transfer] = []
         """Those for which no decode replica is up."""
         self._watched: set[int] = set()
+        self._place_of = {replica.number: replica.number for replica in cluster.replicas}
+        """Whose links a replica has: its own, or those of the one that it was before."""
         given = cluster.deployment.kv_link
         self.links = [link_of(replica.plan, given) for replica in cluster.replicas]
         self.limited = all(link.bytes_per_s is not None for link in self.links)
         rates = [float(link.bytes_per_s or 0) for link in self.links for _ in ("out", "in")]
-        self.network = SharedLinks(cluster.world, rates, self._arrived)
+        self.network = SharedLinks(cluster.world, rates, self._arrived, limited=self.limited)
 
     @property
     def busy(self) -> bool:
@@ -79,6 +81,14 @@ class Transfers:
         size = kv_bytes(source.plan, tokens)
         now = self.cluster.world.now_ps
         self._place(Transfer(request, source, start_ps, end_ps, size, now))
+
+    def move_links(self, old: Replica, new: Replica) -> None:
+        """A replica has changed its pool, and keeps its links."""
+        self._place_of[new.number] = self._place_of[old.number]
+
+    def queued(self, replica: Replica) -> int:
+        """Transfers that wait for room on a replica."""
+        return len(self._waiting.get(replica.number, ()))
 
     def waits_for(self, replica: Replica) -> bool:
         """Whether a transfer waits for room on a replica."""
@@ -102,8 +112,9 @@ class Transfers:
 
     def set_link(self, replica: Replica, *, broken: bool) -> None:
         """Break or mend the link of a replica; what is on it stands still meanwhile."""
-        rate = 0.0 if broken else float(self.links[replica.number].bytes_per_s or 0)
-        for link in _ways(replica):
+        link_of_it = self.links[self._place_of[replica.number]]
+        rate = 0.0 if broken else float(link_of_it.bytes_per_s or 0)
+        for link in self._ways(replica):
             self.network.set_rate(link, rate)
 
     def fail(self, replica: Replica) -> list[int]:
@@ -168,11 +179,11 @@ class Transfers:
         assert transfer.target is not None
         transfer.flows_from_ps = self.cluster.world.now_ps
         self._moving[transfer.request] = transfer
-        outward, _ = _ways(transfer.source)
-        _, inward = _ways(transfer.target)
+        outward, _ = self._ways(transfer.source)
+        _, inward = self._ways(transfer.target)
         self.network.start(
             transfer.request,
-            (outward, inward) if self.limited else (),
+            (outward, inward),
             transfer.size,
             layers=transfer.source.plan.model.layers,
             start_ps=transfer.start_ps,
@@ -183,7 +194,7 @@ class Transfers:
         transfer = self._moving[request]
         assert transfer.target is not None
         ends = (transfer.source.number, transfer.target.number)
-        latency = max(self.links[number].latency_ps for number in ends)
+        latency = max(self.links[self._place_of[number]].latency_ps for number in ends)
         if latency == 0:
             self._deliver(transfer)
             return
@@ -208,7 +219,7 @@ class Transfers:
         cluster.wake(transfer.source)
         cluster.post(target, transfer.request)
 
-
-def _ways(replica: Replica) -> tuple[int, int]:
-    """The links of a replica: outward and inward."""
-    return 2 * replica.number, 2 * replica.number + 1
+    def _ways(self, replica: Replica) -> tuple[int, int]:
+        """The links of a replica: outward and inward."""
+        place = self._place_of[replica.number]
+        return 2 * place, 2 * place + 1

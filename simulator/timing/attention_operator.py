@@ -15,6 +15,7 @@ from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_
 from simulator.mapping.memory import BITS
 from simulator.timing import attention_prices as kernels
 from simulator.timing import prices
+from simulator.timing import work as work_fields
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
@@ -71,7 +72,7 @@ def price_attentions(chip: Chip, cases: Sequence[AttentionCase]) -> list[Operato
         batches = np.empty((len(members), 3), dtype=np.int64)
         for place, index in enumerate(members):
             _fill(cases[index], rows[place], batches[place])
-        work = np.empty((len(members), kernels.WORK_FIELDS), dtype=np.int64)
+        work = np.empty((len(members), work_fields.WORK_FIELDS), dtype=np.int64)
         kernels.count_cases(vector, bits, rows, batches, work)
         for place, index in enumerate(members):
             results[index] = _timing(chip, vector, cases[index], work[place].tolist())
@@ -126,16 +127,16 @@ def _fill(case: AttentionCase, row: Int64Array, batch: Int64Array) -> None:
 
 def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]) -> OperatorTiming:
     clock = int(vector[CLOCK_HZ])
-    cycles = work[kernels.WORK_CYCLES]
-    flops = work[kernels.WORK_FLOPS]
+    cycles = work[work_fields.WORK_CYCLES]
+    flops = work[work_fields.WORK_FLOPS]
     peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
-    moved = work[kernels.WORK_READ] + work[kernels.WORK_WRITE]
-    sram = work[kernels.WORK_SRAM_BYTES]
+    moved = work[work_fields.WORK_READ] + work[work_fields.WORK_WRITE]
+    sram = work[work_fields.WORK_SRAM_BYTES]
     busy = (
-        work[kernels.WORK_MATRIX],
-        work[kernels.WORK_VECTOR],
-        work[kernels.WORK_HBM],
-        work[kernels.WORK_SRAM],
+        work[work_fields.WORK_MATRIX],
+        work[work_fields.WORK_VECTOR],
+        work[work_fields.WORK_HBM],
+        work[work_fields.WORK_SRAM],
         0,
     )
     busiest = max(range(5), key=lambda unit: busy[unit])
@@ -160,8 +161,8 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
         time_s=-(-cycles * 10**12 // clock) / 1e12,
         bound_by=CAUSES[busiest] if 2 * busy[busiest] >= cycles else "latency",
         busy=busy,
-        hbm_read_bytes=work[kernels.WORK_READ],
-        hbm_write_bytes=work[kernels.WORK_WRITE],
+        hbm_read_bytes=work[work_fields.WORK_READ],
+        hbm_write_bytes=work[work_fields.WORK_WRITE],
         sram_bytes=sram,
         fabric_bytes=0,
         flops=flops,

@@ -47,6 +47,7 @@ from simulator.kernels.jit import inner, kernel
 from simulator.kernels.latent_attention import absorbs, latent_projections
 from simulator.mapping import tiles
 from simulator.model.operators import SOFTMAX_OPS
+from simulator.timing.gpu_attention_prices import count_gpu_attention, count_gpu_latent
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,
@@ -63,24 +64,22 @@ from simulator.timing.prices import (
     resident,
     to_ps,
 )
+from simulator.timing.work import (
+    WORK_CYCLES,
+    WORK_FIELDS,
+    WORK_FLOPS,
+    WORK_HBM,
+    WORK_MATRIX,
+    WORK_READ,
+    WORK_ROUNDS,
+    WORK_SRAM,
+    WORK_SRAM_BYTES,
+    WORK_VECTOR,
+    WORK_WRITE,
+)
 
 KV_RUN_TOKENS = 16
 """Tokens of one head that lie together in HBM: a block of the paged KV cache."""
-
-# Work of an operator, int64[WORK_FIELDS]: cycles of each unit, bytes, flops.
-WORK_MATRIX = 0
-WORK_VECTOR = 1
-WORK_HBM = 2
-WORK_SRAM = 3
-WORK_READ = 4
-WORK_WRITE = 5
-WORK_SRAM_BYTES = 6
-WORK_FLOPS = 7
-WORK_ROUNDS = 8
-"""Blocks of keys and of queries that are fetched one after another."""
-WORK_CYCLES = 9
-"""From the start of the operator to its end."""
-WORK_FIELDS = 10
 
 
 @inner
@@ -139,15 +138,12 @@ def finish(chip: Int64Array, row: Int64Array, work: Int64Array) -> None:
     work[WORK_MATRIX] = ceil_div(work[WORK_MATRIX], chip[UNIT_COUNT])
     work[WORK_VECTOR] = ceil_div(work[WORK_VECTOR], chip[VECTOR_OPS])
     work[WORK_SRAM] = scale_up(work[WORK_SRAM_BYTES], clock, chip[SRAM_BYTES_PER_S])
-    fill = 0
-    if chip[UNIT_KIND] == SYSTOLIC:
-        fill = 2 * chip[ROWS] + chip[COLS] - 2
+    fill = 2 * chip[ROWS] + chip[COLS] - 2
     on_chip = max(max(work[WORK_MATRIX], work[WORK_VECTOR]), work[WORK_SRAM])
     busy = max(on_chip, work[WORK_HBM])
     if row[PLAN_NO_PREFETCH] == 1:
-        lanes = 1 if chip[UNIT_KIND] == SYSTOLIC else chip[UNIT_COUNT]
-        waits = ceil_div(work[WORK_ROUNDS], lanes)
-        busy = on_chip + work[WORK_HBM] + waits * ps_to_cycles(chip[HBM_LATENCY_PS], clock)
+        waits = work[WORK_ROUNDS] * ps_to_cycles(chip[HBM_LATENCY_PS], clock)
+        busy = on_chip + work[WORK_HBM] + waits
     work[WORK_CYCLES] = tiles.fixed_cycles(chip) + fill + busy
 
 
@@ -161,15 +157,32 @@ def count_attention(
     work: Int64Array,
 ) -> None:
     """Fill ``work`` for grouped-query attention over a batch."""
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    if chip[UNIT_KIND] != SYSTOLIC:
+        count_gpu_attention(chip, bits, row, new, past, work)
+        return
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
-    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     clear(work)
-    shape = (ceil_div(heads, kv_heads), dim, dim, row[PLAN_WINDOW])
-    kv_read = add_batch(chip, shape, kv_heads, a_bits, new, past, work)
+    shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
+    kv_read = add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], new, past, work)
     tokens = 0
     for i in range(len(new)):
         tokens += new[i]
+    close_attention(chip, bits, row, tokens, kv_read, work)
+
+
+@inner
+def close_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    kv_read: int,
+    work: Int64Array,
+) -> None:
+    """Complete ``work`` that holds the sums of ``add_sequences`` over a batch of ``tokens``."""
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
         kv_read += tokens
     clock = chip[CLOCK_HZ]
@@ -202,7 +215,10 @@ def count_latent(
     A sequence whose scores are cheaper over the latent itself is absorbed (decode), the others
     expand keys and values from the latent first (prompts); see ``kernels.latent_attention``.
     """
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    if chip[UNIT_KIND] != SYSTOLIC:
+        count_gpu_latent(chip, bits, row, new, past, work)
+        return
+    a_bits = bits[ACTIVATION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
@@ -227,6 +243,27 @@ def count_latent(
             shape = (1, nope + rope, value, 0)
             add_sequences(chip, shape, heads, a_bits, sequence, work)
             fed += (work[WORK_SRAM_BYTES] - before) * heads * (nope + rope + value)
+    close_latent(chip, bits, row, (tokens, absorbed, expanded, fed), kv_read, work)
+
+
+@inner
+def close_latent(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    counts: tuple[int, int, int, int],
+    kv_read: int,
+    work: Int64Array,
+) -> None:
+    """Complete ``work`` that holds the sums of ``add_sequences`` over a batch.
+
+    ``counts`` are tokens, of these absorbed ones, expanded tokens, and elements fed to the array.
+    """
+    tokens, absorbed, expanded, fed = counts
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
+    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
+    dims = (heads, rank, rope, nope, value)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_MATRIX] += cycles
     work[WORK_FLOPS] += flops

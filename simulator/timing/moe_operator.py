@@ -39,7 +39,7 @@ class MoeCase:
 
     ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
     arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
-    tokens are where they are needed: only what a rank computes is priced.
+    every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
     """
 
     tokens: int
@@ -87,7 +87,7 @@ def price_moes(
         for place, index in enumerate(members):
             case = cases[index]
             _fill(case, rows[place])
-            tokens[place] = -(-case.tokens // case.ep)
+            tokens[place] = -(-case.tokens // case.ep) if case.exchange else case.tokens
             modes[place] = MODES.index(case.moe)
             loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
         out = np.empty((len(members), executor.PRICE_FIELDS), dtype=np.int64)

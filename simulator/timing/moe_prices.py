@@ -12,17 +12,26 @@ from HBM once, if it has a token.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_up
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_up, transfer_ps
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
+    FUSED_ABSENT,
+    FUSED_KERNEL_PS,
+    FUSED_LAUNCH_PS,
+    FUSED_SM_BYTES_PER_S,
+    FUSED_STREAM,
     HBM_BYTES_PER_S,
+    PER_MILLION,
     ROWS,
     SRAM_BYTES_PER_S,
     SYSTOLIC,
+    UNIT_COUNT,
     UNIT_KIND,
     VECTOR_OPS,
 )
@@ -41,6 +50,7 @@ from simulator.kernels.executor import (
     dominant,
 )
 from simulator.kernels.fabric_price import collective
+from simulator.kernels.gpu_attention import overlapped
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.moe import expert_tokens, grouped_cycles
 from simulator.mapping import tiles
@@ -87,11 +97,12 @@ def add(price: Int64Array, out: Int64Array) -> None:
 
 
 @inner
-def senders(row: Int64Array, tokens: int, received: int) -> tuple[int, int]:
+def senders(chip: Int64Array, row: Int64Array, tokens: int, received: int) -> tuple[int, int]:
     """(ranks that exchange tokens, copies of tokens that this rank sends and sums)."""
+    own = tokens * row[PLAN_TOP_K]
     if row[PLAN_LOCAL] == 1:
-        return 1, received
-    return row[PLAN_RANKS], tokens * row[PLAN_TOP_K]
+        return 1, own if chip[FUSED_ABSENT] == 1 else received
+    return row[PLAN_RANKS], own
 
 
 @inner
@@ -107,12 +118,50 @@ def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Ar
 
 
 @inner
-def fixed_cycles(chip: Int64Array) -> int:
-    """Cycles of an operator in which no unit works: overhead, first word, fill of the array."""
-    fill = 0
+def fixed_ps(chip: Int64Array, first: bool) -> int:
+    """Time of an operator in which no unit works: overhead, first word, fill of the array; on a
+    GPU the launch, which is shorter for kernels that follow another."""
     if chip[UNIT_KIND] == SYSTOLIC:
         fill = 2 * chip[ROWS] + chip[COLS] - 2
-    return tiles.fixed_cycles(chip) + fill
+        return to_ps(chip, tiles.fixed_cycles(chip) + fill)
+    return chip[FUSED_LAUNCH_PS] if first else chip[FUSED_KERNEL_PS]
+
+
+@inner
+def elementwise(
+    chip: Int64Array,
+    ops: int,
+    read: int,
+    written: int,
+    passing: int,
+    first: bool,
+    price: Int64Array,
+) -> None:
+    """Vector work over data that streams through; on a GPU at its streaming efficiency.
+
+    Of ``passing`` bytes, which all go through the vector unit or the multiprocessors, ``read`` and
+    ``written`` go to HBM.
+    """
+    if chip[UNIT_KIND] == SYSTOLIC:
+        price_streaming(chip, ops, read, written, False, price)
+        return
+    clear(price)
+    rate = chip[HBM_BYTES_PER_S] * chip[FUSED_STREAM] // PER_MILLION
+    price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
+    price[HBM] = transfer_ps(read + written, rate)
+    through = transfer_ps(passing, chip[UNIT_COUNT] * chip[FUSED_SM_BYTES_PER_S])
+    price[DURATION] = fixed_ps(chip, first) + max(max(price[VECTOR], price[HBM]), through)
+    price[READ] = read
+    price[WRITE] = written
+
+
+@inner
+def together(chip: Int64Array, on_chip: int, hbm: int) -> int:
+    """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU."""
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return max(on_chip, hbm)
+    slower: int = math.ceil(overlapped(float(on_chip), float(hbm)))
+    return slower
 
 
 @inner
@@ -141,7 +190,8 @@ def grouped(
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
     clear(price)
-    price[DURATION] = to_ps(chip, fixed_cycles(chip) + max(max(matrix, sram), hbm))
+    price[DURATION] = fixed_ps(chip, False)
+    price[DURATION] += together(chip, to_ps(chip, max(matrix, sram)), to_ps(chip, hbm))
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)
     price[SRAM] = to_ps(chip, sram)
@@ -170,32 +220,35 @@ def price_sorted(
     """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
     a_bits = bits[ACTIVATION_BITS]
     hidden, width = row[PLAN_K], row[PLAN_N]
-    ranks, own = senders(row, tokens, received)
+    ranks, own = senders(chip, row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
     arrived = moved(chip, received * hidden, a_bits)
     both = bits_to_bytes(max(own, received) * hidden * a_bits)
     sent = bits_to_bytes(own * hidden * a_bits)
-    inside = moved(chip, received * wide, a_bits)
-    gated = moved(chip, received * width, a_bits)
-    price_streaming(
-        chip, own * SORT_OPS, moved(chip, tokens * hidden, a_bits), copies, False, price
-    )
+    # kernels that carry the rows of other ranks' experts along write and read those too
+    gates = received
+    if row[PLAN_LOCAL] == 1 and chip[FUSED_ABSENT] == 1:
+        gates = own
+    inside = moved(chip, gates * wide, a_bits)
+    gated = moved(chip, gates * width, a_bits)
+    kept = moved(chip, tokens * hidden, a_bits)
+    passing = bits_to_bytes((tokens + own) * hidden * a_bits)
+    elementwise(chip, own * SORT_OPS, kept, copies, passing, True, price)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     grouped(chip, bits, counts, (hidden, wide, arrived, inside), price, extra)
     add(price, out)
-    price_streaming(chip, received * width * GATE_OPS, inside, gated, False, price)
+    gating = bits_to_bytes(gates * (wide + width) * a_bits)
+    elementwise(chip, gates * width * GATE_OPS, inside, gated, gating, False, price)
     add(price, out)
     grouped(chip, bits, counts, (width, hidden, gated, arrived), price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
-    price_streaming(
-        chip, own * hidden * COMBINE_OPS, copies, moved(chip, tokens * hidden, a_bits), False, price
-    )
+    elementwise(chip, own * hidden * COMBINE_OPS, copies, kept, passing, False, price)
     add(price, out)
 
 
@@ -218,7 +271,7 @@ def price_fused(
     """
     a_bits = bits[ACTIVATION_BITS]
     hidden, width = row[PLAN_K], row[PLAN_N]
-    ranks, own = senders(row, tokens, received)
+    ranks, own = senders(chip, row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
@@ -229,8 +282,9 @@ def price_fused(
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = max(max(out[MATRIX], out[VECTOR]), max(out[HBM], out[SRAM]))
-    fixed = to_ps(chip, fixed_cycles(chip))
+    busy = max(max(out[MATRIX], out[VECTOR]), out[SRAM])
+    busy = together(chip, busy, out[HBM])
+    fixed = fixed_ps(chip, True)
     edge = 0
     size = bits_to_bytes(max(own, received) * hidden * a_bits)
     sent = bits_to_bytes(own * hidden * a_bits)
@@ -259,7 +313,7 @@ def count_moe(
 ) -> None:
     """See ``price_moe``; fills ``extra`` as well."""
     counts = np.empty(len(load), dtype=np.int64)
-    group = tokens * row[PLAN_RANKS]
+    group = tokens if row[PLAN_LOCAL] == 1 else tokens * row[PLAN_RANKS]
     received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
     clear(out)
     clear(extra)
@@ -284,11 +338,12 @@ def price_moe(
 ) -> None:
     """Price of the routed experts of one layer on the busiest rank of their group.
 
-    ``tokens`` are this rank's before routing (all ranks have as many); ``row`` has PLAN_K (hidden),
-    PLAN_N (intermediate width of this rank), PLAN_TOP_K, PLAN_GATED and PLAN_RANKS; ``load`` is
-    float64[local experts], the share of the group's tokens x top_k that goes to each expert of the
-    busiest rank (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any
-    table where PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
+    ``tokens`` are this rank's before routing (all ranks have as many; with PLAN_LOCAL every rank
+    has all tokens of the group); ``row`` has PLAN_K (hidden), PLAN_N (intermediate width of this
+    rank), PLAN_TOP_K, PLAN_GATED and PLAN_RANKS; ``load`` is float64[local experts], the share of
+    the group's tokens x top_k that goes to each expert of the busiest rank
+    (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any table where
+    PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
     count_moe(chip, fabric, bits, row, tokens, load, mode, out, extra)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InfeasibleError, InputError
-from simulator.hardware import Chip
+from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
 from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
+from simulator.mapping.gpu_matmul import add_quantization
 from simulator.mapping.memory import BITS
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
@@ -31,7 +32,11 @@ _HELD = ("B held", "A held", "nothing held")
 
 
 def price_matmuls(
-    chip: Chip, cases: Iterable[tuple[int, int, int, str]], *, rotating_buffers: int = 0
+    chip: Chip,
+    cases: Iterable[tuple[int, int, int, str]],
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> list[MatmulTiming]:
     """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
 
@@ -39,11 +44,16 @@ def price_matmuls(
     and uses the same A and C again: what of them is still in L2 does not come from HBM. 0, as in
     a model whose other layers came between: nothing is.
 
+    ``quantize`` adds, for data types of 8 bits on a GPU, the kernel that scales the activations
+    from 16 bits row by row, and leaves results of 16 bits.
+
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
     if rotating_buffers < 0:
         raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
+    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
+        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
     chip = resolve_memory(chip)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
@@ -54,8 +64,13 @@ def price_matmuls(
     for dtype, sizes in shapes.items():
         vector = pack_chip(chip, dtype, rotating_buffers)
         bits = BITS[dtype]
+        scaled = quantize and bits < 16
+        results = 16 if scaled else bits
         out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
-        mapper.search_all(vector, np.array(sizes, np.int64), (bits, bits, bits, bits, bits), out)
+        array = np.array(sizes, np.int64)
+        mapper.search_all(vector, array, (bits, bits, results, bits, bits), out)
+        if scaled:
+            add_quantization(vector, array, bits, out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
@@ -72,10 +87,18 @@ def _check_size(m: int, k: int, n: int) -> None:
 
 
 def price_matmul(
-    chip: Chip, m: int, k: int, n: int, dtype: str = "bf16", *, rotating_buffers: int = 0
+    chip: Chip,
+    m: int,
+    k: int,
+    n: int,
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
 ) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
-    return price_matmuls(chip, [(m, k, n, dtype)], rotating_buffers=rotating_buffers)[0]
+    case = (m, k, n, dtype)
+    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
 
 
 def _order(code: int) -> str:
@@ -89,20 +112,20 @@ class _Facts:
 
     chip: str
     clock_hz: int
-    clock_share: float
     peak: int
     hbm: int
     sram: int
+    sustained: float
 
     @classmethod
     def of(cls, chip: Chip, dtype: str) -> _Facts:
         return cls(
             chip.name,
             chip.sustained_clock_hz,
-            chip.sustained_clock_hz / chip.clock_hz,
             2 * chip.matrix.macs_per_cycle(dtype),
             chip.hbm.sustained_bytes_per_s,
             chip.sram.bandwidth_bytes_per_s,
+            chip.sustained_clock_hz / chip.clock_hz,
         )
 
 
@@ -149,7 +172,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         sram_bytes=out[tiles.SRAM],
         flops=flops,
         busy_cycles=busy,
-        utilization=flops / (facts.peak * cycles) * facts.clock_share,
+        utilization=flops / (facts.peak * cycles) * facts.sustained,
         limits_cycles={
             "peak": -(-flops // facts.peak),
             "hbm": -(-moved * clock // facts.hbm),

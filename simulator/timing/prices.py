@@ -105,7 +105,7 @@ PLAN_WEIGHTS = 30
 PLAN_BACKGROUND = 31
 """1 for a collective that runs behind the operators before it."""
 PLAN_LOCAL = 32
-"""1 for experts whose tokens are already where they are needed: nothing is exchanged."""
+"""1 where every rank of the experts has all tokens of the group: nothing is exchanged."""
 PLAN_FIELDS = 33
 
 # Bits of the data types, int64[3].

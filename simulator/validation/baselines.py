@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.validation.operators import Operator, Work
+from simulator.validation.operators import Operator
 from simulator.validation.table import Column, FloatArray, Table
+from simulator.validation.work import Work
 
 FIT_ROWS = 2000
 """A fit of three figures needs no more rows."""

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from simulator.validation.baselines import lookup, second_stack, two_efficiencies
 from simulator.validation.machine import Machine
-from simulator.validation.operators import Work, find_operator
+from simulator.validation.operators import find_operator
 from simulator.validation.table import FloatArray, Table, without_faults
+from simulator.validation.work import Work
 
 LAUNCH_S = 5e-6
 """Rows whose roofline is shorter are bound by launch and latency."""
@@ -109,15 +110,16 @@ def summarize(predicted: FloatArray, measured: FloatArray) -> Errors:
 def usable(machine: Machine, table: Table) -> Table:
     """The table without rows that cannot be, and without systems that the chip does not have."""
     operator = find_operator(table.operator)
-    for column in ("ranks", "tp"):
-        if column in table.inputs:
-            names = table.inputs[column].tolist()
+    if operator.chips:
+        names = table.inputs[operator.chips].tolist()
+        if names:
             known = {name: machine.has_system(name) for name in sorted(set(names))}
             absent = np.array([not known[name] for name in names], dtype=bool)
             table = table.without(absent, "the chip's family has no system of that many chips")
     if not len(table):
         return table
-    return without_faults(table, operator.work(machine, table.dtype, table.inputs).floor_s)
+    floor = operator.work(machine, table.dtype, table.inputs).floor_s
+    return without_faults(table, floor, repeats=operator.repeats)
 
 
 def regimes_of(work: Work) -> npt.NDArray[np.str_]:

@@ -15,47 +15,11 @@ import numpy as np
 
 from simulator import api
 from simulator.errors import InputError, did_you_mean
+from simulator.validation import layer_rows
 from simulator.validation.machine import Machine
 from simulator.validation.serving_rows import server_seconds, server_work
-from simulator.validation.table import Column, FloatArray
-
-Inputs = Mapping[str, Column]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Least flops and bytes of each row of a table, and the peaks that they are held against.
-
-    ``bytes`` pass a path of ``bytes_per_s`` (HBM, or the links of a chip); of those
-    ``cached_bytes`` at most may still lie in a cache from the run before.
-    """
-
-    flops: FloatArray
-    bytes: FloatArray
-    flops_per_s: float
-    bytes_per_s: float
-    cached_bytes: float = 0.0
-
-    @property
-    def compute_s(self) -> FloatArray:
-        """Seconds of arithmetic at the peak of the data sheet."""
-        return self.flops / self.flops_per_s
-
-    @property
-    def transfer_s(self) -> FloatArray:
-        """Seconds of traffic at the bandwidth of the data sheet."""
-        return self.bytes / self.bytes_per_s
-
-    @property
-    def roofline_s(self) -> FloatArray:
-        """The larger of the two."""
-        return np.maximum(self.compute_s, self.transfer_s)
-
-    @property
-    def floor_s(self) -> FloatArray:
-        """No measurement can be below this: the roofline with a warm cache."""
-        cold = np.maximum(0.0, self.bytes - self.cached_bytes)
-        return np.maximum(self.compute_s, cold / self.bytes_per_s)
+from simulator.validation.table import FloatArray
+from simulator.validation.work import Inputs, Work, chip_work, dtype_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +28,8 @@ class Operator:
 
     ``columns`` hold whole numbers, ``words`` names; those in ``defaults`` may be left out of a
     file. ``scales`` are the columns along which a lookup interpolates; rows that differ in any
-    other column are strangers to it.
+    other column are strangers to it. ``chips`` is the column with the number of chips, or their
+    shape. ``repeats``: equal inputs are measurements of their own (other software), not copies.
     """
 
     name: str
@@ -74,6 +39,8 @@ class Operator:
     scales: tuple[str, ...]
     words: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    chips: str | None = None
+    repeats: bool = False
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -82,21 +49,25 @@ class Operator:
         return tuple(name for name in every if name not in self.defaults)
 
 
-def dtype_bytes(dtype: str) -> float:
-    """Bytes of an element."""
-    return {"bf16": 2.0, "fp8": 1.0, "int8": 1.0}[dtype]
-
-
 def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
-    sizes = (inputs[name].tolist() for name in ("m", "k", "n"))
-    cases = [(m, k, n, dtype) for m, k, n in zip(*sizes, strict=True)]
-    return np.array([priced.time_s for priced in api.price_matmuls(machine.chip, cases)])
+    """By how the rows were measured: copies of the weights, and quantization of the activations."""
+    out = np.empty(len(inputs["m"]))
+    ways = np.column_stack([inputs["buffers"], inputs["quantize"]])
+    for buffers, quantize in np.unique(ways, axis=0).tolist():
+        rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
+        sizes = (inputs[name][rows].tolist() for name in ("m", "k", "n"))
+        cases = [(m, k, n, dtype) for m, k, n in zip(*sizes, strict=True)]
+        priced = api.price_matmuls(
+            machine.chip, cases, rotating_buffers=buffers, quantize=bool(quantize)
+        )
+        out[rows] = [timing.time_s for timing in priced]
+    return out
 
 
 def _matmul_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     m, k, n = (inputs[name].astype(float) for name in ("m", "k", "n"))
     moved = dtype_bytes(dtype) * (m * k + k * n) + 2 * m * n
-    return _work(machine, dtype, 2 * m * k * n, moved)
+    return chip_work(machine, dtype, 2 * m * k * n, moved)
 
 
 def _copy_seconds(machine: Machine, _dtype: str, inputs: Inputs) -> FloatArray:
@@ -105,7 +76,7 @@ def _copy_seconds(machine: Machine, _dtype: str, inputs: Inputs) -> FloatArray:
 
 
 def _copy_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
-    return _work(machine, dtype, np.zeros(len(inputs["bytes"])), 2.0 * inputs["bytes"])
+    return chip_work(machine, dtype, np.zeros(len(inputs["bytes"])), 2.0 * inputs["bytes"])
 
 
 def _collective_seconds(machine: Machine, _dtype: str, inputs: Inputs) -> FloatArray:
@@ -124,38 +95,66 @@ def _collective_seconds(machine: Machine, _dtype: str, inputs: Inputs) -> FloatA
 
 
 SHARES = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "all-to-all": 1.0}
-"""How often a rank's buffer passes its links, but for the part that stays at home."""
+"""How often a rank's buffer passes its links, but for the part that stays at home; once where the
+switch reduces."""
 
 
 def _collective_work(machine: Machine, _dtype: str, inputs: Inputs) -> Work:
     counts = np.array([float(np.prod([int(a) for a in r.split("x")])) for r in inputs["ranks"]])
-    shares = np.array([SHARES.get(op, 1.0) for op in inputs["op"]])
+    shares = np.array(
+        [
+            1.0 if machine.system(ranks).fabric.in_network_efficiency else SHARES.get(op, 1.0)
+            for op, ranks in zip(inputs["op"].tolist(), inputs["ranks"].tolist(), strict=True)
+        ]
+    )
     moved = shares * inputs["bytes"] * (counts - 1) / counts
     link = machine.chip.link
     rate = link.count * link.bandwidth_bytes_per_s if link else 1.0
     return Work(np.zeros(len(moved)), moved, 1.0, float(rate))
 
 
-def _work(machine: Machine, dtype: str, flops: FloatArray, moved: FloatArray) -> Work:
-    chip = machine.chip
-    if dtype not in chip.matrix.dtypes:
-        known = ", ".join(chip.matrix.dtypes)
-        raise InputError(f"chip '{chip.name}' has no rate for '{dtype}'; it has {known}")
-    peak = float(chip.peak_flops_per_s(dtype))
-    hbm = float(chip.hbm.bandwidth_bytes_per_s)
-    return Work(flops, moved, peak, hbm, float(chip.sram.capacity_bytes))
-
-
 def _server_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     flops, moved, chips = server_work(dtype, inputs)
-    whole = _work(machine, dtype, flops / chips, moved / chips)
+    whole = chip_work(machine, dtype, flops / chips, moved / chips)
     return Work(whole.flops, whole.bytes, whole.flops_per_s, whole.bytes_per_s)
 
 
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
     for operator in (
-        Operator("matmul", ("m", "k", "n"), _matmul_seconds, _matmul_work, ("m", "k", "n")),
+        Operator(
+            "matmul",
+            ("m", "k", "n", "buffers", "quantize"),
+            _matmul_seconds,
+            _matmul_work,
+            ("m", "k", "n"),
+            defaults={"buffers": 0, "quantize": 0},
+        ),
+        Operator(
+            "attention-decode",
+            layer_rows.ATTENTION_COLUMNS,
+            layer_rows.decode_seconds,
+            layer_rows.decode_work,
+            ("batch", "heads", "context"),
+            defaults={"window": 0, "buffers": 0},
+        ),
+        Operator(
+            "attention-prefill",
+            layer_rows.ATTENTION_COLUMNS,
+            layer_rows.prefill_seconds,
+            layer_rows.prefill_work,
+            ("batch", "heads", "context"),
+            defaults={"window": 0, "buffers": 0},
+        ),
+        Operator(
+            "moe",
+            layer_rows.MOE_COLUMNS,
+            layer_rows.moe_seconds,
+            layer_rows.moe_work,
+            ("tokens",),
+            words=("expert_load",),
+            defaults={"tp": 1, "ep": 1, "buffers": 0, "expert_load": "balanced"},
+        ),
         Operator(
             "collective",
             ("bytes",),
@@ -164,6 +163,7 @@ OPERATORS: dict[str, Operator] = {
             ("bytes",),
             words=("op", "ranks", "engine"),
             defaults={"engine": ""},
+            chips="ranks",
         ),
         Operator(
             "server",
@@ -172,6 +172,8 @@ OPERATORS: dict[str, Operator] = {
             _server_work,
             ("batch", "prompt_tokens", "output_tokens"),
             words=("model",),
+            chips="tp",
+            repeats=True,
         ),
         Operator("copy", ("bytes",), _copy_seconds, _copy_work, ("bytes",)),
     )

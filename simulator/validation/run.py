@@ -140,10 +140,5 @@ def tables_of(
     every = silicon.load_tables(name, operator, every_stack=True)
     if every_stack:
         return [*tables, *every], every
-    first: dict[tuple[str, bool], str] = {}
-    chosen = []
-    for table in every:
-        stack = first.setdefault((table.dtype, "all-reduce" in table.source), table.stack)
-        if stack == table.stack:
-            chosen.append(table)
+    chosen = [table for table in every if table.stack == silicon.preferred(table, every)]
     return [*tables, *chosen], every

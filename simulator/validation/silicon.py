@@ -1,21 +1,21 @@
 """Measured tables of the package ``aiconfigurator-core`` (the extra ``chipsim[validate]``).
 
 A folder of its data is one operator, software stack and version on one GPU; the newest version of
-each stack is taken, and the first stack of ``STACKS`` that has the operator is the one that prices
-are compared with. Nothing of it is copied into chipsim.
+each stack is taken; prices are compared with the first of ``STACKS`` that has half as many rows as
+the largest. Nothing of it is copied into chipsim.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.validation.silicon_columns import READERS
+from simulator.validation.silicon_columns import ENGINE_NOTE, READERS
 from simulator.validation.table import Table
 
 SYSTEMS = {
@@ -32,6 +32,9 @@ SYSTEMS = {
 
 STACKS = ("vllm", "sglang", "trtllm")
 """In the order in which they are preferred."""
+
+ENGINE_STACKS = {"b200": "sglang", "gb200": "sglang", "gb300": "sglang"}
+"""Whose all-reduce kernels the fabric of a system describes, where not the first stack's."""
 
 FILES = {
     "matmul": ("gemm", "gemm_perf"),
@@ -102,6 +105,25 @@ def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[
     if operator == "collective":
         found += load_tables(chip, "collective-engine", every_stack=every_stack)
     return found
+
+
+def kind_of(table: Table) -> str:
+    """Tells the serving engine's all-reduce from the collectives of the library."""
+    return "engine" if table.source.endswith(ENGINE_NOTE) else table.operator
+
+
+def preferred(table: Table, every: Sequence[Table]) -> str:
+    """The stack that prices are compared with, of those that have this table's rows.
+
+    The first that has half as many rows as the largest.
+    """
+    kind = kind_of(table)
+    rivals = [t for t in every if t.dtype == table.dtype and kind_of(t) == kind]
+    stacks = [t.stack for t in rivals]
+    if kind == "engine" and ENGINE_STACKS.get(table.chip) in stacks:
+        return ENGINE_STACKS[table.chip]
+    most = max(len(t) for t in rivals)
+    return next(t.stack for t in rivals if 2 * len(t) >= most)
 
 
 def read_parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -20,6 +20,12 @@ Reader = Callable[[Columns, str, str, str], list[Table]]
 DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
 """Data types of theirs that have a price here; the rest is left out by name."""
 
+WEIGHT_COPIES = 6
+"""Copies of the weights that vLLM's collector of matmuls cycles through."""
+
+ENGINE_NOTE = " all-reduce"
+"""Behind the source of the serving engine's own kernels."""
+
 OPS = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -63,6 +69,9 @@ def _tables(
 def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``gemm_perf``."""
     inputs = {name: columns[name] for name in ("m", "k", "n")}
+    inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
+    # fp8 layers quantize their activations by the row as they come
+    inputs["quantize"] = (columns["gemm_dtype"] == "fp8").astype(np.int64)
     return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
 
 
@@ -76,6 +85,7 @@ def _attention(
         "head_dim": columns["head_dim"],
         "context": context,
         "window": columns["window_size"],
+        "buffers": np.ones(len(context), dtype=np.int64),
     }
     inputs["kv_heads"] = np.where(inputs["kv_heads"] == 0, inputs["heads"], inputs["kv_heads"])
     kinds = columns["kv_cache_dtype"].copy()
@@ -108,6 +118,7 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
         "top_k": columns["topk"],
         "tp": columns["moe_tp_size"],
         "ep": columns["moe_ep_size"],
+        "buffers": np.ones(len(columns["topk"]), dtype=np.int64),
         "expert_load": np.array(
             [str(text).replace("power_law_", "power:") for text in columns["distribution"]]
         ),
@@ -140,7 +151,7 @@ def engine_all_reduces(columns: Columns, chip: str, source: str, stack: str) -> 
     }
     kept = {"latency": columns["latency"][graph]}
     kinds = np.full(count, "half")
-    found = _tables(kept, chip, f"{source} all-reduce", stack, "collective", kinds, inputs)
+    found = _tables(kept, chip, source + ENGINE_NOTE, stack, "collective", kinds, inputs)
     eager = len(graph) - count
     if found and eager:
         note = LeftOut("run eagerly, outside of a captured graph", eager)

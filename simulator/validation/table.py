@@ -60,12 +60,13 @@ class Table:
         return list(zip(*(column.tolist() for column in self.inputs.values()), strict=True))
 
 
-def without_faults(table: Table, floor_s: FloatArray) -> Table:
+def without_faults(table: Table, floor_s: FloatArray, *, repeats: bool = False) -> Table:
     """A table without rows that cannot be: no time, faster than the hardware, or seen twice.
 
     Args:
         table: rows whose times may still be zero, negative or not finite.
         floor_s: the least time that the chip needs for each row, by its data sheet.
+        repeats: keep rows with the same inputs as another.
     """
     with np.errstate(invalid="ignore"):
         bad = ~(np.isfinite(table.measured_s) & (table.measured_s > 0))
@@ -73,6 +74,8 @@ def without_faults(table: Table, floor_s: FloatArray) -> Table:
     floor = floor_s[~bad]
     above = clean.measured_s * TOLERANCE < floor
     clean = clean.without(above, "faster than the chip's data sheet allows by more than 2 %")
+    if repeats:
+        return clean
     seen: set[tuple[Any, ...]] = set()
     again = np.zeros(len(clean), dtype=bool)
     for index, key in enumerate(clean.keys()):

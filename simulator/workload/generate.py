@@ -24,6 +24,7 @@ from simulator.workload.trace_cells import PS_PER_S
 from simulator.workload.trace_formats import MAX_SPAN_S, MAX_TOKENS
 
 MAX_REQUESTS = 2**26
+MAX_BURSTS = 2**24
 MAX_BLOCK_IDS = 2**28
 """Ids of prefix blocks that a generated workload may have (2 GiB)."""
 
@@ -161,15 +162,15 @@ def _pauses(process: OnOff, since: FloatArray, seed: int) -> FloatArray:
     ``since`` is the time (ns) that the source has been on at each arrival. The source is on at
     the first one, and an exponential time has no memory: so the first on time begins there.
     """
+    if since[-1] > process.on_s * _NS_PER_S * MAX_BURSTS:
+        raise InputError(
+            f"the source is switched on and off more than {MAX_BURSTS} times: its on time is far"
+            " below the time between two requests",
+            hint="raise 'on' and 'off', or take poisson arrivals",
+        )
     random = _random(seed, _Stream.PHASE)
     ends, pauses = np.zeros(0), np.zeros(0)
     while len(ends) == 0 or ends[-1] <= since[-1]:
-        if len(ends) > 4 * MAX_REQUESTS:
-            raise InputError(
-                "the source is switched on and off too often: its on time is far below the time"
-                " between two requests",
-                hint="raise 'on' and 'off'",
-            )
         drawn = -np.log1p(-random.random((max(64, len(ends)), 2)))
         on, off = np.rint(drawn * (np.array([process.on_s, process.off_s]) * _NS_PER_S)).T
         start = ends[-1] if len(ends) else 0.0
@@ -201,18 +202,17 @@ class _Turns:
     def prefix(self) -> PrefixBlocks:
         """Ids of the whole blocks of each prompt: a session's text only ever grows."""
         counts = self.prompt // BLOCK_TOKENS
-        offsets = np.concatenate(([0], np.cumsum(counts)))
-        if offsets[-1] > MAX_BLOCK_IDS:
-            raise InputError(
-                f"the prompts of {len(counts)} turns have {offsets[-1]} blocks of {BLOCK_TOKENS}"
-                f" tokens, expected at most {MAX_BLOCK_IDS}",
-                hint="generate fewer requests",
-            )
         longest = np.zeros(int(self.session[-1]) + 1, dtype=np.int64)
         np.maximum.at(longest, self.session, counts)
-        base = np.cumsum(longest) - longest
-        ids = np.arange(offsets[-1]) + np.repeat(base[self.session] - offsets[:-1], counts)
-        return PrefixBlocks(offsets, ids, BLOCK_TOKENS)
+        ends = np.cumsum(longest)
+        if ends[-1] > MAX_BLOCK_IDS:
+            raise InputError(
+                f"{len(ends)} sessions have {ends[-1]} blocks of {BLOCK_TOKENS} tokens, expected"
+                f" at most {MAX_BLOCK_IDS}",
+                hint="generate fewer requests",
+            )
+        ids = np.arange(ends[-1], dtype=np.int64)
+        return PrefixBlocks((ends - longest)[self.session], counts, ids, BLOCK_TOKENS)
 
 
 def _sessions(spec: WorkloadSpec, session: Session, count: int, seed: int) -> Requests | ClosedLoop:

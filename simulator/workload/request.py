@@ -25,28 +25,28 @@ NO_PARENT = -1
 class PrefixBlocks:
     """Names for the text that prompts begin with.
 
-    The prompt of request i begins with blocks ``ids[offsets[i]:offsets[i + 1]]`` (int64) of
-    ``block_tokens`` tokens each, of which the last may be cut by the prompt's end. Two prompts
-    whose first n ids are equal have the first n blocks of their text in common.
+    The prompt of request i begins with the blocks ``ids[starts[i] : starts[i] + counts[i]]`` (all
+    int64) of ``block_tokens`` tokens each, of which the last may be cut by the prompt's end. Two
+    prompts whose first n ids are equal have the first n blocks of their text in common. Ranges may
+    overlap: the turns of a session that only grows are beginnings of one and the same range.
     """
 
-    offsets: Int64Array
+    starts: Int64Array
+    counts: Int64Array
     ids: Int64Array
     block_tokens: int
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.starts)
 
     def of(self, request: int) -> Int64Array:
         """The ids of one request."""
-        return self.ids[self.offsets[request] : self.offsets[request + 1]]
+        start = self.starts[request]
+        return self.ids[start : start + self.counts[request]]
 
     def take(self, rows: Int64Array) -> PrefixBlocks:
         """The blocks of some requests, in the order of ``rows``."""
-        counts = np.diff(self.offsets)[rows]
-        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        starts = np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
-        return PrefixBlocks(offsets, self.ids[starts + np.arange(offsets[-1])], self.block_tokens)
+        return replace(self, starts=self.starts[rows], counts=self.counts[rows])
 
 
 @dataclass(frozen=True, slots=True)

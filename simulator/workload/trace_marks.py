@@ -94,7 +94,7 @@ class Collected:
         """
 
         def of_kept(values: list[Any]) -> list[Any]:
-            if kept is None:
+            if kept is None or not values:
                 return values
             return [value for value, stays in zip(values, kept, strict=True) if stays]
 
@@ -157,9 +157,9 @@ class Collected:
             found["priority"] = np.array(self._priorities[:count], dtype=np.int64)
         if any(len(ids) for ids in self._ids):
             counts = np.concatenate(self._counts)[:count]
-            offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-            ids = np.concatenate(self._ids)[: offsets[-1]]
-            found["prefix"] = PrefixBlocks(offsets, ids, self._block_tokens)
+            ends = np.cumsum(counts)
+            ids = np.concatenate(self._ids)[: ends[-1]]
+            found["prefix"] = PrefixBlocks(ends - counts, counts, ids, self._block_tokens)
         if any(parent != NO_PARENT for parent in self._parents[:count]):
             found["session"] = np.array(self._sessions[:count], dtype=np.int64)
             found["turn"] = np.array(self._turns[:count], dtype=np.int64)

@@ -1,0 +1,49 @@
+"""How the fused kernels of a GPU's software stack run: attention and grouped expert matmuls.
+
+Rates and latencies are fitted to measurements, the other fields describe the kernels; see
+``docs/attention.md``. A chip without figures of its own has the neutral ones, which leave only the
+bounds of its units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NO_LIMIT_BYTES_PER_S = 1 << 50
+
+
+@dataclass(frozen=True, slots=True)
+class FusedKernels:
+    """Of the kernels that work on tiles of queries or of an expert's tokens.
+
+    ``launch_ps``: launch, first loads and tail of the operator. ``kernel_launch_ps``: each further
+    kernel of it. ``tile_latency_ps``: what a multiprocessor needs for a tile beside its keys
+    (prologue, masked edge, epilogue). ``sm_bandwidth_bytes_per_s``: what one multiprocessor can
+    fetch, with the loads that it keeps in flight. ``matrix_efficiency`` of the products of
+    attention, ``expert_efficiency`` of grouped matmuls, ``stream_efficiency`` of HBM for prompts
+    and for elementwise kernels, as shares of the peak or of the sustained bandwidth.
+
+    ``row_tile``: rows to which the queries of a decode tile are padded; ``query_tile``: query rows
+    of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
+    a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: masked
+    edges of a tile in a sliding window; ``eight_bit_rate``: share of the 8-bit rate that attention
+    reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries;
+    ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along.
+    """
+
+    launch_ps: int
+    kernel_launch_ps: int = 0
+    tile_latency_ps: int = 0
+    sm_bandwidth_bytes_per_s: int = NO_LIMIT_BYTES_PER_S
+    matrix_efficiency: float = 1.0
+    expert_efficiency: float = 1.0
+    stream_efficiency: float = 1.0
+    row_tile: int = 64
+    query_tile: int = 128
+    most_splits: int = 32
+    split_group: int = 1
+    window_edges: int = 1
+    eight_bit_rate: float = 1.0
+    packs_groups: bool = True
+    quantizes_queries: bool = False
+    carries_absent: bool = False

@@ -1,0 +1,252 @@
+"""Attention on a GPU: tiles of queries over multiprocessors (FlashAttention-2 and -3, Dao, arXiv
+2307.08691; Shah et al., arXiv 2407.08608; split keys: Flash-Decoding, Dao et al., 2023).
+
+A multiprocessor works on one tile at a time. A tile costs its latency and, for each key, the
+products with keys and values and the exponentials of its rows, which do not overlap, or what the
+multiprocessor can fetch if that is slower. Queries of decoding fill one tile a key-value head;
+where there are fewer tiles than multiprocessors their keys are split, and another kernel joins the
+parts.
+A prompt's tiles see the keys up to their last query, whole blocks of masked keys are skipped; the
+last tiles leave multiprocessors idle for half of the longest tile.
+
+All times are cycles of the chip, in float64: the kernels below only multiply and add.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    FUSED_EDGES,
+    FUSED_EIGHT_BIT,
+    FUSED_KERNEL_PS,
+    FUSED_MATRIX,
+    FUSED_PACKS,
+    FUSED_QUERY_TILE,
+    FUSED_ROW_TILE,
+    FUSED_SM_BYTES_PER_S,
+    FUSED_SPLIT_GROUP,
+    FUSED_SPLITS,
+    FUSED_TILE_PS,
+    PER_MILLION,
+    UNIT_COUNT,
+    UNIT_RATE,
+)
+from simulator.kernels.jit import inner
+
+EXPONENTIALS = 16
+"""Exponentials of a multiprocessor a cycle (special function units; FlashAttention-3, section 3.1:
+3.9 TFLOP/s on H100)."""
+
+DECODE_ROWS = 64
+"""Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
+
+CLUSTER = 2.0
+"""Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
+
+# Counted over a batch, float64[TILE_FIELDS].
+BUSY = 0
+"""Cycles of all multiprocessors together."""
+LONGEST_DECODE = 1
+LONGEST_PROMPT = 2
+PROMPT_TILES = 3
+FED_BYTES = 4
+"""Keys and values that the tiles take from L2."""
+SPLIT = 5
+"""Largest number of parts of a sequence's keys."""
+MMA_CYCLES = 6
+ROUNDS = 7
+EXP_CYCLES = 8
+TILE_FIELDS = 9
+
+
+@inner
+def cycles_of(chip: Int64Array, ps: int) -> float:
+    """Picoseconds in cycles of the chip."""
+    return float(ps) * chip[CLOCK_HZ] / 1e12
+
+
+@inner
+def is_decode(new: int, group: int) -> bool:
+    """Whether the queries of a sequence fit one decode tile for each key-value head."""
+    return new == 1 or new * group <= DECODE_ROWS
+
+
+@inner
+def decode_tiles(new: int, group: int) -> int:
+    """Tiles of one key-value head while decoding, before its keys are split."""
+    return ceil_div(new * group, DECODE_ROWS)
+
+
+@inner
+def products(chip: Int64Array, rows: int, shape: Shape, bits: int) -> float:
+    """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value."""
+    rate = float(chip[UNIT_RATE])
+    if bits == 8:
+        rate *= chip[FUSED_EIGHT_BIT] / PER_MILLION
+    return rows * (shape[1] + shape[2]) / rate
+
+
+@inner
+def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes: float) -> float:
+    """Cycles of one multiprocessor for one key: products and exponentials, or its fetch."""
+    arithmetic = products(chip, rows, shape, bits) + rows / EXPONENTIALS
+    fetched = token_bytes / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
+    if bits == 8:
+        # converting takes as long as fetching the 16-bit form would
+        fetched *= PER_MILLION / chip[FUSED_EIGHT_BIT]
+    return max(arithmetic * PER_MILLION / chip[FUSED_MATRIX], fetched)
+
+
+@inner
+def add_decode(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    bits: int,
+    token_bytes: float,
+    sequence: tuple[int, int, int],
+    all_tiles: int,
+    tiles: Float64Array,
+) -> None:
+    """Count ``sequence`` = (new, past, copies) equal decoding sequences.
+
+    ``all_tiles`` of the batch compete for the multiprocessors; ``token_bytes`` are those of one
+    key and value of one head.
+    """
+    new, past, copies = sequence
+    group, window = shape[0], shape[3]
+    keys = past + new
+    edges = 1
+    if 0 < window < keys:
+        # a window that begins inside a block touches one block more
+        keys = window + new - 1 + KV_BLOCK_TOKENS
+        edges = chip[FUSED_EDGES]
+    parts = decode_tiles(new, group)
+    step = chip[FUSED_ROW_TILE]
+    rows = min(DECODE_ROWS, ceil_div(ceil_div(new * group, parts), step) * step)
+    each = key_cycles(chip, rows, shape, bits, token_bytes)
+    latency = edges * cycles_of(chip, chip[FUSED_TILE_PS])
+    split = 1.0
+    if group >= chip[FUSED_SPLIT_GROUP] and keys * each > cycles_of(chip, chip[FUSED_KERNEL_PS]):
+        split = min(chip[UNIT_COUNT] / float(all_tiles), keys / float(KV_BLOCK_TOKENS))
+        split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+    one = latency + max(keys / split, float(KV_BLOCK_TOKENS)) * each
+    count = float(copies * kv_heads * parts)
+    tiles[BUSY] += count * split * one
+    tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
+    tiles[SPLIT] = max(tiles[SPLIT], split)
+    tiles[FED_BYTES] += count * keys * token_bytes
+    tiles[MMA_CYCLES] += count * keys * products(chip, rows, shape, bits)
+    tiles[EXP_CYCLES] += count * keys * rows / EXPONENTIALS
+    tiles[ROUNDS] += count * (1 + ceil_div(keys, KV_BLOCK_TOKENS))
+
+
+@inner
+def prompt_keys(new: int, past: int, window: int, queries: int) -> tuple[int, int, int]:
+    """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
+
+    Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
+    and its own length.
+    """
+    blocks = ceil_div(new, queries)
+    last = past + new
+    cap = last
+    if window > 0:
+        cap = min(last, window + queries)
+    growing = max(0, min(blocks - 1, (cap - past) // queries))
+    total = growing * past + queries * (growing * (growing + 1) // 2)
+    total += (blocks - 1 - growing) * cap + cap
+    return blocks, total, cap
+
+
+@inner
+def add_prompt(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    bits: int,
+    token_bytes: float,
+    sequence: tuple[int, int, int],
+    tiles: Float64Array,
+) -> None:
+    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them."""
+    new, past, copies = sequence
+    group, window = shape[0], shape[3]
+    rows = chip[FUSED_QUERY_TILE]
+    heads = kv_heads * group
+    queries = rows
+    if chip[FUSED_PACKS] == 1:
+        heads = kv_heads
+        queries = max(1, rows // group)
+    blocks, total, longest = prompt_keys(new, past, window, queries)
+    edges = 1
+    if 0 < window < past + new:
+        edges = chip[FUSED_EDGES]
+    total = max(total, blocks * KV_BLOCK_TOKENS)
+    longest = max(longest, KV_BLOCK_TOKENS)
+    each = key_cycles(chip, rows, shape, bits, token_bytes)
+    latency = edges * cycles_of(chip, chip[FUSED_TILE_PS])
+    count = float(copies * heads)
+    tiles[BUSY] += count * (blocks * latency + total * each)
+    tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], latency + longest * each)
+    tiles[PROMPT_TILES] += count * blocks
+    tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
+    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits)
+    tiles[EXP_CYCLES] += count * total * rows / EXPONENTIALS
+    tiles[ROUNDS] += count * (blocks + ceil_div(total, KV_BLOCK_TOKENS))
+
+
+@inner
+def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
+    """Cycles until all tiles are done."""
+    count = float(chip[UNIT_COUNT])
+    tail = 0.5 * tiles[LONGEST_PROMPT] * min(1.0, tiles[PROMPT_TILES] / count)
+    longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
+    return max(longest, tiles[BUSY] / count + tail)
+
+
+@inner
+def overlapped(first: float, second: float) -> float:
+    """Time of two streams of work that overlap, but not where one waits for the other.
+
+    The cube root of the sum of cubes: the longer one where they differ, a quarter more where they
+    are equal; never below either, and growing with both.
+    """
+    longer = max(first, second)
+    if longer == 0.0:
+        return 0.0
+    ratio = min(first, second) / longer
+    return longer * (1.0 + ratio * ratio * ratio) ** (1.0 / 3.0)
+
+
+@inner
+def add_batch(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    bits: int,
+    token_bytes: float,
+    new: Int64Array,
+    past: Int64Array,
+    tiles: Float64Array,
+) -> None:
+    """Count all sequences of a batch, runs of equal ones at once."""
+    group = shape[0]
+    competing = 0
+    for i in range(len(new)):
+        if is_decode(new[i], group):
+            competing += kv_heads * decode_tiles(new[i], group)
+    start = 0
+    while start < len(new):
+        end = start + 1
+        while end < len(new) and new[end] == new[start] and past[end] == past[start]:
+            end += 1
+        sequence = (new[start], past[start], end - start)
+        if is_decode(new[start], group):
+            add_decode(chip, shape, kv_heads, bits, token_bytes, sequence, competing, tiles)
+        else:
+            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, tiles)
+        start = end

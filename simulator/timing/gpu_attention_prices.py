@@ -1,0 +1,317 @@
+"""Work of attention and of latent attention on a GPU, as ``timing.attention_prices`` prices it.
+
+launch + further kernels + the cache's update + what multiprocessors and HBM do side by side. Bytes
+of decoding move at the sustained rate of HBM, those of prompts and of the cache's update, which are
+written as much as read and in pieces of a head, at ``stream_efficiency`` of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from simulator.kernels.arithmetic import clear
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.attention import attended_pairs, needed_keys
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    FUSED_KERNEL_PS,
+    FUSED_LAUNCH_PS,
+    FUSED_MATRIX,
+    FUSED_QUANTIZES,
+    FUSED_STREAM,
+    HBM_BYTES_PER_S,
+    HBM_LATENCY_PS,
+    PER_MILLION,
+    SRAM_BYTES,
+    SRAM_BYTES_PER_S,
+    UNIT_COUNT,
+    run_bandwidth,
+)
+from simulator.kernels.gpu_attention import (
+    EXP_CYCLES,
+    FED_BYTES,
+    MMA_CYCLES,
+    ROUNDS,
+    SPLIT,
+    TILE_FIELDS,
+    add_batch,
+    cycles_of,
+    is_decode,
+    multiprocessor_cycles,
+    overlapped,
+)
+from simulator.kernels.jit import inner
+from simulator.kernels.latent_attention import absorbs, latent_projections
+from simulator.timing.prices import (
+    ACTIVATION_BITS,
+    KV_BITS,
+    PLAN_BUFFERS,
+    PLAN_HEAD_DIM,
+    PLAN_HEADS,
+    PLAN_KV_HEADS,
+    PLAN_KV_RANK,
+    PLAN_NO_PREFETCH,
+    PLAN_NOPE_DIM,
+    PLAN_ROPE_DIM,
+    PLAN_VALUE_DIM,
+    PLAN_WINDOW,
+    WEIGHT_BITS,
+    resident,
+)
+from simulator.timing.work import (
+    WORK_CYCLES,
+    WORK_FLOPS,
+    WORK_HBM,
+    WORK_MATRIX,
+    WORK_READ,
+    WORK_ROUNDS,
+    WORK_SRAM,
+    WORK_SRAM_BYTES,
+    WORK_VECTOR,
+    WORK_WRITE,
+)
+
+WARM_RAMP = 0.5
+"""A cache that is cycled through keeps everything up to half of its capacity, nothing of as much as
+its capacity; between, a share that falls evenly (least-recently-used replacement thrashes)."""
+
+# Bytes of a batch, float64[BYTE_FIELDS].
+CACHED_DECODE = 0
+CACHED_PROMPT = 1
+QUERIES_DECODE = 2
+QUERIES_PROMPT = 3
+"""Queries and results of decoding sequences and of prompts; each counts once."""
+NEW_READ = 4
+NEW_WRITTEN = 5
+BYTE_FIELDS = 6
+
+
+@inner
+def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
+    """Share of ``size`` bytes that a cache holds when ``buffers`` copies are cycled through."""
+    if buffers == 0:
+        return 0.0
+    free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
+    return max(0.0, min(1.0, free / WARM_RAMP))
+
+
+@inner
+def count_bytes(
+    bits: Int64Array,
+    group: int,
+    widths: tuple[int, int, int],
+    new: Int64Array,
+    past: Int64Array,
+    window: int,
+    sizes: Float64Array,
+) -> None:
+    """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results)."""
+    cache_bytes = widths[0] * bits[KV_BITS] / 8.0
+    new_bytes = widths[0] * bits[ACTIVATION_BITS] / 8.0
+    each = (widths[1] + widths[2]) * bits[ACTIVATION_BITS] / 8.0
+    for field in range(BYTE_FIELDS):
+        sizes[field] = 0.0
+    for i in range(len(new)):
+        cached = needed_keys(new[i], past[i], window) * cache_bytes
+        if is_decode(new[i], group):
+            sizes[CACHED_DECODE] += cached
+            sizes[QUERIES_DECODE] += new[i] * each
+        else:
+            # prompts read their own keys back from the cache that they have just filled
+            sizes[CACHED_PROMPT] += cached
+            sizes[QUERIES_PROMPT] += new[i] * each
+        sizes[NEW_READ] += new[i] * new_bytes
+        sizes[NEW_WRITTEN] += new[i] * cache_bytes
+
+
+@inner
+def settle(
+    chip: Int64Array,
+    row: Int64Array,
+    run_bytes_per_s: int,
+    sizes: Float64Array,
+    resident_tensors: tuple[bool, bool],
+    kernels: int,
+    tiles: Float64Array,
+    extra: tuple[float, float],
+    work: Int64Array,
+) -> None:
+    """Turn counted tiles and bytes into ``work``.
+
+    ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
+    ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
+    products before and after.
+    """
+    clock = float(chip[CLOCK_HZ])
+    stream = clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S]
+    paged = clock / run_bytes_per_s
+    near = clock / chip[SRAM_BYTES_PER_S]
+    if resident_tensors[0]:
+        sizes[QUERIES_DECODE] = 0.0
+        sizes[QUERIES_PROMPT] = 0.0
+    if resident_tensors[1]:
+        sizes[NEW_READ] = 0.0
+    total = 0.0
+    for field in range(BYTE_FIELDS):
+        total += sizes[field]
+    warm = warm_share(chip, total, row[PLAN_BUFFERS])
+    cold = 1.0 - warm
+    prompt = sizes[CACHED_PROMPT] + sizes[QUERIES_PROMPT]
+    own = 0.0
+    if sizes[QUERIES_PROMPT] > 0.0 or sizes[CACHED_PROMPT] > 0.0:
+        own = sizes[NEW_WRITTEN]
+    decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
+    main = cold * (decode * paged + (prompt + own) * stream)
+    update = cold * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * stream
+    near_main = warm * (decode + prompt + own) * near
+    near_update = warm * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * near
+    fed = tiles[FED_BYTES] + sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]
+    fed += sizes[NEW_READ] + sizes[NEW_WRITTEN]
+    on_chip = max(multiprocessor_cycles(chip, tiles), fed * near)
+    if row[PLAN_NO_PREFETCH] == 1:
+        waits = tiles[ROUNDS] / chip[UNIT_COUNT] * cycles_of(chip, chip[HBM_LATENCY_PS])
+        body = on_chip + main + near_main + waits
+    else:
+        body = overlapped(on_chip, main + near_main)
+    if tiles[SPLIT] > 1.0:
+        kernels += 1
+    fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
+    half = (sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]) / 2.0
+    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + half + sizes[NEW_READ] + own
+    work[WORK_READ] += math.ceil(cold * read)
+    work[WORK_WRITE] += math.ceil(cold * (half + sizes[NEW_WRITTEN]))
+    work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
+    work[WORK_VECTOR] = math.ceil(tiles[EXP_CYCLES] / chip[UNIT_COUNT])
+    work[WORK_HBM] = math.ceil(main + update + extra[1])
+    work[WORK_SRAM] = math.ceil(fed * near)
+    work[WORK_SRAM_BYTES] = math.ceil(fed)
+    work[WORK_ROUNDS] = int(tiles[ROUNDS])
+    around = max(extra[0] * PER_MILLION / chip[FUSED_MATRIX], extra[1])
+    work[WORK_CYCLES] = math.ceil(fixed + body + update + near_update + around)
+
+
+@inner
+def count_gpu_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    work: Int64Array,
+) -> None:
+    """Fill ``work`` for grouped-query attention over a batch on a GPU."""
+    a_bits = bits[ACTIVATION_BITS]
+    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+    window = row[PLAN_WINDOW]
+    group = (heads + kv_heads - 1) // kv_heads
+    clear(work)
+    tiles = np.zeros(TILE_FIELDS)
+    sizes = np.empty(BYTE_FIELDS)
+    shape = (group, dim, dim, window)
+    add_batch(chip, shape, kv_heads, a_bits, 2 * dim * bits[KV_BITS] / 8.0, new, past, tiles)
+    widths = (2 * kv_heads * dim, heads * dim, heads * dim)
+    count_bytes(bits, group, widths, new, past, window, sizes)
+    tokens = 0
+    for i in range(len(new)):
+        tokens += new[i]
+        work[WORK_FLOPS] += 4 * attended_pairs(new[i], past[i], window) * heads * dim
+    kernels = 0
+    if a_bits == 8 and chip[FUSED_QUANTIZES] == 1:
+        kernels = 1
+        # queries are read in 16 bits and written in 8
+        sizes[NEW_READ] += 2.0 * tokens * heads * dim
+        sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
+    fit = row[PLAN_BUFFERS] == 0
+    near = (
+        fit and resident(chip, tokens * heads * dim, a_bits),
+        fit and resident(chip, tokens * 2 * kv_heads * dim, a_bits),
+    )
+    rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
+    settle(chip, row, rate, sizes, near, kernels, tiles, (0.0, 0.0), work)
+
+
+@inner
+def count_gpu_latent(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    work: Int64Array,
+) -> None:
+    """Fill ``work`` for latent attention over a batch on a GPU; W_UK and W_UV are kernels of their
+    own, whose weights come from HBM."""
+    a_bits = bits[ACTIVATION_BITS]
+    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
+    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
+    dims = (heads, rank, rope, nope, value)
+    clear(work)
+    tiles = np.zeros(TILE_FIELDS)
+    sizes = np.empty(BYTE_FIELDS)
+    absorbing = np.empty(len(new), dtype=np.int64)
+    absorbed_past = np.empty(len(new), dtype=np.int64)
+    expanding = np.empty(len(new), dtype=np.int64)
+    expanded_past = np.empty(len(new), dtype=np.int64)
+    several = 0
+    others = 0
+    absorbed = 0
+    expanded = 0
+    for i in range(len(new)):
+        pairs = attended_pairs(new[i], past[i], 0)
+        if absorbs(new[i], past[i], dims):
+            absorbing[several], absorbed_past[several] = new[i], past[i]
+            several += 1
+            absorbed += new[i]
+            work[WORK_FLOPS] += 2 * pairs * heads * (2 * rank + rope)
+        else:
+            expanding[others], expanded_past[others] = new[i], past[i]
+            others += 1
+            expanded += past[i] + new[i]
+            work[WORK_FLOPS] += 2 * pairs * heads * (nope + rope + value)
+    a_bytes = a_bits / 8.0
+    latent_bytes = (rank + rope) * bits[KV_BITS] / 8.0
+    if several > 0:
+        shape = (heads, rank + rope, rank, 0)
+        add_batch(
+            chip,
+            shape,
+            1,
+            a_bits,
+            latent_bytes,
+            absorbing[:several],
+            absorbed_past[:several],
+            tiles,
+        )
+    if others > 0:
+        shape = (1, nope + rope, value, 0)
+        each = (nope + rope + value) * a_bytes
+        queries, cached = expanding[:others], expanded_past[:others]
+        add_batch(chip, shape, heads, a_bits, each, queries, cached, tiles)
+    cycles, flops = latent_projections(chip, absorbed, expanded, dims)
+    work[WORK_FLOPS] += flops
+    widths = (rank + rope, heads * (nope + rope), heads * value)
+    count_bytes(bits, heads, widths, new, past, 0, sizes)
+    tokens = 0
+    for i in range(len(new)):
+        tokens += new[i]
+    weights = heads * rank * (nope + value) * bits[WEIGHT_BITS] / 8.0
+    spread = 0.0
+    if not resident(chip, expanded * heads * (nope + value), a_bits):
+        # the expanded keys and values are written by one kernel and read by the next
+        spread = expanded * heads * (nope + value) * a_bytes
+    work[WORK_READ] = math.ceil(weights + spread)
+    work[WORK_WRITE] = math.ceil(spread)
+    clock = float(chip[CLOCK_HZ])
+    moved = weights * clock / chip[HBM_BYTES_PER_S]
+    moved += 2.0 * spread * clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S]
+    extra = (cycles / float(chip[UNIT_COUNT]), moved)
+    kernels = (2 if several > 0 else 0) + (1 if others > 0 else 0)
+    fit = row[PLAN_BUFFERS] == 0
+    near = (
+        fit and resident(chip, tokens * heads * (nope + rope + value) // 2, a_bits),
+        fit and resident(chip, tokens * (rank + rope), a_bits),
+    )
+    rate = run_bandwidth(chip, int(16 * latent_bytes))
+    settle(chip, row, rate, sizes, near, kernels, tiles, extra, work)

@@ -1,0 +1,72 @@
+"""The GPU matmul of docs/gpu.md, written down once more in plain Python, in seconds."""
+
+from __future__ import annotations
+
+import math
+
+from simulator.hardware import Chip, GpuKernels, TensorCore
+
+PARTS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128]
+
+
+def norm(order: float, *times: float) -> float:
+    most = max(times)
+    return most * sum((time / most) ** order for time in times) ** (1 / order)
+
+
+def tiles_s(
+    chip: Chip, unit: TensorCore, gpu: GpuKernels, shape: tuple[int, int, int], size: float
+) -> float:
+    """Seconds of the best output tile and split of the inner dimension."""
+    m, k, n = shape
+    depth = int(unit.tile_k * 2 / size)
+    rate = unit.macs_per_sm["bf16" if size == 2 else "int8"] * chip.clock_hz * gpu.issue_efficiency
+    found = []
+    for rows, cols in gpu.tiles:
+        blocks = math.ceil(m / rows) * math.ceil(n / cols)
+        real = min(rows, m), min(cols, n)
+        for parts in PARTS:
+            if parts > 1 and (blocks * parts > 2 * unit.count or (parts - 1) * depth >= k):
+                break
+            share = blocks * parts / unit.count
+            waves = norm(4, 1, share)
+            if not gpu.persistent:
+                waves = max(1, share + 0.5 * (math.ceil(share) - share))
+            steps = math.ceil(math.ceil(k / parts) / depth)
+            feed = sum(real) * depth * size / gpu.feed_bytes_per_s
+            step = norm(4, rows * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
+            out = real[0] * real[1] * size / gpu.feed_bytes_per_s
+            time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
+            if parts > 1:
+                exchanged = 2 * real[0] * real[1] * 4 / gpu.feed_bytes_per_s
+                time += gpu.split_ps * 1e-12 + waves * exchanged
+            found.append(time)
+    return min(found)
+
+
+def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 0) -> float:
+    """Seconds of C[m,n] = A[m,k] B[k,n] with elements of ``size`` bytes."""
+    unit = chip.matrix
+    assert isinstance(unit, TensorCore) and unit.kernels is not None
+    gpu = unit.kernels
+    weights, others = k * n * size, (m * k + m * n) * size
+    missed = weights + others
+    if copies:
+        capacity = int(0.35 * chip.sram.capacity_bytes)
+        for _ in range(12):
+            missed = weights * (1 - math.exp(-copies * missed / capacity)) + others * (
+                1 - math.exp(-missed / capacity)
+            )
+    l2 = chip.sram.bandwidth_bytes_per_s
+    stream = missed / chip.hbm.sustained_bytes_per_s + (weights + others - missed) / l2
+    stream = max(stream, (weights + others) / l2)
+    ramp = gpu.ramp_ps * 1e-12
+    memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
+    tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
+    if chip.power.tdp_w is not None:
+        joule = m * k * n * gpu.mac_pj * size / 2 * 1e-12 + missed * 50e-12
+        energy = joule / (0.85 * chip.power.tdp_w)
+        if energy > tiles:
+            tiles += (math.sqrt(energy * tiles) - tiles) * tiles / (tiles + 300e-6)
+    fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
+    return fixed + norm(2.5, tiles, memory)

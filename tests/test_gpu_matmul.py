@@ -1,0 +1,193 @@
+"""Matmuls on GPUs: bounds, monotonicity, the formula itself, and what is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_gpu import matmul_s
+from strategies import RESOURCES, doubled, rates
+
+from simulator.config.loader import load_chip
+from simulator.errors import InputError
+from simulator.hardware import Chip, Dram, GpuKernels, Power, Sram, TensorCore, VectorUnit
+from simulator.timing.operator import price_matmul, price_matmuls
+from simulator.timing.results import MatmulTiming
+
+GPUS = ("a100", "h100", "h200", "b200", "b300", "gb200", "gb300", "l40s", "mi300x", "a40")
+SHIPPED = {name: load_chip(name) for name in GPUS}
+MANY = settings(deadline=None, derandomize=True, max_examples=150)
+SIZES = st.one_of(st.integers(1, 300), st.integers(1, 9000), st.sampled_from([4096, 4097, 65536]))
+TIMES = st.sampled_from([0, 1000, 60_000, 3_000_000])
+
+
+@st.composite
+def gpus(draw: st.DrawFn) -> Chip:
+    """GPUs that need not look like any that exist."""
+    rate = draw(st.integers(16, 8192))
+    kernels = GpuKernels(
+        tile_ps=draw(TIMES),
+        step_ps=draw(TIMES),
+        feed_bytes_per_s=draw(rates(10**9, 10**12)),
+        issue_efficiency=draw(st.sampled_from([1.0, 0.9, 0.5])),
+        split_ps=draw(TIMES),
+        ramp_ps=draw(TIMES),
+        mac_pj=draw(st.sampled_from([0.0, 0.5, 2.0, 20.0])),
+        persistent=draw(st.booleans()),
+        smallest_tile=draw(st.sampled_from([16, 32, 64])),
+        largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
+    )
+    return Chip(
+        name="random",
+        clock_hz=draw(st.sampled_from([10**9, 1_410_000_000, 1_830_000_001])),
+        matrix=TensorCore(
+            count=draw(st.integers(1, 200)),
+            macs_per_sm={"bf16": rate, "int8": 2 * rate},
+            tiles=(),
+            kernels=kernels,
+        ),
+        vector=VectorUnit(1024),
+        sram=Sram(draw(st.integers(10**6, 10**8)), draw(rates(10**10, 10**13))),
+        hbm=Dram(10**11, draw(rates(10**9, 10**13)), latency_ps=600_000, efficiency=0.9),
+        link=None,
+        operator_overhead_ps=draw(TIMES),
+        power=Power(draw(st.sampled_from([None, 100.0, 700.0]))),
+    )
+
+
+def check_bounds(chip: Chip, p: MatmulTiming, size: int, cold: bool) -> None:
+    peak = 2 * chip.matrix.macs_per_cycle(p.dtype)
+    assert p.cycles * peak >= p.flops
+    assert p.cycles * chip.hbm.sustained_bytes_per_s >= p.hbm_bytes * chip.clock_hz
+    assert p.cycles * chip.sram.bandwidth_bytes_per_s >= p.sram_bytes * chip.clock_hz
+    assert p.sram_bytes == (p.m * p.k + p.k * p.n + p.m * p.n) * size
+    if cold:
+        assert p.hbm_read_bytes == (p.m * p.k + p.k * p.n) * size
+        assert p.hbm_write_bytes == p.m * p.n * size
+    assert p.hbm_bytes <= p.sram_bytes
+    assert all(0 <= busy <= p.cycles for busy in p.busy_cycles.values())
+    assert p.busy_cycles["matrix"] <= p.compute_cycles <= p.cycles
+    assert all(limit <= p.cycles for limit in p.limits_cycles.values())
+    assert p.tile is not None
+    assert p.tile[0] <= p.m and p.tile[1] <= p.k and p.tile[2] <= p.n
+    if p.runner_up is not None:
+        assert p.runner_up[0] >= p.cycles
+
+
+@MANY
+@given(gpus(), SIZES, SIZES, SIZES, st.sampled_from([0, 1, 6]))
+def test_bounds(chip: Chip, m: int, k: int, n: int, copies: int) -> None:
+    check_bounds(chip, price_matmul(chip, m, k, n, rotating_buffers=copies), 2, copies == 0)
+    check_bounds(chip, price_matmul(chip, m, k, n, "int8"), 1, True)
+
+
+@MANY
+@given(gpus(), SIZES, SIZES, SIZES, st.sampled_from([0, 6]))
+def test_the_formula(chip: Chip, m: int, k: int, n: int, copies: int) -> None:
+    got = price_matmul(chip, m, k, n, rotating_buffers=copies).time_s
+    assert got == pytest.approx(matmul_s(chip, m, k, n, 2, copies), rel=1e-6, abs=3e-9)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_the_formula_for_shipped_chips(name: str) -> None:
+    chip = SHIPPED[name]
+    for shape in ((1, 4096, 4096), (33, 512, 65536), (513, 7168, 2048), (8192, 8192, 8192)):
+        got = price_matmul(chip, *shape).time_s
+        assert got == pytest.approx(matmul_s(chip, *shape), rel=1e-6, abs=3e-9)
+
+
+def not_slower(more: MatmulTiming, base: MatmulTiming) -> bool:
+    """Up to the rounding of either to a whole cycle, and of floats."""
+    return more.time_s <= base.time_s * (1 + 1e-9) + 1 / base.clock_hz
+
+
+@MANY
+@given(gpus(), SIZES, SIZES, SIZES, st.sampled_from([0, 6]))
+def test_more_hardware_is_never_slower(chip: Chip, m: int, k: int, n: int, copies: int) -> None:
+    unit = chip.matrix
+    assert isinstance(unit, TensorCore)
+    base = price_matmul(chip, m, k, n, rotating_buffers=copies)
+    for what in RESOURCES:
+        more = doubled(chip, what)
+        assert not_slower(price_matmul(more, m, k, n, rotating_buffers=copies), base), what
+    twice = dataclasses.replace(chip, matrix=dataclasses.replace(unit, count=2 * unit.count))
+    assert not_slower(price_matmul(twice, m, k, n, rotating_buffers=copies), base)
+    if chip.power.tdp_w is not None:
+        strong = dataclasses.replace(chip, power=Power(2 * chip.power.tdp_w))
+        assert not_slower(price_matmul(strong, m, k, n, rotating_buffers=copies), base)
+
+
+@MANY
+@given(gpus(), SIZES, SIZES, SIZES, st.sampled_from([0, 6]), st.data())
+def test_a_part_never_takes_longer(
+    chip: Chip, m: int, k: int, n: int, copies: int, data: st.DataObject
+) -> None:
+    whole = price_matmul(chip, m, k, n, rotating_buffers=copies)
+    for axis in range(3):
+        shape = [m, k, n]
+        shape[axis] = data.draw(st.integers(1, shape[axis]))
+        m_, k_, n_ = shape
+        assert not_slower(price_matmul(chip, m_, k_, n_, rotating_buffers=copies), whole), shape
+    assert not_slower(price_matmul(chip, m, k, n, "int8"), price_matmul(chip, m, k, n))
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_no_jump_at_the_edge_of_a_tile(name: str) -> None:
+    """Measured on H100: one row more than whole tiles costs a median 0.99 to 1.08."""
+    chip = SHIPPED[name]
+    for m in (2048, 4096):
+        whole, more = (price_matmul(chip, rows, 4096, 4096).cycles for rows in (m, m + 1))
+        assert whole <= more <= 1.12 * whole
+
+
+def test_many_are_priced_as_one_by_one() -> None:
+    chip = SHIPPED["h100"]
+    cases = [(1, 64, 64, "bf16"), (128, 4096, 512, "fp8"), (9, 9, 9, "bf16"), (5, 5, 5, "fp8")]
+    assert price_matmuls(chip, cases) == [price_matmul(chip, *case) for case in cases]
+
+
+def test_what_l2_keeps_of_rotating_weights() -> None:
+    """Six copies of 2 MB stay in L2, six of 32 MB do not."""
+    chip = SHIPPED["h100"]
+    small = [price_matmul(chip, 16, 1024, 1024, rotating_buffers=c).hbm_bytes for c in (0, 6)]
+    large = [price_matmul(chip, 16, 4096, 4096, rotating_buffers=c).hbm_bytes for c in (0, 6)]
+    assert small[1] < 0.1 * small[0]
+    assert large[1] > 0.95 * (large[0] - 3 * 16 * 4096 * 2)
+
+
+def test_the_power_limit_reaches_long_runs() -> None:
+    """A short run boosts; a long one pays for its energy; without a limit neither does."""
+    chip = SHIPPED["gb200"]
+    free = dataclasses.replace(chip, power=Power(None))
+    share = {}
+    for size in (1024, 4096, 16384):
+        bound, unbound = (price_matmul(c, size, size, size).cycles for c in (chip, free))
+        share[size] = unbound / bound
+    assert share[1024] > 0.97
+    assert share[1024] >= share[4096] > share[16384]
+
+
+def test_the_quantization_kernel() -> None:
+    chip = SHIPPED["h100"]
+    bare = price_matmul(chip, 512, 4096, 4096, "fp8")
+    scaled = price_matmul(chip, 512, 4096, 4096, "fp8", quantize=True)
+    launch = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
+    assert scaled.time_s > bare.time_s + launch
+    assert scaled.hbm_bytes == bare.hbm_bytes + 512 * 4096 * 3 + 512 * 4096
+    assert scaled.cycles * chip.hbm.sustained_bytes_per_s >= scaled.hbm_bytes * chip.clock_hz
+    assert price_matmul(chip, 8, 8, 8, quantize=True) == price_matmul(chip, 8, 8, 8)
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(InputError, match="rotating"):
+        price_matmul(SHIPPED["h100"], 8, 8, 8, rotating_buffers=-1)
+    with pytest.raises(InputError, match="GPUs only"):
+        price_matmul(load_chip("toy"), 8, 8, 8, "int8", quantize=True)
+
+
+def test_the_tile_family() -> None:
+    tiles = GpuKernels(0, 0, 1, 1.0, 0, 0, 0.0).tiles
+    assert tiles[0] == (64, 64) and len(tiles) == 8
+    assert all(rows * cols <= 128 * 256 for rows, cols in tiles)
