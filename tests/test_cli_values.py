@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.cases import read_cases
 from simulator.cli.assertions import judge, parse_requirements
-from simulator.cli.cases import read_cases
 from simulator.cli.destinations import output_directory
 from simulator.cli.matmul_cases import MAX_PRODUCT, parse_shape, read_matmuls
 from simulator.cli.options import check_override_roots, overrides_for, resolve_dtypes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from simulator.cli.cases import Cases, Cell, read_cases
+from simulator.cases import Cases, Cell, read_cases
 from simulator.cli.collective_command import parse_size
 from simulator.cli.values import parse_number
 from simulator.errors import ChipsimError, InputError, Location

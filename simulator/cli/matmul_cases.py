@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.cli.cases import Cases, Cell, known_name, read_cases
+from simulator.cases import Cases, Cell, known_name, read_cases
 from simulator.cli.values import parse_whole
 from simulator.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simulator.cli.cases import Cases, Cell, known_name, read_cases
+from simulator.cases import Cases, Cell, known_name, read_cases
 from simulator.cli.values import parse_number, parse_whole
 from simulator.errors import InputError
 

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import click
 
+from simulator.cli.copy_command import copy
 from simulator.cli.op_attention import attention
 from simulator.cli.op_moe import moe
 from simulator.cli.options import (
@@ -31,6 +32,7 @@ def op() -> None:
     """Price one operator on one chip, with operands and result in HBM."""
 
 
+op.add_command(copy)
 op.add_command(attention)
 op.add_command(moe)
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from simulator.cli.cases import Cases, Cell, known_name, read_cases
+from simulator.cases import Cases, Cell, known_name, read_cases
 from simulator.cli.values import parse_whole
 from simulator.errors import InputError, Location
 

@@ -18,6 +18,8 @@ from simulator.config.fields import (
     FractionOrZero,
     Frequency,
     Name,
+    Note,
+    Percent,
     Price,
     Section,
     Shape,
@@ -38,6 +40,7 @@ from simulator.hardware import (
     Sram,
     SystolicArray,
     TensorCore,
+    Validated,
     VectorUnit,
 )
 from simulator.hardware.fused_kernels import NO_LIMIT_BYTES_PER_S
@@ -324,6 +327,16 @@ class PowerConfig(Section):
     energy: EnergyConfig | None = None
 
 
+class ValidatedConfig(Section):
+    """A comparison with measurements, as ``chipsim validate`` reports it."""
+
+    operator: Name
+    dtype: Dtype
+    table: Note
+    count: Count
+    mape_percent: Percent
+
+
 class FusedKernelsConfig(Section):
     """Attention and expert kernels of a GPU's software; see ``hardware.FusedKernels``."""
 
@@ -382,6 +395,9 @@ class ChipConfig(Section):
     operator_overhead: Delay = 0
     power: PowerConfig = PowerConfig()
     price: Price | None = None
+    sustained_clock: Fraction = 1.0
+    tile_overhead: Delay = 0
+    validation: list[ValidatedConfig] = Field(default=[])
     fused_kernels: FusedKernelsConfig | None = None
 
     @model_validator(mode="after")
@@ -420,6 +436,9 @@ class ChipConfig(Section):
             operator_overhead_ps=self.operator_overhead,
             power=Power(self.power.tdp, _energy(self.power.energy)),
             price_usd_per_hour=self.price,
+            sustained_clock=self.sustained_clock,
+            tile_overhead_ps=self.tile_overhead,
+            validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),
             fused=self.fused_kernels.build() if self.fused_kernels else None,
         )
 

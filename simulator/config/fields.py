@@ -87,6 +87,22 @@ def _name(value: Any) -> str:
     return value
 
 
+def _note(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= 200:
+        raise user_error("expected a text of up to 200 characters")
+    return value.strip()
+
+
+def _percent(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < 1e6:
+        raise user_error(f"expected a percentage as a plain number, found '{value}'")
+    return number
+
+
 def _shape(value: Any) -> tuple[int, ...]:
     """``2x2x1`` as (2, 2, 1)."""
     if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5}){0,3}", value):
@@ -127,6 +143,8 @@ Price = Annotated[float, BeforeValidator(Quantity("price", zero=True))]
 Rate = Annotated[float, BeforeValidator(Quantity("rate"))]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, BeforeValidator(_name)]
+Note = Annotated[str, BeforeValidator(_note)]
+Percent = Annotated[float, BeforeValidator(_percent)]
 Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
 Dtype = Literal["bf16", "fp8", "int8"]
 Confidence = Literal[

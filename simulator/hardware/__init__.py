@@ -9,6 +9,7 @@ from simulator.hardware.chip import (
     LinkPort,
     Power,
     Sram,
+    Validated,
     VectorUnit,
 )
 from simulator.hardware.fabric import Fabric, Pod, Protocol
@@ -35,5 +36,6 @@ __all__ = [
     "System",
     "SystolicArray",
     "TensorCore",
+    "Validated",
     "VectorUnit",
 ]

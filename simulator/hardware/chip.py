@@ -101,12 +101,28 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
+class Validated:
+    """How far prices of one operator were off on ``count`` measured rows of ``table``."""
+
+    operator: str
+    dtype: str
+    table: str
+    count: int
+    mape_percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """A chip as its data sheet describes it.
 
+    ``clock_hz`` is the clock of the published peak; under load the chip sustains the share
+    ``sustained_clock`` of it. ``validation`` lists what its prices were compared with.
+
     ``operator_overhead_ps`` is paid once by every operator (kernel launch and tail on a GPU,
-    instruction dispatch on a TPU). ``fused`` are the attention and expert kernels of a GPU's
-    software; None: nothing but the bounds of the units is known of them.
+    instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
+    (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
+    the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
+    is known of them.
     """
 
     name: str
@@ -119,7 +135,15 @@ class Chip:
     operator_overhead_ps: int = 0
     power: Power = Power()
     price_usd_per_hour: float | None = None
+    sustained_clock: float = 1.0
+    tile_overhead_ps: int = 0
+    validation: tuple[Validated, ...] = ()
     fused: FusedKernels | None = None
+
+    @property
+    def sustained_clock_hz(self) -> int:
+        """The clock at which the chip works, rounded down."""
+        return int(self.clock_hz * self.sustained_clock)
 
     def peak_flops_per_s(self, dtype: str) -> int:
         """2 flops a multiply-accumulate, all units busy in every cycle."""

@@ -51,7 +51,9 @@ RESULT_BUFFER = WEIGHT_BUFFER + 1
 """Bytes of separate buffers; 0 where the tile share is unified."""
 SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
 """Bandwidth of a separate write port; 0 where reads and writes share one."""
-GPU = SRAM_WRITE_BYTES_PER_S + 1
+TILE_OVERHEAD_PS = SRAM_WRITE_BYTES_PER_S + 1
+"""What every tile of an operator but the first takes beside its work."""
+GPU = TILE_OVERHEAD_PS + 1
 """1 where the kernels of a GPU are known; the fields up to ``TILES`` hold for them alone."""
 GPU_TILE_PS = GPU + 1
 GPU_STEP_PS = GPU + 2
@@ -125,7 +127,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     tiles = () if isinstance(unit, SystolicArray) else unit.tiles if gpu is None else gpu.tiles
     out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
     sram = chip.sram
-    out[CLOCK_HZ] = chip.clock_hz
+    out[CLOCK_HZ] = chip.sustained_clock_hz
     out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
     for index in range(RUN_CLASSES):
         out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)
@@ -139,6 +141,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
     out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
     out[HBM_LATENCY_PS] = chip.hbm.latency_ps
+    out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
     out[OVERHEAD_PS] = chip.operator_overhead_ps
     out[VECTOR_OPS] = chip.vector.ops_per_cycle
     out[UNIT_COUNT] = unit.count

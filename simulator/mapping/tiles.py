@@ -24,6 +24,7 @@ from simulator.kernels.chip_vector import (
     RESULT_BUFFER,
     SYSTOLIC,
     TILE_BYTES,
+    TILE_OVERHEAD_PS,
     UNIT_KIND,
     WEIGHT_BUFFER,
     run_bandwidth,
@@ -134,6 +135,12 @@ def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> in
 
 
 @inner
+def step_cycles(chip: Int64Array) -> int:
+    """Cycles that a tile takes beside its work."""
+    return ps_to_cycles(chip[TILE_OVERHEAD_PS], chip[CLOCK_HZ])
+
+
+@inner
 def price_tiles(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -158,6 +165,9 @@ def price_tiles(
     c_bandwidth = operand_bandwidth(chip, tn, nn, bits[2])
     if chip[UNIT_KIND] == SYSTOLIC:
         out[COMPUTE] = systolic_fill(chip) + systolic_drain(chip, em, en)
+    # the first tile's is part of the operator's overhead
+    step = step_cycles(chip)
+    out[COMPUTE] -= step
     for me in range(2):
         rows, row_times = (em, 1) if me else (tm, nm - 1)
         for ne in range(2):
@@ -173,11 +183,11 @@ def price_tiles(
                     continue
                 array, fed, kept, held = tile_price(chip, rows, depth, cols, bits[3], bits[4])
                 feed = feed_cycles(chip, fed, kept)
-                cycles[me, ne, ke] = max(array, feed)
+                cycles[me, ne, ke] = step + max(array, feed)
                 out[ARRAY] += times * array
                 out[FEED] += times * feed
                 out[SRAM] += times * (fed + kept)
-                out[COMPUTE] += times * max(array, feed)
+                out[COMPUTE] += times * cycles[me, ne, ke]
                 out[ORDER] = 2 * held
                 if out[COMPUTE] > cutoff:
                     return False
@@ -226,5 +236,5 @@ def price_order(
     if chip[UNIT_KIND] == SYSTOLIC:
         tail = systolic_fill(chip) + systolic_drain(chip, em, en)
     total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tail)
-    out[CYCLES] = fixed_cycles(chip) + total
+    out[CYCLES] = fixed_cycles(chip) + total - step_cycles(chip)
     out[ORDER] = out[ORDER] // 2 * 2 + (1 if n_outer else 0)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels import executor
+from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
 from simulator.mapping.memory import BITS
+from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.results import MatmulTiming
+from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming
 
 LARGEST = 2**31
 """Largest dimension of an operator; beyond it byte counts leave the range of the kernels."""
 
 LARGEST_VOLUME = 2**55
 """Largest m*k*n, for the same reason."""
+
+LARGEST_COPY = 2**44
+"""Largest copy in bytes (16 TiB)."""
 
 _HELD = ("B held", "A held", "nothing held")
 
@@ -110,15 +115,17 @@ class _Facts:
     peak: int
     hbm: int
     sram: int
+    sustained: float
 
     @classmethod
     def of(cls, chip: Chip, dtype: str) -> _Facts:
         return cls(
             chip.name,
-            chip.clock_hz,
+            chip.sustained_clock_hz,
             2 * chip.matrix.macs_per_cycle(dtype),
             chip.hbm.sustained_bytes_per_s,
             chip.sram.bandwidth_bytes_per_s,
+            chip.sustained_clock_hz / chip.clock_hz,
         )
 
 
@@ -165,11 +172,43 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         sram_bytes=out[tiles.SRAM],
         flops=flops,
         busy_cycles=busy,
-        utilization=flops / (facts.peak * cycles),
+        utilization=flops / (facts.peak * cycles) * facts.sustained,
         limits_cycles={
             "peak": -(-flops // facts.peak),
             "hbm": -(-moved * clock // facts.hbm),
             "sram": -(-out[tiles.SRAM] * clock // facts.sram),
         },
         runner_up=second,
+    )
+
+
+def price_copies(chip: Chip, sizes: Sequence[int]) -> list[CopyTiming]:
+    """Price copies of so many bytes inside the HBM of a chip.
+
+    Raises InputError for a size that is not positive or above ``LARGEST_COPY``.
+    """
+    for size in sizes:
+        if not 1 <= size <= LARGEST_COPY:
+            raise InputError(f"copy: found {size} bytes, expected 1 to {LARGEST_COPY}")
+    vector = pack_chip(resolve_memory(chip), chip.matrix.dtypes[0])
+    out = np.zeros((len(sizes), executor.PRICE_FIELDS), dtype=np.int64)
+    prices.price_copies(vector, np.array(sizes, dtype=np.int64), out)
+    clock = int(vector[CLOCK_HZ])
+    return [_copy(chip, clock, size, row) for size, row in zip(sizes, out.tolist(), strict=True)]
+
+
+def _copy(chip: Chip, clock: int, size: int, row: list[int]) -> CopyTiming:
+    time_ps = row[executor.DURATION]
+    rate = 2 * size * 10**12 / time_ps
+    return CopyTiming(
+        chip=chip.name,
+        size_bytes=size,
+        cycles=time_ps * clock // 10**12,
+        clock_hz=clock,
+        time_s=time_ps / 1e12,
+        bound_by=CAUSES[row[executor.CAUSE]],
+        hbm_read_bytes=row[executor.READ],
+        hbm_write_bytes=row[executor.WRITE],
+        bandwidth_bytes_per_s=rate,
+        hbm_utilization=rate / chip.hbm.bandwidth_bytes_per_s,
     )

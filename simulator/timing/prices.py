@@ -41,7 +41,7 @@ from simulator.kernels.executor import (
     WRITE,
     dominant,
 )
-from simulator.kernels.jit import inner
+from simulator.kernels.jit import inner, kernel
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 
@@ -196,3 +196,10 @@ def price_streaming(
     out[READ] = read
     out[WRITE] = written
     out[CAUSE] = dominant(out)
+
+
+@kernel
+def price_copies(chip: Int64Array, sizes: Int64Array, out: Int64Array) -> None:
+    """Price of copies inside HBM, one row of ``out`` (int64[sizes, PRICE_FIELDS]) a size."""
+    for i in range(len(sizes)):
+        price_streaming(chip, 0, sizes[i], sizes[i], False, out[i])

@@ -1,0 +1,150 @@
+"""The validation report as Markdown: what is validated, how well, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.atomic import atomic_write
+from simulator.report.versions import package_version, versions
+
+if TYPE_CHECKING:
+    from simulator.validation.compare import Row
+    from simulator.validation.run import Validation
+
+LIBRARIES = ("aiconfigurator-core", "pyarrow", "scipy")
+
+HEAD = """# Validation
+
+How far the prices of chipsim are from measured hardware: every chip and operator of which there are
+measurements. Written by `chipsim validate --markdown`; [accuracy.md](accuracy.md) says how the
+tables are read, what the columns mean and how to measure and calibrate a chip of your own.
+"""
+
+COLUMNS = (
+    "chip, data type, table",
+    "rows",
+    "mean",
+    "median",
+    "p90",
+    "bias",
+    "by time",
+    "roofline",
+    "fit",
+    "lookup",
+    "stacks",
+)
+
+
+def write_report(result: Validation, path: str | Path, date: str | None) -> None:
+    """Write the report.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = report(result, date)
+    with atomic_write(path) as stream:
+        stream.write(text)
+
+
+def report(result: Validation, date: str | None) -> str:
+    """The report as text; ``date`` is stated as given, nothing is asked of a clock."""
+    rows = result.rows()
+    parts = [HEAD, _provenance(date), *_errors(rows), _regimes(rows), _rest(result)]
+    return "\n".join(parts)
+
+
+def _provenance(date: str | None) -> str:
+    known = {**versions(), **{name: package_version(name) for name in LIBRARIES}}
+    listed = ", ".join(f"{name} {version}" for name, version in known.items() if version)
+    return f"{f'Date: {date}. ' if date else ''}Versions: {listed}.\n"
+
+
+def _errors(rows: Iterable[Row]) -> Iterable[str]:
+    """A table an operator, of all rows."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.regime == "all":
+            found.setdefault(row.operator, []).append(row)
+    for operator, group in found.items():
+        yield f"## {operator}: error in %, all rows\n"
+        yield _markdown(COLUMNS, (_cells(row) for row in group))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    found = row.errors
+    figures = (
+        found.mape_percent,
+        found.median_percent,
+        found.p90_percent,
+        found.bias_percent,
+        found.weighted_percent,
+        *row.baselines.values(),
+    )
+    return (
+        f"{row.chip} {row.dtype}, {row.table}",
+        f"{found.count:,}",
+        *("–" if value is None else f"{value:.1f}" for value in figures),
+    )
+
+
+def _regimes(rows: Iterable[Row]) -> str:
+    """The mean error of each regime: one line a table."""
+    from simulator.validation.compare import REGIMES
+
+    found: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in rows:
+        key = (row.operator, f"{row.chip} {row.dtype}, {row.table}")
+        found.setdefault(key, {})[row.regime] = row
+    lines = [
+        (
+            *key,
+            *(
+                f"{of[name].errors.mape_percent:.1f} ({of[name].errors.count:,})"
+                if name in of
+                else "–"
+                for name in REGIMES[1:]
+            ),
+        )
+        for key, of in found.items()
+    ]
+    heads = ("operator", "chip, data type, table", *REGIMES[1:])
+    return "## Mean error in % by regime (rows)\n\n" + _markdown(heads, lines)
+
+
+def _rest(result: Validation) -> str:
+    lines = [
+        f"- {item.chip} {item.operator} {item.dtype}, {item.table}: "
+        f"{item.left_out.count:,} rows: {item.left_out.reason}"
+        for item in result.omissions
+    ]
+    absent: dict[str, list[str]] = {}
+    for chip, operator in result.missing:
+        absent.setdefault(chip, []).append(operator)
+    missing = [f"- {chip}: {', '.join(names)}" for chip, names in absent.items()]
+    missing += [f"- {name}: nothing" for name in _untouched(result)]
+    return (
+        "## Rows left out\n\n"
+        + "\n".join(lines or ["- none"])
+        + "\n\n## Not validated\n\nNo measurement of these is at hand; their prices rest on data "
+        "sheets and on parameters of their relatives.\n\n" + "\n".join(missing or ["- none"]) + "\n"
+    )
+
+
+def _untouched(result: Validation) -> list[str]:
+    """Chips that have a file and no row in the report."""
+    from simulator.config.names import list_names
+
+    seen = {item.table.chip for item in result.comparisons}
+    return [name for name in list_names("chips") if name not in seen]
+
+
+def _markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(heads)
+    lines = [
+        "| " + " | ".join(names) + " |",
+        "|" + "|".join("---" for _ in names) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,110 @@
+"""A validation as JSON and as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.report.console import make_table, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.validation.compare import Row
+    from simulator.validation.run import Validation
+
+MISSING = "-"
+
+COLUMNS = (
+    "regime",
+    "rows",
+    "mean",
+    "median",
+    "p90",
+    "bias",
+    "by time",
+    "roofline",
+    "fit",
+    "lookup",
+    "stacks",
+)
+
+
+def validation_json(result: Validation) -> dict[str, Any]:
+    """The document ``chipsim.validate/1``."""
+    return {
+        "schema": "chipsim.validate/1",
+        "rows": [_row(row) for row in result.rows()],
+        "left_out": [
+            {
+                "chip": item.chip,
+                "operator": item.operator,
+                "dtype": item.dtype,
+                "table": item.table,
+                "reason": item.left_out.reason,
+                "count": item.left_out.count,
+            }
+            for item in result.omissions
+        ],
+        "unvalidated": [{"chip": chip, "operator": name} for chip, name in result.missing],
+    }
+
+
+def print_validation(result: Validation, console: Console) -> None:
+    """Errors and baselines by regime, then what was left out and what has no table."""
+    for comparison in result.comparisons:
+        table = comparison.table
+        title = f"{table.chip} {table.operator} {table.dtype}, {table.source}: error in %"
+        rows = [_cells(row) for row in comparison.rows()]
+        show(console, make_table(console, title, COLUMNS, rows))
+    show(console, "")
+    show(
+        console,
+        "mean, median, p90: of the absolute relative error of prices; by time: the sum of the",
+        "deviations over that of the times. Beside them the mean error of simple methods on the",
+        "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the",
+        "other half), the nearest shapes measured in the other half, and another software stack.",
+    )
+    for item in result.omissions:
+        show(
+            console,
+            f"left out: {item.left_out.count:,} rows of {item.chip} {item.operator} {item.dtype} "
+            f"({item.table}): {item.left_out.reason}",
+        )
+    for chip, name in result.missing:
+        show(console, f"not validated: {chip} {name}: no measured rows")
+
+
+def _row(row: Row) -> dict[str, Any]:
+    found = row.errors
+    return {
+        "chip": row.chip,
+        "operator": row.operator,
+        "dtype": row.dtype,
+        "table": row.table,
+        "regime": row.regime,
+        "count": found.count,
+        "mape_percent": found.mape_percent,
+        "median_percent": found.median_percent,
+        "p90_percent": found.p90_percent,
+        "bias_percent": found.bias_percent,
+        "weighted_percent": found.weighted_percent,
+        "baselines": dict(row.baselines),
+    }
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    found = row.errors
+    figures = (
+        found.mape_percent,
+        found.median_percent,
+        found.p90_percent,
+        found.bias_percent,
+        found.weighted_percent,
+    )
+    simple = (MISSING if value is None else f"{value:.1f}" for value in row.baselines.values())
+    return (
+        row.regime,
+        f"{found.count:,}",
+        *(f"{value:.1f}" for value in figures),
+        *simple,
+    )

@@ -1,0 +1,139 @@
+"""A validation as one HTML page: predicted against measured, and the worst rows with their inputs.
+
+Everything is inline: the figures as JSON, the picture as SVG that a short script draws from them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.atomic import atomic_write
+from simulator.report.json_out import plain
+from simulator.report.validation_script import SCRIPT, STYLE
+from simulator.report.versions import chipsim_version
+
+if TYPE_CHECKING:
+    from simulator.validation.compare import Comparison, Row
+    from simulator.validation.run import Validation
+
+POINTS = 1500
+"""Points of a picture; more would only cover one another. The worst rows are always among them."""
+
+WORST = 60
+
+
+def write_page(result: Validation, path: str | Path) -> None:
+    """Write the page.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = page(result)
+    with atomic_write(path) as stream:
+        stream.write(text)
+
+
+def page(result: Validation) -> str:
+    """The page as text."""
+    data = json.dumps(plain({"plots": [_plot(item) for item in result.comparisons]}))
+    data = data.replace("</", "<\\/")  # nothing in it may end the script element
+    rows = "\n".join(_table_row(row) for row in result.rows())
+    notes = [
+        f"{item.left_out.count:,} rows of {item.chip} {item.operator} {item.dtype} "
+        f"({item.table}) were left out: {item.left_out.reason}."
+        for item in result.omissions
+    ]
+    notes += [f"{chip} {name}: not validated, no measured rows." for chip, name in result.missing]
+    listed = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    heads = "".join(f"<th>{name}</th>" for name in HEADS)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>chipsim: prices and measurements</title>
+<style>{STYLE}</style></head><body>
+<h1>Prices and measurements</h1>
+<p>chipsim {html.escape(chipsim_version())}. Each point is one measured row; on the diagonal the
+price is right, the dashed lines are 20 % off. Choose a table, click a point or one of its worst
+rows.</p>
+<div id="controls"><label>Table <select id="choice"></select></label>
+<span id="summary"></span></div>
+<div id="view"><svg id="plot" viewBox="0 0 640 560" role="img" aria-label="predicted against
+measured time"></svg><div id="side"><h2>Chosen row</h2><div id="chosen">none</div>
+<h2>Worst rows</h2><div id="worst"></div></div></div>
+<h2>Errors by regime, %</h2>
+<table><thead><tr>{heads}</tr></thead><tbody>
+{rows}
+</tbody></table>
+<h2>Left out</h2><ul>{listed or "<li>nothing</li>"}</ul>
+<script type="application/json" id="data">{data}</script>
+<script>{SCRIPT}</script></body></html>
+"""
+
+
+HEADS = (
+    "chip",
+    "operator",
+    "dtype",
+    "table",
+    "regime",
+    "rows",
+    "mean",
+    "median",
+    "p90",
+    "bias",
+    "by time",
+    "roofline",
+    "fit",
+    "lookup",
+    "stacks",
+)
+
+
+def _plot(item: Comparison) -> dict[str, Any]:
+    """What the script needs of one table: its points, those of the worst rows first."""
+    table = item.table
+    # a price that is far too low is as bad as one that is far too high
+    badness = np.abs(np.log(item.predicted_s / table.measured_s))
+    worst = np.argsort(-badness, kind="stable")
+    rest = worst[WORST:]
+    if len(rest) > POINTS - WORST:
+        rest = np.random.default_rng(0).permutation(rest)[: POINTS - WORST]
+    chosen = np.concatenate([worst[:WORST], rest])
+    names = list(table.inputs)
+    columns = [table.inputs[name][chosen].tolist() for name in names]
+    whole = item.rows()[0].errors
+    return {
+        "name": f"{table.chip} {table.operator} {table.dtype}, {table.source}",
+        "chip": table.chip,
+        "operator": table.operator,
+        "dtype": table.dtype,
+        "count": len(table),
+        "mape": round(whole.mape_percent, 2),
+        "worst": min(WORST, len(table)),
+        "names": names,
+        "inputs": [list(row) for row in zip(*columns, strict=True)],
+        "measured": [float(f"{value:.6g}") for value in table.measured_s[chosen]],
+        "predicted": [float(f"{value:.6g}") for value in item.predicted_s[chosen]],
+        "regime": item.regimes[chosen].tolist(),
+    }
+
+
+def _table_row(row: Row) -> str:
+    found = row.errors
+    figures = [
+        found.mape_percent,
+        found.median_percent,
+        found.p90_percent,
+        found.bias_percent,
+        found.weighted_percent,
+        *row.baselines.values(),
+    ]
+    words = [row.chip, row.operator, row.dtype, row.table, row.regime]
+    cells = [f"<td>{html.escape(word)}</td>" for word in words]
+    cells.append(f'<td class="n">{found.count:,}</td>')
+    cells += [f'<td class="n">{"-" if v is None else format(v, ".1f")}</td>' for v in figures]
+    kind = ' class="whole"' if row.regime == "all" else ""
+    return f"<tr{kind}>{''.join(cells)}</tr>"

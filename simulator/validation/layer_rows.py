@@ -1,0 +1,119 @@
+"""Attention and routed experts as measured rows: their prices and their least work.
+
+The data type of attention rows is that of the KV cache; queries and arithmetic are bf16, as in the
+serving engines that were measured.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator import api
+from simulator.validation.machine import Machine
+from simulator.validation.table import FloatArray
+from simulator.validation.work import Inputs, Work, chip_work, dtype_bytes
+
+ATTENTION_COLUMNS = ("batch", "heads", "kv_heads", "head_dim", "context", "window", "buffers")
+MOE_COLUMNS = ("tokens", "hidden", "intermediate", "experts", "top_k", "tp", "ep", "buffers")
+QUERY_DTYPE = "bf16"
+
+
+def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
+    """Prices of attention rows; ``context`` of a decode row includes the new token."""
+    rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS), strict=True)
+    own = 1 if phase == "decode" else 0
+    cases = [
+        api.AttentionCase(
+            batch,
+            heads,
+            kv_heads,
+            head_dim,
+            max(1, context - own),
+            phase,
+            dtype=QUERY_DTYPE,
+            kv_dtype=dtype,
+            window=window or None,
+            buffers=buffers,
+        )
+        for batch, heads, kv_heads, head_dim, context, window, buffers in rows
+    ]
+    return np.array([priced.time_s for priced in api.price_attentions(machine.chip, cases)])
+
+
+def decode_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
+    """Prices of decode steps: one query a sequence."""
+    return attention_seconds(machine, dtype, inputs, "decode")
+
+
+def prefill_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
+    """Prices of whole causal prompts."""
+    return attention_seconds(machine, dtype, inputs, "prefill")
+
+
+def _attention_sizes(inputs: Inputs) -> tuple[FloatArray, ...]:
+    names = ("batch", "heads", "kv_heads", "head_dim", "context")
+    return tuple(inputs[name].astype(float) for name in names)
+
+
+def _seen(inputs: Inputs) -> FloatArray:
+    """Keys that the last query sees."""
+    context = inputs["context"].astype(float)
+    return np.where(inputs["window"] > 0, np.minimum(context, inputs["window"]), context)
+
+
+def decode_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
+    """Keys and values that are seen, once; queries and results."""
+    batch, heads, kv_heads, dim, _ = _attention_sizes(inputs)
+    seen = _seen(inputs)
+    cache = 2 * batch * kv_heads * dim * seen * dtype_bytes(dtype)
+    ends = 2 * batch * heads * dim * 2
+    return chip_work(machine, QUERY_DTYPE, 4 * batch * heads * dim * seen, cache + ends)
+
+
+def prefill_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
+    """Unmasked pairs; queries, keys, values and results once."""
+    batch, heads, kv_heads, dim, context = _attention_sizes(inputs)
+    seen = _seen(inputs)
+    pairs = seen * (seen + 1) / 2 + (context - seen) * seen
+    cache = 2 * batch * kv_heads * dim * context * dtype_bytes(dtype)
+    ends = 2 * batch * heads * dim * context * 2
+    return chip_work(machine, QUERY_DTYPE, 4 * batch * heads * dim * pairs, cache + ends)
+
+
+def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
+    """Prices of what the busiest rank computes, without the exchange of tokens.
+
+    ``tokens`` are those of all ranks; ``tp`` ranks share the intermediate dimension.
+    """
+    columns = (*MOE_COLUMNS, "expert_load")
+    cases = [
+        api.MoeCase(
+            tokens,
+            hidden,
+            -(-intermediate // tp),
+            experts,
+            top_k,
+            ep=ep,
+            expert_load=load,
+            dtype=dtype,
+            exchange=False,
+            buffers=buffers,
+        )
+        for tokens, hidden, intermediate, experts, top_k, tp, ep, buffers, load in zip(
+            *(inputs[name].tolist() for name in columns), strict=True
+        )
+    ]
+    return np.array([priced.time_s for priced in api.price_moes(machine.chip, cases)])
+
+
+def moe_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
+    """A rank's even share of the arithmetic, and the weights of as many experts as it can need."""
+    names = ("tokens", "hidden", "intermediate", "experts", "top_k", "tp", "ep")
+    tokens, hidden, inter, experts, top_k, tp, ep = (inputs[n].astype(float) for n in names)
+    assigned = tokens * top_k / ep
+    width = inter / tp
+    # balanced or not, a rank with few assignments may find them all at a few of its experts
+    busy = np.minimum(experts / ep, np.maximum(1.0, np.minimum(top_k, assigned)))
+    weights = busy * 3 * hidden * width * dtype_bytes(dtype)
+    moved = weights + 2 * 2 * tokens * hidden / ep
+    return chip_work(machine, dtype, 6 * assigned * hidden * width, moved)

@@ -1,0 +1,378 @@
+"""The parameters that ``chipsim calibrate`` may fit: each a named, physical value of a file.
+
+A path that a file cannot have (an ``efficiency`` beside a DRAM preset, a tile's overhead on a
+tensor core) is passed over. The latency of HBM is none of them: every operator pays it together
+with its overhead, so that measurements cannot tell the two apart. ``neutral`` is the value at
+which the effect is gone, for the ablation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from simulator.config.loader import load_chip_file, load_system_file
+from simulator.config.names import find_config
+from simulator.config.overrides import parse_overrides
+from simulator.errors import ChipsimError
+
+ATTENTION = ("attention-decode", "attention-prefill")
+FUSED = (*ATTENTION, "moe")
+ON_CHIP = ("matmul", "copy", *FUSED)
+SCALES = {
+    "": 1.0,
+    "ns": 1e3,
+    "us": 1e6,
+    "GB/s": 1e9,
+    "TB/s": 1e12,
+    "pJ": 1.0,
+    "W": 1.0,
+    "MB": 1e6,
+}
+"""Base units (ps, B/s, pJ, W, bytes) of each unit that a parameter is written in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One value that may be fitted, between ``low`` and ``high`` in ``unit``.
+
+    ``kind`` is the matrix unit that has it; with ``must_exist`` a file without it keeps without.
+    """
+
+    path: str
+    unit: str
+    low: float
+    high: float
+    neutral: float | None
+    meaning: str
+    operators: tuple[str, ...] = ON_CHIP
+    kind: str | None = None
+    must_exist: bool = False
+
+    @property
+    def root(self) -> str:
+        """``chip`` or ``system``: the file that has it."""
+        return self.path.split(".")[0]
+
+    def override(self, value: float) -> str:
+        """``PATH=VALUE`` as ``--set`` takes it."""
+        return f"{self.path}={self.text(value)}"
+
+    def text(self, value: float) -> str:
+        """The value as a file has it."""
+        # times are whole picoseconds
+        rounded = round(float(f"{value:.4g}"), {"ns": 3, "us": 6}.get(self.unit, 12))
+        return f"{rounded:.10g} {self.unit}".strip()
+
+
+PARAMETERS = (
+    Parameter("chip.operator_overhead", "us", 0.05, 20, 0.0, "launch and tail of an operator"),
+    Parameter(
+        "chip.tile_overhead",
+        "ns",
+        0.01,
+        1000,
+        0.0,
+        "a step of the software pipeline",
+        ("matmul",),
+        kind="SystolicArray",
+    ),
+    Parameter(
+        "chip.sustained_clock",
+        "",
+        0.4,
+        1.0,
+        1.0,
+        "clock under load as a share of the data sheet's",
+        kind="SystolicArray",
+    ),
+    Parameter(
+        "chip.hbm.efficiency", "", 0.5, 1.0, 1.0, "share of the HBM bandwidth that a stream gets"
+    ),
+    Parameter(
+        "chip.sram.bandwidth",
+        "TB/s",
+        1,
+        40,
+        1000,
+        "what L2 delivers to all multiprocessors",
+        kind="TensorCore",
+    ),
+    Parameter(
+        "chip.matrix.kernels.tile",
+        "us",
+        0.05,
+        10,
+        0.0,
+        "first operands and results of an output tile on their way",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.step",
+        "ns",
+        1,
+        500,
+        0.0,
+        "least time of a step through the inner dimension",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.feed",
+        "GB/s",
+        20,
+        2000,
+        100000,
+        "what one multiprocessor pulls from L2",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.issue_efficiency",
+        "",
+        0.4,
+        1.0,
+        1.0,
+        "share of the peak rate at which a full pipeline issues",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.split",
+        "us",
+        0.1,
+        20,
+        0.0,
+        "waiting for partial sums where the inner dimension is cut",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.ramp",
+        "us",
+        0.05,
+        10,
+        0.0,
+        "until memory delivers its full rate",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.matrix.kernels.mac_energy",
+        "pJ",
+        0.1,
+        10,
+        0.0,
+        "energy of a multiply-accumulate, which sets the clock under the power limit",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.launch",
+        "us",
+        0.5,
+        50,
+        0.0,
+        "launch and tail of an attention or expert operator with all its kernels",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.kernel_launch",
+        "us",
+        0.05,
+        20,
+        0.0,
+        "each further kernel of such an operator",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.tile_latency",
+        "us",
+        0.01,
+        20,
+        0.0,
+        "a tile from its first load to its last store",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.sm_bandwidth",
+        "GB/s",
+        5,
+        1000,
+        None,
+        "what one multiprocessor streams",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.matrix_efficiency",
+        "",
+        0.2,
+        1.0,
+        1.0,
+        "share of the peak rate in attention",
+        ATTENTION,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.expert_efficiency",
+        "",
+        0.1,
+        1.0,
+        1.0,
+        "share of the peak rate in grouped matmuls",
+        ("moe",),
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.stream_efficiency",
+        "",
+        0.3,
+        1.0,
+        1.0,
+        "share of the HBM bandwidth that these kernels get",
+        FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.collective_overhead",
+        "us",
+        0.1,
+        50,
+        0.0,
+        "launch and synchronisation of a collective",
+        ("collective",),
+    ),
+    Parameter(
+        "system.fabric.hop_latency", "us", 0.05, 10, 0.0, "one step between chips", ("collective",)
+    ),
+    Parameter(
+        "system.fabric.in_network_efficiency",
+        "",
+        0.2,
+        1.0,
+        None,
+        "share of the link rate in reductions inside the switch",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.in_network_startup",
+        "us",
+        0.1,
+        200,
+        0.0,
+        "start of a reduction inside the switch",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.protocols.low_latency.efficiency",
+        "",
+        0.05,
+        1.0,
+        1.0,
+        "share of the link rate that flags leave",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.protocols.low_latency.peer_bandwidth",
+        "GB/s",
+        0.5,
+        100,
+        None,
+        "one channel to one peer in an all-to-all",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.protocols.bandwidth.startup",
+        "us",
+        0.1,
+        100,
+        0.0,
+        "filling the pipeline of the bandwidth protocol",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.protocols.bandwidth.efficiency",
+        "",
+        0.2,
+        1.0,
+        1.0,
+        "share of the link rate that large messages get",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.fabric.engine.launch",
+        "us",
+        0.1,
+        50,
+        0.0,
+        "launch of the serving engine's own all-reduce",
+        ("collective",),
+        must_exist=True,
+    ),
+    Parameter(
+        "system.host_overhead",
+        "us",
+        1,
+        20000,
+        0.0,
+        "the host between two iterations",
+        ("server",),
+    ),
+)
+
+
+def applicable(name: str, operators: Iterable[str], overrides: tuple[str, ...]) -> list[Parameter]:
+    """The parameters that the file of a chip or its system can have, for these operators."""
+    wanted = set(operators)
+    return [
+        parameter
+        for parameter in PARAMETERS
+        if wanted & set(parameter.operators) and _fits(parameter, name, overrides)
+    ]
+
+
+def current(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> float | None:
+    """The value in the file (or its default) in the parameter's unit; None where there is none."""
+    given = parse_overrides(overrides)
+    value: Any
+    if parameter.root == "chip":
+        value = load_chip_file(find_config("chips", name), given).config
+    else:
+        value = load_system_file(name, given).system.config
+    for key in parameter.path.split(".")[1:]:
+        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+        if value is None:
+            return None
+    if isinstance(value, BaseModel | str | list):
+        return None
+    return float(value) / SCALES[parameter.unit]
+
+
+def _fits(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> bool:
+    """Whether the file is still valid with this parameter set."""
+    middle = (parameter.low * parameter.high) ** 0.5
+    try:
+        if parameter.must_exist and current(parameter, name, overrides) is None:
+            return False
+        given = parse_overrides((*overrides, parameter.override(middle)))
+        if parameter.root == "system":
+            load_system_file(name, given).build()
+            return True
+        chip = load_chip_file(find_config("chips", name), given).config.build()
+    except ChipsimError:
+        return False
+    return parameter.kind is None or type(chip.matrix).__name__ == parameter.kind

@@ -1,0 +1,144 @@
+"""A validation: which tables, their comparisons, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from simulator.config.names import list_names
+from simulator.errors import InputError
+from simulator.validation import published, silicon
+from simulator.validation.compare import Comparison, Row, compare
+from simulator.validation.files import read_tables
+from simulator.validation.machine import Machine
+from simulator.validation.operators import OPERATORS, find_operator
+from simulator.validation.table import LeftOut, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Rows of one table that were left out."""
+
+    chip: str
+    operator: str
+    dtype: str
+    table: str
+    left_out: LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """All comparisons, in the order of the tables; ``missing`` names (chip, operator) without."""
+
+    comparisons: tuple[Comparison, ...]
+    omissions: tuple[Omission, ...]
+    missing: tuple[tuple[str, str], ...]
+
+    def rows(self) -> list[Row]:
+        """The rows of all comparisons."""
+        return [row for comparison in self.comparisons for row in comparison.rows()]
+
+
+def known_chips() -> list[str]:
+    """Chips that have a file and a table, those of the installed package included."""
+    return sorted({*silicon.SYSTEMS, *published.chips()} & set(list_names("chips")))
+
+
+def chips_at_hand() -> list[str]:
+    """``known_chips`` without those whose tables are not installed."""
+    try:
+        silicon.package_folder()
+    except InputError:
+        return [name for name in known_chips() if name not in silicon.SYSTEMS]
+    return known_chips()
+
+
+def validate(
+    chips: Sequence[str],
+    *,
+    operators: Iterable[str] = (),
+    dtype: str | None = None,
+    file: str | None = None,
+    overrides: Iterable[str] = (),
+    every_stack: bool = False,
+    seed: int = 0,
+    baselines: bool = True,
+    progress: Callable[[str], None] | None = None,
+) -> Validation:
+    """Compare prices with measurements.
+
+    Args:
+        chips: names or files of chips; all whose tables are at hand where empty.
+        operators: names of operators; all that have tables where empty.
+        dtype: only this data type.
+        file: a CSV file in place of the installed and published tables; needs one chip and one
+            operator.
+        overrides: ``PATH=VALUE`` settings of the chip or its systems.
+        every_stack: compare with the tables of all software stacks, not of the first.
+        seed: of the halves that the baselines learn from.
+        baselines: whether to compute the simple methods beside.
+        progress: called with a line before each table.
+
+    Raises:
+        InputError: unknown names, a bad file, or nothing to compare.
+    """
+    wanted = tuple(find_operator(name).name for name in operators) or tuple(OPERATORS)
+    at_hand = chips or chips_at_hand()
+    if progress is not None and len(at_hand) < len(chips or known_chips()):
+        progress("the tables of GPUs are not installed: pip install 'chipsim[validate]'")
+    found: list[Comparison] = []
+    omitted: list[Omission] = []
+    missing: list[tuple[str, str]] = []
+    for chip in at_hand:
+        machine = Machine(chip, overrides)
+        name = machine.chip.name
+        for operator in wanted:
+            tables, others = tables_of(machine, operator, file, every_stack)
+            tables = [table for table in tables if dtype is None or table.dtype == dtype]
+            if not tables:
+                missing.append((name, operator))
+            for table in tables:
+                if progress is not None:
+                    progress(f"{name} {operator} {table.dtype} ({table.source}): {len(table)} rows")
+                if table.dtype not in machine.chip.matrix.dtypes:
+                    note = LeftOut(f"{name} has no rate for {table.dtype}", len(table))
+                    omitted.append(Omission(name, operator, table.dtype, table.source, note))
+                    continue
+                pair = compare(machine, table, others, seed=seed, baselines=baselines)
+                if pair is not None:
+                    found.append(pair)
+                kept = table if pair is None else pair.table
+                omitted += [
+                    Omission(name, operator, table.dtype, table.source, note)
+                    for note in kept.left_out
+                ]
+    if not found:
+        raise InputError(
+            "there are no measured rows to compare with",
+            hint=f"chips with tables: {', '.join(known_chips())}; or give --table FILE.csv",
+        )
+    return Validation(tuple(found), tuple(omitted), tuple(missing))
+
+
+def tables_of(
+    machine: Machine, operator: str, file: str | None = None, every_stack: bool = False
+) -> tuple[list[Table], list[Table]]:
+    """(tables to compare with, tables of other stacks) of one chip and operator.
+
+    From ``file`` where there is one, else from what Google published, else from the installed
+    package.
+
+    Raises:
+        InputError: the file is bad, or the package is needed and not installed.
+    """
+    if file is not None:
+        return read_tables(file, machine.chip, find_operator(operator)), []
+    name = machine.chip.name
+    tables = published.load_tables(machine.chip, operator)
+    if name not in silicon.SYSTEMS:
+        return tables, []
+    every = silicon.load_tables(name, operator, every_stack=True)
+    if every_stack:
+        return [*tables, *every], every
+    chosen = [table for table in every if table.stack == silicon.preferred(table, every)]
+    return [*tables, *chosen], every

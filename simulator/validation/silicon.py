@@ -1,0 +1,158 @@
+"""Measured tables of the package ``aiconfigurator-core`` (the extra ``chipsim[validate]``).
+
+A folder of its data is one operator, software stack and version on one GPU; the newest version of
+each stack is taken; prices are compared with the first of ``STACKS`` that has half as many rows as
+the largest. Nothing of it is copied into chipsim.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.validation.silicon_columns import ENGINE_NOTE, READERS
+from simulator.validation.table import Table
+
+SYSTEMS = {
+    "a100": "a100_sxm",
+    "h100": "h100_sxm",
+    "h200": "h200_sxm",
+    "b200": "b200_sxm",
+    "b300": "b300_sxm",
+    "gb200": "gb200",
+    "gb300": "gb300",
+    "l40s": "l40s",
+}
+"""The package's folder for each chip of ours."""
+
+STACKS = ("vllm", "sglang", "trtllm")
+"""In the order in which they are preferred."""
+
+ENGINE_STACKS = {"b200": "sglang", "gb200": "sglang", "gb300": "sglang"}
+"""Whose all-reduce kernels the fabric of a system describes, where not the first stack's."""
+
+FILES = {
+    "matmul": ("gemm", "gemm_perf"),
+    "attention-decode": ("attention", "generation_attention_perf"),
+    "attention-prefill": ("attention", "context_attention_perf"),
+    "moe": ("moe", "moe_perf"),
+    "collective": ("comm", "nccl_perf"),
+    "collective-engine": ("comm", "custom_allreduce_perf"),
+}
+"""Folder and file of each operator."""
+
+LEFT_OUT_SOURCES = {
+    ("a100", "attention-decode", "trtllm"): "328 of its rows are above 1.02 times the HBM peak",
+}
+
+CONSTANT = ("framework", "version", "device")
+"""Columns that say what the folder's name says already."""
+
+
+def package_folder() -> Path:
+    """Where the tables lie.
+
+    Raises:
+        InputError: the extra is not installed.
+    """
+    try:
+        import aiconfigurator_core
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"the measured tables are not installed ({error})",
+            hint="pip install 'chipsim[validate]', or give a file with --table",
+        ) from None
+    return Path(aiconfigurator_core.__file__).parent / "systems"
+
+
+def source_version() -> str:
+    """``aiconfigurator-core`` with its version."""
+    from importlib.metadata import version
+
+    return f"aiconfigurator-core {version('aiconfigurator-core')}"
+
+
+def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[Table]:
+    """Tables of a chip and operator by data type; times are as they stand, faults included.
+
+    With ``every_stack`` those of all stacks, else of the preferred one. An empty list where the
+    package has none.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if chip not in SYSTEMS or operator not in (*FILES, "server"):
+        return []
+    root = package_folder()
+    if operator == "server":
+        from simulator.validation.silicon_servers import load_servers
+
+        return load_servers(root / "silicon_sample.csv", chip, SYSTEMS[chip])
+    found: list[Table] = []
+    for stack, path in _files(root / "data" / SYSTEMS[chip], operator):
+        if (chip, operator, stack) in LEFT_OUT_SOURCES:
+            continue
+        name = f"{stack} {path.parent.name}"
+        found += READERS[operator](read_parquet(path), chip, name, stack)
+        if found and not every_stack:
+            break
+    if operator == "collective":
+        found += load_tables(chip, "collective-engine", every_stack=every_stack)
+    return found
+
+
+def kind_of(table: Table) -> str:
+    """Tells the serving engine's all-reduce from the collectives of the library."""
+    return "engine" if table.source.endswith(ENGINE_NOTE) else table.operator
+
+
+def preferred(table: Table, every: Sequence[Table]) -> str:
+    """The stack that prices are compared with, of those that have this table's rows.
+
+    The first that has half as many rows as the largest.
+    """
+    kind = kind_of(table)
+    rivals = [t for t in every if t.dtype == table.dtype and kind_of(t) == kind]
+    stacks = [t.stack for t in rivals]
+    if kind == "engine" and ENGINE_STACKS.get(table.chip) in stacks:
+        return ENGINE_STACKS[table.chip]
+    most = max(len(t) for t in rivals)
+    return next(t.stack for t in rivals if 2 * len(t) >= most)
+
+
+def read_parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns of a file as arrays."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    return {
+        name: column.to_numpy()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if name not in CONSTANT
+    }
+
+
+def _files(root: Path, operator: str) -> Iterator[tuple[str, Path]]:
+    """(stack, newest file) of an operator, the preferred stack first."""
+    folder, name = FILES[operator]
+    stacks = ("nccl",) if operator == "collective" else STACKS
+    for stack in stacks:
+        below = root / folder / stack
+        files = sorted(below.glob(f"*/{name}.parquet"), key=lambda p: _version(p.parent.name))
+        if files:
+            yield stack, files[-1]
+
+
+def _version(text: str) -> tuple[tuple[int, ...], bool, str]:
+    """Sorts 1.0.0rc3 before 1.0.0 and 0.9 before 0.14."""
+    numbers = re.match(r"[0-9.]*", text)
+    head = numbers[0].strip(".") if numbers else ""
+    parts = tuple(int(part) for part in head.split(".") if part)
+    rest = text[len(head) :]
+    return parts, not rest.startswith("rc"), rest

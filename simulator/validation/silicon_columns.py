@@ -1,0 +1,175 @@
+"""The columns of aiconfigurator-core's tables in our words.
+
+Read in its collectors: latencies are milliseconds; the ``message_size`` of a collective is in
+elements; a decode step has ``step`` tokens cached before its own; a window of 0 is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.validation.table import Column, LeftOut, Table
+
+Columns = Mapping[str, npt.NDArray[Any]]
+Reader = Callable[[Columns, str, str, str], list[Table]]
+
+DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
+"""Data types of theirs that have a price here; the rest is left out by name."""
+
+WEIGHT_COPIES = 6
+"""Copies of the weights that vLLM's collector of matmuls cycles through."""
+
+ENGINE_NOTE = " all-reduce"
+"""Behind the source of the serving engine's own kernels."""
+
+OPS = {
+    "all_reduce": "all-reduce",
+    "all_gather": "all-gather",
+    "reduce_scatter": "reduce-scatter",
+    "alltoall": "all-to-all",
+}
+
+
+def _by_dtype(kinds: Column) -> Iterator[tuple[str, Column, tuple[LeftOut, ...]]]:
+    """(our data type, mask) of each one that has a price; the first carries what is left out."""
+    names, counts = np.unique(kinds, return_counts=True)
+    notes = tuple(
+        LeftOut(f"no price for data type {name}", int(count))
+        for name, count in zip(names, counts, strict=True)
+        if name not in DTYPES
+    )
+    for name in names:
+        if name in DTYPES:
+            yield DTYPES[str(name)], kinds == name, notes
+            notes = ()
+
+
+def _tables(
+    columns: Columns,
+    chip: str,
+    source: str,
+    stack: str,
+    operator: str,
+    kinds: Column,
+    inputs: Mapping[str, Column],
+) -> list[Table]:
+    found = []
+    seconds = columns["latency"].astype(float) * 1e-3
+    for dtype, mask, notes in _by_dtype(kinds):
+        picked = {name: column[mask] for name, column in inputs.items()}
+        table = Table(chip, operator, dtype, source, stack, picked, seconds[mask], notes)
+        found.append(table)
+    return found
+
+
+def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``gemm_perf``."""
+    inputs = {name: columns[name] for name in ("m", "k", "n")}
+    inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
+    # fp8 layers quantize their activations by the row as they come
+    inputs["quantize"] = (columns["gemm_dtype"] == "fp8").astype(np.int64)
+    return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
+
+
+def _attention(
+    columns: Columns, chip: str, source: str, stack: str, operator: str, context: Column
+) -> list[Table]:
+    inputs = {
+        "batch": columns["batch_size"],
+        "heads": columns["num_heads"],
+        "kv_heads": columns["num_key_value_heads"],
+        "head_dim": columns["head_dim"],
+        "context": context,
+        "window": columns["window_size"],
+        "buffers": np.ones(len(context), dtype=np.int64),
+    }
+    inputs["kv_heads"] = np.where(inputs["kv_heads"] == 0, inputs["heads"], inputs["kv_heads"])
+    kinds = columns["kv_cache_dtype"].copy()
+    plain = np.isin(columns["attn_dtype"], ["bfloat16", "float16"])
+    mixed = np.array(
+        [f"{a} with KV cache {k}" for a, k in zip(columns["attn_dtype"], kinds, strict=True)]
+    )
+    kinds = np.where(plain, kinds, mixed)
+    return _tables(columns, chip, source, stack, operator, kinds, inputs)
+
+
+def decode_attention(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``generation_attention_perf``: the data type is that of the KV cache."""
+    context = columns["isl"] + columns["step"]
+    return _attention(columns, chip, source, stack, "attention-decode", context)
+
+
+def prefill_attention(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``context_attention_perf``: the data type is that of the KV cache."""
+    return _attention(columns, chip, source, stack, "attention-prefill", columns["isl"])
+
+
+def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``moe_perf``: one rank's share of a layer of routed experts, without communication."""
+    inputs = {
+        "tokens": columns["num_tokens"],
+        "hidden": columns["hidden_size"],
+        "intermediate": columns["inter_size"],
+        "experts": columns["num_experts"],
+        "top_k": columns["topk"],
+        "tp": columns["moe_tp_size"],
+        "ep": columns["moe_ep_size"],
+        "buffers": np.ones(len(columns["topk"]), dtype=np.int64),
+        "expert_load": np.array(
+            [str(text).replace("power_law_", "power:") for text in columns["distribution"]]
+        ),
+    }
+    return _tables(columns, chip, source, stack, "moe", columns["moe_dtype"], inputs)
+
+
+def collectives(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``nccl_perf``: all four collectives of the library."""
+    kinds = columns["nccl_dtype"]
+    size = np.where(kinds == "half", 2, 1)
+    inputs = {
+        "bytes": columns["message_size"] * size,
+        "op": np.array([OPS.get(str(name), str(name)) for name in columns["op_name"]]),
+        "ranks": columns["num_gpus"].astype(str),
+        "engine": np.full(len(kinds), ""),
+    }
+    return _tables(columns, chip, source, stack, "collective", kinds, inputs)
+
+
+def engine_all_reduces(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``custom_allreduce_perf``: the serving engine's own kernels, in captured graphs."""
+    graph = np.char.endswith(columns["kernel_source"].astype(str), "_graph")
+    count = int(graph.sum())
+    inputs = {
+        "bytes": columns["message_size"][graph] * 2,
+        "op": np.full(count, "all-reduce"),
+        "ranks": columns["num_gpus"][graph].astype(str),
+        "engine": np.full(count, "engine"),
+    }
+    kept = {"latency": columns["latency"][graph]}
+    kinds = np.full(count, "half")
+    found = _tables(kept, chip, source + ENGINE_NOTE, stack, "collective", kinds, inputs)
+    eager = len(graph) - count
+    if found and eager:
+        note = LeftOut("run eagerly, outside of a captured graph", eager)
+        found = [_with_note(found[0], note), *found[1:]]
+    return found
+
+
+def _with_note(table: Table, note: LeftOut) -> Table:
+    from dataclasses import replace
+
+    return replace(table, left_out=(*table.left_out, note))
+
+
+READERS: dict[str, Reader] = {
+    "matmul": matmuls,
+    "attention-decode": decode_attention,
+    "attention-prefill": prefill_attention,
+    "moe": moe_layers,
+    "collective": collectives,
+    "collective-engine": engine_all_reduces,
+}

@@ -1,0 +1,70 @@
+"""Where the rows of a calibration come from: a file, or the tables that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.cases import read_cases
+from simulator.errors import InputError, Location
+from simulator.validation import published, silicon
+from simulator.validation.files import read_tables
+from simulator.validation.machine import Machine
+from simulator.validation.operators import OPERATORS, find_operator
+from simulator.validation.run import tables_of
+from simulator.validation.table import Table
+
+OF_SYSTEMS = ("collective", "server")
+"""Operators whose parameters are those of a system's file."""
+
+
+def measured_tables(
+    chip: str, source: str, operators: Sequence[str], dtype: str | None
+) -> list[Table]:
+    """The measured rows of one chip.
+
+    Args:
+        chip: name or file.
+        source: ``aiconfigurator``, ``published``, or a CSV file. A file with a column
+            ``operator`` may hold several.
+        operators: those that are wanted; all of the chip's own file where empty.
+        dtype: only this data type.
+
+    Raises:
+        InputError: nothing of it is there, or the file is bad.
+    """
+    machine = Machine(chip)
+    name = machine.chip.name
+    if source not in ("aiconfigurator", "published"):
+        names = operators or _operators_of(source)
+        found = [
+            table
+            for operator in names
+            for table in read_tables(source, machine.chip, find_operator(operator))
+        ]
+    else:
+        names = operators or [one for one in OPERATORS if one not in OF_SYSTEMS]
+        found = []
+        for operator in names:
+            if source == "published":
+                found += published.load_tables(machine.chip, operator)
+            elif name in silicon.SYSTEMS:
+                found += tables_of(machine, operator)[0]
+    known = machine.chip.matrix.dtypes
+    found = [t for t in found if t.dtype in known and (dtype is None or t.dtype == dtype)]
+    if not found:
+        raise InputError(f"'{source}' has no rows of {name} for {', '.join(names)}")
+    return found
+
+
+def _operators_of(path: str) -> list[str]:
+    """The operators in the column of that name, in the order of their first rows."""
+    cases = read_cases(path, ())
+    if "operator" not in cases.columns:
+        raise InputError(
+            "the file has no column 'operator'",
+            location=Location(path, 1),
+            hint="name the operator with --operator",
+        )
+    column = cases.columns.index("operator")
+    names = list(dict.fromkeys(row[column].text for row in cases.rows))
+    return [name for name in names if name in OPERATORS and name not in OF_SYSTEMS] or names

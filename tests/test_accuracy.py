@@ -1,0 +1,99 @@
+"""Results say what the accuracy of their prices rests on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simulator.cli import main
+from simulator.hardware import Validated
+from simulator.report.accuracy import UNVALIDATED, accuracy_line
+
+STEP = ("step", "{}", "llama-toy", "--phase", "decode", "--batch", "1", "--context", "8")
+
+
+@pytest.fixture
+def system(tmp_path):
+    """The toy's system with a chip that has been validated."""
+    from simulator.config import find_config
+
+    chip = find_config("chips", "toy").read_text()
+    block = (
+        "validation: [{operator: matmul, dtype: bf16, table: lab, count: 1234, mape_percent: 4.2}]"
+    )
+    (tmp_path / "chip.yaml").write_text(f"{chip}\n{block}\n")
+    text = find_config("systems", "toy").read_text().replace("chip: toy", "chip: chip.yaml")
+    path = tmp_path / "system.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def run(capsys, *words):
+    status = main(words)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_an_unvalidated_chip_says_so(capsys):
+    words = [word.format("toy") for word in STEP]
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert UNVALIDATED in out
+    document = json.loads(run(capsys, *words, "--format", "json")[1])
+    assert document["accuracy"] == []
+
+
+def test_a_validated_chip_names_its_tables(system, capsys):
+    words = [word.format(system) for word in STEP]
+    status, out, err = run(capsys, *words)
+    assert status == 0, err
+    assert "matmul bf16 off by 4.2 % on 1,234 rows" in " ".join(out.split())
+    document = json.loads(run(capsys, *words, "--format", "json")[1])
+    assert document["accuracy"] == [
+        {
+            "operator": "matmul",
+            "dtype": "bf16",
+            "table": "lab",
+            "count": 1234,
+            "mape_percent": 4.2,
+        }
+    ]
+    shown = run(capsys, "config", "show", system)[1]
+    assert "chip.validation.0.mape_percent" in shown
+    assert "1234" in shown
+
+
+def test_runs_say_it_too(system, capsys):
+    words = ("llama-toy", "--trace")
+    import pathlib
+
+    trace = pathlib.Path(system).parent / "trace.csv"
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,4,2\n")
+    status, out, err = run(capsys, "run", system, *words, str(trace))
+    assert status == 0, err
+    assert "matmul bf16 off by 4.2 %" in " ".join(out.split())
+    document = json.loads(run(capsys, "run", system, *words, str(trace), "--format", "json")[1])
+    assert document["accuracy"][0]["table"] == "lab"
+
+
+def test_a_bad_block_is_refused(system, capsys):
+    from pathlib import Path
+
+    chip = Path(system).parent / "chip.yaml"
+    chip.write_text(chip.read_text().replace("4.2", "-1"))
+    status, _, err = run(capsys, *[word.format(system) for word in STEP])
+    assert status == 3
+    assert "percentage" in err
+
+
+def test_the_line_joins_its_entries():
+    entries = [
+        Validated("matmul", "bf16", "t", 10, 1.0),
+        Validated("copy", "bf16", "t", 2000, 12.34),
+    ]
+    line = accuracy_line(entries)
+    assert "\n" not in line
+    assert line.endswith(
+        "matmul bf16 off by 1.0 % on 10 rows; copy bf16 off by 12.3 % on 2,000 rows"
+    )

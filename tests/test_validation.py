@@ -1,0 +1,331 @@
+"""``chipsim validate``: tables, what is left out of them, errors, and the simple methods beside."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.api import price_matmuls
+from simulator.cli import main
+from simulator.errors import InputError
+from simulator.validation.baselines import halves, lookup, two_efficiencies
+from simulator.validation.compare import compare, regimes_of, summarize
+from simulator.validation.files import read_tables
+from simulator.validation.machine import Machine
+from simulator.validation.operators import OPERATORS
+from simulator.validation.table import Table, without_faults
+from simulator.validation.work import Work
+
+MATMUL = OPERATORS["matmul"]
+
+
+def matmul_table(shapes, seconds, chip="h100", source="mine", stack="mine"):
+    columns = np.array(shapes, dtype=np.int64).T
+    inputs = dict(zip("mkn", columns, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), np.zeros(len(shapes), int)
+    )
+    return Table(chip, "matmul", "bf16", source, stack, inputs, np.array(seconds, dtype=float))
+
+
+def run(capsys, *words):
+    status = main(words)
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    sizes = (16, 128, 1024, 4096)
+    return [(m, k, n) for m in sizes for k in sizes for n in sizes]
+
+
+@pytest.fixture(scope="module")
+def priced(shapes):
+    cases = [(m, k, n, "bf16") for m, k, n in shapes]
+    return np.array([timing.time_s for timing in price_matmuls("h100", cases)])
+
+
+def write(path, shapes, seconds, header="m,k,n,dtype,measured_s"):
+    rows = [f"{m},{k},{n},bf16,{s!r}" for (m, k, n), s in zip(shapes, seconds, strict=True)]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def validated(capsys, path, *words, chip="h100"):
+    status, out, err = run(
+        capsys,
+        *("validate", chip, "--operator", "matmul", "--table", path, "--format", "json"),
+        *words,
+    )
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_a_table_of_our_own_prices_has_no_error(tmp_path, shapes, priced, capsys):
+    found = validated(capsys, write(tmp_path / "t.csv", shapes, priced.tolist()))
+    whole = found["rows"][0]
+    assert (whole["regime"], whole["count"]) == ("all", len(shapes))
+    assert whole["mape_percent"] == whole["weighted_percent"] == whole["bias_percent"] == 0
+    assert found["left_out"] == []
+    assert whole["baselines"]["roofline"] > 10
+    assert whole["baselines"]["stacks"] is None
+
+
+def test_a_constant_factor_is_the_error_and_the_bias(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 1.25).tolist())
+    whole = validated(capsys, path)["rows"][0]
+    for key in ("mape_percent", "median_percent", "p90_percent", "weighted_percent"):
+        assert whole[key] == pytest.approx(20)
+    assert whole["bias_percent"] == pytest.approx(-20)
+
+
+def test_regimes_share_out_all_rows(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 1.5).tolist())
+    rows = validated(capsys, path)["rows"]
+    assert sum(row["count"] for row in rows[1:]) == rows[0]["count"] == len(shapes)
+    assert {row["regime"] for row in rows} >= {"all", "launch", "compute"}
+    assert set(rows[0]) == {
+        *("chip", "operator", "dtype", "table", "regime", "count", "mape_percent"),
+        *("median_percent", "p90_percent", "bias_percent", "weighted_percent", "baselines"),
+    }
+
+
+def test_impossible_rows_are_named_and_counted(tmp_path, shapes, priced, capsys):
+    seconds = priced.tolist()
+    seconds[0], seconds[1] = 0.0, float("nan")
+    seconds[-1] /= 1000  # 4096^3 faster than any H100
+    path = write(tmp_path / "t.csv", [*shapes, shapes[5]], [*seconds, seconds[5]])
+    found = validated(capsys, path)
+    counts = {item["reason"]: item["count"] for item in found["left_out"]}
+    assert found["rows"][0]["count"] == len(shapes) - 3
+    assert sorted(counts.values()) == [1, 1, 2]
+    assert any("zero" in reason for reason in counts)
+    assert any("data sheet" in reason for reason in counts)
+    assert any("before" in reason for reason in counts)
+
+
+def test_bytes_that_may_lie_in_a_cache_are_no_fault():
+    # 2 MB of weights in 1 us: above HBM's bandwidth, but L2 holds them
+    table = matmul_table([(1, 1024, 1024)], [0.5e-6])
+    machine = Machine("h100")
+    work = MATMUL.work(machine, "bf16", table.inputs)
+    assert work.roofline_s[0] > 0.6e-6
+    assert len(without_faults(table, work.floor_s)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("m,k,measured_s\n1,2,3\n", "missing column 'n'"),
+        ("m,k,n,measured_us\n1,2,3,4\n", "another unit"),
+        ("m,k,n,measured\n1,2,3,4\n", "is 'measured' meant?"),
+        ("m,k,n,measured_s\n1,2,x,4\n", "t.csv:2:5"),
+        ("m,k,n,measured_s\n1,2,-3,4\n", "found '-3'"),
+        ("m,k,n,measured_s\n1,2,3,fast\n", "found 'fast'"),
+        ("m,k,n,dtype,measured_s\n1,2,3,fp4,1\n", "no row with a data type"),
+        ("m,k,n,measured_s\n", "no rows"),
+        ("m,k,n,measured_s\n1,2,3,0\n", "no measured rows"),
+        ("operator,m,k,n,measured_s\ncopy,1,2,3,4\n", "no row of operator 'matmul'"),
+    ],
+)
+def test_bad_tables(tmp_path, capsys, text, said):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    status, out, err = run(capsys, "validate", "h100", "--operator", "matmul", "--table", str(path))
+    assert (status, out) == (3, "")
+    assert said in err
+
+
+def test_other_data_types_are_left_out_by_name(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("m,k,n,dtype,measured_s\n64,64,64,bf16,1e-5\n64,64,64,fp4,1e-5\n")
+    found = validated(capsys, str(path))
+    assert [item["reason"] for item in found["left_out"]] == [
+        "h100 has no rate for data type 'fp4'"
+    ]
+
+
+def test_unknown_names_and_grammar(tmp_path, capsys):
+    assert run(capsys, "validate", "h1000")[0] == 3
+    assert "did you mean 'matmul'" in run(capsys, "validate", "h100", "--operator", "matmull")[2]
+    assert run(capsys, "validate", "--table", "x.csv")[0] == 2
+    assert run(capsys, "validate", "h100", "--date", "today")[0] == 2
+    words = ("validate", "h100", "--operator", "matmul", "--table", "none.csv")
+    assert run(capsys, *words)[0] == 3
+
+
+def test_published_points_of_tpus_are_met(capsys):
+    status, out, _ = run(
+        capsys, "validate", "tpu-v7x-die", "tpu-v7x", "tpu-v6e", "--format", "json"
+    )
+    assert status == 0
+    whole = {
+        (row["chip"], row["operator"]): row
+        for row in json.loads(out)["rows"]
+        if row["regime"] == "all"
+    }
+    assert set(whole) == {
+        ("tpu-v7x-die", "matmul"),
+        ("tpu-v7x-die", "copy"),
+        ("tpu-v7x", "copy"),
+        ("tpu-v7x", "collective"),
+        ("tpu-v6e", "copy"),
+    }
+    for row in whole.values():
+        assert row["mape_percent"] < 8
+        assert row["mape_percent"] < row["baselines"]["roofline"]
+
+
+def test_a_die_is_half_a_chip():
+    die, chip = Machine("tpu-v7x-die").chip, Machine("tpu-v7x").chip
+    assert die.peak_flops_per_s("bf16") * 2 == chip.peak_flops_per_s("bf16")
+    assert die.hbm.bandwidth_bytes_per_s * 2 == chip.hbm.bandwidth_bytes_per_s
+    assert die.hbm.capacity_bytes * 2 == chip.hbm.capacity_bytes
+    assert die.sram.capacity_bytes * 2 == chip.sram.capacity_bytes
+
+
+def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "a<b.csv", shapes, (priced * 2).tolist())
+    page = tmp_path / "page.html"
+    validated(capsys, path, "--html", str(page))
+    text = page.read_text()
+    data = text.split('id="data">')[1].split("</script>")[0]
+    plot = json.loads(data)["plots"][0]
+    assert len(plot["measured"]) == len(shapes) == plot["count"]
+    assert plot["names"] == ["m", "k", "n", "buffers", "quantize"]
+    assert plot["mape"] == 50
+    assert "http://www.w3.org" in text
+    assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
+    assert "<td>a<b.csv" not in text
+
+
+def test_same_inputs_same_bytes(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 1.1).tolist())
+    words = ("validate", "h100", "--operator", "matmul", "--table", path, "--format", "json")
+    assert run(capsys, *words)[1] == run(capsys, *words)[1]
+
+
+def test_a_file_of_several_operators_gives_those_that_are_asked_for(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("operator,m,k,n,bytes,measured_s\nmatmul,8,8,8,,1e-5\ncopy,,,,1024,1e-5\n")
+    chip = Machine("h100").chip
+    (copies,) = read_tables(str(path), chip, OPERATORS["copy"])
+    assert copies.inputs["bytes"].tolist() == [1024]
+
+
+def test_the_two_efficiencies_are_found():
+    rng = np.random.default_rng(1)
+    work = Work(10 ** rng.uniform(9, 13, 400), 10 ** rng.uniform(5, 9, 400), 1e15, 3e12)
+    measured = 3e-6 + np.maximum(work.compute_s / 0.7, work.transfer_s / 0.8)
+    found = two_efficiencies(work, measured, 0)
+    assert np.abs(found / measured - 1).mean() < 0.01
+
+
+@pytest.mark.parametrize("with_tree", [True, False])
+def test_a_lookup_knows_only_the_other_half(monkeypatch, with_tree):
+    if with_tree:
+        pytest.importorskip("scipy")
+    else:
+        monkeypatch.setattr("simulator.validation.baselines._tree", lambda: None)
+    sizes = 2 ** np.arange(4, 13)
+    grid = np.array(np.meshgrid(sizes, sizes, sizes)).reshape(3, -1)
+    inputs = dict(zip("mkn", grid, strict=True)) | dict.fromkeys(
+        ("buffers", "quantize"), 0 * grid[0]
+    )
+    work = MATMUL.work(Machine("h100"), "bf16", inputs)
+    smooth = 2 * work.roofline_s
+    found = lookup(MATMUL, inputs, work, smooth, 0)
+    assert np.allclose(found, smooth)
+    outlier = smooth.copy()
+    outlier[100] *= 50  # a row never sees itself
+    found = lookup(MATMUL, inputs, work, outlier, 0)
+    assert found[100] == pytest.approx(smooth[100], rel=0.2)
+
+
+def test_a_second_stack_is_compared_on_common_rows_only(shapes, priced):
+    table = matmul_table(shapes, priced)
+    other = matmul_table(shapes[::2], priced[::2] * 1.1, source="other", stack="other")
+    pair = compare(Machine("h100"), table, [table, other])
+    assert pair is not None
+    row = pair.rows()[0]
+    assert row.baselines["stacks"] == pytest.approx(10)
+    few = matmul_table(shapes[:2], priced[:2], source="few", stack="few")
+    assert compare(Machine("h100"), table, [few]).rows()[0].baselines["stacks"] is None
+
+
+def test_rows_of_absent_systems_and_stages_are_counted():
+    inputs = {
+        "bytes": np.array([1024, 1024]),
+        "op": np.array(["all-reduce", "all-reduce"]),
+        "ranks": np.array(["8", "5"]),
+        "engine": np.array(["", ""]),
+    }
+    table = Table("h100", "collective", "bf16", "t", "t", inputs, np.array([1e-5, 1e-5]))
+    pair = compare(Machine("h100"), table, baselines=False)
+    assert pair is not None
+    assert [note.count for note in pair.table.left_out] == [1]
+
+
+def test_a_busy_server_takes_longer_for_a_token():
+    inputs = {
+        "batch": np.array([1, 8, 64]),
+        "prompt_tokens": np.array([1024, 1024, 1024]),
+        "output_tokens": np.array([128, 128, 128]),
+        "tp": np.array([1, 1, 1]),
+        "model": np.array(["llama3-8b"] * 3),
+    }
+    seconds = OPERATORS["server"].price(Machine("h100"), "bf16", inputs)
+    work = OPERATORS["server"].work(Machine("h100"), "bf16", inputs)
+    assert seconds[0] < seconds[1] < seconds[2]
+    assert (seconds > work.floor_s).all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.lists(st.tuples(st.floats(1e-6, 1), st.floats(1e-6, 1)), min_size=1, max_size=30))
+def test_errors_are_what_their_names_say(pairs):
+    predicted, measured = (np.array(values) for values in zip(*pairs, strict=True))
+    found = summarize(predicted, measured)
+    signed = [p / m - 1 for p, m in pairs]
+    assert found.mape_percent == pytest.approx(100 * sum(map(abs, signed)) / len(signed))
+    assert found.bias_percent == pytest.approx(100 * sum(signed) / len(signed), abs=1e-6)
+    assert abs(found.bias_percent) <= found.mape_percent + 1e-9
+    assert found.median_percent <= found.p90_percent + 1e-9
+
+
+def test_regimes_by_the_roofline():
+    work = Work(np.array([1.0, 1e-5, 1e-5, 1e-5]), np.array([1.0, 3e-5, 1.5e-5, 0.2e-5]), 1.0, 1.0)
+    work.flops[0] = work.bytes[0] = 4e-6
+    assert regimes_of(work).tolist() == ["launch", "memory", "transitional", "compute"]
+
+
+def test_halves_are_random_but_fixed():
+    one, other = halves(101, 3), halves(101, 3)
+    assert (one == other).all()
+    assert one.sum() == 50
+    assert (halves(101, 4) != one).any()
+    assert halves(10, 0, 0.8).sum() == 8
+
+
+def test_unknown_operator_in_python():
+    with pytest.raises(InputError, match="unknown operator"):
+        from simulator.validation.operators import find_operator
+
+        find_operator("mathmul")
+
+
+def test_installed_tables():
+    pytest.importorskip("aiconfigurator_core")
+    pytest.importorskip("pyarrow")
+    from simulator.validation.run import tables_of
+
+    chosen, every = tables_of(Machine("h100"), "matmul")
+    (bf16,) = [table for table in chosen if table.dtype == "bf16"]
+    assert bf16.stack == "vllm"
+    assert len(bf16) > 30_000
+    assert {table.stack for table in every} >= {"vllm", "trtllm", "sglang"}
+    assert any("fp8_block" in note.reason for table in chosen for note in table.left_out)
