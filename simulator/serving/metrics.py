@@ -146,7 +146,8 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     model = plan.model
     tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
     flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
-    weights = model.matmul_parameters * iterations
+    # an iteration reads no expert that none of its tokens can have met
+    weights = model.touched_matmul_parameters(tokens // max(1, iterations)) * iterations
     weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
     cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)
