@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from simulator.config.loader import load_chip, load_model, load_system
+from simulator.config.loader import load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
@@ -196,7 +196,7 @@ def price_moes(
     results: dict[int, OperatorTiming] = {}
     for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
         of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
-        group = load_system(f"{chip}:{ep}").fabric if ep > 1 else None
+        group = load_group(chip, ep) if ep > 1 else None
         priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
         results |= dict(zip(of_group, priced, strict=True))
     return [results[i] for i in range(len(cases))]

@@ -173,9 +173,9 @@ def test_latent_prompts_expand_and_cost_less_than_absorbed(name: str) -> None:
     out = latent(chip, [2048], [0])
     peak = chip.peak_flops_per_s("bf16")
     dims = (16, 512, 64, 128, 128)
-    assert out[MATRIX] * peak >= expanded_flops(2048, 0, dims) * 10**12
+    assert int(out[MATRIX]) * peak >= expanded_flops(2048, 0, dims) * 10**12
     assert expanded_flops(2048, 0, dims) < absorbed_flops(2048, 0, dims)
-    assert out[DURATION] * peak >= expanded_flops(2048, 0, dims) * 10**12
+    assert int(out[DURATION]) * peak >= expanded_flops(2048, 0, dims) * 10**12
 
 
 def test_latent_flops_are_the_closed_forms_of_both_forms() -> None:

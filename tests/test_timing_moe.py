@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chips
 
-from simulator.config.loader import load_chip, load_system
+from simulator.config.loader import load_chip, load_group
 from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.kernels.moe import expert_tokens
@@ -102,7 +102,7 @@ def test_more_tokens_never_cost_less(chip: Chip, case: MoeCase) -> None:
 
 @pytest.mark.parametrize("name", ["tpu-v7x", "h100"])
 def test_expert_parallelism_moves_exactly_what_the_router_sends(name: str) -> None:
-    fabric = load_system(f"{name}:8").fabric
+    fabric = load_group(name, 8)
     chip = load_chip(name)
     one = price(chip, LAYER)
     eight = price(chip, dataclasses.replace(LAYER, ep=8), fabric=fabric)
@@ -118,14 +118,16 @@ def test_expert_parallelism_moves_exactly_what_the_router_sends(name: str) -> No
 
 
 def test_fused_hides_the_exchange_behind_the_matmuls() -> None:
-    fabric = load_system("tpu-v7x:8").fabric
+    fabric = load_group("tpu-v7x", 8)
     chip = load_chip("tpu-v7x")
     case = dataclasses.replace(LAYER, ep=8)
     one = price(chip, case, fabric=fabric)
     other = price(chip, dataclasses.replace(case, moe="fused"), fabric=fabric)
     exchange = one.busy[4]
     assert other.busy[4] == pytest.approx(exchange, abs=4)
-    assert one.cycles - other.cycles > min(exchange, one.cycles - exchange) / 2
+    # all but the first and the last expert's tokens travel while others are multiplied
+    assert one.cycles - other.cycles > min(exchange, one.cycles - exchange) / 4
+    assert other.cycles >= max(exchange, other.busy[0], other.busy[2])
 
 
 def test_loads_are_shares_of_the_busiest_rank() -> None:
@@ -157,8 +159,8 @@ def test_bad_loads_are_named(text: str, message: str) -> None:
 
 def test_a_histogram_file_is_checked_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "load.txt"
-    path.write_text("# counted\n3\n1\n\n0\n4\n")
-    assert parse_expert_load(str(path), 4, 2, 10, 1) == pytest.approx([0.5, 0])
+    path.write_text("# counted\n3\n1\n\n0\n6\n")
+    assert parse_expert_load(str(path), 4, 2, 10, 1) == pytest.approx([0.6, 0])
     for text, message in (
         ("1\n2\n", "has 2 loads, expected one for each of 4"),
         ("1\n2\n-3\n4\n", "found '-3'"),

@@ -96,7 +96,7 @@ def _price(
 ) -> list[OperatorTiming]:
     """Experts on several chips are connected as in the system of the chip's name."""
     from simulator.api import price_moes
-    from simulator.config.loader import load_chip, load_system
+    from simulator.config.loader import load_chip, load_group
 
     chip = load_chip(chip_name, overrides)
     if all(case.ep == 1 for case in cases):
@@ -104,7 +104,7 @@ def _price(
     results: dict[int, OperatorTiming] = {}
     for ep in sorted({case.ep for case in cases}):
         of_group = [i for i, case in enumerate(cases) if case.ep == ep]
-        fabric = load_system(f"{chip_name}:{ep}").fabric if ep > 1 else None
+        fabric = load_group(chip_name, ep, overrides) if ep > 1 else None
         priced = price_moes(chip, [cases[i] for i in of_group], fabric)
         results |= dict(zip(of_group, priced, strict=True))
     return [results[i] for i in range(len(cases))]

@@ -6,6 +6,7 @@ are checked for their form and left to the loader that they concern.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, list_names, looks_like_path
 from simulator.config.overrides import Override, apply_overrides, parse_overrides
 from simulator.config.provenance import Provenance, Sourced, unwrap
-from simulator.config.shapes import TWISTED, Axes, choose_shape
+from simulator.config.shapes import TWISTED, Axes, choose_shape, shape_text
 from simulator.config.system_schema import SystemConfig
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import (
@@ -33,6 +34,7 @@ from simulator.config.yaml_nodes import (
 )
 from simulator.errors import InputError, Location, did_you_mean
 from simulator.hardware import Chip, System
+from simulator.hardware.fabric import Fabric
 from simulator.model.convnet import ConvNet
 from simulator.model.huggingface import parse_config
 from simulator.model.recipe import Recipe
@@ -43,6 +45,7 @@ __all__ = [
     "list_names",
     "load_any_model",
     "load_chip",
+    "load_group",
     "load_model",
     "load_system",
 ]
@@ -98,6 +101,25 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     ``InputError`` for an unknown name and for a shape that the family does not have.
     """
     return load_system_file(name, parse_overrides(overrides)).build()
+
+
+def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:
+    """The fabric of a system family that ``chips`` of its chips are a group of, by default.
+
+    That of the smallest shape with as many chips; where there is none, of the smallest one that can
+    be divided into such groups. Raises ``InputError`` where there is neither.
+    """
+    system = load_system_file(family, parse_overrides(overrides))
+    shapes = [(1,), *system.system.config.fabric.allowed()]
+    sizes = sorted({math.prod(shape) for shape in shapes})
+    for size in (*(size for size in sizes if size == chips), *sizes):
+        if size % chips == 0:
+            shape = next(shape for shape in shapes if math.prod(shape) == size)
+            return load_system(f"{family}:{shape_text(shape)}", overrides).fabric
+    raise InputError(
+        f"no system of '{family}' has groups of {chips} chips",
+        hint=f"its sizes are {', '.join(map(str, sizes[:12]))}",
+    )
 
 
 def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Transformer:

@@ -338,12 +338,12 @@ def price_moe(
 ) -> None:
     """Price of the routed experts of one layer on the busiest rank of their group.
 
-    ``tokens`` are this rank's before routing (all ranks have as many; with PLAN_LOCAL every rank has
-    all tokens of the group); ``row`` has PLAN_K (hidden),
-    PLAN_N (intermediate width of this rank), PLAN_TOP_K, PLAN_GATED and PLAN_RANKS; ``load`` is
-    float64[local experts], the share of the group's tokens x top_k that goes to each expert of the
-    busiest rank (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any
-    table where PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
+    ``tokens`` are this rank's before routing (all ranks have as many; with PLAN_LOCAL every rank
+    has all tokens of the group); ``row`` has PLAN_K (hidden), PLAN_N (intermediate width of this
+    rank), PLAN_TOP_K, PLAN_GATED and PLAN_RANKS; ``load`` is float64[local experts], the share of
+    the group's tokens x top_k that goes to each expert of the busiest rank
+    (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any table where
+    PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
     count_moe(chip, fabric, bits, row, tokens, load, mode, out, extra)
