@@ -1,8 +1,8 @@
 """Measured tables of the package ``aiconfigurator-core`` (the extra ``chipsim[validate]``).
 
 A folder of its data is one operator, software stack and version on one GPU; the newest version of
-each stack is taken, and prices are compared with the first of ``STACKS`` that has the operator, but for
-``PREFERRED``. Nothing of it is copied into chipsim.
+each stack is taken, and prices are compared with the first of ``STACKS`` that has the operator, but
+for ``PREFERRED``. Nothing of it is copied into chipsim.
 """
 
 from __future__ import annotations
