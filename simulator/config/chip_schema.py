@@ -358,6 +358,7 @@ class FusedKernelsConfig(Section):
     packs_groups: Flag = True
     quantizes_queries: Flag = False
     carries_absent: Flag = False
+    copies_groups: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -378,6 +379,7 @@ class FusedKernelsConfig(Section):
             packs_groups=self.packs_groups,
             quantizes_queries=self.quantizes_queries,
             carries_absent=self.carries_absent,
+            copies_groups=self.copies_groups,
         )
 
 

@@ -94,7 +94,8 @@ FUSED_EIGHT_BIT = FUSED + 12
 FUSED_PACKS = FUSED + 13
 FUSED_QUANTIZES = FUSED + 14
 FUSED_ABSENT = FUSED + 15
-TILES = FUSED + 16
+FUSED_COPIES = FUSED + 16
+TILES = FUSED + 17
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -197,6 +198,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_PACKS] = int(fused.packs_groups)
     out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
     out[FUSED_ABSENT] = int(fused.carries_absent)
+    out[FUSED_COPIES] = int(fused.copies_groups)
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
