@@ -383,7 +383,7 @@ def test_columns_of_installed_tables_are_ours():
         "kv_cache_dtype": np.array(["bfloat16", "bfloat16", "fp8"], dtype=object),
     }
     bf16, fp8 = READERS["attention-decode"](attention, "h100", "s 1", "s")
-    assert bf16.inputs["context"].tolist() == [8, 16]
+    assert bf16.inputs["context"].tolist() == [7, 15]  # cached
     assert bf16.inputs["kv_heads"].tolist() == [2, 8]  # 0 stands for as many as heads
     assert fp8.measured_s.tolist() == [3e-5]
     gemm = {

@@ -100,7 +100,7 @@ def _attention(
 
 def decode_attention(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``generation_attention_perf``: the data type is that of the KV cache."""
-    context = columns["isl"] + columns["step"]
+    context = np.maximum(1, columns["isl"] + columns["step"] - 1)
     return _attention(columns, chip, source, stack, "attention-decode", context)
 
 
