@@ -23,7 +23,12 @@ LARGEST = 2**31
 LARGEST_VOLUME = 2**55
 """Largest m*k*n, for the same reason."""
 
-_HELD = ("B held", "A held", "nothing held")
+_ORDERS = tuple(
+    f"{loops}; {held}"
+    for held in ("B held", "A held", "nothing held")
+    for loops in ("m, n, k", "n, m, k")
+)
+"""By the code of ``tiles.ORDER``."""
 
 
 def price_matmuls(
@@ -97,8 +102,7 @@ def price_matmul(
 
 
 def _order(code: int) -> str:
-    loops = "n, m, k" if code & 1 else "m, n, k"
-    return f"{loops}; {_HELD[code >> 1]}"
+    return _ORDERS[code]
 
 
 @dataclass(frozen=True, slots=True)
