@@ -1,8 +1,8 @@
 """DeepSeek's published throughput on nodes of 8 H800 against simulated steps of DeepSeek-V3.
 
-Published (deepseek-ai/open-infra-index, day 6): 73,700 input tokens a second and node in prefill, of
-which 56 % came from a cache, on 4 nodes with expert parallelism 32; 14,800 output tokens in decode
-on 18 nodes with expert parallelism 144, with 4,989 tokens of cache a sequence on average.
+Published (deepseek-ai/open-infra-index, day 6): 73,700 input tokens a second and node in prefill,
+of which 56 % came from a cache, on 4 nodes with expert parallelism 32; 14,800 output tokens in
+decode on 18 nodes with expert parallelism 144, with 4,989 tokens of cache a sequence on average.
 
 What was not published is assumed, and varied where it matters:
 

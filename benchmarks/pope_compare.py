@@ -1,9 +1,9 @@
 """PaLM-540B on 64 TPU v4 against Pope et al. (arXiv 2211.05102, table 2).
 
 The layouts are the paper's: weights in two dimensions on a grid of 4 x 16 (gathered for the large
-prefill), attention cut by heads for the prefill of a single prompt and by sequences otherwise, heads
-padded from 48 to 64, activations and cache in bf16. Nothing is fitted to these figures; what the
-TPU v4 files take over from TPU7x says so there.
+prefill), attention cut by heads for the prefill of a single prompt and by sequences otherwise,
+heads padded from 48 to 64, activations and cache in bf16. Nothing is fitted to these figures; what
+the TPU v4 files take over from TPU7x says so there.
 
     python benchmarks/pope_compare.py
 """

@@ -240,9 +240,11 @@ def find_layouts(
     the smallest number of chips that would do.
     """
     chosen = options or LayoutOptions()
+    model = load_model(model) if isinstance(model, str) else model
+    chosen.check(model)
     return search_layouts(
         load_system(system) if isinstance(system, str) else system,
-        load_model(model) if isinstance(model, str) else model,
+        model,
         Search(phase, batch, context, objective, top),
         dtypes=Dtypes(weight_dtype, activation_dtype, kv_dtype),
         experts=chosen.experts,

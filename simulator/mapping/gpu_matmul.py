@@ -11,7 +11,9 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_u
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    GPU_SPLIT_PS,
     GPU_SPLITS,
+    GPU_TILE_PS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
@@ -29,6 +31,7 @@ from simulator.kernels.gpu_matmul import (
     memory_ps,
     missed_share,
     next_split,
+    offered,
     quantize_ps,
     tiles_ps,
 )
@@ -71,14 +74,20 @@ def best_tiles(
     m, k, n = shape
     best, busy, tile, split = -1.0, 0.0, 0, 1
     next_best, next_tile, next_parts = -1.0, 0, 1
+    least_split = float(chip[GPU_SPLIT_PS] + chip[GPU_TILE_PS])
     for index in range(chip[TILE_COUNT]):
-        blocks = ceil_div(m, chip[TILES + 2 * index]) * ceil_div(n, chip[TILES + 2 * index + 1])
+        rows, cols = chip[TILES + 2 * index], chip[TILES + 2 * index + 1]
+        if not offered(chip, m, rows, cols):
+            continue
+        blocks = ceil_div(m, rows) * ceil_div(n, cols)
         parts = 1
         while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
             if parts > 1 and (
                 blocks * parts > 2 * chip[UNIT_COUNT] or (parts - 1) * chip[TILE_K] >= k
             ):
                 break
+            if parts > 1 and 0.0 <= next_best <= least_split:
+                break  # no split can be faster than what it adds
             time, working = tiles_ps(chip, shape, a_bits, b_bits, index, parts)
             if best < 0.0 or time < best:
                 next_best, next_tile, next_parts = best, tile, split

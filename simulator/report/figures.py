@@ -77,3 +77,10 @@ def _digits(value: float) -> str:
         if magnitude >= limit:
             return f"{value:.{places}f}"
     return "0" if value == 0 else f"{value:.4g}"
+
+
+def groups(replicas: int, tp: int, layout: str) -> str:
+    """``2 replicas x tp 4``, or the whole layout where there is more to it than that."""
+    plain = f"attention tp {tp}, ffn tp {tp}, pp 1"
+    what = f"tp {tp}" if layout in ("", plain) else layout
+    return f"{count(replicas, 'replicas')} x {what}"

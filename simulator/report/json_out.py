@@ -53,6 +53,7 @@ def run_json(result: RunResult) -> Json:
         "chips": result.chips,
         "tp": result.tp,
         "replicas": result.replicas,
+        "layout": result.layout,
         "dtypes": dict(result.dtypes),
         "options": dict(result.options),
         "requests": {

@@ -11,6 +11,7 @@ from simulator.report.figures import (
     bytes_text,
     count,
     duration,
+    groups,
     percent,
     rate,
     scaled,
@@ -47,11 +48,10 @@ def heading(result: RunResult) -> list[str]:
     """Which system, model and workload, and how many requests came through."""
     counts = result.requests
     types = " ".join(f"{what} {dtype}" for what, dtype in result.dtypes.items())
-    groups = (
-        f"{count(result.chips, 'chips')} = {count(result.replicas, 'replicas')} x tp {result.tp}"
-    )
+    each = groups(result.replicas, result.tp, result.layout)
+    whole = f"{count(result.chips, 'chips')} = {each}"
     lines = [
-        f"{result.model} on {result.system} ({groups}), workload {result.workload}",
+        f"{result.model} on {result.system} ({whole}), workload {result.workload}",
         f"data types: {types}; seed {result.seed}",
         f"requests: {count(counts.arrived)} arrived, {count(counts.completed)} completed, "
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "

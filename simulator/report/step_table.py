@@ -15,6 +15,7 @@ from simulator.report.figures import (
     bytes_text,
     count,
     duration,
+    groups,
     percent,
     rate,
     scaled,
@@ -77,7 +78,7 @@ def print_step(result: StepTiming, console: Console) -> None:
     show(
         console,
         f"{result.phase} step of {result.model} on {result.system} "
-        f"({_layout(result)}), "
+        f"({groups(result.replicas, result.tp, result.layout)}), "
         f"batch {count(result.batch, 'sequences')}, context {count(result.context, 'tokens')}",
         f"data types: {types}",
     )
@@ -126,14 +127,6 @@ def collectives_table(result: StepTiming, console: Console) -> Table:
     ]
     columns = ("collective", "<operation", "ranks", "buffer", "time", "exposed")
     return make_table(console, "Collectives, summed over layers, of one chip", columns, rows)
-
-
-def _layout(result: StepTiming) -> str:
-    replicas = count(result.replicas, "replicas")
-    plain = f"attention tp {result.tp}, ffn tp {result.tp}, pp 1"
-    if result.layout in ("", plain):
-        return f"{replicas} x tp {result.tp}"
-    return f"{replicas} x {result.layout}"
 
 
 def _summary(result: StepTiming, console: Console) -> Table:

@@ -108,6 +108,7 @@ def outcome(cluster: Cluster) -> RunResult:
         workload=cluster.workload.name,
         seed=options.seed,
         tp=plan.tp,
+        layout=plan.layout.text,
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),

@@ -16,7 +16,7 @@ from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.arrays import Float64Array
 from simulator.kernels.chip_vector import pack_chip
-from simulator.kernels.executor import COLD, PRICE_FIELDS
+from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import BITS, Memory, memory_of
 from simulator.mapping.shard import Sharded, shard
@@ -228,17 +228,30 @@ class Plan:
     def _price_experts(self, rows: int, into: Int64Array) -> None:
         """Fill the prices of routed experts; their kernel is compiled for models that have any."""
         for index in np.nonzero(self.rows[:, pricing.PLAN_KIND] == pricing.MOE)[0]:
-            row = self.rows[index]
-            price_moe(
-                self.chip,
-                self.fabrics[row[pricing.PLAN_GROUP]],
-                self.bits,
-                row,
-                -(-rows // int(row[pricing.PLAN_SPLIT])),
-                self._expert_load(rows),
-                MOE_MODES[self.experts.mode],
-                into[index, COLD],
-            )
+            self._price_expert(int(index), rows, self.experts.mode, True, into[index, COLD])
+
+    def price_expert(self, index: int, rows: int, mode: str, exchange: bool) -> int:
+        """Picoseconds of one expert operator for a number of tokens, with its exchange over the
+        fabric or as if that cost nothing."""
+        price = np.zeros(PRICE_FIELDS, dtype=np.int64)
+        self._price_expert(index, rows, mode, exchange, price)
+        return int(price[DURATION])
+
+    def _price_expert(
+        self, index: int, rows: int, mode: str, exchange: bool, into: Int64Array
+    ) -> None:
+        row = self.rows[index]
+        table = self.fabrics[row[pricing.PLAN_GROUP]]
+        price_moe(
+            self.chip,
+            table if exchange else np.zeros_like(table),
+            self.bits,
+            row,
+            -(-rows // int(row[pricing.PLAN_SPLIT])),
+            self._expert_load(rows),
+            MOE_MODES[mode],
+            into,
+        )
 
     def _expert_load(self, rows: int) -> Float64Array:
         """Shares of the busiest rank's experts; a single one where the model has none."""

@@ -101,7 +101,7 @@ def collective_rows(
             left = int(lengths[index])
             _add(rows, CollectiveShare(op.name, op.op, size, ranks, count, whole, left))
         elif isinstance(op, MoE):
-            for row in _exchanges(plan, op, batch, price, count):
+            for row in _exchanges(plan, index, batch, count):
                 _add(rows, row)
     return tuple(rows.values())
 
@@ -120,15 +120,20 @@ def _add(rows: dict[tuple[str, str, int, int], CollectiveShare], row: Collective
     rows[key] = row
 
 
-def _exchanges(
-    plan: Plan, op: MoE, batch: Batch, price: Int64Array, count: int
-) -> Iterator[CollectiveShare]:
-    """Dispatch and combine of an expert operator, half of its fabric time each."""
-    busiest = int(price[executor.MATRIX : executor.FABRIC].max())
-    moving = int(price[executor.FABRIC]) * count
-    idle = max(0, int(price[executor.DURATION]) - busiest) * count
-    exposed = min(moving, idle)
-    size = -(-batch.tokens // op.split) * op.top_k * op.hidden * int(plan.bits[1]) // 8
+def _exchanges(plan: Plan, index: int, batch: Batch, count: int) -> Iterator[CollectiveShare]:
+    """Dispatch and combine of an expert operator.
+
+    Each takes what it takes by itself; exposed is by how much the operator would be shorter over a
+    fabric that costs nothing, half of it on either way.
+    """
+    op = plan.operators[index]
+    assert isinstance(op, MoE)
+    with_it, without = (plan.price_expert(index, batch.tokens, "sorted", x) for x in (True, False))
+    whole = 2 * ((with_it - without) // 2) * count
+    chosen = plan.experts.mode
+    with_it, without = (plan.price_expert(index, batch.tokens, chosen, x) for x in (True, False))
+    exposed = min(whole, (with_it - without) * count)
+    size = _rows(op, batch) * op.top_k * op.hidden * int(plan.bits[1]) // 8
     for part, name in enumerate(("dispatch", "combine")):
         yield CollectiveShare(
             f"{op.name}.{name}",
@@ -136,7 +141,7 @@ def _exchanges(
             size,
             op.ranks,
             count,
-            moving * (part + 1) // 2 - moving * part // 2,
+            whole // 2,
             exposed * (part + 1) // 2 - exposed * part // 2,
         )
 
