@@ -52,7 +52,7 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     weights, others = k * n * size, (m * k + m * n) * size
     missed = weights + others
     if copies:
-        capacity = int(0.35 * chip.sram.capacity_bytes)
+        capacity = int(0.7 * chip.sram.capacity_bytes / gpu.l2_partitions)
         for _ in range(12):
             missed = weights * (1 - math.exp(-copies * missed / capacity)) + others * (
                 1 - math.exp(-missed / capacity)
@@ -64,9 +64,10 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
     if chip.power.tdp_w is not None:
-        joule = m * k * n * gpu.mac_pj * size / 2 * 1e-12 + missed * 50e-12
+        joule = m * k * n * gpu.mac_pj * (8 * size + 8) / 24 * 1e-12 + missed * 50e-12
         energy = joule / (0.85 * chip.power.tdp_w)
         if energy > tiles:
-            tiles += (math.sqrt(energy * tiles) - tiles) * tiles / (tiles + 300e-6)
+            square = (tiles / 600e-6) ** 2
+            tiles += (energy - tiles) * square / (1 + square)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
     return fixed + norm(2.5, tiles, memory)

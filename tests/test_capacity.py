@@ -114,6 +114,26 @@ def test_requests_too_few_to_fill_the_system_are_said() -> None:
     assert found.best.passed
 
 
+def test_a_short_workload_is_made_longer() -> None:
+    """40 requests of which each takes a step: at the capacity they arrive for 400 of them."""
+    made: list[int] = []
+
+    def more(count: int) -> Workload:
+        made.append(count)
+        return promised(Slo(ttft_ps=4 * STEP_PS), 0.01 * PER_S, count)
+
+    short = promised(Slo(ttft_ps=4 * STEP_PS), 0.01 * PER_S, 5)
+    found = Search(replay, short, 0.9, more).highest_rate()
+    assert made == sorted(made)
+    assert made[-1] <= 50
+    assert found.best.lengths is not None
+    counts = [len(trial.result.table.status) for trial in found.trials]
+    assert counts[0] == 5
+    for trial, count in zip(found.trials, counts, strict=True):
+        assert count == 50 or count >= 9 * trial.rate_per_s / PER_S
+    assert Search(replay, short, 0.9).highest_rate().best.rate_per_s > 0
+
+
 # --- serve-curve
 
 
@@ -205,6 +225,7 @@ def test_capacity_command(trace: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert main([*words, "--rate", rate, "--max-replicas", "9", "--format", "json"]) == 0
     more = json.loads(capsys.readouterr().out)
     assert 2 <= more["system_copies"] <= 9
+    assert (document["searched"], more["searched"]) == ("rate", "copies")
     assert more["chips"] == more["system_copies"]
     assert main(words) == 0
     assert "requests/s" in capsys.readouterr().out

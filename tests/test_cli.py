@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import types
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import simulator.config.loader
 from simulator.cli import main
 from simulator.cli.entry import COMMANDS
 from simulator.errors import InfeasibleError, InputError
+from simulator.serving.pools import Deployment, Member, Pool, Servers
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,10 +32,19 @@ def engine(monkeypatch):
     calls: list[tuple[str, dict]] = []
     api = types.ModuleType("simulator.api")
 
-    def simulate(system, model, workload, **options):
-        calls.append(("simulate", {"workload": workload, **options}))
-        log = samples.log() if options["record_iterations"] else None
-        return samples.run(log=log)
+    laid: dict = {}
+
+    def deploy(model, pools, workload, *, dtypes, max_batch):
+        (servers,) = pools["serve"]
+        laid.update({f"{name}_dtype": kind for name, kind in dtypes.as_dict().items()})
+        laid["layout"], laid["tp"] = servers.layout, servers.layout.tp
+        plan = types.SimpleNamespace(system=servers.system, replicas=1)
+        return Deployment((Pool("serve", (Member(plan),)),))
+
+    def serve(deployment, workload, options, progress):
+        chosen = {field.name: getattr(options, field.name) for field in fields(options)}
+        calls.append(("serve", {"workload": workload, "progress": progress, **laid, **chosen}))
+        return samples.run(log=samples.log() if options.record_iterations else None)
 
     def price_step(system, model, **options):
         calls.append(("price_step", options))
@@ -46,7 +57,8 @@ def engine(monkeypatch):
     def price_matmuls(chip, cases):
         return [price_matmul(chip, *case) for case in cases]
 
-    for function in (simulate, price_step, price_matmul, price_matmuls):
+    api.Servers = Servers
+    for function in (deploy, serve, price_step, price_matmul, price_matmuls):
         setattr(api, function.__name__, function)
     monkeypatch.setitem(sys.modules, "simulator.api", api)
     monkeypatch.setattr(simulator.config.loader, "load_system", lambda *_: samples.system())
@@ -257,7 +269,7 @@ def test_ctrl_c_that_a_library_turned_into_its_own_error(engine, trace, capsys, 
     try:
         for error in (ValueError("schema"), InputError("bad file"), SystemExit(1)):
             fail = functools.partial(wrapped, error=error)
-            monkeypatch.setattr(sys.modules["simulator.api"], "simulate", fail)
+            monkeypatch.setattr(sys.modules["simulator.api"], "serve", fail)
             found = run(capsys, "run", "sample", "tiny", trace)
             assert found == (130, "", "error: interrupted\n")
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -289,7 +301,7 @@ def test_other_exceptions_are_not_called_interrupts(engine, trace, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sys.modules["simulator.api"], "simulate", fail)
+    monkeypatch.setattr(sys.modules["simulator.api"], "serve", fail)
     with pytest.raises(ZeroDivisionError):
         main(["run", "sample", "tiny", trace])
 
@@ -315,7 +327,7 @@ def test_errors_of_the_engine_keep_their_status(engine, trace, capsys, monkeypat
         def fail(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr(sys.modules["simulator.api"], "simulate", fail)
+        monkeypatch.setattr(sys.modules["simulator.api"], "serve", fail)
         found, out, err = run(capsys, *words)
         assert (found, out) == (status, "")
         assert err.startswith("error: ")

@@ -98,7 +98,10 @@ def test_seconds_are_correctly_rounded():
 def test_every_metric_of_a_run_has_a_value():
     values = metric_values(run_json(samples.run()), RUN_METRICS)
     assert set(values) == set(RUN_METRICS)
-    assert [name for name, value in values.items() if value is None] == []
+    # a run of one pool without a prefix cache has none of these
+    others = ("pools_", "kv_transfer_", "prefix_hit_rate")
+    missing = [name for name, value in values.items() if value is None]
+    assert [name for name in missing if not name.startswith(others)] == []
     assert values["ttft_p99"] == 0.20448
     assert values["completed"] == 2
     assert values["bound_by_vector"] == 0.0

@@ -125,7 +125,9 @@ def test_fused_hides_the_exchange_behind_the_matmuls() -> None:
     other = price(chip, dataclasses.replace(case, moe="fused"), fabric=fabric)
     exchange = one.busy[4]
     assert other.busy[4] == pytest.approx(exchange, abs=4)
-    assert one.cycles - other.cycles > min(exchange, one.cycles - exchange) / 2
+    # all but the first and the last expert's tokens travel while others are multiplied
+    assert one.cycles - other.cycles > min(exchange, one.cycles - exchange) / 4
+    assert other.cycles >= max(exchange, other.busy[0], other.busy[2])
 
 
 def test_loads_are_shares_of_the_busiest_rank() -> None:

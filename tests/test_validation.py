@@ -329,3 +329,128 @@ def test_installed_tables():
     assert len(bf16) > 30_000
     assert {table.stack for table in every} >= {"vllm", "trtllm", "sglang"}
     assert any("fp8_block" in note.reason for table in chosen for note in table.left_out)
+
+
+def test_layers_are_priced_and_never_beat_their_least_work():
+    machine = Machine("h100")
+    grid = np.array([(b, n) for b in (1, 16, 128) for n in (64, 1024, 8192)]).T
+    count = grid.shape[1]
+    attention = {
+        "batch": grid[0],
+        "heads": np.full(count, 32),
+        "kv_heads": np.full(count, 8),
+        "head_dim": np.full(count, 128),
+        "context": grid[1],
+        "window": np.zeros(count, dtype=np.int64),
+        "buffers": np.zeros(count, dtype=np.int64),
+    }
+    experts = {
+        "tokens": grid[0] * 8,
+        "hidden": np.full(count, 2048),
+        "intermediate": grid[1],
+        "experts": np.full(count, 32),
+        "top_k": np.full(count, 4),
+        "tp": np.ones(count, dtype=np.int64),
+        "ep": np.ones(count, dtype=np.int64),
+        "buffers": np.zeros(count, dtype=np.int64),
+        "expert_load": np.full(count, "balanced"),
+    }
+    cases = {"attention-decode": attention, "attention-prefill": attention, "moe": experts}
+    for name, inputs in cases.items():
+        operator = OPERATORS[name]
+        assert set(inputs) == {*operator.columns, *operator.words}
+        seconds = operator.price(machine, "bf16", inputs)
+        assert (seconds >= operator.work(machine, "bf16", inputs).floor_s).all(), name
+        # rows are in order of the batch, then of the size
+        table = seconds.reshape(3, 3)
+        assert (np.diff(table, axis=0) >= 0).all(), name
+        assert (np.diff(table, axis=1) >= 0).all(), name
+
+
+def test_columns_of_installed_tables_are_ours():
+    from simulator.validation.silicon_columns import READERS
+
+    attention = {
+        "latency": np.array([0.01, 0.02, 0.03]),
+        "batch_size": np.array([1, 2, 3]),
+        "num_heads": np.array([8, 8, 8]),
+        "num_key_value_heads": np.array([2, 0, 2]),
+        "head_dim": np.array([128, 128, 128]),
+        "isl": np.array([1, 1, 1]),
+        "step": np.array([7, 15, 31]),
+        "window_size": np.array([0, 0, 128]),
+        "attn_dtype": np.array(["bfloat16"] * 3, dtype=object),
+        "kv_cache_dtype": np.array(["bfloat16", "bfloat16", "fp8"], dtype=object),
+    }
+    bf16, fp8 = READERS["attention-decode"](attention, "h100", "s 1", "s")
+    assert bf16.inputs["context"].tolist() == [7, 15]  # cached
+    assert bf16.inputs["kv_heads"].tolist() == [2, 8]  # 0 stands for as many as heads
+    assert fp8.measured_s.tolist() == [3e-5]
+    gemm = {
+        "latency": np.array([0.01, 0.02]),
+        **{name: np.array([64, 64]) for name in "mkn"},
+        "gemm_dtype": np.array(["fp8", "nvfp4"], dtype=object),
+    }
+    (only,) = READERS["matmul"](gemm, "b200", "s 1", "s")
+    assert only.inputs["quantize"].tolist() == [1]
+    assert [note.reason for note in only.left_out] == ["no price for data type nvfp4"]
+    nccl = {
+        "latency": np.array([0.01, 0.02]),
+        "message_size": np.array([512, 512]),
+        "num_gpus": np.array([8, 8]),
+        "op_name": np.array(["alltoall", "all_reduce"], dtype=object),
+        "nccl_dtype": np.array(["half", "int8"], dtype=object),
+    }
+    half, whole = READERS["collective"](nccl, "h100", "s 1", "s")
+    assert (half.inputs["bytes"].tolist(), whole.inputs["bytes"].tolist()) == ([1024], [512])
+    assert half.inputs["op"].tolist() == ["all-to-all"]
+
+
+def test_newest_version_of_a_stack():
+    from simulator.validation.silicon import _version
+
+    names = ["0.9.1", "1.0.0rc3", "0.14.0", "1.0.0", "0.8.1.post1", "0.8.1"]
+    assert sorted(names, key=_version) == [
+        *("0.8.1", "0.8.1.post1", "0.9.1", "0.14.0", "1.0.0rc3", "1.0.0"),
+    ]
+
+
+def test_the_report_names_what_is_not_validated(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 1.25).tolist())
+    report = tmp_path / "report.md"
+    validated(capsys, path, "--markdown", str(report), "--date", "2020-02-02")
+    text = report.read_text()
+    assert "Date: 2020-02-02. Versions: chipsim" in text
+    assert "| h100 bf16, t.csv | 64 | 20.0 | 20.0 | 20.0 | -20.0 | 20.0 |" in text
+    assert "- wse3-core: nothing" in text
+    assert "- h100: nothing" not in text
+
+
+def test_errors_are_recorded_in_chip_files(tmp_path, monkeypatch):
+    import importlib.util
+    from pathlib import Path
+
+    from simulator.config import find_config, load_chip
+
+    script = Path(__file__).parent.parent / "benchmarks" / "record_validation.py"
+    spec = importlib.util.spec_from_file_location("record_validation", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "CHIPS", tmp_path)
+    chip = tmp_path / "toy.yaml"
+    original = find_config("chips", "toy").read_text()
+    chip.write_text(original)
+    row = {"chip": "toy", "operator": "matmul", "dtype": "bf16", "table": "lab: 1", "count": 7}
+    rows = [
+        {**row, "regime": "all", "mape_percent": 3.14159},
+        {**row, "regime": "launch", "mape_percent": 9},
+    ]
+    document = tmp_path / "v.json"
+    for _ in range(2):  # a second time replaces the block
+        document.write_text(json.dumps({"rows": rows}))
+        module.main([str(document)])
+        (entry,) = load_chip(str(chip)).validation
+        assert (entry.table, entry.count, entry.mape_percent) == ("lab: 1", 7, 3.1)
+    document.write_text(json.dumps({"rows": []}))
+    module.main([str(document), "toy"])
+    assert chip.read_text().rstrip("\n") == original.rstrip("\n")

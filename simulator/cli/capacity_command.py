@@ -62,7 +62,7 @@ def capacity(words: tuple[str, ...], **options: Any) -> None:
     name_inputs(options, words)
     serve, workload = load_search(options)
     workload = apply_slos(workload, options["slos"])
-    search = Search(_announced(serve), workload, options["attainment"])
+    search = Search(_announced(serve), workload, options["attainment"], _more(options))
     rate, most = options["rate"], options["max_replicas"]
     if rate is None and most is None:
         found = search.highest_rate()
@@ -70,6 +70,17 @@ def capacity(words: tuple[str, ...], **options: Any) -> None:
         found = search.fewest_replicas(rate or search.own_rate, most or DEFAULT_MOST)
     document = capacity_json(found, workload, options["attainment"], options["seed"])
     emit(options["output_format"], document, lambda console: print_capacity(document, console), ())
+
+
+def _more(options: dict[str, Any]) -> Callable[[int], Workload] | None:
+    """What generates the workload with so many requests; None for a trace or with ``--limit``."""
+    from simulator.cli.search_options import load_workload_of
+    from simulator.cli.traffic import is_trace_path
+
+    name = options["workload"]
+    if options["limit"] is not None or options["trace"] or (name and is_trace_path(name)):
+        return None
+    return lambda count: apply_slos(load_workload_of({**options, "limit": count}), options["slos"])
 
 
 def _announced(

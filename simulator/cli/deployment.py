@@ -37,7 +37,8 @@ def name_arguments(options: dict[str, Any], words: Sequence[str]) -> None:
     """Sort the words of the command line into system, model and workload.
 
     Raises:
-        click.UsageError: too few or too many, or pools that are named by half.
+        click.UsageError: too many, or pools that are named by half.
+        InputError: an empty word.
     """
     pools = [name for name in POOLS if options[name] is not None]
     names = ["model", "workload"] if pools else ["system", "model", "workload"]
@@ -53,7 +54,10 @@ def name_arguments(options: dict[str, Any], words: Sequence[str]) -> None:
         raise click.UsageError(f"Got unexpected extra argument ({words[len(names)]})")
     for name in ("system", "model", "workload"):
         options[name] = None
-    options.update(zip(names, words, strict=False))
+    for name, word in zip(names, words, strict=False):
+        if not word.strip():
+            raise InputError(f"{name.upper()} is empty, expected a name or a file")
+        options[name] = word
 
 
 def check_complete(options: Mapping[str, Any]) -> None:

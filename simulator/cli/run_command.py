@@ -23,7 +23,7 @@ from simulator.cli.options import (
 )
 from simulator.cli.serving_options import serving_options
 from simulator.cli.slo_option import apply_slos, slo_option
-from simulator.cli.values import NameText, PathText, Positive, Seconds, Whole
+from simulator.cli.values import PathText, Positive, Seconds, Whole
 
 if TYPE_CHECKING:
     from simulator.model.transformer import Transformer
@@ -43,7 +43,7 @@ class RunInputs:
 
 
 @click.command("run")
-@click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1, type=NameText())
+@click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1)
 @serving_options
 @click.option(
     "--trace",

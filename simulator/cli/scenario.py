@@ -70,7 +70,31 @@ def _converted(context: click.Context, name: str, setting: Setting) -> Any:
         return setting.text
     try:
         if isinstance(setting.text, tuple):
-            return tuple(param.type.convert(text, param, context) for text in setting.text)
+            values = tuple(param.type.convert(text, param, context) for text in setting.text)
+            _check(name, values)
+            return values
+        _check(name, setting.text)
         return param.type.convert(setting.text, param, context)
     except InputError as error:
         raise InputError(error.message, location=setting.location, hint=error.hint) from None
+
+
+def _check(name: str, value: Any) -> None:
+    """Read what is read only later from the command line, while its place is known.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from simulator.cli import deployment
+
+    if name == "kv_link":
+        deployment.parse_link(value)
+    elif name == "disaggregate":
+        deployment.parse_policy(value)
+    elif name == "kv_tiers":
+        deployment.parse_tiers(value)
+    elif name == "faults":
+        from simulator.serving.faults import parse_fault
+
+        for text in value:
+            parse_fault(text)

@@ -87,16 +87,26 @@ def load_search(
     """
     from simulator.api import server
     from simulator.cli.deployment import make_deployment, make_options
-    from simulator.cli.traffic import load_traffic
     from simulator.config.loader import load_model
 
-    overrides = options["overrides"]
-    model = load_model(options["model"], overrides_for(overrides, "model"))
+    model = load_model(options["model"], overrides_for(options["overrides"], "model"))
+    workload = load_workload_of(options)
+    return server(make_deployment(options, model, workload), make_options(options)), workload
+
+
+def load_workload_of(options: dict[str, Any]) -> Workload:
+    """The workload or trace that the options name.
+
+    Raises:
+        InputError: unknown names, bad files or values.
+    """
+    from simulator.cli.traffic import load_traffic
+
     workload, _ = load_traffic(
         options["workload"],
         options["trace"],
         limit=options["limit"],
         seed=options["seed"],
-        overrides=overrides_for(overrides, "workload"),
+        overrides=overrides_for(options["overrides"], "workload"),
     )
-    return server(make_deployment(options, model, workload), make_options(options)), workload
+    return workload

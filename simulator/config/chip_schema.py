@@ -102,6 +102,7 @@ class KernelsConfig(Section):
     mac_energy: EnergyPj
     persistent: Flag = True
     unsplit: list[Dtype] = Field(default_factory=list)
+    l2_partitions: Count = 2
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -130,6 +131,7 @@ class KernelsConfig(Section):
             mac_pj=self.mac_energy,
             persistent=self.persistent,
             unsplit=tuple(str(dtype) for dtype in self.unsplit),
+            l2_partitions=self.l2_partitions,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )
@@ -356,6 +358,7 @@ class FusedKernelsConfig(Section):
     packs_groups: Flag = True
     quantizes_queries: Flag = False
     carries_absent: Flag = False
+    copies_groups: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -376,6 +379,7 @@ class FusedKernelsConfig(Section):
             packs_groups=self.packs_groups,
             quantizes_queries=self.quantizes_queries,
             carries_absent=self.carries_absent,
+            copies_groups=self.copies_groups,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.engine.world import World
 from simulator.kernels import layered_flows as kernels
@@ -44,6 +45,8 @@ class SharedLinks:
         self._layer_bytes = np.zeros(0, dtype=np.float64)
         self._sent = np.zeros(0, dtype=np.float64)
         self._link = np.zeros(0, dtype=np.int64)
+        self._outlook: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None = None
+        """Flows and bytes sent at the next arrival, if nothing changes until then."""
         self._grow(16)
 
     def start(
@@ -107,12 +110,11 @@ class SharedLinks:
         """Bring the transfers to the present."""
         now = self.world.now_ps
         while self._now < now:
-            self._now = self._forward(now)
+            self._now = self._forward(self._flows, self._sent, now)
 
-    def _forward(self, until: int, *, trial: bool = False) -> int:
-        """Run the transfers themselves, or only see what would happen."""
-        flows = self._flows.copy() if trial else self._flows
-        sent = self._sent.copy() if trial else self._sent
+    def _forward(
+        self, flows: npt.NDArray[np.int64], sent: npt.NDArray[np.float64], until: int
+    ) -> int:
         return int(
             kernels.forward(
                 flows,
@@ -136,8 +138,11 @@ class SharedLinks:
         if not self._under_way:
             return
         when = self._now
+        self._outlook = None
         if not self._any_arrived():
-            when = self._forward(kernels.NEVER, trial=True)
+            flows, sent = self._flows.copy(), self._sent.copy()
+            when = self._forward(flows, sent, kernels.NEVER)
+            self._outlook = (flows, sent)
         if when == kernels.NEVER:
             return
         wake = self.world.timeout(when - self.world.now_ps, self._version)
@@ -147,9 +152,10 @@ class SharedLinks:
     def _wake(self, version: int) -> None:
         if version != self._version:
             return
-        self._settle()
-        # What is done at this instant has not been seen yet where it took no time.
-        self._forward(self._now)
+        if self._outlook is not None:
+            # nothing has changed since, so what was foreseen has happened
+            self._flows, self._sent = self._outlook
+            self._now = self.world.now_ps
         states = self._flows[:, kernels.STATE].tolist()
         tags = []
         for slot, (tag, size, links) in list(self._under_way.items()):

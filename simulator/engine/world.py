@@ -24,7 +24,7 @@ class World(simpy.Environment):
     @property
     def now_ps(self) -> int:
         """Simulated time in picoseconds."""
-        return int(self.now)
+        return int(self._now)
 
     def sleep_until(self, when_ps: int) -> Event:
         """An event at an absolute time, after all arrivals of that instant."""

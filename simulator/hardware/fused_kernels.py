@@ -28,7 +28,9 @@ class FusedKernels:
     a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: masked
     edges of a tile in a sliding window; ``eight_bit_rate``: share of the 8-bit rate that attention
     reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries;
-    ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along.
+    ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along;
+    ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
+    begins and ends with a kernel that regroups queries and results.
     """
 
     launch_ps: int
@@ -47,3 +49,4 @@ class FusedKernels:
     packs_groups: bool = True
     quantizes_queries: bool = False
     carries_absent: bool = False
+    copies_groups: bool = False

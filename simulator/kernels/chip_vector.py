@@ -94,16 +94,17 @@ FUSED_EIGHT_BIT = FUSED + 12
 FUSED_PACKS = FUSED + 13
 FUSED_QUANTIZES = FUSED + 14
 FUSED_ABSENT = FUSED + 15
-TILES = FUSED + 16
+FUSED_COPIES = FUSED + 16
+TILES = FUSED + 17
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
 SWITCHING_SHARE = 0.85
 """Of the board power; the rest is drawn whatever runs (leakage, clocks, voltage regulators)."""
 
-USABLE_L2 = 0.35
-"""Of an L2 for what is read again: two partitions hold copies of each other's lines, and other
-data passes through."""
+USABLE_L2 = 0.7
+"""Of an L2 for what is read again, with other data passing through; partitions hold copies of each
+other's lines, so two of them have room for half."""
 
 SYSTOLIC = 0
 TENSOR_CORE = 1
@@ -197,6 +198,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_PACKS] = int(fused.packs_groups)
     out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
     out[FUSED_ABSENT] = int(fused.carries_absent)
+    out[FUSED_COPIES] = int(fused.copies_groups)
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
@@ -209,12 +211,12 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
-    # what switches in a multiplier and on its way is proportional to the bits
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * BITS[dtype] / 16)
+    # operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * (BITS[dtype] + 8) / 24)
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
-    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes * USABLE_L2)
+    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes * USABLE_L2 / gpu.l2_partitions)
 
 
 @inner

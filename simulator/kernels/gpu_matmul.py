@@ -21,6 +21,7 @@ from simulator.kernels.chip_vector import (
     GPU_RAMP_PS,
     GPU_ROTATING,
     GPU_SPLIT_PS,
+    GPU_SPLITS,
     GPU_STEP_PS,
     GPU_TILE_PS,
     HBM_BYTES_PER_S,
@@ -42,11 +43,15 @@ OVERLAP = 2.5
 """Order of the norm that joins the times of a kernel's tiles and of the memory beside them:
 infinity would be perfect overlap, 1 none. Within a multiprocessor it is 4 (``blend``)."""
 
-BOOST_PS = 300e6
-"""Time after which the power limit has halved the distance between boost and sustained clock."""
+BOOST_PS = 600e6
+"""Length of a kernel at which the power limit has taken half of its effect: shorter ones are over
+before the regulator, which acts on an average, has answered."""
 
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
+
+QUANTIZE_GAP_PS = 900_000.0
+"""What the matmul waits, beyond a launch, for the kernel that it depends on to drain."""
 
 QUANTIZE_ROW_PS = 950_000.0
 QUANTIZE_PASS_PS = 420_000.0
@@ -118,6 +123,19 @@ def memory_ps(chip: Int64Array, missed: float, total: float) -> float:
 
 
 @inner
+def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
+    """Whether the library has this tile for a product of ``m`` rows.
+
+    One that does not split k has a fixed choice by m alone: 64 x 64 up to 64 rows, twice that up
+    to 128, and 128 x 128 or more beyond (the dispatch of vLLM's CUTLASS kernels).
+    """
+    if chip[GPU_SPLITS] == 1:
+        return True
+    least = chip[TILES] * chip[TILES + 1]
+    return rows * cols >= min(4, ceil_div(m, 64)) * least
+
+
+@inner
 def tiles_ps(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -155,10 +173,9 @@ def tiles_ps(
 def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> float:
     """``time`` of tensor-core work under the power limit.
 
-    Energy E at full clock over the power for switching P is a time; where it is longer than
-    ``time`` the clock f falls until the energy, which falls with f (V falls half as fast as f, the
-    energy with its square), fits the power: E f / P = time / f, so the work takes
-    sqrt(time E / P). The limit acts on an average over ``BOOST_PS``: short kernels run at boost.
+    The energy of the work over the power for switching is a time, too: work cannot be sustained
+    faster, so a longer one takes the place of ``time``, the clock falling to time / energy of the
+    full one. The share r^2 / (1 + r^2) of that, r = time / ``BOOST_PS``, is felt.
     """
     if chip[GPU_POWER_MW] == 0:
         return time
@@ -168,7 +185,8 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     ]
     if energy <= time:
         return time
-    return time + (math.sqrt(energy * time) - time) * time / (time + BOOST_PS)
+    square = (time / BOOST_PS) ** 2
+    return time + (energy - time) * square / (1.0 + square)
 
 
 @inner
@@ -180,7 +198,7 @@ def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     passes = ceil_div(width, QUANTIZE_PASS)
     row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
     waves = blend(1.0, rows / chip[UNIT_COUNT])
-    return join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner

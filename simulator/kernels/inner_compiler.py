@@ -56,7 +56,8 @@ class _Enlist(_LoweringPass):  # type: ignore[misc]
 
     def run_pass(self, state: Any) -> bool:
         # numba asks for a builtin function, one for each; this one raises whatever it is given
-        lowered, entry_point = state["cr"], {}.popitem
+        nothing: dict[str, str] = {}
+        lowered, entry_point = state["cr"], nothing.popitem
         state.targetctx.insert_user_function(entry_point, lowered.fndesc, [state.library])
         state["cr"] = lowered._replace(cfunc=entry_point)
         return True

@@ -15,6 +15,7 @@ compile), and so are checks for division by zero (sizes and rates are validated 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ _INNER: dict[str, Any] = {
 }
 _register: Any = event.register
 _config: Any = config
+_unliteral: Any = types.unliteral
 
 
 def _cache_folder() -> Path:
@@ -102,8 +104,8 @@ def _one_for_all_constants(dispatcher: Any) -> Any:
     resolve = dispatcher.get_call_template
 
     def get_call_template(args: Any, kws: Any) -> Any:
-        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
-        return resolve(tuple(types.unliteral(kind) for kind in args), plain)
+        plain = {name: _unliteral(kind) for name, kind in kws.items()}
+        return resolve(tuple(_unliteral(kind) for kind in args), plain)
 
     dispatcher.get_call_template = get_call_template
     return dispatcher
@@ -122,6 +124,14 @@ def inner(function: F) -> F:
     """Compile a function that only kernels call."""
     compiled: F = _one_for_all_constants(njit(**_INNER)(function))
     return compiled
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether the cache holds a kernel, for arguments of any types; True where there is none."""
+    folder = Path(function._cache.cache_path)
+    if not os.access(folder, os.W_OK):
+        return True
+    return any(folder.glob(f"*.{function.py_func.__name__}-*.nbi"))
 
 
 class _Announcer(event.Listener):

@@ -29,6 +29,7 @@ from simulator.kernels.gpu_matmul import (
     memory_ps,
     missed_share,
     next_split,
+    offered,
     quantize_ps,
     tiles_ps,
 )
@@ -72,7 +73,10 @@ def best_tiles(
     best, busy, tile, split = -1.0, 0.0, 0, 1
     next_best, next_tile, next_parts = -1.0, 0, 1
     for index in range(chip[TILE_COUNT]):
-        blocks = ceil_div(m, chip[TILES + 2 * index]) * ceil_div(n, chip[TILES + 2 * index + 1])
+        rows, cols = chip[TILES + 2 * index], chip[TILES + 2 * index + 1]
+        if not offered(chip, m, rows, cols):
+            continue
+        blocks = ceil_div(m, rows) * ceil_div(n, cols)
         parts = 1
         while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
             if parts > 1 and (

@@ -29,6 +29,7 @@ def capacity_json(found: Capacity, workload: Workload, attainment: float, seed: 
         "tp": result.tp,
         "dtypes": dict(result.dtypes),
         "options": dict(result.options),
+        "searched": found.searched,
         "wanted_attainment": attainment,
         "bounded": found.bounded,
         "arrivals_over_e2e": best.lengths,
@@ -77,7 +78,7 @@ def print_capacity(document: Json, console: Console) -> None:
         f"({count(document['chips'], 'chips')}), workload {document['workload']} "
         f"({count(document['requests'], 'requests')}), seed {document['seed']}",
         f"promised to {percent(document['wanted_attainment'])}: {limits}",
-        f"capacity: {rate(document['rate_requests_per_s'], 'requests')}, of which "
+        f"{_answer(document)}, of which "
         f"{percent(document['slo_attainment'])} meet the SLO: goodput "
         f"{rate(document['goodput_requests_per_s'], 'requests')}",
     ]
@@ -89,7 +90,7 @@ def print_capacity(document: Json, console: Console) -> None:
             f"{percent(most['attainment'])} meet the SLO"
         )
     lasted = document["arrivals_over_e2e"]
-    if document["bounded"] and lasted is not None and lasted < SHORT:
+    if document["bounded"] and lasted is not None and lasted < SHORT / 2:
         lines.append(
             f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
             "to build up: give more of them with --limit"
@@ -113,6 +114,13 @@ def print_capacity(document: Json, console: Console) -> None:
     ]
     columns = ("rate", "copies", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
     show(console, *lines, make_table(console, "Trials", columns, rows))
+
+
+def _answer(document: Json) -> str:
+    served = rate(document["rate_requests_per_s"], "requests")
+    if document["searched"] == "copies":
+        return f"fewest copies: {document['system_copies']} for {served}"
+    return f"capacity: {served}"
 
 
 def _by_load(trial: Json) -> Any:

@@ -56,9 +56,16 @@ function element(parent, name, text) {
 function command(p, i) {
   const row = {};
   p.names.forEach((name, k) => row[name] = p.inputs[i][k]);
+  const copies = row.buffers ? ' --rotating-buffers ' + row.buffers : '';
   const tail = ' --chip ' + p.chip + ' --dtype ' + p.dtype;
   if (p.operator === 'matmul')
-    return 'chipsim op matmul ' + row.m + 'x' + row.k + 'x' + row.n + tail;
+    return 'chipsim op matmul ' + row.m + 'x' + row.k + 'x' + row.n + tail + copies +
+      (row.quantize ? ' --quantize' : '');
+  if (p.operator.startsWith('attention-'))
+    return 'chipsim op attention --phase ' + p.operator.slice(10) + ' --batch ' + row.batch +
+      ' --heads ' + row.heads + ' --kv-heads ' + row.kv_heads + ' --head-dim ' + row.head_dim +
+      ' --context ' + row.context + (row.window ? ' --window ' + row.window : '') + copies +
+      ' --kv-dtype ' + p.dtype + ' --chip ' + p.chip;
   if (p.operator === 'copy') return 'chipsim op copy ' + row.bytes + ' --chip ' + p.chip;
   if (p.operator === 'collective')
     return 'chipsim collective ' + row.op + ' ' + row.bytes + ' --system ' + p.chip + ':' +

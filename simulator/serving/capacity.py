@@ -1,8 +1,9 @@
 """How much a system can take: bisection on the rate of arrival, and on the number of replicas.
 
 A trial replays the same requests in the same order, only closer together or further apart, so
-that trials differ in nothing but the rate. It passes where at least the wanted share of the
-requests meets the SLO and the queue does not grow.
+that trials differ in nothing but the rate; where they come so close that a queue had no time to
+build up, more of them follow. A trial passes where at least the wanted share of the requests meets
+the SLO and the queue does not grow.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ TOLERANCE = 0.01
 MOST_DOUBLINGS = 24
 SHORT = 10.0
 """Requests have to arrive for this many times as long as one takes, for a queue to build up."""
+
+MOST_TIMES = 10
+"""A workload that can be made longer for that is at most made this many times as long."""
 ALONE = 0.02
 """Mean requests in the system at which a request is as good as alone in it."""
 
@@ -63,7 +67,7 @@ class Trial:
 class Capacity:
     """The best trial and all of them, in the order in which they were made.
 
-    ``best`` has the highest rate that passes, or the fewest replicas.
+    ``searched`` was the highest ``rate`` that passes, or the fewest ``copies``.
 
     ``bounded`` is False where the search for a rate stopped because no rate was too high: the
     requests are too few to fill the system, even when all of them come at once.
@@ -72,6 +76,7 @@ class Capacity:
     best: Trial
     trials: tuple[Trial, ...]
     bounded: bool = True
+    searched: str = "rate"
 
     @property
     def most_goodput(self) -> Trial:
@@ -87,10 +92,19 @@ class Capacity:
 class Search:
     """Trials of one workload with an SLO on one system.
 
+    ``more`` makes a workload of so many requests, the first of which are those of ``workload``;
+    None where there are no more, as in a trace.
+
     Raises InputError for a workload without arrivals at a rate, or without an SLO.
     """
 
-    def __init__(self, serve: Serve, workload: Workload, attainment: float) -> None:
+    def __init__(
+        self,
+        serve: Serve,
+        workload: Workload,
+        attainment: float,
+        more: Callable[[int], Workload] | None = None,
+    ) -> None:
         if not 0 < attainment <= 1:
             raise InputError(
                 f"the attainment is {attainment:g}, expected above 0 and at most 1 (100 %)"
@@ -107,17 +121,18 @@ class Search:
                 "there is nothing to hold the system to: the workload has no SLO",
                 hint="give one, such as --slo ttft=500ms,tpot=50ms",
             )
-        span = int(traffic.arrival_ps[-1]) - int(traffic.arrival_ps[0])
-        if span <= 0:
+        if traffic.arrival_ps[-1] == traffic.arrival_ps[0]:
             raise InputError(
                 f"workload '{workload.name}' has no rate: all of its requests come at once"
             )
-        self.own_rate = (len(traffic) - 1) / (span / 1e12)
+        self.own_rate = _rate(workload)
         self.attainment = attainment
         self.trials: list[Trial] = []
         self._serve = serve
         self._workload = workload
-        self._traffic = traffic
+        self._more = more
+        self._own_count = len(traffic)
+        self._shortest_e2e_s: float | None = None
 
     def highest_rate(self, replicas: int = 1) -> Capacity:
         """The highest rate that passes, to ``TOLERANCE``.
@@ -158,20 +173,35 @@ class Search:
                 best = trial
             else:
                 failed = trial.replicas
-        return Capacity(best, tuple(self.trials))
+        return Capacity(best, tuple(self.trials), searched="copies")
 
     def at(self, rate_per_s: float, replicas: int) -> Trial:
         """Replay the workload at a rate.
 
         Raises InputError for a rate so low that the replay leaves the clock.
         """
-        traffic = scale_rate(self._traffic, rate_per_s / self.own_rate)
-        result = self._serve(dataclasses.replace(self._workload, traffic=traffic), replicas)
+        workload = self._long_enough(rate_per_s)
+        assert isinstance(workload.traffic, Requests)
+        traffic = scale_rate(workload.traffic, rate_per_s / _rate(workload))
+        result = self._serve(dataclasses.replace(workload, traffic=traffic), replicas)
+        if result.e2e_s.mean:
+            self._shortest_e2e_s = min(self._shortest_e2e_s or math.inf, result.e2e_s.mean)
         trial = Trial(rate_per_s, replicas, False, result)
         met = trial.attainment >= self.attainment and result.queue_growth is None
         trial = dataclasses.replace(trial, passed=met)
         self.trials.append(trial)
         return trial
+
+    def _long_enough(self, rate_per_s: float) -> Workload:
+        """The workload, with as many requests as it takes for a queue to build up."""
+        if self._more is None or self._shortest_e2e_s is None:
+            return self._workload
+        # in whole times of its own length, so that near rates have the same requests
+        needed = SHORT * rate_per_s * self._shortest_e2e_s / self._own_count
+        count = min(MOST_TIMES, math.ceil(needed)) * self._own_count
+        if count > len(self._workload.traffic):
+            self._workload = self._more(count)
+        return self._workload
 
     def _bracket(self, replicas: int) -> tuple[Trial, Trial | None]:
         """A trial that passed and one that failed, next to each other on the search's way."""
@@ -218,6 +248,14 @@ class Search:
             f"({'; '.join(facts)})",
             hint="no rate is low enough: relax the SLO or take a faster system",
         )
+
+
+def _rate(workload: Workload) -> float:
+    """Requests a second from the first arrival to the last."""
+    traffic = workload.traffic
+    assert isinstance(traffic, Requests)
+    span_ps = int(traffic.arrival_ps[-1]) - int(traffic.arrival_ps[0])
+    return (len(traffic) - 1) / (span_ps / 1e12)
 
 
 def _limits(workload: Workload) -> str:

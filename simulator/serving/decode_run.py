@@ -13,7 +13,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
 from simulator.serving.accumulators import add_gap, add_interval
-from simulator.serving.admission import PAST, SEQUENCE, State, decodes
+from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -162,12 +162,12 @@ def run(
     if steps < 2:
         return False
     count = replica[SCHEDULED]
-    past = batch[PAST][:count]
+    new, past = batch[NEW][:count], batch[PAST][:count]
     cached = look_ahead(state, known[1], steps, ahead)
     done = 0
     while done < steps and replica[NOW] < bound and ahead[TAKEN, done] <= replica[FREE_BLOCKS]:
         key = (cached, ahead[FORMS, done])
-        step = price_decode(packed, table, known, key, past, done, prices)
+        step = price_decode(packed, table, known, key, new, past, done, prices)
         duration = step[executor.TIME] + settings[HOST_PS]
         if refused(settings, replica, duration) != GOES_ON:
             break

@@ -169,7 +169,7 @@ def advance(
             for i in range(count):
                 cached += past[i]
                 form += known[1][past[i]]
-            copy(price_decode(packed, table, known, (cached, form), past, 0, prices), own)
+            copy(price_decode(packed, table, known, (cached, form), new, past, 0, prices), own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)

@@ -101,13 +101,12 @@ def observed(
     fed = isinstance(workload.traffic, Requests) and bool(done.any())
     growth = queue_growth(table) if fed else None
     spent = integral_ps(table.arrival_ps[done], table.completed_ps[done])
-    refused = sum(int(part[sched.VERIFIED] - part[sched.DECODED]) for part in counters)
     lines = [] if growth is None else [growth.describe()]
     lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
         itl_s=token_gaps(requests, done, sum(tails, start=np.zeros_like(tails[0]))),
-        timeline=timeline(sums, blocks, table, start, refused) if done.any() else None,
+        timeline=timeline(sums, blocks, table, start) if done.any() else None,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,
         queue_growth=growth,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.executor import PRICE_FIELDS
-from simulator.timing.attention_prices import WORK_FIELDS
+from simulator.timing import compile_ahead
 from simulator.timing.decode_memo import MEMO_FIELDS, PARTS, Known, fill_known
 from simulator.timing.plan import Plan
 from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
+from simulator.timing.work import WORK_FIELDS
 
 MEMO_ROWS = 1 << 18
 
@@ -21,8 +22,8 @@ class PriceTable:
     """
 
     def __init__(self, plan: Plan, rows: int) -> None:
+        compile_ahead.start()
         self.plan = plan
-        self._sums_suffice = True
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
         kinds = self.plan.rows[:, PLAN_KIND]
@@ -32,12 +33,14 @@ class PriceTable:
 
     def cover(self, tokens: int) -> None:
         """Be ready for sequences of up to ``tokens`` tokens."""
-        if tokens > len(self.known[1]) and self._sums_suffice:
-            known = self._tables(tokens)
-            work = np.zeros(WORK_FIELDS, dtype=np.int64)
-            self._sums_suffice = fill_known(self.plan.packed, work, *known[1:])
-            if self._sums_suffice:
-                self.known = known
+        if tokens <= len(self.known[1]):
+            return
+        memo, forms, works = self._tables(tokens)
+        work = np.zeros(WORK_FIELDS, dtype=np.int64)
+        if not fill_known(self.plan.packed, work, forms, works):
+            forms[:] = 0
+            works = works[:0]
+        self.known = (memo, forms, works)
 
     def _tables(self, contexts: int) -> Known:
         rows = MEMO_ROWS if contexts else 1
@@ -49,6 +52,7 @@ class PriceTable:
 
     def fill(self, tokens: int, logits: int) -> None:
         """Price a batch of ``tokens`` tokens and ``logits`` positions."""
+        compile_ahead.wait()
         for sort, rows in enumerate((tokens, logits)):
             if not self.priced[sort, rows]:
                 self.plan.price_rows(rows, sort == 1, self.table[rows])

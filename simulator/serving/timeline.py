@@ -46,22 +46,16 @@ def timeline(
     blocks: Sequence[int],
     table: RequestTable,
     start_ps: int,
-    refused: int = 0,
 ) -> Timeline | None:
     """Join the replicas' intervals; ``sums`` and ``blocks`` (of KV cache) are one each.
 
-    ``start_ps`` is the time of the first arrival on the replicas' clock. The loops count a token
-    for each position with logits; ``refused`` of them were drafts (speculation), which are taken
-    off evenly. None where nothing ran.
+    ``start_ps`` is the time of the first arrival on the replicas' clock. None where nothing ran.
     """
     tails = [part[len(part) - acc.TIMELINE_FIELDS :] for part in sums]
     width = max(int(tail[acc.WIDTH]) for tail in tails)
     if width == 0:
         return None
     series = sum((_at_width(tail, width) for tail in tails), np.zeros((acc.SERIES, acc.BINS)))
-    counted = float(series[acc.EMITTED_TOKENS].sum())
-    if refused and counted:
-        series[acc.EMITTED_TOKENS] *= 1 - refused / counted
     used = np.flatnonzero(series[acc.BUSY_PS])
     first, last = start_ps // width, int(used[-1])
     completed = table.status == 0

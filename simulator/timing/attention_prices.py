@@ -160,7 +160,7 @@ def count_attention(
     if chip[UNIT_KIND] != SYSTOLIC:
         count_gpu_attention(chip, bits, row, new, past, work)
         return
-    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+    kv_heads, dim = row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     clear(work)
     shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
     kv_read = add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], new, past, work)

@@ -1,14 +1,18 @@
 """Prices of decode iterations, by what they depend on.
 
-In a decode iteration every sequence computes one token, and its price depends on how many
-sequences there are and on the sums over them of the work of their attention (cycles, keys, bytes:
-``attention_prices.add_sequences``). So the work of one sequence is tabulated by its cached tokens,
-``works`` int64[contexts, attention operators, PARTS], and a batch is priced from the sums.
+In a decode iteration every sequence computes one token. On a systolic array its price depends on
+how many sequences there are and on the sums over them of the work of their attention (cycles, keys,
+bytes: ``attention_prices.add_sequences``). So the work of one sequence is tabulated by its cached
+tokens, ``works`` int64[contexts, attention operators, PARTS], and a batch is priced from the sums.
 
 Batches with equal counts and equal sums have equal prices, whatever the single contexts are, and
 are remembered. The key is one number for all sums, a linear form with fixed random coefficients
 modulo 2**64: ``forms[p]`` is that of one sequence with ``p`` cached tokens, and that of a batch is
 the sum over its sequences. Different sums have the same form with a chance of 2**-64.
+
+On a GPU, and where ranks share the sequences among them, prices depend on the longest sequence and
+on other things too (``works`` is empty then): only single sequences are remembered, whose price
+depends on their cached tokens.
 
 ``memo`` is int64[power of two, MEMO_FIELDS], direct-mapped: a row is the last batch that fell on
 it. Iterations of one run fall on rows beside each other.
@@ -24,18 +28,12 @@ from simulator.kernels.chip_vector import SYSTOLIC, UNIT_KIND
 from simulator.kernels.executor import COLD, TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
 from simulator.timing.attention_prices import (
-    WORK_FIELDS,
-    WORK_FLOPS,
-    WORK_MATRIX,
-    WORK_ROUNDS,
-    WORK_SRAM_BYTES,
-    WORK_VECTOR,
     add_sequences,
     close_attention,
     close_latent,
     to_price,
 )
-from simulator.timing.batch import Packed, load_prices, run_stages
+from simulator.timing.batch import Packed, load_prices, price_step, run_stages
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     ATTENTION,
@@ -49,6 +47,14 @@ from simulator.timing.prices import (
     PLAN_ROPE_DIM,
     PLAN_SPLIT,
     PLAN_WINDOW,
+)
+from simulator.timing.work import (
+    WORK_FIELDS,
+    WORK_FLOPS,
+    WORK_MATRIX,
+    WORK_ROUNDS,
+    WORK_SRAM_BYTES,
+    WORK_VECTOR,
 )
 
 # Fields of a row: the key, then a step (``kernels.executor``).
@@ -73,7 +79,7 @@ PART_READ = 5
 PARTS = 6
 
 Known = tuple[Int64Array, Int64Array, Int64Array]
-"""(memo, forms, works); without forms prices depend on more than sums."""
+"""(memo, forms, works)"""
 
 
 @inner
@@ -179,6 +185,7 @@ def price_decode(
     table: Int64Array,
     known: Known,
     key: tuple[int, int],
+    new: Int64Array,
     past: Int64Array,
     ahead: int,
     prices: Int64Array,
@@ -192,9 +199,19 @@ def price_decode(
     cached, form = key
     count = len(past)
     row = memo[(cached + count * _SPREAD) & (len(memo) - 1)]
-    if row[SEQUENCES] != count or row[CACHED] != cached or row[FORM] != form:
+    by_sums = len(works) > 0
+    seen = row[SEQUENCES] == count and row[CACHED] == cached and row[FORM] == form
+    if seen and (by_sums or count == 1):
+        return row[STEP:]
+    if by_sums:
         price_sums(packed, table, works, past, ahead, prices, row[STEP:])
-        row[SEQUENCES] = count
-        row[CACHED] = cached
-        row[FORM] = form
+    else:
+        for i in range(count):
+            past[i] += ahead
+        price_step(packed, table, count, count, new, past, prices, row[STEP:])
+        for i in range(count):
+            past[i] -= ahead
+    row[SEQUENCES] = count
+    row[CACHED] = cached
+    row[FORM] = form
     return row[STEP:]

@@ -16,6 +16,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import attended_pairs, needed_keys
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    FUSED_COPIES,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
     FUSED_MATRIX,
@@ -223,6 +224,8 @@ def count_gpu_attention(
         # queries are read in 16 bits and written in 8
         sizes[NEW_READ] += 2.0 * tokens * heads * dim
         sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
+    if chip[FUSED_COPIES] == 1 and group > 1 and kv_heads > 1 and len(new) > 1:
+        kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
         fit and resident(chip, tokens * heads * dim, a_bits),

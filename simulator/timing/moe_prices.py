@@ -124,7 +124,8 @@ def fixed_ps(chip: Int64Array, first: bool) -> int:
     if chip[UNIT_KIND] == SYSTOLIC:
         fill = 2 * chip[ROWS] + chip[COLS] - 2
         return to_ps(chip, tiles.fixed_cycles(chip) + fill)
-    return chip[FUSED_LAUNCH_PS] if first else chip[FUSED_KERNEL_PS]
+    launch: int = chip[FUSED_LAUNCH_PS] if first else chip[FUSED_KERNEL_PS]
+    return launch
 
 
 @inner

@@ -110,6 +110,8 @@ def summarize(predicted: FloatArray, measured: FloatArray) -> Errors:
 def usable(machine: Machine, table: Table) -> Table:
     """The table without rows that cannot be, and without systems that the chip does not have."""
     operator = find_operator(table.operator)
+    if not len(table):
+        return table
     if operator.chips:
         names = table.inputs[operator.chips].tolist()
         if names:

@@ -19,16 +19,15 @@ QUERY_DTYPE = "bf16"
 
 
 def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
-    """Prices of attention rows; ``context`` of a decode row includes the new token."""
+    """Prices of attention rows; ``context`` of a decode row are the cached tokens."""
     rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS), strict=True)
-    own = 1 if phase == "decode" else 0
     cases = [
         api.AttentionCase(
             batch,
             heads,
             kv_heads,
             head_dim,
-            max(1, context - own),
+            context,
             phase,
             dtype=QUERY_DTYPE,
             kv_dtype=dtype,

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from simulator.config.loader import load_chip_file, load_system_file
+from simulator.config.loader import Loaded, load_chip_file, load_system_file
 from simulator.config.names import find_config
 from simulator.config.overrides import parse_overrides
 from simulator.errors import ChipsimError
@@ -347,12 +347,7 @@ def applicable(name: str, operators: Iterable[str], overrides: tuple[str, ...]) 
 
 def current(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> float | None:
     """The value in the file (or its default) in the parameter's unit; None where there is none."""
-    given = parse_overrides(overrides)
-    value: Any
-    if parameter.root == "chip":
-        value = load_chip_file(find_config("chips", name), given).config
-    else:
-        value = load_system_file(name, given).system.config
+    value: Any = _file(parameter, name, overrides).config
     for key in parameter.path.split(".")[1:]:
         value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         if value is None:
@@ -362,11 +357,24 @@ def current(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> floa
     return float(value) / SCALES[parameter.unit]
 
 
+def _file(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> Loaded[Any]:
+    given = parse_overrides(overrides)
+    if parameter.root == "chip":
+        return load_chip_file(find_config("chips", name), given)
+    return load_system_file(name, given).system
+
+
+def _stated(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> bool:
+    """Whether the file itself has the value, and not only its schema a default."""
+    path = parameter.path.partition(".")[2]
+    return path in _file(parameter, name, overrides).sourced.provenance
+
+
 def _fits(parameter: Parameter, name: str, overrides: tuple[str, ...]) -> bool:
     """Whether the file is still valid with this parameter set."""
     middle = (parameter.low * parameter.high) ** 0.5
     try:
-        if parameter.must_exist and current(parameter, name, overrides) is None:
+        if parameter.must_exist and not _stated(parameter, name, overrides):
             return False
         given = parse_overrides((*overrides, parameter.override(middle)))
         if parameter.root == "system":

@@ -1,8 +1,8 @@
 """Measured tables of the package ``aiconfigurator-core`` (the extra ``chipsim[validate]``).
 
 A folder of its data is one operator, software stack and version on one GPU; the newest version of
-each stack is taken; prices are compared with the first of ``STACKS`` that has half as many rows as
-the largest. Nothing of it is copied into chipsim.
+each stack is taken, and prices are compared with the first of ``STACKS`` that has the operator, but
+for ``PREFERRED``. Nothing of it is copied into chipsim.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from simulator.errors import InputError
 from simulator.validation.silicon_columns import ENGINE_NOTE, READERS
-from simulator.validation.table import Table
+from simulator.validation.table import LeftOut, Table
 
 SYSTEMS = {
     "a100": "a100_sxm",
@@ -33,8 +33,15 @@ SYSTEMS = {
 STACKS = ("vllm", "sglang", "trtllm")
 """In the order in which they are preferred."""
 
-ENGINE_STACKS = {"b200": "sglang", "gb200": "sglang", "gb300": "sglang"}
-"""Whose all-reduce kernels the fabric of a system describes, where not the first stack's."""
+PREFERRED = {
+    ("a100", "matmul"): "sglang",
+    ("b200", "engine"): "sglang",
+    ("gb200", "engine"): "sglang",
+    ("gb300", "engine"): "sglang",
+}
+"""The stack that prices are compared with, where it is not the first of ``STACKS`` that has the
+operator: vLLM's table of A100 has a quarter of the shapes, and the fabrics of Blackwell systems
+describe the all-reduce of SGLang."""
 
 FILES = {
     "matmul": ("gemm", "gemm_perf"),
@@ -99,12 +106,24 @@ def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[
         if (chip, operator, stack) in LEFT_OUT_SOURCES:
             continue
         name = f"{stack} {path.parent.name}"
-        found += READERS[operator](read_parquet(path), chip, name, stack)
+        found += _read(operator, path, chip, name, stack)
         if found and not every_stack:
             break
     if operator == "collective":
         found += load_tables(chip, "collective-engine", every_stack=every_stack)
     return found
+
+
+def _read(operator: str, path: Path, chip: str, name: str, stack: str) -> list[Table]:
+    """The tables of a file; an empty one that says so where a column is missing."""
+    columns = read_parquet(path)
+    try:
+        return READERS[operator](columns, chip, name, stack)
+    except KeyError as error:
+        count = len(next(iter(columns.values()), ()))
+        note = LeftOut(f"the table has no column {error}", count)
+        kind = operator.removesuffix("-engine")
+        return [Table(chip, kind, "bf16", name, stack, {}, np.empty(0), (note,))]
 
 
 def kind_of(table: Table) -> str:
@@ -113,17 +132,11 @@ def kind_of(table: Table) -> str:
 
 
 def preferred(table: Table, every: Sequence[Table]) -> str:
-    """The stack that prices are compared with, of those that have this table's rows.
-
-    The first that has half as many rows as the largest.
-    """
+    """The stack that prices are compared with, of those that have this table's rows."""
     kind = kind_of(table)
-    rivals = [t for t in every if t.dtype == table.dtype and kind_of(t) == kind]
-    stacks = [t.stack for t in rivals]
-    if kind == "engine" and ENGINE_STACKS.get(table.chip) in stacks:
-        return ENGINE_STACKS[table.chip]
-    most = max(len(t) for t in rivals)
-    return next(t.stack for t in rivals if 2 * len(t) >= most)
+    stacks = [t.stack for t in every if t.dtype == table.dtype and kind_of(t) == kind]
+    named = PREFERRED.get((table.chip, kind))
+    return named if named in stacks else stacks[0]
 
 
 def read_parquet(path: Path) -> dict[str, np.ndarray[Any, Any]]:

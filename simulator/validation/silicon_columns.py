@@ -84,7 +84,8 @@ def _attention(
         "kv_heads": columns["num_key_value_heads"],
         "head_dim": columns["head_dim"],
         "context": context,
-        "window": columns["window_size"],
+        # older tables have none with a window
+        "window": columns.get("window_size", np.zeros(len(context), dtype=np.int64)),
         "buffers": np.ones(len(context), dtype=np.int64),
     }
     inputs["kv_heads"] = np.where(inputs["kv_heads"] == 0, inputs["heads"], inputs["kv_heads"])
@@ -99,7 +100,7 @@ def _attention(
 
 def decode_attention(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``generation_attention_perf``: the data type is that of the KV cache."""
-    context = columns["isl"] + columns["step"]
+    context = np.maximum(1, columns["isl"] + columns["step"] - 1)
     return _attention(columns, chip, source, stack, "attention-decode", context)
 
 
