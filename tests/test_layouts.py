@@ -218,7 +218,7 @@ def test_all_chips_compute_the_model_and_what_is_listed(case, phase) -> None:
     model, layout = case
     batch = 64 * layout.dp * layout.micro_batches
     plan = plan_of(model, layout)
-    listed = {each.name: each.factor for each in overheads(model, layout, plan.sharded)}
+    listed = {each.name: each.factor for each in overheads(model, layout)}
     tokens = batch * 16
     work = 0.0
     for stage in plan.sharded.stages:
@@ -250,16 +250,16 @@ def test_all_chips_compute_the_model_and_what_is_listed(case, phase) -> None:
 
 def test_what_is_replicated_and_padded_is_listed():
     model = MODELS["moe"]
-    found = overheads(model, tensor_parallel(8), shard(model, tensor_parallel(8)))
+    found = overheads(model, tensor_parallel(8))
     assert {each.name: (each.why, each.factor) for each in found} == {
         "qkv_down": ("replicated", 8.0),
         "router": ("replicated", 8.0),
     }
     dense = MODELS["dense"]
-    assert overheads(dense, tensor_parallel(16), shard(dense, tensor_parallel(16))) == ()
+    assert overheads(dense, tensor_parallel(16)) == ()
     palm = load_model("palm-540b")
     padded = Layout(64, ffn_tp=64, weights="stationary-2d", grid_x=4, pad_heads=True)
-    (one,) = [x for x in overheads(palm, padded, shard(palm, padded)) if x.name == "attention"]
+    (one,) = [x for x in overheads(palm, padded) if x.name == "attention"]
     assert one.factor == pytest.approx(64 / 48)
 
 

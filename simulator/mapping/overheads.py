@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from simulator.mapping.shard import Sharded
+from simulator.mapping.shard import shard
 from simulator.model.forward import forward_pass
 from simulator.model.layout import Layout
 from simulator.model.operators import Attention, LatentAttention, Matmul, MoE, Operator, Section
@@ -23,14 +24,15 @@ class Overhead:
     factor: float
 
 
-def overheads(model: Transformer, layout: Layout, sharded: Sharded) -> tuple[Overhead, ...]:
+@lru_cache(maxsize=256)
+def overheads(model: Transformer, layout: Layout) -> tuple[Overhead, ...]:
     """Operators whose shares add up to more than the whole; everything else is cut exactly.
 
     With two-dimensional weights the matrices of a parallel block are fused, and compared together.
     """
     whole = _work(forward_pass(model))
     parts: dict[str, float] = {}
-    for section in sharded.sections:
+    for section in shard(model, layout).sections:
         if section.name.startswith("draft"):
             continue
         for op in section.operators:

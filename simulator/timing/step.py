@@ -180,7 +180,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         operators=operators,
         layout=plan.layout.text,
         parallelism=plan.layout.as_dict(),
-        overheads=overheads(plan.model, plan.layout, plan.sharded),
+        overheads=overheads(plan.model, plan.layout),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
         accuracy=chip.validation,
