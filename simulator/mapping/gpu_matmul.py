@@ -11,7 +11,9 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_u
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    GPU_SPLIT_PS,
     GPU_SPLITS,
+    GPU_TILE_PS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
@@ -72,6 +74,7 @@ def best_tiles(
     m, k, n = shape
     best, busy, tile, split = -1.0, 0.0, 0, 1
     next_best, next_tile, next_parts = -1.0, 0, 1
+    least_split = float(chip[GPU_SPLIT_PS] + chip[GPU_TILE_PS])
     for index in range(chip[TILE_COUNT]):
         rows, cols = chip[TILES + 2 * index], chip[TILES + 2 * index + 1]
         if not offered(chip, m, rows, cols):
@@ -83,6 +86,8 @@ def best_tiles(
                 blocks * parts > 2 * chip[UNIT_COUNT] or (parts - 1) * chip[TILE_K] >= k
             ):
                 break
+            if parts > 1 and 0.0 <= next_best <= least_split:
+                break  # no split can be faster than what it adds
             time, working = tiles_ps(chip, shape, a_bits, b_bits, index, parts)
             if best < 0.0 or time < best:
                 next_best, next_tile, next_parts = best, tile, split

@@ -28,7 +28,12 @@ LARGEST_VOLUME = 2**55
 LARGEST_COPY = 2**44
 """Largest copy in bytes (16 TiB)."""
 
-_HELD = ("B held", "A held", "nothing held")
+_ORDERS = tuple(
+    f"{loops}; {held}"
+    for held in ("B held", "A held", "nothing held")
+    for loops in ("m, n, k", "n, m, k")
+)
+"""By the code of ``tiles.ORDER``."""
 
 
 def price_matmuls(
@@ -102,8 +107,7 @@ def price_matmul(
 
 
 def _order(code: int) -> str:
-    loops = "n, m, k" if code & 1 else "m, n, k"
-    return f"{loops}; {_HELD[code >> 1]}"
+    return _ORDERS[code]
 
 
 @dataclass(frozen=True, slots=True)
