@@ -10,6 +10,7 @@ import numpy as np
 from simulator.hardware import Chip, Dram, Energy, Fabric, Power, Sram, System, SystolicArray
 from simulator.hardware.chip import LinkPort, VectorUnit
 from simulator.model.transformer import Transformer, llama
+from simulator.serving.goodput import ClassGoodput, Goodput
 from simulator.serving.results import (
     Distribution,
     IterationLog,
@@ -17,6 +18,7 @@ from simulator.serving.results import (
     RequestTable,
     RunResult,
 )
+from simulator.serving.stability import QueueGrowth
 from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
 
 MS = 10**9
@@ -166,10 +168,10 @@ def run(**changes: Any) -> RunResult:
         requests=RequestCounts(3, 2, 1, 150, 6, {"context": 1}),
         simulated_s=0.301,
         serving_s=0.3,
-        ttft_s=Distribution(0.153, 0.153, 0.1962, 0.20448),
-        tpot_s=Distribution(0.05, 0.05, 0.05, 0.05),
-        e2e_s=Distribution(0.253, 0.253, 0.2914, 0.30004),
-        queue_s=Distribution(0.003, 0.003, 0.0046, 0.00496),
+        ttft_s=Distribution(0.153, 0.153, 0.1962, 0.20034, 0.20448),
+        tpot_s=Distribution(0.05, 0.05, 0.05, 0.05, 0.05),
+        e2e_s=Distribution(0.253, 0.253, 0.2914, 0.29572, 0.30004),
+        queue_s=Distribution(0.003, 0.003, 0.0046, 0.00478, 0.00496),
         output_tokens_per_s=19.93,
         requests_per_s=6.64,
         utilization={"matrix": 0.4, "vector": 0.1, "hbm": 0.8, "sram": 0.2, "fabric": 0.05},
@@ -189,5 +191,17 @@ def run(**changes: Any) -> RunResult:
         cost_usd=0.00025,
         advice="bound by HBM in 70 % of the time: a larger batch shares the weights",
         table=table(),
+        itl_s=Distribution(0.05, 0.05, 0.05, 0.05, 0.05),
+        mean_requests_in_system=1.7,
+        goodput=Goodput(
+            0.5,
+            3.322,
+            {
+                "all": ClassGoodput(
+                    {"ttft": 0.2}, 0, 2, 1, {"served": 0, "ttft": 1}, {"ttft": 0.1}, 3.322
+                )
+            },
+        ),
+        queue_growth=QueueGrowth(1.5, 4.0, 2.5, 120),
     )
     return dataclasses.replace(result, **changes)

@@ -50,7 +50,8 @@ def engine(monkeypatch):
         setattr(api, function.__name__, function)
     monkeypatch.setitem(sys.modules, "simulator.api", api)
     monkeypatch.setattr(simulator.config.loader, "load_system", lambda *_: samples.system())
-    monkeypatch.setattr(simulator.config.loader, "load_model", lambda *_: samples.model())
+    for loader in ("load_model", "load_any_model"):
+        monkeypatch.setattr(simulator.config.loader, loader, lambda *_: samples.model())
     monkeypatch.setattr(simulator.config.loader, "load_chip", lambda *_: samples.chip())
     return calls
 
@@ -90,7 +91,8 @@ def test_run_passes_its_options_on(engine, trace, capsys):
     assert document["schema"] == "chipsim.run/1"
     call = engine[0][1]
     assert len(call["workload"].traffic) == 1
-    wanted = {"tp": 2, "weight_dtype": "int8", "activation_dtype": "fp8", "kv_dtype": "bf16"}
+    assert call["layout"].tp == 2
+    wanted = {"weight_dtype": "int8", "activation_dtype": "fp8", "kv_dtype": "bf16"}
     wanted |= {"max_batch": 8, "token_budget": 64, "seed": 5, "warmup_s": 2.0}
     assert {name: call[name] for name in wanted} == wanted
 

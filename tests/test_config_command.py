@@ -99,3 +99,19 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_memories_are_listed_shown_and_checked(capsys):
+    assert main(["config", "list", "memories"]) == 0
+    assert capsys.readouterr().out.split() == list_names("memories")
+    assert main(["config", "show", "hbm2-2000", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["path"]: row for row in document["rows"]}
+    assert document["kind"] == "memory"
+    # 2 pseudo-channels x 32 B every 2 clocks of 1 ns
+    assert rows["memory.peak"]["value"] == pytest.approx(32e9)
+    assert rows["memory.timing.rc"]["confidence"] == "third-party"
+    assert main(["config", "check", str(find_config("memories", "hbm2-2000"))]) == 0
+    assert "(memory)" in capsys.readouterr().out
+    assert main(["config", "show", "hbm2-200"]) == 3
+    assert "hbm2-2000" in capsys.readouterr().err

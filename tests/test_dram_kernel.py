@@ -151,6 +151,21 @@ def test_equals_the_slow_witness(
     channel: DramChannel, picks: list[int], queue: int, refresh: bool
 ) -> None:
     bursts = [pick % channel.organisation.bursts for pick in picks]
+    _assert_equal_to_witness(channel, bursts, queue, refresh)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_equals_the_slow_witness_where_younger_hits_overtake(seed: int) -> None:
+    """Many requests for each bank in a long queue: an older conflict wants the bank closed."""
+    rng = np.random.default_rng(seed)
+    channel = _small("hbm2-2000", 1) if seed % 2 else _small("hbm3-6400", 2)
+    bursts = rng.integers(0, channel.organisation.bursts, 90).tolist()
+    _assert_equal_to_witness(channel, bursts, (8, 16, 32)[seed % 3], refresh=seed % 4 > 1)
+
+
+def _assert_equal_to_witness(
+    channel: DramChannel, bursts: list[int], queue: int, refresh: bool
+) -> None:
     slow = simulate_slowly(channel, bursts, queue, refresh)
     fast = replay_memory(
         channel,

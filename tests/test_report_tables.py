@@ -31,8 +31,8 @@ def row(text, start):
 
 def test_run_table_shows_every_figure_with_its_unit():
     text = printed(print_run, samples.run())
-    assert row(text, "time to first token").split()[-8:] == (
-        ["153.0", "ms", "153.0", "ms", "196.2", "ms", "204.5", "ms"]
+    assert row(text, "time to first token").split()[-10:] == (
+        ["153.0", "ms", "153.0", "ms", "196.2", "ms", "200.3", "ms", "204.5", "ms"]
     )
     assert "19.93 tokens/s" in row(text, "output tokens")
     assert row(text, "hbm").split()[:5] == ["hbm", "80.0", "%", "70.0", "%"]
@@ -42,11 +42,13 @@ def test_run_table_shows_every_figure_with_its_unit():
     assert "50.0 %" in row(text, "KV cache in use, peak")
     assert "12 J (2 J per output token)" in row(text, "energy")
     assert "a larger batch shares the weights" in text
+    assert row(text, "all").split()[1:9] == ["ttft", "<=", "200.0", "ms", "2", "50.0", "%", "3.322"]
+    assert "ttft 1" in row(text, "all")
     assert "rejected: 1 request: context" in text
 
 
 def test_run_table_without_completed_requests():
-    empty = Distribution(None, None, None, None)
+    empty = Distribution(None, None, None, None, None)
     text = printed(print_run, samples.run(ttft_s=empty, tpot_s=empty, energy_j=None, cost_usd=None))
     assert row(text, "time to first token").split()[-4:] == ["-"] * 4
     assert "no energies" in row(text, "energy")

@@ -27,8 +27,9 @@ from simulator.mapping.memory import plan_memory
 from simulator.model.transformer import llama
 from simulator.report.json_out import run_json, to_json
 from simulator.serving import cluster, metrics
-from simulator.serving import scheduler as sched
-from simulator.serving.cluster import ServingOptions, replay
+from simulator.serving import fields as sched
+from simulator.serving.cluster import replay
+from simulator.serving.options import ServingOptions
 from simulator.serving.results import RunResult
 from simulator.timing.plan import Plan, make_plan
 from simulator.workload.request import ClosedLoop, Requests, Workload

@@ -7,7 +7,8 @@ import pytest
 from reference_mapping import Bits, price_tile
 
 from simulator.config.loader import load_chip, load_model, load_system
-from simulator.serving.cluster import ServingOptions, replay
+from simulator.serving.cluster import replay
+from simulator.serving.options import ServingOptions
 from simulator.timing.operator import price_matmul
 from simulator.timing.plan import make_plan
 from simulator.timing.step import price_step

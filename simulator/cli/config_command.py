@@ -8,14 +8,14 @@ from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
-KINDS = ("chips", "systems", "models", "workloads")
+KINDS = ("chips", "systems", "models", "workloads", "memories")
 WIDEST = 40
 """Columns of ``show`` are padded to this width at most; longer texts push their line out."""
 
 
 @click.group("config")
 def config() -> None:
-    """List, show and check chips, systems, models and workloads.
+    """List, show and check chips, systems, models, workloads and memories.
 
     \b
     Examples:
@@ -32,12 +32,13 @@ def config() -> None:
 def list_command(kind: str | None, output_format: str) -> None:
     """List the names of one kind, or of all."""
     from simulator.config import find_config, list_names
+    from simulator.config.names import singular
     from simulator.report.json_out import to_json
 
     kinds = [kind] if kind else list(KINDS)
     if output_format == "json":
         rows = [
-            {"kind": one[:-1], "name": name, "file": str(find_config(one, name))}
+            {"kind": singular(one), "name": name, "file": str(find_config(one, name))}
             for one in kinds
             for name in list_names(one)
         ]
@@ -54,8 +55,8 @@ def list_command(kind: str | None, output_format: str) -> None:
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
-    type=OneOf("chip", "system", "model", "workload"),
-    help="What the name is (default: the first of system, chip, model, workload that has it).",
+    type=OneOf("chip", "system", "model", "workload", "memory"),
+    help="What the name is (default: the first of system, chip, model, workload, memory).",
 )
 @set_option
 @format_option

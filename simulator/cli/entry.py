@@ -20,6 +20,13 @@ COMMANDS = {
     "run": LazyCommand(
         "simulator.cli.run_command:run", "Replay request traffic: latency, throughput, limits."
     ),
+    "capacity": LazyCommand(
+        "simulator.cli.capacity_command:capacity", "Highest rate, or fewest replicas, for an SLO."
+    ),
+    "serve-curve": LazyCommand(
+        "simulator.cli.serve_curve_command:serve_curve",
+        "Tokens/s of a chip against tokens/s of a user.",
+    ),
     "step": LazyCommand(
         "simulator.cli.step_command:step", "Price one prefill or decode step, operator by operator."
     ),
@@ -36,14 +43,17 @@ COMMANDS = {
     "fabric": LazyCommand(
         "simulator.cli.fabric_command:fabric", "A slice's cubes, links and failures, drawn."
     ),
+    "layout": LazyCommand(
+        "simulator.cli.layout_command:layout", "The fastest layouts of a model on a system."
+    ),
+    "model": LazyCommand(
+        "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
+    ),
     "validate": LazyCommand(
         "simulator.cli.validate_command:validate", "Compare prices with measured hardware."
     ),
     "calibrate": LazyCommand(
         "simulator.cli.calibrate_command:calibrate", "Fit a chip's parameters to measurements."
-    ),
-    "model": LazyCommand(
-        "simulator.cli.model_command:model", "A model's parameters, KV bytes, FLOPs and shapes."
     ),
     "config": LazyCommand(
         "simulator.cli.config_command:config", "List, show and check chips, systems and models."

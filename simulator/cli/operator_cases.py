@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from simulator.cli.cases import Cases, Cell, read_cases
+from simulator.cases import Cases, Cell, read_cases
 from simulator.cli.values import parse_whole
 from simulator.errors import ChipsimError, InputError, Location
 

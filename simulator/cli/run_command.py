@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.layout_options import layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -16,16 +17,17 @@ from simulator.cli.options import (
     explain_option,
     format_option,
     overrides_for,
-    resolve_dtypes,
     set_option,
     timeline_option,
     tp_option,
 )
+from simulator.cli.serving_options import serving_options
+from simulator.cli.slo_option import apply_slos, slo_option
 from simulator.cli.values import NameText, PathText, Positive, Seconds, Whole
 
 if TYPE_CHECKING:
-    from simulator.hardware import System
     from simulator.model.transformer import Transformer
+    from simulator.serving.pools import Deployment
     from simulator.serving.results import RunResult
     from simulator.workload.request import Workload
 
@@ -34,16 +36,15 @@ if TYPE_CHECKING:
 class RunInputs:
     """What a run is made of, loaded and with every override in place."""
 
-    system: System
+    deployment: Deployment
     model: Transformer
     workload: Workload
     file: str | None
 
 
 @click.command("run")
-@click.argument("system", metavar="SYSTEM", type=NameText())
-@click.argument("model", metavar="MODEL", type=NameText())
-@click.argument("workload", metavar="[WORKLOAD]", required=False, type=NameText())
+@click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1, type=NameText())
+@serving_options
 @click.option(
     "--trace",
     type=PathText(),
@@ -55,7 +56,9 @@ class RunInputs:
 @click.option(
     "--warmup", type=Seconds(), default=0.0, help="Leave this long a start out of the latencies."
 )
+@slo_option
 @tp_option
+@layout_options
 @dtype_options
 @click.option("--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences.")
 @click.option(
@@ -79,43 +82,63 @@ class RunInputs:
 @timeline_option
 @explain_option
 @assert_option
-def run(**options: Any) -> None:
+@click.pass_context
+def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> None:
     """Replay the requests of WORKLOAD (default: chat) or of a trace on SYSTEM with MODEL.
 
-    WORKLOAD is a shipped workload's name, a workload file (YAML) or a trace file.
+    WORKLOAD is a shipped workload's name, a workload file (YAML) or a trace file. With --prefill
+    and --decode SYSTEM is left out.
 
     \b
     Examples:
       chipsim run tpu-v6e llama3-8b chat
       chipsim run h100:8 llama3-70b --trace requests.csv --limit 1000 -o results
       chipsim run tpu-v7x:2x2x1 llama3-70b code --dtype fp8 --assert 'tpot_p99<40ms'
+      chipsim run tpu-v6e llama3-8b --replicas 4 --router least-loaded --fail replica:0@30s
+      chipsim run llama3-70b code --prefill tpu-v7x:2x2x1 --decode h100:8 --decode-replicas 2
     """
     from simulator.cli.assertions import judge, parse_requirements
-    from simulator.cli.destinations import INPUTS, check_outputs, output_directory
+    from simulator.cli.deployment import check_complete, name_arguments
+    from simulator.cli.destinations import check_outputs, output_directory
+    from simulator.cli.scenario import apply_scenario
     from simulator.report.files import FILES
     from simulator.report.metrics import RUN_METRICS, metric_values
 
+    name_arguments(options, words)
     if options["workload"] is not None and options["trace"] is not None:
         raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
-    check_override_roots(options["overrides"], ("chip", "system", "model", "workload"))
+    apply_scenario(options, context)
+    check_complete(options)
+    roots = ("chip", "system", "model", "workload", "prefill", "decode")
+    check_override_roots(options["overrides"], roots)
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:
         written = [] if directory is None else [directory / name for name in FILES]
         if options["timeline"] is not None:
             written.append(Path(options["timeline"]))
-        check_outputs(written, {name: options[name] for name in INPUTS})
-        inputs = _load(options)
-        result = _simulate(inputs, options)
-        document = _report(result, inputs, options, directory)
+        for inputs in _inputs(options):
+            check_outputs(written, inputs)
+        loaded = _load(options)
+        result = _simulate(loaded, options)
+        document = _report(result, loaded, options, directory)
     judge(requirements, metric_values(document, RUN_METRICS), RUN_METRICS)
 
 
+def _inputs(options: dict[str, Any]) -> list[dict[str, str | None]]:
+    """What the command reads, once for each system."""
+    from simulator.cli.deployment import wanted_pools
+
+    others = {name: options[name] for name in ("model", "workload", "trace")}
+    systems = [member.system for members in wanted_pools(options).values() for member in members]
+    return [{"system": system, **others} for system in systems]
+
+
 def _load(options: dict[str, Any]) -> RunInputs:
+    from simulator.cli.deployment import make_deployment
     from simulator.cli.traffic import load_traffic
-    from simulator.config.loader import load_model, load_system
+    from simulator.config.loader import load_model
 
     overrides = options["overrides"]
-    system = load_system(options["system"], overrides_for(overrides, "system", "chip"))
     model = load_model(options["model"], overrides_for(overrides, "model"))
     workload, file = load_traffic(
         options["workload"],
@@ -125,32 +148,18 @@ def _load(options: dict[str, Any]) -> RunInputs:
         seed=options["seed"],
         overrides=overrides_for(overrides, "workload"),
     )
-    return RunInputs(system, model, workload, file)
-
-
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of ``simulate`` that say how, not what."""
-    kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
-    dtypes = resolve_dtypes(*(options[kind] for kind in kinds))
-    names = ("tp", "max_batch", "token_budget", "seed")
-    chosen = {name: options[name] for name in names}
-    return {**chosen, **dtypes, "warmup_s": options["warmup"]}
+    workload = apply_slos(workload, options["slos"])
+    return RunInputs(make_deployment(options, model, workload), model, workload, file)
 
 
 def _simulate(inputs: RunInputs, options: dict[str, Any]) -> RunResult:
-    from simulator.api import simulate
+    from simulator.api import serve
+    from simulator.cli.deployment import make_options
     from simulator.cli.progress import ProgressBar, wants_progress
 
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(ProgressBar("simulating")) if wants_progress() else None
-        return simulate(
-            inputs.system,
-            inputs.model,
-            inputs.workload,
-            record_iterations=options["timeline"] is not None,
-            progress=bar,
-            **_settings(options),
-        )
+        return serve(inputs.deployment, inputs.workload, make_options(options), bar)
 
 
 def _report(
@@ -161,25 +170,26 @@ def _report(
     from simulator.report.json_out import run_json
     from simulator.report.run_table import print_run
 
+    # the last pool is the one that decodes
+    system = inputs.deployment.pools[-1].members[0].plan.system
     document = run_json(result)
     if options["timeline"] is not None:
         from simulator.report.timeline import write_run_timeline
 
         write_run_timeline(result, options["timeline"])
     if directory is not None:
+        from simulator.cli.deployment import recorded_options
         from simulator.report.files import manifest_json, write_directory
 
-        chosen = {**_settings(options), "limit": options["limit"]}
-        chosen |= {"rate_scale": options["rate_scale"], "set": list(options["overrides"])}
         manifest = manifest_json(
-            inputs.system,
+            system,
             inputs.model,
             inputs.workload,
             seed=options["seed"],
-            options=chosen,
+            options=recorded_options(options),
             trace_file=inputs.file,
         )
         write_directory(directory, document, result.table, manifest)
-    reasons = explain_run(result, inputs.system) if options["explain"] else []
+    reasons = explain_run(result, system) if options["explain"] else []
     emit(options["output_format"], document, lambda console: print_run(result, console), reasons)
     return document

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from simulator.cli.layout_options import chosen_layout, layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -33,6 +35,7 @@ from simulator.cli.values import NameText, OneOf, Whole
     help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
 )
 @tp_option
+@layout_options
 @dtype_options
 @set_option
 @timeline_option
@@ -45,7 +48,6 @@ def step(
     phase: str,
     batch: int,
     context: int,
-    tp: int | None,
     dtype: str | None,
     weight_dtype: str | None,
     activation_dtype: str | None,
@@ -55,6 +57,7 @@ def step(
     explain: bool,
     assertions: tuple[str, ...],
     output_format: str,
+    **layout: Any,
 ) -> None:
     """Price one prefill or decode step of MODEL on SYSTEM, operator by operator.
 
@@ -62,6 +65,7 @@ def step(
     Examples:
       chipsim step tpu-v6e llama3-8b --phase decode --batch 32 --context 2048
       chipsim step h100:8 llama3-70b --phase prefill --batch 1 --context 4096 --timeline step.json
+      chipsim step h100:8x8 mixtral-8x7b --phase decode --batch 64 --context 4096 --layout auto
     """
     from simulator.cli.assertions import judge, parse_requirements
     from simulator.report.metrics import STEP_METRICS, metric_values
@@ -72,10 +76,10 @@ def step(
         from simulator.cli.destinations import check_outputs
 
         check_outputs([Path(timeline)], {"system": system_name, "model": model_name})
-    from simulator.config.loader import load_model, load_system
+    from simulator.config.loader import load_any_model, load_system
 
     system = load_system(system_name, overrides_for(overrides, "system", "chip"))
-    model = load_model(model_name, overrides_for(overrides, "model"))
+    model = load_any_model(model_name, overrides_for(overrides, "model"))
 
     from simulator.api import price_step
     from simulator.cli.output import emit
@@ -84,7 +88,17 @@ def step(
     from simulator.report.step_table import print_step
 
     dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
-    result = price_step(system, model, phase=phase, batch=batch, context=context, tp=tp, **dtypes)
+    result = price_step(
+        system,
+        model,
+        phase=phase,
+        batch=batch,
+        context=context,
+        layout=chosen_layout(layout),
+        weight_dtype=dtypes["weight_dtype"],
+        activation_dtype=dtypes["activation_dtype"],
+        kv_dtype=dtypes["kv_dtype"],
+    )
     document = step_json(result)
     if timeline is not None:
         from simulator.report.timeline import write_step_timeline

@@ -109,7 +109,7 @@ def _open_loop(workload: Workload) -> Any:
 
 def _print_summary(file: str, format: str, failed: int, summary: TraceSummary) -> None:
     from simulator.report.console import make_console, make_table, show
-    from simulator.report.figures import count, duration, rate
+    from simulator.report.figures import count, duration, percent, rate
 
     console = make_console()
     lines = [
@@ -118,6 +118,17 @@ def _print_summary(file: str, format: str, failed: int, summary: TraceSummary) -
     ]
     if failed:
         lines.append(f"{count(failed, 'failed calls')} left out")
+    if summary.sessions is not None:
+        lines.append(f"{count(summary.sessions, 'sessions')}, whose turns wait for each other")
+    if summary.classes:
+        parts = ", ".join(f"{name} {count(n)}" for name, n in summary.classes.items())
+        lines.append(f"requests by class: {parts}")
+    if summary.prefix is not None:
+        found = summary.prefix
+        lines.append(
+            f"{count(found.blocks, 'prefix blocks')} of {found.block_tokens} tokens, of which an "
+            f"endless cache would hit {percent(found.reused_fraction)}"
+        )
     rows = [
         [name, *(count(v) for v in (t.mean, t.p50, t.p90, t.p99, t.max, t.total)), "tokens"]
         for name, t in (("prompt", summary.prompt_tokens), ("output", summary.output_tokens))

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +49,14 @@ def load_traffic(
     from simulator.workload.traces import read_trace
 
     scale = 1.0 if rate_scale is None else rate_scale
-    return read_trace(trace, limit=limit, rate_scale=scale), trace
+    workload = read_trace(trace, limit=limit, rate_scale=scale)
+    if workload.failed_calls:
+        calls = "call" if workload.failed_calls == 1 else "calls"
+        click.echo(
+            f"{trace}: {workload.failed_calls} failed {calls} (no output tokens) left out",
+            err=True,
+        )
+    return workload, trace
 
 
 def is_trace_path(name: str) -> bool:

@@ -96,7 +96,8 @@ def _shortened(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _option_name(param: click.Parameter | None) -> str:
+def option_name(param: click.Parameter | None) -> str:
+    """A parameter as the command line has it: the option's longest name."""
     if param is None:
         return "value"
     return str(max(param.opts, key=len)) if param.param_type_name == "option" else str(param.name)
@@ -113,7 +114,7 @@ class Whole(_ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """See ``parse_whole``."""
-        return parse_whole(str(value), _option_name(param), least=self.least, most=self.most)
+        return parse_whole(str(value), option_name(param), least=self.least, most=self.most)
 
 
 class Positive(_ParamType):
@@ -125,7 +126,7 @@ class Positive(_ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """See ``parse_number``."""
-        return parse_number(str(value), _option_name(param))
+        return parse_number(str(value), option_name(param))
 
 
 class Seconds(_ParamType):
@@ -137,7 +138,7 @@ class Seconds(_ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """See ``parse_seconds``."""
-        return parse_seconds(str(value), _option_name(param))
+        return parse_seconds(str(value), option_name(param))
 
 
 class OneOf(_ParamType):
@@ -154,7 +155,7 @@ class OneOf(_ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """See ``parse_choice``."""
-        return parse_choice(str(value), _option_name(param), self.choices)
+        return parse_choice(str(value), option_name(param), self.choices)
 
 
 class PathText(_ParamType):
@@ -217,5 +218,5 @@ class ShapeCommand(click.Command):
 def _label(param: click.Parameter | None) -> str:
     """An option's name; an argument's as the usage line has it."""
     if param is None or param.param_type_name == "option":
-        return _option_name(param)
+        return option_name(param)
     return (param.metavar or param.name or "value").strip("[]").upper()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +18,14 @@ from simulator.config.loader import (
     load_model_file,
     load_system_file,
 )
-from simulator.config.names import KINDS, find_config, is_file, list_names, looks_like_path
+from simulator.config.names import (
+    KINDS,
+    find_config,
+    is_file,
+    list_names,
+    looks_like_path,
+    singular,
+)
 from simulator.config.overrides import parse_overrides
 from simulator.config.provenance import Provenance, unwrap
 from simulator.config.shapes import shape_text
@@ -45,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A named configuration; ``kind`` is one of chip, system, model, workload."""
+    """A named configuration; ``kind`` is one of chip, system, model, workload, memory."""
 
     kind: str
     name: str
@@ -54,16 +61,19 @@ class Description:
 
 
 def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) -> Description:
-    """All values of a chip, system, model, workload, or file, with overrides applied.
+    """All values of a chip, system, model, workload, memory or file, with overrides applied.
 
-    Without ``kind`` a name is looked up as a system, chip, model and workload in that order; a
-    system shows its chip as well.
+    Without ``kind`` a name is looked up as a system, chip, model, workload and memory in that
+    order; a system shows its chip as well.
     """
     overrides = list(overrides)
     kind = kind or _kind_of_name(name)
     if kind == "system":
         return _describe_system(name, load_system_file(name, parse_overrides(overrides)))
-    path = find_config(f"{kind}s", name)
+    path = find_config("memories" if kind == "memory" else f"{kind}s", name)
+    if kind == "memory":
+        parse_overrides(overrides)
+        return _describe_memory(path)
     if kind == "chip":
         chip = load_chip_file(path, parse_overrides(overrides))
         rows = [*_rows(chip, "chip"), *_peaks(chip.config.build())]
@@ -101,6 +111,18 @@ def check_file(path: str | Path) -> str:
         load_chip_file(Path(path)).config.build()
     elif kind == "model":
         load_model_file(Path(path)).config.build()
+    elif kind == "memory":
+        from simulator.config.dram_schema import load_memory_file
+
+        load_memory_file(Path(path)).build()
+    elif kind == "scenario":
+        from simulator.config.scenario_schema import load_scenario
+
+        load_scenario(path)
+    elif kind == "layout":
+        from simulator.config.layout_schema import load_layout
+
+        load_layout(path)
     else:
         from simulator.config.workload_loader import load_workload_file
 
@@ -115,9 +137,9 @@ def _kind_of_name(name: str) -> str:
             if Path(text).suffix == ".json":
                 return "model"
             return kind_of_file(unwrap(parse_yaml(read_text(text), text)).node)
-    for kind in ("systems", "chips", "models", "workloads"):
+    for kind in ("systems", "chips", "models", "workloads", "memories"):
         if (family if kind == "systems" else name) in list_names(kind):
-            return kind[:-1]
+            return singular(kind)
     known = sorted({known for kind in KINDS for known in list_names(kind)})
     if looks_like_path(name):
         raise InputError(f"{name} is no file", hint=did_you_mean(Path(name).stem, known))
@@ -142,6 +164,22 @@ def _describe_system(name: str, loaded: LoadedSystem) -> Description:
         peak = system.chips * system.chip.peak_flops_per_s(dtype)
         rows.append(_computed(f"system.peak.{dtype}", peak, "FLOP/s"))
     return Description("system", system.name, str(loaded.system.path), tuple(rows))
+
+
+def _describe_memory(path: Path) -> Description:
+    """A DRAM channel; one source speaks of the whole file."""
+    from simulator.config.dram_schema import load_memory_file
+
+    config = load_memory_file(path)
+    rows = [
+        replace(row, source=config.source, confidence=config.confidence)
+        for row in _section_rows(config, parse_yaml(read_text(path), str(path)), {}, "memory", "")
+        if row.path not in ("memory.source", "memory.confidence")
+    ]
+    peak = config.build().peak_bytes_per_s
+    return Description(
+        "memory", config.name, str(path), (*rows, _computed("memory.peak", round(peak), "B/s"))
+    )
 
 
 def _peaks(chip: Chip) -> Iterator[Row]:

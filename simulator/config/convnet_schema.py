@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import model_validator
 
-from simulator.config.fields import Count, Flag, Name, Section
+from simulator.config.fields import Count, Flag, Name, Section, user_error
 from simulator.model.convnet import ConvNet, Convolution
 
 
@@ -29,7 +29,13 @@ class ConvNetConfig(Section):
     kind: Literal["model"]
     architecture: Literal["convnet"]
     name: Name
-    convolutions: list[ConvolutionConfig] = Field(min_length=1)
+    convolutions: list[ConvolutionConfig]
+
+    @model_validator(mode="after")
+    def _computes_something(self) -> ConvNetConfig:
+        if not self.convolutions:
+            raise user_error("convolutions is empty", "at least one")
+        return self
 
     def build(self) -> ConvNet:
         """The network's specification."""

@@ -20,10 +20,9 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
-from simulator.config.names import is_file, looks_like_path, packaged_folder
+from simulator.config.names import find_config, list_names
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import read_yaml
-from simulator.errors import InputError, Location, did_you_mean
 from simulator.hardware.dram import (
     DramChannel,
     DramCommandBus,
@@ -172,35 +171,19 @@ class MemoryConfig(Section):
         )
 
 
-def _folders() -> list[Path]:
-    below = Path("configs") / "memories"
-    return [below, packaged_folder(below)]
-
-
 def list_memories() -> list[str]:
     """Sorted names of the memory presets, from ``./configs`` and from the package."""
-    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+    return list_names("memories")
 
 
-def find_memory(name_or_path: str | Path) -> Path:
-    """The file of a preset or path; an ``InputError`` with the nearest name where there is none."""
-    text = str(name_or_path)
-    path = Path(text)
-    if is_file(path):
-        return path
-    if not looks_like_path(text) and "\0" not in text:
-        for folder in _folders():
-            candidate = folder / f"{text}.yaml"
-            if is_file(candidate):
-                return candidate
-    elif "\0" not in text and path.is_dir():
-        raise InputError(f"{text} is a directory, expected a memory file", location=Location(text))
-    raise InputError(f"unknown memory '{text[:80]}'", hint=did_you_mean(text, list_memories()))
+def load_memory_file(path: Path) -> MemoryConfig:
+    """The validated file of a DRAM channel."""
+    return validate(read_yaml(path), MemoryConfig)
 
 
 @lru_cache(maxsize=64)
 def _load(path: Path, _modified_ns: int) -> DramChannel:
-    return validate(read_yaml(path), MemoryConfig).build()
+    return load_memory_file(path).build()
 
 
 def load_memory(name_or_path: str | Path) -> DramChannel:
@@ -208,5 +191,5 @@ def load_memory(name_or_path: str | Path) -> DramChannel:
 
     Raises ``InputError`` for an unknown name and for whatever is wrong in the file.
     """
-    path = find_memory(name_or_path)
+    path = find_config("memories", name_or_path)
     return _load(path, path.stat().st_mtime_ns)

@@ -50,7 +50,7 @@ __all__ = [
     "load_system",
 ]
 
-FILE_KINDS = ("chip", "system", "model", "workload")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout", "scenario")
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -131,7 +131,7 @@ def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Trans
     if isinstance(model, ConvNet):
         raise InputError(
             f"{model.name} is a convolutional network, expected a transformer",
-            hint=f"'chipsim model {model.name}' lists its matmuls",
+            hint="it has no requests to serve; 'chipsim step' prices a batch of images",
         )
     return model
 

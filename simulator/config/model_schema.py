@@ -79,7 +79,7 @@ class ModelConfig(Section):
     experts: ExpertsConfig | None = None
     dense_layers: CountOrZero = 0
     window: Count | None = None
-    pattern: list[Sight] = Field(default=["full"], min_length=1, max_length=4096)
+    pattern: list[Sight] = Field(default=["full"])
     sinks: Flag = False
     qk_norm: Flag = False
     qkv_bias: Flag = False
@@ -125,6 +125,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _windows_are_used(self) -> ModelConfig:
+        if not self.pattern:
+            raise user_error("pattern is empty", "for example [sliding, full]")
         if self.window is not None and "sliding" not in self.pattern:
             raise user_error("window: no layer of the pattern is sliding", "pattern: [sliding]")
         if self.window is None and "sliding" in self.pattern:
@@ -142,6 +144,11 @@ class ModelConfig(Section):
             )
         if self.parallel and (self.experts is not None or self.post_norms):
             raise user_error("a parallel block has a dense network and one norm", None)
+        if self.experts is not None and not self._recipe().has_sparse_layers:
+            raise user_error(
+                f"experts: every {self.experts.every} leaves none of {self.layers} layers to them",
+                "smaller, or no experts",
+            )
         if self.intermediate is None and self._recipe().needs_intermediate:
             raise user_error("missing key 'intermediate'", "the width of a dense layer's network")
         return self

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from simulator.errors import InputError, Location, did_you_mean
 
-KINDS = ("chips", "systems", "models", "workloads")
+KINDS = ("chips", "systems", "models", "workloads", "memories")
 _SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def singular(kind: str) -> str:
+    """The name of one of a kind: ``chip`` of ``chips``, ``memory`` of ``memories``."""
+    return "memory" if kind == "memories" else kind[:-1]
 
 
 def list_names(kind: str) -> list[str]:
@@ -20,7 +25,7 @@ def list_names(kind: str) -> list[str]:
 def find_config(kind: str, name: str | Path) -> Path:
     """The file of a name or path; an ``InputError`` with the nearest name where there is none."""
     _check_kind(kind)
-    text = str(name)
+    text, one = str(name), singular(kind)
     if "\0" in text or not text.strip():
         raise InputError(f"'{text!r}' is not a name", hint=f"known: {', '.join(list_names(kind))}")
     path = Path(text)
@@ -36,14 +41,14 @@ def find_config(kind: str, name: str | Path) -> Path:
         hint = f"did you mean '{inner}'?" if kind == "models" and is_file(inner) else None
         what = "a directory" if path.is_dir() else "no regular file"
         raise InputError(
-            f"{text} is {what}, expected a {kind[:-1]} file", location=Location(text), hint=hint
+            f"{text} is {what}, expected a {one} file", location=Location(text), hint=hint
         )
     if looks_like_path(text):
         raise InputError(
-            f"{kind[:-1]} file {text} does not exist",
+            f"{one} file {text} does not exist",
             hint=did_you_mean(path.stem, list_names(kind)),
         )
-    raise InputError(f"unknown {kind[:-1]} '{text}'", hint=did_you_mean(text, list_names(kind)))
+    raise InputError(f"unknown {one} '{text}'", hint=did_you_mean(text, list_names(kind)))
 
 
 def looks_like_path(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from simulator.config.distribution_schema import (
     PositiveNumber,
@@ -13,11 +13,21 @@ from simulator.config.distribution_schema import (
     build_time,
     build_tokens,
 )
-from simulator.config.fields import Count, Name, Rate, Section
+from simulator.config.fields import (
+    Count,
+    CountOrZero,
+    Duration,
+    Fraction,
+    Name,
+    Rate,
+    Section,
+    user_error,
+)
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, Node, Scalar
 from simulator.workload import spec
+from simulator.workload.slo import Slo, SloClass
 
 
 class PoissonArrivals(Section):
@@ -54,6 +64,19 @@ class GammaArrivals(Section):
         return spec.Gamma(self.rate, self.cv)
 
 
+class OnOffArrivals(Section):
+    """Poisson arrivals while a source is on, none while it is off; ``rate`` is the mean of both."""
+
+    process: Literal["on_off"]
+    rate: Rate
+    on: Duration
+    off: Duration
+
+    def build(self) -> spec.Arrivals:
+        """The arrival process."""
+        return spec.OnOff(self.rate, self.on / 1e12, self.off / 1e12)
+
+
 class ClosedLoopArrivals(Section):
     """Users who wait for each answer and think before the next request."""
 
@@ -67,7 +90,7 @@ class ClosedLoopArrivals(Section):
 
 
 Arrivals = Annotated[
-    PoissonArrivals | ConstantArrivals | GammaArrivals | ClosedLoopArrivals,
+    PoissonArrivals | ConstantArrivals | GammaArrivals | OnOffArrivals | ClosedLoopArrivals,
     Field(discriminator="process"),
 ]
 
@@ -90,6 +113,47 @@ class SessionConfig(Section):
         )
 
 
+class SloConfig(Section):
+    """Limits on latency; at least one of them."""
+
+    ttft: Duration | None = None
+    tpot: Duration | None = None
+    e2e: Duration | None = None
+
+    def build(self) -> Slo:
+        """The limits."""
+        return Slo(self.ttft, self.tpot, self.e2e)
+
+
+def _some_limit(limits: SloConfig) -> SloConfig:
+    if limits.ttft is None and limits.tpot is None and limits.e2e is None:
+        raise user_error("there is no limit in 'slo'", "keys: ttft, tpot, e2e")
+    return limits
+
+
+Limits = Annotated[SloConfig, AfterValidator(_some_limit)]
+
+
+class ClassConfig(Section):
+    """A class of requests: its share of all, how urgent it is, and what it was promised."""
+
+    share: Fraction
+    priority: CountOrZero = 0
+    slo: Limits | None = None
+
+    def build(self, name: str) -> spec.ClassShare:
+        """The class."""
+        limits = None if self.slo is None else self.slo.build()
+        return spec.ClassShare(SloClass(name, self.priority, limits), self.share)
+
+
+def _whole(classes: dict[str, ClassConfig]) -> dict[str, ClassConfig]:
+    total = sum(entry.share for entry in classes.values())
+    if classes and abs(total - 1) > 1e-9:
+        raise user_error(f"the shares of the classes add up to {total:g}", "expected 1")
+    return classes
+
+
 class WorkloadConfig(Section):
     """A workload file: how requests arrive, and how long prompts and answers are."""
 
@@ -100,6 +164,10 @@ class WorkloadConfig(Section):
     prompt_tokens: TokenDistribution
     output_tokens: TokenDistribution
     session: SessionConfig | None = None
+    classes: Annotated[dict[Name, ClassConfig], AfterValidator(_whole)] = Field(
+        default_factory=dict
+    )
+    slo: Limits | None = None
 
     def build(self, source: str = "") -> spec.WorkloadSpec:
         """The workload's specification."""
@@ -111,6 +179,8 @@ class WorkloadConfig(Section):
             output_tokens=build_tokens(self.output_tokens),
             session=None if self.session is None else self.session.build(),
             source=source,
+            classes=tuple(entry.build(name) for name, entry in self.classes.items()),
+            slo=None if self.slo is None else self.slo.build(),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simulator.hardware.chip import Chip
 from simulator.hardware.fabric import Fabric
+from simulator.hardware.network import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,9 @@ class System:
 
     ``host_overhead_ps`` is what the host adds to every iteration of a serving loop (scheduling,
     sampling, launch); ``hbm_reserve_fraction`` of each chip's HBM is left to the runtime.
+    ``network`` joins it to other systems, where there is one. ``host_link_bytes_per_s`` is what one
+    chip can copy to and, at the same time, from ``host_memory_bytes`` of its host's memory (0 where
+    nobody has said).
     """
 
     name: str
@@ -23,6 +27,9 @@ class System:
     fabric: Fabric
     host_overhead_ps: int = 0
     hbm_reserve_fraction: float = 0.10
+    network: Network | None = None
+    host_link_bytes_per_s: int = 0
+    host_memory_bytes: int = 0
 
     @property
     def chips(self) -> int:

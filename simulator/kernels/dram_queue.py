@@ -131,8 +131,8 @@ def serve_hit(c: Ints, slot: int, bank: int, pc: int, own: int) -> None:
     hit = _find_hit(c, following, c[at(WANTED + slot)])
     _offer_hit(c, side, hit)
     head = c[at(HEAD + side)]
-    # as long as there is another hit the bank stays open if it was not to be closed before
-    if hit < 0 and head >= 0 and c[at(ACTIVE + bank)] < 0:
+    # an older request to another row wants the bank closed, even while younger ones hit
+    if head != hit and c[at(ACTIVE + bank)] < 0:
         c[at(PRE_KEY + side)] = c[at(KEY + head)]
         _ready_from(c, PRE_SOON + own * PC_STRIDE + pc, c[at(B_PRE + bank)])
 

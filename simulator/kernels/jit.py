@@ -22,8 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
-from numba.core import config, event
+from numba import njit, types
+from numba.core import caching, config, event
+from numba.core.runtime import nrt
+
+from simulator.kernels.inner_compiler import InnerCompiler
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -32,8 +35,12 @@ _FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
 """Where kernels, and the constants that they freeze, are defined."""
 
 # Not in numba's stubs, hence typed as Any.
-_OPTIONS: dict[str, Any] = {"cache": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-_INNER: dict[str, Any] = {**_OPTIONS, "cache": False, "no_cpython_wrapper": True}
+_OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
+_INNER: dict[str, Any] = {
+    **_OPTIONS,
+    "no_cpython_wrapper": True,
+    "pipeline_class": InnerCompiler,
+}
 _register: Any = event.register
 _config: Any = config
 
@@ -42,7 +49,7 @@ def _cache_folder() -> Path:
     """The folder for compiled kernels of exactly these sources; older ones beside it go."""
     content = hashlib.sha256()
     for folder in _FOLDERS:
-        for file in sorted((_PACKAGE / folder).glob("*.py")):
+        for file in sorted((_PACKAGE / folder).rglob("*.py")):
             content.update(file.read_bytes())
     base = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _PACKAGE / "__pycache__"
     chosen = base / f"chipsim-{content.hexdigest()[:16]}"
@@ -53,6 +60,24 @@ def _cache_folder() -> Path:
 
 
 _FOLDER = _cache_folder()
+
+
+_FunctionCache: Any = caching.FunctionCache
+_allocator: Any = nrt.rtsys
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """numba's cache, without filling the type and target registries before it reads a file.
+
+    Finished machine code needs none of them, only numba's allocator, and they are half of the time
+    that a command which finds its kernels compiled spends in numba. Compiling fills them by itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function of a signature, or None."""
+        _allocator.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 @contextmanager
@@ -69,16 +94,33 @@ def kernel_cache() -> Iterator[None]:
         _config.CACHE_DIR = before
 
 
+def _one_for_all_constants(dispatcher: Any) -> Any:
+    """Let calls with a constant share the function for variables, where numba makes another one.
+
+    LLVM puts the constants in by itself where it inlines.
+    """
+    resolve = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return resolve(tuple(types.unliteral(kind) for kind in args), plain)
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
+    compiled = _one_for_all_constants(njit(**_OPTIONS)(function))
     with kernel_cache():
-        compiled: F = njit(**_OPTIONS)(function)
-    return compiled
+        compiled._cache = _Cache(function)
+    kernel: F = compiled
+    return kernel
 
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    compiled: F = njit(**_INNER)(function)
+    compiled: F = _one_for_all_constants(njit(**_INNER)(function))
     return compiled
 
 

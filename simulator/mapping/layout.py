@@ -83,7 +83,7 @@ def parse_compact(text: str) -> dict[str, int] | None:
 
 
 def check_layout(system: System, model: Transformer, layout: Layout) -> None:
-    """Raise InputError where a layout does not fit the chips or the model, with the legal values."""
+    """Raise InputError where a layout does not fit chips or model, with the legal values."""
     if system.chips % layout.chips or (layout.chips > system.chips):
         _refuse_tp(system, model, layout, f"does not divide the {system.chips} chips")
     _check_attention(system, model, layout)
@@ -110,7 +110,7 @@ def padded(model: Transformer, layout: Layout) -> Transformer:
 
 
 def legal_tensor_degrees(system: System, model: Transformer, rest: int) -> list[int]:
-    """Degrees of tensor parallelism that leave ``rest`` ranks of other kinds, for a dense layout."""
+    """Degrees of tensor parallelism that leave ``rest`` ranks of other kinds."""
     return [
         t
         for t in range(1, system.chips // rest + 1)
@@ -159,12 +159,21 @@ def _check_feed_forward(model: Transformer, layout: Layout) -> None:
     experts = model.experts
     if layout.ep > 1 and experts is None:
         raise InputError(f"--ep {layout.ep}: {model.name} has no experts", hint="leave --ep out")
-    if experts is not None and experts.experts % layout.ep:
+    if layout.redundant_experts and (experts is None or layout.ep == 1):
+        raise InputError("redundant_experts: they belong to expert parallelism")
+    if experts is not None and layout.redundant_experts > experts.experts:
+        raise InputError(
+            f"redundant_experts: found {layout.redundant_experts}, expected at most the "
+            f"{experts.experts} experts of {model.name}"
+        )
+    if experts is not None and (experts.experts + layout.redundant_experts) % layout.ep:
         legal = _list(d for d in range(1, experts.experts + 1) if experts.experts % d == 0)
         raise InputError(
             f"expert parallelism {layout.ep} does not divide the {experts.experts} experts of "
-            f"{model.name}",
-            hint=f"--ep may be {legal}",
+            f"{model.name}"
+            + (f" and {layout.redundant_experts} copies" if layout.redundant_experts else ""),
+            hint=f"--ep may be {legal}; or a layout file with redundant_experts: "
+            f"{-experts.experts % layout.ep}",
         )
     if layout.weights == "gathered":
         return

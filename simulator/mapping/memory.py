@@ -115,10 +115,8 @@ def memory_of(
     if not model.tied_embeddings:
         # the output head is among the matmuls
         tables -= min(tables, -(-model.head_parameters // layout.stage))
-    gathered = max(
-        (op.weights for section in parts.sections for op in section.operators if _gathers(op)),
-        default=0,
-    )
+    operators = [op for section in parts.sections for op in section.operators]
+    gathered = max((op.weights for op in operators if isinstance(op, Collective)), default=0)
     kv = _kv_parts(padded(model, layout), layout, kv_bits)
     return Memory(
         capacity=hbm.capacity_bytes,
@@ -171,16 +169,12 @@ def check_room(system: System, model: Transformer, layout: Layout, memory: Memor
     need = memory.weights + memory.activations + memory.buffers
     have = memory.capacity - memory.reserve
     how = f"tensor parallelism {layout.tp}" if layout == tensor_parallel(layout.tp) else layout.text
-    least = -(-memory.weights * layout.chips // max(1, have - memory.activations))
-    hint = "use more chips, a smaller --weight-dtype, or smaller batches"
-    if have > memory.activations and least > system.chips:
-        hint += f"; weights alone ask for {least} chips"
     raise InfeasibleError(
         f"{model.name} does not fit {system.name} with {how}: "
         f"weights {format_bytes(memory.weights)} and activations "
         f"{format_bytes(memory.activations)} a chip exceed the {format_bytes(have)} "
         f"that HBM leaves, by {format_bytes(need - have)}",
-        hint=hint,
+        hint="use more chips, a smaller --weight-dtype, or smaller batches",
     )
 
 

@@ -10,11 +10,12 @@ around the network; experts get their tokens by an all-to-all that belongs to th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from simulator.errors import InputError
 from simulator.mapping.layout import padded
 from simulator.mapping.stages import Stage, cut_stages
-from simulator.mapping.weight_layouts import gathered_section, grid_section
+from simulator.mapping.weight_layouts import gathered_section, grid_section, shrunk
 from simulator.model.forward import draft_pass, forward_pass
 from simulator.model.layout import Layout
 from simulator.model.operators import (
@@ -47,6 +48,7 @@ class Sharded:
         return tuple(section for stage in self.stages for section in stage.sections)
 
 
+@lru_cache(maxsize=4096)
 def shard(model: Transformer, layout: Layout, draft: int = 0) -> Sharded:
     """One chip's share of a forward pass; ``draft`` tokens are drafted by the model's own modules.
 
@@ -197,16 +199,14 @@ class _Walk:
         self._enter()
         layout = self.layout
         width = -(-op.intermediate // layout.ffn_tp)
-        self.out.append(replace(op, intermediate=width, split=self.split, ranks=layout.ep))
+        copies = op.experts + layout.redundant_experts
+        placed = replace(op, intermediate=width, split=self.split, ranks=layout.ep)
+        self.out.append(replace(placed, experts=copies))
         self._leave(op.name)
 
     def _elementwise(self, op: Elementwise) -> None:
-        if op.sharded:
-            # The widest shard sets the pace, so widths round up.
-            ways = self.ways
-            cut = {"ops": op.ops, "read": op.read, "written": op.written}
-            op = replace(op, **{name: -(-amount // ways) for name, amount in cut.items()})
-        self.out.append(replace(op, split=self.split))
+        cut = shrunk(op, self.ways) if op.sharded else op
+        self.out.append(replace(cut, split=self.split))
 
     def _head(self, op: Matmul) -> None:
         """The vocabulary is cut over all ranks of the stage, who first get everybody's tokens."""

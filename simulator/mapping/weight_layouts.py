@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from simulator.errors import InputError
 from simulator.model.layout import Layout
 from simulator.model.operators import (
     Attention,
     Collective,
     CollectiveOp,
     Elementwise,
+    Gather,
     Matmul,
     Operator,
     Rows,
@@ -26,6 +28,13 @@ from simulator.model.operators import (
 
 STATISTICS = 2
 """Elements a row of a norm's sums over the cut hidden dimension, in fp32 as two of 16 bits each."""
+
+
+def shrunk(op: Elementwise, ways: int) -> Elementwise:
+    """One of ``ways`` shares of an elementwise operator; the widest sets the pace."""
+    return replace(
+        op, ops=-(-op.ops // ways), read=-(-op.read // ways), written=-(-op.written // ways)
+    )
 
 
 def gathered_section(section: Section, chips: int) -> Section:
@@ -97,14 +106,14 @@ class _Grid:
             self._attention(op)
         elif isinstance(op, Elementwise):
             self._elementwise(op)
+        elif isinstance(op, Gather):
+            # every chip looks up its part of the hidden dimension
+            self.out.append(replace(op, width=-(-op.width // self.chips)))
         else:
-            # the embedding: every chip looks up its part of the hidden dimension
-            self.out.append(replace(op, width=-(-op.width // self.chips)))  # type: ignore[union-attr, call-arg]
+            raise InputError(f"operator '{op.name}' cannot be cut in two dimensions")
 
     def _elementwise(self, op: Elementwise) -> None:
-        cut = {"ops": op.ops, "read": op.read, "written": op.written}
-        shares = {name: -(-amount // self.chips) for name, amount in cut.items()}
-        self.out.append(replace(op, **shares))
+        self.out.append(shrunk(op, self.chips))
         if not op.sharded and self.chips > 1:
             self._move(f"{op.name}_sums", "all-reduce", STATISTICS, "stage", op.rows)
             width = -(-self.hidden // self.x)

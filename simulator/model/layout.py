@@ -21,7 +21,9 @@ class Layout:
 
     ``weights`` names the layouts of Pope et al. (arXiv 2211.05102, section 3.2): matrices cut along
     one dimension and kept, cut along both (``grid_x`` ways along hidden), or gathered by every chip
-    before use. ``pad_heads`` adds heads of zeros until ``tp`` divides them.
+    before use. ``pad_heads`` adds heads of zeros until ``tp`` divides them. ``redundant_experts``
+    are second copies of the busiest experts, until ``ep`` divides all of them (DeepSeek-V3, arXiv
+    2412.19437, section 3.4).
     """
 
     tp: int = 1
@@ -35,6 +37,7 @@ class Layout:
     weights: Weights = "stationary-1d"
     grid_x: int = 1
     pad_heads: bool = False
+    redundant_experts: int = 0
 
     @property
     def stage(self) -> int:
@@ -62,6 +65,8 @@ class Layout:
         attention = _degrees(tp=self.tp, dp=self.dp, sp=self.sp)
         ffn = _degrees(tp=self.ffn_tp, ep=self.ep, dp=self.ffn_dp)
         what = "experts" if self.ep > 1 else "ffn"
+        if self.redundant_experts:
+            ffn += f" redundant {self.redundant_experts}"
         parts = [f"attention {attention}", f"{what} {ffn}", f"pp {self.pp}"]
         if self.micro_batches > 1:
             parts.append(f"micro-batches {self.micro_batches}")
@@ -88,6 +93,7 @@ class Layout:
             "weights": self.weights,
             "grid_x": self.grid_x,
             "pad_heads": self.pad_heads,
+            "redundant_experts": self.redundant_experts,
         }
 
 

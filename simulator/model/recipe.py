@@ -77,7 +77,12 @@ class Recipe:
     @property
     def needs_intermediate(self) -> bool:
         """Whether some layer has a dense network, whose width must then be known."""
-        return any(not self._is_sparse(index) for index in range(min(self.layers, 4096)))
+        return any(not self._is_sparse(index) for index in range(self.layers))
+
+    @property
+    def has_sparse_layers(self) -> bool:
+        """Whether some layer has experts."""
+        return any(self._is_sparse(index) for index in range(self.layers))
 
     def build(self) -> Transformer:
         """The transformer, its layers gathered into stacks."""

@@ -173,19 +173,28 @@ def bound(bound_by: Mapping[str, float], time_s: float) -> Explanation:
 
 
 def memory(memory_bytes: Mapping[str, int], system: Any) -> Explanation:
-    """What is left of HBM for the KV cache."""
+    """What is left of HBM for the KV cache, or beside it."""
     hbm = system.chip.hbm.capacity_bytes
     parts = {name: bytes_text(size) for name, size in memory_bytes.items()}
+    inputs = {
+        "chip.hbm.capacity": bytes_text(hbm),
+        "system.hbm_reserve_fraction": system.hbm_reserve_fraction,
+        **{f"{name}_bytes": size for name, size in memory_bytes.items()},
+    }
+    if "free" in memory_bytes:
+        used = [text for name, text in parts.items() if name != "free"]
+        return Explanation(
+            "free HBM of a chip",
+            "HBM capacity - weights - KV cache of the batch - activations - buffers - reserve",
+            f"= {' - '.join([bytes_text(hbm), *used])} = {parts['free']}",
+            inputs,
+        )
     taken = [parts[name] for name in ("weights", "activations", "reserve") if name in parts]
     return Explanation(
         "KV cache of a chip",
         "HBM capacity - weights - activations - reserve, in whole blocks",
         f"= {' - '.join([bytes_text(hbm), *taken])} = {parts.get('kv', '?')}",
-        {
-            "chip.hbm.capacity": bytes_text(hbm),
-            "system.hbm_reserve_fraction": system.hbm_reserve_fraction,
-            **{f"{name}_bytes": size for name, size in memory_bytes.items()},
-        },
+        inputs,
     )
 
 

@@ -23,6 +23,7 @@ def explain_run(result: RunResult, system: System) -> list[Explanation]:
     peak = system.chip.peak_flops_per_s(dtype)
     bandwidth = system.chip.hbm.bandwidth_bytes_per_s
     done = result.requests.counted
+    each = result.chips // result.replicas
     window = done / result.requests_per_s if result.requests_per_s else result.simulated_s
     tokens = round(result.output_tokens_per_s * window)
     return [
@@ -48,11 +49,11 @@ def explain_run(result: RunResult, system: System) -> list[Explanation]:
             f"= {time_s:.6g} s over {count(result.replicas, 'replicas')}",
             {"serving_s": time_s, "replicas": result.replicas},
         ),
-        why.mfu(result.mfu, result.flops, time_s, peak, result.tp, dtype),
-        why.mbu(result.mbu, result.min_bytes, time_s, bandwidth, result.tp),
+        why.mfu(result.mfu, result.flops, time_s, peak, each, dtype),
+        why.mbu(result.mbu, result.min_bytes, time_s, bandwidth, each),
         why.peak(system.chip, dtype),
         why.hbm_limit(system.chip),
-        why.units(result.utilization, time_s, result.tp),
+        why.units(result.utilization, time_s, each),
         why.bound(result.bound_by, time_s),
         _host(system),
         why.memory(result.memory_bytes, system),
@@ -64,7 +65,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
     """Every figure of the step's tables."""
     dtype = result.dtypes.get("activation", "bf16")
     chip = system.chip
-    chips = result.tp * result.replicas
+    chips = system.chips
     time_s = result.time_s
     hbm = chip.hbm.bandwidth_bytes_per_s
     operators = sum(span.duration_ps for span in result.operators)

@@ -39,7 +39,7 @@ COLUMNS = (
     "tpot_s",
     "e2e_s",
 )
-STATUSES = ("completed", "rejected_kv_capacity", "rejected_context_length")
+STATUSES = ("completed", "rejected_kv_capacity", "rejected_context_length", "lost")
 _CHUNK = 4096
 
 
@@ -159,16 +159,27 @@ def hash_file(path: str) -> str:
 
 
 def _hash_traffic(workload: Workload) -> str:
-    """Hash of every array of the traffic, little-endian, in the order of its fields."""
+    """Hash of every array of the traffic, little-endian, in the order of its fields.
+
+    What the traffic does not have is left out, so that a new optional column changes no hash.
+    """
     digest = hashlib.sha256(type(workload.traffic).__name__.encode())
-    for field in dataclasses.fields(workload.traffic):
-        value = getattr(workload.traffic, field.name)
+    _hash_fields(digest, workload.traffic)
+    return digest.hexdigest()
+
+
+def _hash_fields(digest: Any, values: Any) -> None:
+    for field in dataclasses.fields(values):
+        value = getattr(values, field.name)
+        if value is None or (isinstance(value, tuple) and not value):
+            continue
         digest.update(field.name.encode())
         if hasattr(value, "astype"):
             digest.update(value.astype("<i8").tobytes())
+        elif dataclasses.is_dataclass(value):
+            _hash_fields(digest, value)
         else:
             digest.update(str(value).encode())
-    return digest.hexdigest()
 
 
 def _rows(table: RequestTable, first: int, last: int) -> str:

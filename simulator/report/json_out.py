@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.accuracy import accuracy_json
 
 if TYPE_CHECKING:
-    from simulator.serving.results import Distribution, RunResult
+    from simulator.serving.results import Distribution, PoolResult, RunResult, TransferResult
     from simulator.timing.operator_timing import OperatorTiming
     from simulator.timing.results import MatmulTiming, OperatorSpan, StepTiming
 
@@ -60,6 +60,7 @@ def run_json(result: RunResult) -> Json:
             "completed": counts.completed,
             "counted": counts.counted,
             "rejected": counts.rejected,
+            "failed_calls": counts.failed_calls,
             "prompt_tokens": counts.prompt_tokens,
             "output_tokens": counts.output_tokens,
             "rejected_because": dict(sorted(counts.rejected_because.items())),
@@ -68,10 +69,14 @@ def run_json(result: RunResult) -> Json:
         "serving_s": result.serving_s,
         "ttft_s": _distribution(result.ttft_s),
         "tpot_s": _distribution(result.tpot_s),
+        "itl_s": _distribution(result.itl_s),
         "e2e_s": _distribution(result.e2e_s),
         "queue_s": _distribution(result.queue_s),
         "output_tokens_per_s": result.output_tokens_per_s,
+        "output_tokens_per_s_per_chip": result.output_tokens_per_s_per_chip,
+        "output_tokens_per_s_per_user": result.output_tokens_per_s_per_user,
         "requests_per_s": result.requests_per_s,
+        **goodput_json(result),
         "utilization": dict(result.utilization),
         "mfu": result.mfu,
         "mbu": result.mbu,
@@ -83,12 +88,83 @@ def run_json(result: RunResult) -> Json:
         "mean_batch": result.mean_batch,
         "mean_tokens_per_iteration": result.mean_tokens_per_iteration,
         "preemptions": result.preemptions,
+        "prefix_hit_rate": result.prefix_hit_rate,
+        "lost_requests": result.lost_requests,
+        "failures": result.failures,
+        "pool_changes": result.pool_changes,
         "kv": dict(result.kv),
+        "pools": {role: _pool(pool) for role, pool in result.pools.items()},
+        "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),
         "memory_bytes": dict(result.memory_bytes),
         "energy_j": result.energy_j,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
         "accuracy": accuracy_json(result.accuracy),
+        "timeline": [] if result.timeline is None else result.timeline.rows(),
+    }
+
+
+def _pool(pool: PoolResult) -> Json:
+    return {
+        "system": pool.system,
+        "replicas": pool.replicas,
+        "final_replicas": pool.final_replicas,
+        "chips": pool.chips,
+        "utilization": dict(pool.utilization),
+        "mfu": pool.mfu,
+        "mbu": pool.mbu,
+        "bound_by": dict(pool.bound_by),
+        "iterations": pool.iterations,
+        "serving_s": pool.serving_s,
+        "mean_batch": pool.mean_batch,
+        "preemptions": pool.preemptions,
+        "kv": dict(pool.kv),
+        "memory_bytes": dict(pool.memory_bytes),
+    }
+
+
+def _transfer(moved: TransferResult) -> Json:
+    return {
+        "transfers": moved.transfers,
+        "bytes": moved.bytes,
+        "time_s": _distribution(moved.time_s),
+        "queue_s": _distribution(moved.queue_s),
+        "exposed_s": moved.exposed_s,
+        "overlapped_s": moved.overlapped_s,
+        "link_utilization": moved.link_utilization,
+    }
+
+
+def goodput_json(result: RunResult) -> Json:
+    """What an SLO, and the queue, make of a run; null where there is no SLO or no growth."""
+    found, growth = result.goodput, result.queue_growth
+    return {
+        "goodput_requests_per_s": None if found is None else found.goodput_requests_per_s,
+        "slo_attainment": None if found is None else found.attainment,
+        "slo": None
+        if found is None
+        else {
+            name: {
+                "limits_s": dict(entry.limits_s),
+                "priority": entry.priority,
+                "requests": entry.requests,
+                "met": entry.met,
+                "attainment": entry.attainment,
+                "goodput_requests_per_s": entry.goodput_requests_per_s,
+                "missed": dict(entry.missed),
+                "best_s": dict(entry.best_s),
+            }
+            for name, entry in found.classes.items()
+        },
+        "mean_requests_in_system": result.mean_requests_in_system,
+        "queue_growth": None
+        if growth is None
+        else {
+            "requests_per_s": growth.requests_per_s,
+            "arrivals_per_s": growth.arrivals_per_s,
+            "served_per_s": growth.served_per_s,
+            "waiting": growth.waiting,
+        },
     }
 
 
@@ -103,6 +179,9 @@ def step_json(result: StepTiming) -> Json:
         "context": result.context,
         "tp": result.tp,
         "replicas": result.replicas,
+        "layout": result.layout,
+        "parallelism": {k: v for k, v in result.parallelism.items() if k != "text"},
+        "speculation": dict(result.speculation),
         "dtypes": dict(result.dtypes),
         "time_s": result.time_s,
         "host_s": seconds(result.host_ps),
@@ -119,6 +198,21 @@ def step_json(result: StepTiming) -> Json:
         "energy_j": result.energy_j,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
+        "overheads": [
+            {"name": each.name, "why": each.why, "factor": each.factor} for each in result.overheads
+        ],
+        "collectives": [
+            {
+                "name": each.name,
+                "op": each.op,
+                "bytes": each.size_bytes,
+                "ranks": each.ranks,
+                "count": each.count,
+                "time_s": seconds(each.time_ps),
+                "exposed_s": seconds(each.exposed_ps),
+            }
+            for each in result.collectives
+        ],
         "operators": [_operator(span) for span in result.operators],
     }
 
@@ -212,7 +306,7 @@ def seconds(ps: int) -> float:
 
 
 def _distribution(values: Distribution) -> Json:
-    return {"mean": values.mean, "p50": values.p50, "p90": values.p90, "p99": values.p99}
+    return {name: getattr(values, name) for name in ("mean", "p50", "p90", "p95", "p99")}
 
 
 def _operator(span: OperatorSpan) -> Json:

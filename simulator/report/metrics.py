@@ -8,8 +8,9 @@ from typing import Any
 from simulator.report.json_out import flatten
 from simulator.timing.results import CAUSES, UNITS
 
-DISTRIBUTIONS = ("ttft", "tpot", "e2e", "queue")
-STATISTICS = ("mean", "p50", "p90", "p99")
+DISTRIBUTIONS = ("ttft", "tpot", "itl", "e2e", "queue")
+ROLES = ("serve", "prefill", "decode")
+STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 
 _SHARED = {
     **{f"utilization_{unit}": "fraction" for unit in UNITS},
@@ -34,6 +35,21 @@ RUN_METRICS: Mapping[str, str] = {
     **dict.fromkeys(("simulated_s", "serving_s"), "time"),
     **dict.fromkeys(("kv_peak_fraction", "kv_mean_fraction"), "fraction"),
     "kv_blocks": "number",
+    **dict.fromkeys(("lost_requests", "failures", "pool_changes"), "number"),
+    "prefix_hit_rate": "fraction",
+    **{f"pools_{role}_{name}": "fraction" for role in ROLES for name in ("mfu", "mbu")},
+    "kv_transfer_bytes": "bytes",
+    "kv_transfer_transfers": "number",
+    **{f"kv_transfer_time_s_{which}": "time" for which in STATISTICS},
+    **{f"kv_transfer_queue_s_{which}": "time" for which in STATISTICS},
+    "kv_transfer_exposed_s": "time",
+    "kv_transfer_overlapped_s": "time",
+    "kv_transfer_link_utilization": "fraction",
+    "slo_attainment": "fraction",
+    "goodput_requests_per_s": "number",
+    "mean_requests_in_system": "number",
+    "queue_growth_requests_per_s": "number",
+    **dict.fromkeys(("output_tokens_per_s_per_chip", "output_tokens_per_s_per_user"), "number"),
     "cost_usd": "number",
 }
 """Metric of a run -> kind of its value: time (s), fraction, bytes, or a plain number."""

@@ -16,12 +16,14 @@ from simulator.report.figures import (
     scaled,
     usd,
 )
+from simulator.report.run_pools import pools_table, transfer_table
 from simulator.timing.results import CAUSES, UNITS
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from simulator.serving.goodput import Goodput
     from simulator.serving.results import RunResult
 
 
@@ -29,9 +31,15 @@ def print_run(result: RunResult, console: Console) -> None:
     """Latency, throughput, units, memory, and what to try next."""
     show(console, *heading(result))
     show(console, latency_table(result, console))
+    if result.goodput is not None:
+        show(console, slo_table(result.goodput, console))
     show(console, throughput_table(result, console))
     show(console, units_table(result, console))
     show(console, memory_table(result, console))
+    if len(result.pools) > 1:
+        show(console, pools_table(result, console))
+    if result.kv_transfer is not None:
+        show(console, transfer_table(result.kv_transfer, console))
     show(console, f"\nlimit: {result.advice}", accuracy_line(result.accuracy))
 
 
@@ -49,6 +57,15 @@ def heading(result: RunResult) -> list[str]:
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
         f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",
     ]
+    if counts.failed_calls:
+        lines.append(f"  left out: {count(counts.failed_calls, 'failed calls')} of the trace")
+    if result.lost_requests or result.failures:
+        lines.append(
+            f"  {count(result.failures, 'failures')}; lost: "
+            f"{count(result.lost_requests, 'requests')}"
+        )
+    if result.pool_changes:
+        lines.append(f"  {count(result.pool_changes, 'changes')} of a replica's pool")
     for reason, number in sorted(counts.rejected_because.items()):
         if number:
             lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
@@ -60,27 +77,57 @@ def latency_table(result: RunResult, console: Console) -> Table:
     named = (
         ("time to first token (TTFT)", result.ttft_s),
         ("time per output token (TPOT)", result.tpot_s),
+        ("between two tokens (ITL)", result.itl_s),
         ("end to end", result.e2e_s),
         ("queueing", result.queue_s),
     )
     rows = [
-        (name, duration(d.mean), duration(d.p50), duration(d.p90), duration(d.p99))
+        (name, *(duration(value) for value in (d.mean, d.p50, d.p90, d.p95, d.p99)))
         for name, d in named
     ]
-    return make_table(console, "Latency", ("of a request", "mean", "p50", "p90", "p99"), rows)
+    columns = ("of a request", "mean", "p50", "p90", "p95", "p99")
+    return make_table(console, "Latency", columns, rows)
+
+
+def slo_table(goodput: Goodput, console: Console) -> Table:
+    """By class: what was promised, how many requests were served so, and what the others missed."""
+    rows = []
+    for name, entry in goodput.classes.items():
+        limits = ", ".join(f"{k} <= {duration(v)}" for k, v in entry.limits_s.items())
+        missed = ", ".join(f"{k} {count(v)}" for k, v in entry.missed.items() if v)
+        rows.append(
+            (
+                name,
+                limits or MISSING,
+                count(entry.requests),
+                percent(entry.attainment),
+                rate(entry.goodput_requests_per_s, "requests"),
+                missed or MISSING,
+            )
+        )
+    title = f"Service level: {percent(goodput.attainment)} of the requests met it, goodput " + rate(
+        goodput.goodput_requests_per_s, "requests"
+    )
+    columns = ("class", "<limits", "requests", "met", "goodput", "<missed requests")
+    return make_table(console, title, columns, rows)
 
 
 def throughput_table(result: RunResult, console: Console) -> Table:
     """Rates, efficiencies, and what the run cost."""
+    hits = result.prefix_hit_rate
     rows = [
         ("requests", rate(result.requests_per_s, "requests")),
         ("output tokens", rate(result.output_tokens_per_s, "tokens")),
+        ("output tokens of a chip", rate(result.output_tokens_per_s_per_chip, "tokens")),
+        ("output tokens of a user", rate(result.output_tokens_per_s_per_user, "tokens")),
+        ("in the system, mean", f"{result.mean_requests_in_system:,.1f} requests"),
         ("MFU (of peak arithmetic)", percent(result.mfu)),
         ("MBU (of peak HBM bandwidth)", percent(result.mbu)),
         ("iterations", count(result.iterations, "iterations")),
         ("batch, mean", f"{result.mean_batch:,.1f} sequences"),
         ("tokens of an iteration, mean", f"{result.mean_tokens_per_iteration:,.1f} tokens"),
         ("preemptions", count(result.preemptions, "preemptions")),
+        *([("prompt tokens from the prefix cache", percent(hits))] if hits is not None else []),
         ("energy", _energy(result)),
         ("cost", usd(result.cost_usd)),
     ]

@@ -77,12 +77,14 @@ def print_step(result: StepTiming, console: Console) -> None:
     show(
         console,
         f"{result.phase} step of {result.model} on {result.system} "
-        f"({count(result.replicas, 'replicas')} x tp {result.tp}), "
+        f"({_layout(result)}), "
         f"batch {count(result.batch, 'sequences')}, context {count(result.context, 'tokens')}",
         f"data types: {types}",
     )
     show(console, _summary(result, console), _units(result, console))
     show(console, operators_table(result, console))
+    if result.collectives:
+        show(console, collectives_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
     show(console, f"\n{accuracy_line(result.accuracy)}")
@@ -107,6 +109,31 @@ def operators_table(result: StepTiming, console: Console) -> Table:
     rows.append(("host overhead", "", host, percent(result.host_ps / whole), "host", "", ""))
     columns = ("operator", "<shape", "time", "share", "<bound by", "flops", "HBM bytes")
     return make_table(console, "Operators, summed over layers, of one chip", columns, rows)
+
+
+def collectives_table(result: StepTiming, console: Console) -> Table:
+    """What moves over the fabric, one row a name."""
+    rows = [
+        (
+            f"{each.name} x{each.count}" if each.count > 1 else each.name,
+            each.op,
+            str(each.ranks),
+            bytes_text(each.size_bytes),
+            duration(seconds(each.time_ps)),
+            duration(seconds(each.exposed_ps)),
+        )
+        for each in result.collectives
+    ]
+    columns = ("collective", "<operation", "ranks", "buffer", "time", "exposed")
+    return make_table(console, "Collectives, summed over layers, of one chip", columns, rows)
+
+
+def _layout(result: StepTiming) -> str:
+    replicas = count(result.replicas, "replicas")
+    plain = f"attention tp {result.tp}, ffn tp {result.tp}, pp 1"
+    if result.layout in ("", plain):
+        return f"{replicas} x tp {result.tp}"
+    return f"{replicas} x {result.layout}"
 
 
 def _summary(result: StepTiming, console: Console) -> Table:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.hardware import Validated
+
+if TYPE_CHECKING:
+    from simulator.serving.goodput import Goodput
+    from simulator.serving.stability import QueueGrowth
+    from simulator.serving.timeline import Timeline
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -20,12 +25,15 @@ class Distribution:
     mean: float | None
     p50: float | None
     p90: float | None
+    p95: float | None
     p99: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
     """Requests by outcome, and the tokens of the completed ones.
+
+    ``failed_calls`` of the trace were left out and count nowhere else.
 
     ``counted`` of the completed ones arrived after the warm-up: latencies and rates are theirs.
     """
@@ -37,14 +45,16 @@ class RequestCounts:
     output_tokens: int
     rejected_because: dict[str, int] = field(default_factory=dict)
     counted: int = 0
+    failed_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTable:
-    """One row a request, in order of arrival; times in picoseconds since the first arrival.
+    """One row a request, in the order of the traffic; times in picoseconds since the first arrival.
 
     A time that was never reached is -1. ``status`` is 0 completed, 1 rejected for KV capacity,
-    2 rejected for context length. ``replica`` is -1 where rejected.
+    2 rejected for context length, 3 lost to a failure. ``replica`` is that which decoded the
+    request, -1 where rejected.
     """
 
     arrival_ps: Int64Array
@@ -76,6 +86,48 @@ class IterationLog:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolResult:
+    """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
+
+    Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    """
+
+    system: str
+    replicas: int
+    final_replicas: int
+    chips: int
+    utilization: dict[str, float]
+    mfu: float
+    mbu: float
+    bound_by: dict[str, float]
+    iterations: int
+    serving_s: float
+    mean_batch: float
+    preemptions: int
+    kv: dict[str, float]
+    memory_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """KV caches that moved from prefill to decode replicas.
+
+    ``time_s`` runs from the first byte that may leave to the last that arrives, ``queue_s`` is the
+    wait for blocks before it. ``exposed_s`` is the mean time between the first token and the
+    arrival of the cache, ``overlapped_s`` what prefilling hid of both. ``link_utilization`` is
+    that of the busiest link over the run.
+    """
+
+    transfers: int
+    bytes: int
+    time_s: Distribution
+    queue_s: Distribution
+    exposed_s: float
+    overlapped_s: float
+    link_utilization: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """A replayed workload; the JSON of ``chipsim run`` is made of these fields.
 
@@ -83,7 +135,10 @@ class RunResult:
     ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``accuracy`` lists the measurements that
-    prices of this chip were compared with.
+    prices of this chip were compared with. ``itl_s`` are the times between two tokens
+    of a request; ``failures`` counts those of replicas and links, ``pool_changes`` replicas that
+    changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
+    where the queue is stable.
     """
 
     system: str
@@ -122,4 +177,25 @@ class RunResult:
     advice: str
     table: RequestTable
     log: IterationLog | None = None
+    lost_requests: int = 0
+    failures: int = 0
+    pool_changes: int = 0
+    prefix_hit_rate: float | None = None
+    pools: dict[str, PoolResult] = field(default_factory=dict)
+    kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
+    itl_s: Distribution = Distribution(None, None, None, None, None)
+    mean_requests_in_system: float = 0.0
+    timeline: Timeline | None = None
+    goodput: Goodput | None = None
+    queue_growth: QueueGrowth | None = None
+
+    @property
+    def output_tokens_per_s_per_chip(self) -> float:
+        """Output tokens a second for each chip of the system."""
+        return self.output_tokens_per_s / self.chips
+
+    @property
+    def output_tokens_per_s_per_user(self) -> float | None:
+        """How fast an answer is written: the inverse of the mean time per output token."""
+        return 1 / self.tpot_s.mean if self.tpot_s.mean else None

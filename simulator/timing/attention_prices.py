@@ -160,15 +160,29 @@ def count_attention(
     if chip[UNIT_KIND] != SYSTOLIC:
         count_gpu_attention(chip, bits, row, new, past, work)
         return
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
-    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     clear(work)
-    shape = (ceil_div(heads, kv_heads), dim, dim, row[PLAN_WINDOW])
-    kv_read = add_batch(chip, shape, kv_heads, a_bits, new, past, work)
+    shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
+    kv_read = add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], new, past, work)
     tokens = 0
     for i in range(len(new)):
         tokens += new[i]
+    close_attention(chip, bits, row, tokens, kv_read, work)
+
+
+@inner
+def close_attention(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    tokens: int,
+    kv_read: int,
+    work: Int64Array,
+) -> None:
+    """Complete ``work`` that holds the sums of ``add_sequences`` over a batch of ``tokens``."""
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+    token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
         kv_read += tokens
     clock = chip[CLOCK_HZ]
@@ -204,7 +218,7 @@ def count_latent(
     if chip[UNIT_KIND] != SYSTOLIC:
         count_gpu_latent(chip, bits, row, new, past, work)
         return
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    a_bits = bits[ACTIVATION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
@@ -229,6 +243,27 @@ def count_latent(
             shape = (1, nope + rope, value, 0)
             add_sequences(chip, shape, heads, a_bits, sequence, work)
             fed += (work[WORK_SRAM_BYTES] - before) * heads * (nope + rope + value)
+    close_latent(chip, bits, row, (tokens, absorbed, expanded, fed), kv_read, work)
+
+
+@inner
+def close_latent(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    counts: tuple[int, int, int, int],
+    kv_read: int,
+    work: Int64Array,
+) -> None:
+    """Complete ``work`` that holds the sums of ``add_sequences`` over a batch.
+
+    ``counts`` are tokens, of these absorbed ones, expanded tokens, and elements fed to the array.
+    """
+    tokens, absorbed, expanded, fed = counts
+    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
+    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
+    dims = (heads, rank, rope, nope, value)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_MATRIX] += cycles
     work[WORK_FLOPS] += flops

@@ -56,7 +56,7 @@ def fullest(split: int, new: Int64Array, past: Int64Array) -> int:
     return best
 
 
-@inner
+@kernel
 def share_of(
     split: int,
     context: int,
@@ -145,6 +145,19 @@ def run_stages(packed: Packed, prices: Int64Array, prompts: bool, step: Int64Arr
 
 
 @inner
+def load_prices(
+    plan: Int64Array, table: Int64Array, tokens: int, logits: int, prices: Int64Array
+) -> None:
+    """Copy the prices of all operators that depend on numbers of rows only."""
+    for op in range(len(plan)):
+        kind = plan[op, PLAN_KIND]
+        if kind != ATTENTION and kind != LATENT:
+            row = table[logits if plan[op, PLAN_LOGITS] == 1 else tokens, op]
+            copy(row[COLD], prices[op, COLD])
+            copy(row[WARM], prices[op, WARM])
+
+
+@inner
 def price_step(
     packed: Packed,
     table: Int64Array,
@@ -160,13 +173,7 @@ def price_step(
     ``table`` is int64[rows, operators, 2, PRICE_FIELDS], the prices of operators by number of
     rows; ``step`` is int64[TOTAL_FIELDS].
     """
-    plan = packed[2]
-    for op in range(len(plan)):
-        kind = plan[op, PLAN_KIND]
-        if kind != ATTENTION and kind != LATENT:
-            row = table[logits if plan[op, PLAN_LOGITS] == 1 else tokens, op]
-            copy(row[COLD], prices[op, COLD])
-            copy(row[WARM], prices[op, WARM])
+    load_prices(packed[2], table, tokens, logits, prices)
     price_sequences(packed, new, past, prices)
     prompts = tokens > len(new) * packed[6][PIPELINE_TOKENS]
     run_stages(packed, prices, prompts, step)

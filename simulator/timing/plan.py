@@ -16,7 +16,7 @@ from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.arrays import Float64Array
 from simulator.kernels.chip_vector import pack_chip
-from simulator.kernels.executor import PRICE_FIELDS
+from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import BITS, Memory, memory_of
 from simulator.mapping.shard import Sharded, shard
@@ -36,9 +36,9 @@ from simulator.model.transformer import Transformer
 from simulator.timing import batch as batches
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
-from simulator.timing.expert_load import parse_expert_load
+from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
+from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED, price_moe
 from simulator.timing.rows import price_rows
 
 Int64Array = npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOptions:
-    """How routed experts run: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
+    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
 
     mode: str = "sorted"
     load: str = "balanced"
@@ -139,6 +139,7 @@ class Plan:
     pipeline: Int64Array
     of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
+    _siblings: dict[Layout, Plan] = field(default_factory=dict)
 
     @property
     def packed(self) -> Packed:
@@ -167,6 +168,19 @@ class Plan:
     def replicas(self) -> int:
         """Copies of the layout in the system."""
         return self.system.chips // self.layout.chips
+
+    def with_layout(self, layout: Layout) -> Plan:
+        """The same model on the same system in another layout; made once for each."""
+        if layout not in self._siblings:
+            self._siblings[layout] = make_plan(
+                self.system,
+                self.model,
+                layout=layout,
+                dtypes=self.dtypes,
+                experts=self.experts,
+                speculation=self.speculation,
+            )
+        return self._siblings[layout]
 
     def memory(self, tokens: int, logits: int) -> Memory:
         """Memory of the fullest chip for batches of a replica of at most so many tokens and
@@ -197,8 +211,6 @@ class Plan:
                 self.fabrics,
                 self.bits,
                 self.rows,
-                self._expert_load(rows),
-                MOE_MODES[self.experts.mode],
                 rows,
                 logits,
                 known,
@@ -208,8 +220,38 @@ class Plan:
                     f"the SRAM of {self.system.chip.name} is smaller than one tile of operator "
                     f"'{self.operators[failed].name}'"
                 )
+            if not logits:
+                self._price_experts(rows, known)
             self._known[rows, logits] = known
         into[self.of_sort[int(logits)]] = known[self.of_sort[int(logits)]]
+
+    def _price_experts(self, rows: int, into: Int64Array) -> None:
+        """Fill the prices of routed experts; their kernel is compiled for models that have any."""
+        for index in np.nonzero(self.rows[:, pricing.PLAN_KIND] == pricing.MOE)[0]:
+            self._price_expert(int(index), rows, self.experts.mode, True, into[index, COLD])
+
+    def price_expert(self, index: int, rows: int, mode: str, exchange: bool) -> int:
+        """Picoseconds of one expert operator for a number of tokens, with its exchange over the
+        fabric or as if that cost nothing."""
+        price = np.zeros(PRICE_FIELDS, dtype=np.int64)
+        self._price_expert(index, rows, mode, exchange, price)
+        return int(price[DURATION])
+
+    def _price_expert(
+        self, index: int, rows: int, mode: str, exchange: bool, into: Int64Array
+    ) -> None:
+        row = self.rows[index]
+        table = self.fabrics[row[pricing.PLAN_GROUP]]
+        price_moe(
+            self.chip,
+            table if exchange else np.zeros_like(table),
+            self.bits,
+            row,
+            -(-rows // int(row[pricing.PLAN_SPLIT])),
+            self._expert_load(rows),
+            MOE_MODES[mode],
+            into,
+        )
 
     def _expert_load(self, rows: int) -> Float64Array:
         """Shares of the busiest rank's experts; a single one where the model has none."""
@@ -220,12 +262,26 @@ class Plan:
         tokens = -(-rows // (self.layout.ffn_dp * self.layout.micro_batches))
         if self.experts.load == "balanced":
             tokens = 0
-        return _load(self.experts.load, experts.experts, self.layout.ep, tokens, experts.top_k)
+        return _load(
+            self.experts.load,
+            experts.experts,
+            self.layout.redundant_experts,
+            self.layout.ep,
+            tokens,
+            experts.top_k,
+        )
 
 
 @lru_cache(maxsize=4096)
-def _load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
-    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k)
+def _load(
+    text: str, experts: int, copies: int, ranks: int, tokens: int, top_k: int
+) -> Float64Array:
+    """Shares of the busiest rank; the busiest experts have copies that take half of their load."""
+    if not copies or text == "balanced":
+        return parse_expert_load(text, experts + copies, ranks, max(1, tokens), top_k)
+    loads = np.sort(parse_expert_load(text, experts, 1, max(1, tokens), top_k))[::-1]
+    halves = loads[:copies] / 2
+    return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
 
 
 def make_plan(
@@ -247,12 +303,7 @@ def make_plan(
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
-    sharded = shard(model, chosen, drafts.drafts)
-    operators = tuple(op for section in sharded.sections for op in section.operators)
-    names = list(sharded.groups)
-    rows = np.array([_row(op, sharded, names) for op in operators], dtype=np.int64)
-    for stage, first in zip(sharded.stages, _first_operators(sharded), strict=True):
-        _mark_fetches(stage.sections, rows[first:])
+    sharded, operators, rows = _laid(model, chosen, drafts.drafts)
     return Plan(
         system=system,
         model=model,
@@ -275,6 +326,20 @@ def make_plan(
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],
         ),
     )
+
+
+@lru_cache(maxsize=512)
+def _laid(
+    model: Transformer, layout: Layout, drafts: int
+) -> tuple[Sharded, tuple[Operator, ...], Int64Array]:
+    """The shards of a layout, their operators, and those as rows of a plan."""
+    sharded = shard(model, layout, drafts)
+    operators = tuple(op for section in sharded.sections for op in section.operators)
+    names = list(sharded.groups)
+    rows = np.array([_row(op, sharded, names) for op in operators], dtype=np.int64)
+    for stage, first in zip(sharded.stages, _first_operators(sharded), strict=True):
+        _mark_fetches(stage.sections, rows[first:])
+    return sharded, operators, rows
 
 
 def _first_operators(sharded: Sharded) -> list[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from simulator.hardware import Validated
+from simulator.mapping.overheads import Overhead
 
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
 """The units whose busy time is kept, in the order of every array of busy times."""
@@ -107,13 +109,33 @@ class OperatorSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectiveShare:
+    """One collective of a step, summed over the layers of a chip of the slowest stage.
+
+    ``size_bytes`` is the buffer of one call, ``count`` the calls; ``exposed_ps`` is what of
+    ``time_ps`` nothing else of the chip was done in.
+    """
+
+    name: str
+    op: str
+    size_bytes: int
+    ranks: int
+    count: int
+    time_ps: int
+    exposed_ps: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepTiming:
-    """One iteration on one tensor-parallel group.
+    """One iteration on one replica.
 
     ``time_ps`` includes the host's overhead, which comes after the last operator. ``flops`` and
     ``min_bytes`` (weights and KV cache read once) are of the whole system, for MFU and MBU;
-    ``traffic_bytes`` is what all chips of the system moved. ``accuracy`` lists the measurements
-    that prices of this chip were compared with.
+    ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
+    ``overheads`` lists what the layout computes more than once.
+    ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
+    drafts as far as they are expected. ``accuracy`` lists the
+    measurements that prices of this chip were compared with.
     """
 
     system: str
@@ -124,7 +146,7 @@ class StepTiming:
     tp: int
     replicas: int
     dtypes: dict[str, str]
-    tokens: int
+    tokens: float
     time_ps: int
     host_ps: int
     flops: int
@@ -135,7 +157,12 @@ class StepTiming:
     bound_by: dict[str, float]
     traffic_bytes: dict[str, int]
     memory_bytes: dict[str, int]
-    operators: tuple[OperatorSpan, ...]
+    operators: Sequence[OperatorSpan]
+    layout: str = ""
+    parallelism: dict[str, int | str | bool] = field(default_factory=dict)
+    collectives: tuple[CollectiveShare, ...] = ()
+    overheads: tuple[Overhead, ...] = ()
+    speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.executor import (
     BACKGROUND,
     CAUSE,
@@ -19,7 +19,6 @@ from simulator.kernels.executor import (
 from simulator.kernels.fabric_price import collective
 from simulator.kernels.jit import inner, kernel
 from simulator.mapping import tiles
-from simulator.timing.moe_prices import price_moe
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     ATTENTION,
@@ -96,23 +95,21 @@ def price_rows(
     fabrics: Int64Array,
     bits: Int64Array,
     plan: Int64Array,
-    load: Float64Array,
-    mode: int,
     rows: int,
     logits: bool,
     prices: Int64Array,
 ) -> int:
     """Price every operator of a plan that works on ``rows`` rows of one sort.
 
-    ``fabrics`` is int64[groups, fields], ``load`` and ``mode`` are those of ``price_moe``,
-    ``prices`` is int64[operators, 2, PRICE_FIELDS]; attention is left alone. Returns the index of
-    an operator whose smallest tile does not fit SRAM, or -1.
+    ``fabrics`` is int64[groups, fields], ``prices`` int64[operators, 2, PRICE_FIELDS]; attention
+    and experts are left alone. Returns the index of an operator whose smallest tile does not fit
+    SRAM, or -1.
     """
     mapped = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
     for op in range(len(plan)):
         row = plan[op]
         kind = row[PLAN_KIND]
-        if (row[PLAN_LOGITS] == 1) != logits or kind == ATTENTION or kind == LATENT:
+        if (row[PLAN_LOGITS] == 1) != logits or kind in (ATTENTION, LATENT, MOE):
             continue
         price = prices[op]
         share = ceil_div(rows, row[PLAN_SPLIT])
@@ -124,8 +121,6 @@ def price_rows(
                 return op
         elif kind == COLLECTIVE:
             price_collective(fabrics[row[PLAN_GROUP]], bits, row, share, price[COLD])
-        elif kind == MOE:
-            price_moe(chip, fabrics[row[PLAN_GROUP]], bits, row, share, load, mode, price[COLD])
         else:
             price_elementwise(chip, bits, row, share, price[COLD])
     return -1

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.kernels import executor
-from simulator.mapping.memory import Memory, plan_memory
-from simulator.model.operators import Attention, Collective, Elementwise, Gather, Matmul, Operator
-from simulator.timing.batch import price_sequences
+from simulator.mapping.memory import Memory, check_room
+from simulator.mapping.overheads import overheads
+from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
-from simulator.timing.results import CAUSES, UNITS, OperatorSpan, StepTiming
+from simulator.timing.results import CAUSES, UNITS, StepTiming
+from simulator.timing.sequences import Batch, uniform_batch
+from simulator.timing.spans import collective_rows, operator_spans
 from simulator.units import format_bytes
+
+__all__ = [
+    "Batch",
+    "PricedStep",
+    "evaluate",
+    "execute",
+    "price_batch",
+    "price_step",
+    "uniform_batch",
+]
 
 Int64Array = npt.NDArray[np.int64]
 
 
 LONGEST_STEP_PS = 10**17
 """A step of more than a day is a mistake in a configuration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions."""
-
-    new: Int64Array
-    past: Int64Array
-    logits: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed."""
-        return int(self.new.sum())
-
-    @property
-    def pairs(self) -> int:
-        """Unmasked query-key pairs of one head in one layer that sees the whole context."""
-        return int((self.new * self.past + self.new * (self.new + 1) // 2).sum())
-
-    def window_pairs(self, window: int | None) -> int:
-        """Those in a layer that sees the last ``window`` keys."""
-        if window is None:
-            return self.pairs
-        whole = np.clip(window - self.past, 0, self.new)
-        first = whole * self.past + whole * (whole + 1) // 2
-        return int((first + (self.new - whole) * window).sum())
-
-
-def uniform_batch(phase: str, sequences: int, context: int) -> Batch:
-    """A batch of equal sequences: whole prompts (prefill) or one token each (decode)."""
-    ones = np.ones(sequences, dtype=np.int64)
-    if phase == "prefill":
-        return Batch(new=ones * context, past=ones * 0, logits=sequences)
-    return Batch(new=ones, past=ones * context, logits=sequences)
 
 
 def price_batch(plan: Plan, batch: Batch) -> Int64Array:
@@ -68,13 +45,24 @@ def price_batch(plan: Plan, batch: Batch) -> Int64Array:
     return prices
 
 
-def execute(plan: Plan, prices: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """(totals, spans) of a step; see ``kernels.executor``."""
-    executed = int((plan.sections[:, 1] * plan.sections[:, 2]).sum())
+def execute(
+    plan: Plan, prices: Int64Array, *, prompts: bool = False
+) -> tuple[Int64Array, Int64Array]:
+    """(totals, spans) of a step; see ``kernels.executor``. Spans are those of the slowest stage."""
     totals = np.zeros(executor.TOTAL_FIELDS, dtype=np.int64)
+    slowest = run_stages(plan.packed, prices, prompts, totals)
+    return totals, stage_spans(plan, prices, slowest)
+
+
+def stage_spans(plan: Plan, prices: Int64Array, stage: int) -> Int64Array:
+    """Every executed operator of one kind of stage, int64[executed, SPAN_FIELDS]."""
+    first, count = (int(x) for x in plan.stages[stage, :2])
+    sections = plan.sections[first : first + count]
+    executed = int((sections[:, 1] * sections[:, 2]).sum())
     spans = np.zeros((executed, executor.SPAN_FIELDS), dtype=np.int64)
-    executor.execute(prices, plan.weighted, plan.sections, totals, spans)
-    return totals, spans
+    none = np.zeros(executor.TOTAL_FIELDS, dtype=np.int64)
+    executor.execute(prices, plan.weighted, sections, none, spans)
+    return spans
 
 
 def minimum_bytes(plan: Plan, batch: Batch) -> int:
@@ -85,42 +73,88 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
     weights = plan.model.touched_matmul_parameters(batch.tokens)
     if batch.logits:
         weights += plan.model.head_parameters
-    cache = plan.model.kv_elements_per_token * int(batch.past.sum())
+    cache = sum(
+        count * plan.model.kv_elements(int(past))
+        for past, count in zip(*np.unique(batch.past, return_counts=True), strict=True)
+    )
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)
-    return (weights * weight_bits + cache * kv_bits) // 8
+    return (weights * weight_bits + int(cache) * kv_bits) // 8
 
 
-def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTiming:
+@dataclass(frozen=True, slots=True)
+class PricedStep:
+    """A step before it is reported: its plan, the replica's batch, and what the kernels say."""
+
+    plan: Plan
+    share: Batch
+    memory: Memory
+    cache: int
+    prices: Int64Array
+    totals: Int64Array
+    slowest: int
+
+    @property
+    def time_ps(self) -> int:
+        """Duration with the host's overhead."""
+        return int(self.totals[executor.TIME]) + self.plan.system.host_overhead_ps
+
+
+def evaluate(plan: Plan, *, phase: str, batch: int, context: int) -> PricedStep:
     """Price a step of ``batch`` sequences over all replicas of the system.
 
-    Replicas share the batch evenly; the fullest one sets the time. Raises InputError for bad sizes
-    and a context beyond the model's, InfeasibleError where the batch does not fit HBM.
+    Replicas share the batch evenly, and so do the ranks of a replica that share sequences; the
+    fullest sets the time, and the others are padded to it. Raises InputError for bad sizes and a
+    context beyond the model's, InfeasibleError where the batch does not fit HBM.
     """
     _check_sizes(plan, phase, batch, context)
-    share = uniform_batch(phase, -(-batch // plan.replicas), context)
-    memory = _check_memory(plan, share, phase, context)
+    each = -(-batch // plan.replicas)
+    layout = plan.layout
+    if layout.micro_batches > max(1, -(-each // layout.dp)):
+        # there are not that many sequences to make micro-batches of
+        fewer = replace(layout, micro_batches=max(1, -(-each // layout.dp)))
+        plan = plan.with_layout(fewer)
+        layout = fewer
+    ways = layout.dp * layout.micro_batches
+    share = uniform_batch(phase, -(-each // ways) * ways, context, plan.speculation.drafts)
+    memory, cache = _check_memory(plan, share, phase, context)
     prices = price_batch(plan, share)
-    totals, spans = execute(plan, prices)
-    host_ps = plan.system.host_overhead_ps
-    time_ps = int(totals[executor.TIME]) + host_ps
-    if not 0 < time_ps < LONGEST_STEP_PS:
+    totals = np.zeros(executor.TOTAL_FIELDS, dtype=np.int64)
+    slowest = run_stages(plan.packed, prices, phase == "prefill", totals)
+    if not 0 < totals[executor.TIME] + plan.system.host_overhead_ps < LONGEST_STEP_PS:
         raise InfeasibleError(
             "the step takes more than a day",
             hint="is a rate or a delay of the chip off by orders of magnitude?",
         )
+    return PricedStep(plan, share, memory, cache, prices, totals, slowest)
 
-    whole = uniform_batch(phase, batch, context)
+
+def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTiming:
+    """Price and report a step; see ``evaluate``."""
+    priced = evaluate(plan, phase=phase, batch=batch, context=context)
+    plan, share, totals = priced.plan, priced.share, priced.totals
+    time_ps = priced.time_ps
+    drafts = plan.speculation.drafts if phase == "decode" else 0
+    whole = uniform_batch(phase, batch, context, drafts)
     windowed = whole.window_pairs(plan.model.window)
     flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs, windowed)
-    busy_groups = min(plan.replicas, batch)
-    least = _system_minimum(plan, whole, busy_groups)
+    least = _system_minimum(plan, whole, min(plan.replicas, batch))
     chips = plan.system.chips
     chip = plan.system.chip
     seconds = time_ps / 1e12
     shared = batch / (len(share.new) * plan.replicas)
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
-    causes["host"] += host_ps / time_ps
+    causes["host"] += plan.system.host_overhead_ps / time_ps
     traffic = _traffic(plan, totals, shared)
+    spans = stage_spans(plan, priced.prices, priced.slowest)
+    operators = operator_spans(plan, share, priced.prices, spans)
+    used = {
+        "weights": priced.memory.weights,
+        "kv": priced.cache,
+        "activations": priced.memory.activations,
+        "buffers": priced.memory.buffers,
+        "reserve": priced.memory.reserve,
+        "free": priced.memory.kv - priced.cache,
+    }
     return StepTiming(
         system=plan.system.name,
         model=plan.model.name,
@@ -130,9 +164,9 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         tp=plan.tp,
         replicas=plan.replicas,
         dtypes=plan.dtypes.as_dict(),
-        tokens=whole.tokens,
+        tokens=_emitted(plan, whole, phase, batch),
         time_ps=time_ps,
-        host_ps=host_ps,
+        host_ps=plan.system.host_overhead_ps,
         flops=flops,
         min_bytes=least,
         mfu=flops / (seconds * chip.peak_flops_per_s(plan.dtypes.activation) * chips),
@@ -142,8 +176,13 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         },
         bound_by=causes,
         traffic_bytes=traffic,
-        memory_bytes=memory.as_dict(),
-        operators=tuple(_spans(plan, share, prices, spans)),
+        memory_bytes=used,
+        operators=operators,
+        layout=plan.layout.text,
+        parallelism=plan.layout.as_dict(),
+        overheads=overheads(plan.model, plan.layout, plan.sharded),
+        collectives=collective_rows(plan, share, priced.prices, spans),
+        speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
         accuracy=chip.validation,
         energy_j=energy_j(
             chip,
@@ -154,6 +193,13 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             chip_seconds=seconds * chips,
         ),
     )
+
+
+def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:
+    """Tokens that the step is good for: those of the prompts, or one and the accepted drafts."""
+    if phase == "decode" and plan.speculation.drafts:
+        return batch * plan.speculation.tokens
+    return whole.tokens
 
 
 def vector_ops(plan: Plan, totals: Int64Array) -> float:
@@ -177,30 +223,24 @@ def _check_sizes(plan: Plan, phase: str, batch: int, context: int) -> None:
         )
 
 
-def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> Memory:
-    """Memory of one chip for this step; InfeasibleError where the batch's cache does not fit."""
-    weight_bits, activation_bits, kv_bits = (int(b) for b in plan.bits)
-    memory = plan_memory(
-        plan.system,
-        plan.model,
-        tp=plan.tp,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=share.tokens,
-        logits=share.logits,
-    )
-    cached = len(share.new) * (context + (phase == "decode"))
-    if cached * memory.kv_per_token > memory.kv:
-        most = memory.kv // (memory.kv_per_token * (context + (phase == "decode")))
+def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> tuple[Memory, int]:
+    """(memory, bytes of the batch's cache) of the fullest chip; InfeasibleError where the cache
+    does not fit."""
+    memory = plan.memory(share.tokens, share.logits)
+    check_room(plan.system, plan.model, plan.layout, memory)
+    length = context + int(share.new[0]) if phase == "decode" else context
+    own = -(-len(share.new) // plan.layout.dp)
+    one = memory.kv_of(length)
+    if own * one > memory.kv:
+        most = memory.kv // one * plan.layout.dp
         room = f"at most {most * plan.replicas} sequences of this length fit"
         raise InfeasibleError(
             f"a batch of {len(share.new)} x {context} tokens needs "
-            f"{format_bytes(cached * memory.kv_per_token)} of KV cache a chip, "
+            f"{format_bytes(own * one)} of KV cache a chip, "
             f"{format_bytes(memory.kv)} are left of HBM",
             hint=room if most else "not even one sequence of this length fits",
         )
-    return memory
+    return memory, own * one
 
 
 def _system_minimum(plan: Plan, whole: Batch, groups: int) -> int:
@@ -215,62 +255,3 @@ def _traffic(plan: Plan, totals: Int64Array, shared: float) -> dict[str, int]:
     scale = plan.system.chips * shared
     names = ("hbm_read", "hbm_write", "fabric")
     return {name: round(int(totals[executor.BYTES + i]) * scale) for i, name in enumerate(names)}
-
-
-def _spans(plan: Plan, batch: Batch, prices: Int64Array, spans: Int64Array) -> list[OperatorSpan]:
-    names = [(section.name, op) for section in plan.shards for op in section.operators]
-    out = []
-    for row in spans:
-        index, repeat, start, end, variant, fetch_start, fetched = (int(x) for x in row)
-        prefix, op = names[index]
-        price = [int(x) for x in prices[index, variant]]
-        rows = batch.logits if getattr(op, "rows", "tokens") == "logits" else batch.tokens
-        busy = price[executor.MATRIX : executor.MATRIX + 5]
-        busy[2] -= fetched
-        whole = max(1, int(prices[index, executor.WARM, executor.FETCH]))
-        fetch_bytes = int(prices[index, executor.WARM, executor.FETCH_BYTES])
-        out.append(
-            OperatorSpan(
-                name=f"{prefix}{repeat}.{op.name}" if prefix else op.name,
-                kind=_kind(op),
-                detail=_detail(op, rows, batch),
-                start_ps=start,
-                end_ps=end,
-                busy_ps=tuple(min(max(0, b), end - start) for b in busy),
-                bound_by=CAUSES[price[executor.CAUSE]],
-                flops=_flops(op, rows, batch),
-                hbm_read_bytes=price[executor.READ],
-                hbm_write_bytes=price[executor.WRITE],
-                fabric_bytes=price[executor.SENT],
-                fetch_bytes=fetch_bytes * fetched // whole,
-                fetch_start_ps=fetch_start,
-                fetch_ps=fetched,
-            )
-        )
-    return out
-
-
-def _kind(op: Operator) -> str:
-    if isinstance(op, Collective):
-        return op.op
-    return {Matmul: "matmul", Elementwise: "vector", Gather: "gather", Attention: "attention"}[
-        type(op)
-    ]
-
-
-def _detail(op: Operator, rows: int, batch: Batch) -> str:
-    if isinstance(op, Matmul):
-        return f"{rows}x{op.k}x{op.n}"
-    if isinstance(op, Attention):
-        return f"{len(batch.new)} sequences, {op.heads} heads, {op.kv_heads} KV heads"
-    if isinstance(op, Collective | Gather):
-        return f"{rows}x{op.width}"
-    return f"{rows} rows"
-
-
-def _flops(op: Operator, rows: int, batch: Batch) -> int:
-    if isinstance(op, Matmul):
-        return 2 * rows * op.k * op.n
-    if isinstance(op, Attention):
-        return 4 * op.heads * op.head_dim * batch.window_pairs(op.window)
-    return 0

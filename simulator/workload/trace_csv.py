@@ -8,7 +8,7 @@ result for what both understand (a property test compares them).
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from simulator.workload import trace_cells
 from simulator.workload.request import Int64Array
 from simulator.workload.trace_blocks import Block
 from simulator.workload.trace_formats import MAX_TOKENS, CsvLayout
+from simulator.workload.trace_marks import Marks, check_class, parse_priority
 
 Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -31,12 +32,16 @@ _DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], d
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Parsed rows: arrival as whole seconds and picoseconds, and the tokens; int64 [rows]."""
+    """Parsed rows: arrival as whole seconds and picoseconds, and the tokens; int64 [rows].
+
+    ``marks`` is what a format says of a request besides, None where it says nothing.
+    """
 
     seconds: Int64Array
     fraction_ps: Int64Array
     prompt: Int64Array
     output: Int64Array
+    marks: Marks | None = None
 
 
 def columns_of(rows: list[tuple[int, int, int, int]]) -> Columns:
@@ -48,7 +53,36 @@ def columns_of(rows: list[tuple[int, int, int, int]]) -> Columns:
 def parse_block(block: Block, layout: CsvLayout) -> Columns:
     """The rows of a block; ``InputError`` with file, line and column for the first bad cell."""
     fast = parse_arrays(block.data, layout)
-    return fast if fast is not None else parse_rows(block, layout)
+    columns = fast if fast is not None else parse_rows(block, layout)
+    return replace(columns, marks=_parse_marks(block, layout)) if layout.marked else columns
+
+
+def _parse_marks(block: Block, layout: CsvLayout) -> Marks:
+    """The optional columns of a block whose rows have been found to be whole."""
+    marks = Marks()
+    parsers = ((layout.class_field, check_class), (layout.priority_field, parse_priority))
+    for index, line in enumerate(block.lines()):
+        cells = _cells(line)
+        for field, parse in parsers:
+            if field is None:
+                continue
+            try:
+                value = parse(cells[field])
+            except trace_cells.CellError as error:
+                column, length = cell_place(line, cells, field)
+                name = "class" if parse is check_class else "priority"
+                raise InputError(
+                    f"column '{name}': {error}", location=block.location(index, column, length)
+                ) from None
+            if isinstance(value, str):
+                marks.classes.append(value)
+            else:
+                marks.priorities.append(value)
+    return marks
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line]), []) if '"' in line else line.split(",")
 
 
 def parse_rows(block: Block, layout: CsvLayout) -> Columns:
@@ -57,7 +91,7 @@ def parse_rows(block: Block, layout: CsvLayout) -> Columns:
 
 
 def _parse_row(block: Block, index: int, line: str, layout: CsvLayout) -> tuple[int, int, int, int]:
-    cells = next(csv.reader([line]), []) if '"' in line else line.split(",")
+    cells = _cells(line)
     expected = f"expected {layout.width} ({','.join(layout.format.columns)})"
     if not line.strip():
         raise InputError("the line is empty", location=block.location(index, 1), hint=expected)

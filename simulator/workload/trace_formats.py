@@ -23,7 +23,8 @@ MAX_SPAN_S = 9_200_000
 class TraceFormat:
     """Where a format keeps arrival, prompt and output tokens of a request.
 
-    ``failed_is_zero`` says that zero output tokens mark a failed call, which is left out.
+    ``failed_is_zero`` says that zero output tokens mark a failed call, which is left out;
+    ``block_tokens`` how many tokens each of a request's ``hash_ids`` stands for.
     """
 
     name: str
@@ -32,6 +33,7 @@ class TraceFormat:
     prompt: str
     output: str
     failed_is_zero: bool = False
+    block_tokens: int = 0
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -57,12 +59,22 @@ CSV_FORMATS = (
     ),
 )
 
+MARK_COLUMNS = ("class", "priority")
+"""Columns that a CSV trace of any format may have besides."""
+
 # github.com/kvcache-ai/Mooncake (FAST 2025), and Alibaba's Bailian traces, which have a chat_id
-# and count their time in seconds
+# (github.com/alibaba-edu/qwen-bailian-usagetraces-anon) and count their time in seconds
 MOONCAKE = TraceFormat(
-    "mooncake-jsonl", "timestamp", "milliseconds", "input_length", "output_length"
+    "mooncake-jsonl",
+    "timestamp",
+    "milliseconds",
+    "input_length",
+    "output_length",
+    block_tokens=512,
 )
-BAILIAN = TraceFormat("bailian-jsonl", "timestamp", "seconds", "input_length", "output_length")
+BAILIAN = TraceFormat(
+    "bailian-jsonl", "timestamp", "seconds", "input_length", "output_length", block_tokens=16
+)
 JSON_FORMATS = (MOONCAKE, BAILIAN)
 
 
@@ -70,12 +82,20 @@ JSON_FORMATS = (MOONCAKE, BAILIAN)
 class CsvLayout:
     """A CSV format and the places of its columns in this file's header.
 
-    ``fields`` are the indices of arrival, prompt and output tokens; ``width`` the number of fields.
+    ``fields`` are the indices of arrival, prompt and output tokens; ``width`` the number of fields;
+    ``class_field`` and ``priority_field`` those of columns that any format may have beside its own.
     """
 
     format: TraceFormat
     fields: tuple[int, int, int]
     width: int
+    class_field: int | None = None
+    priority_field: int | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether there is an optional column."""
+        return self.class_field is not None or self.priority_field is not None
 
 
 def describe_formats() -> str:
@@ -105,7 +125,7 @@ def detect_csv(header: str, file: str) -> CsvLayout:
         )
     if missing:
         raise _missing_column(best, missing[0], names, header, file)
-    for column in best.columns:
+    for column in (*best.columns, *MARK_COLUMNS):
         if names.count(column) > 1:
             second = header.index(column, header.index(column) + 1)
             raise InputError(
@@ -113,7 +133,8 @@ def detect_csv(header: str, file: str) -> CsvLayout:
                 location=Location(file, 1, second + 1, header, len(column)),
             )
     arrival, prompt, output = (names.index(column) for column in best.columns)
-    return CsvLayout(best, (arrival, prompt, output), len(names))
+    marks = (names.index(column) if column in names else None for column in MARK_COLUMNS)
+    return CsvLayout(best, (arrival, prompt, output), len(names), *marks)
 
 
 def nearest_column(name: str) -> str | None:

@@ -1,33 +1,23 @@
 """JSON-lines traces: Mooncake (times in milliseconds) and Bailian (in seconds).
 
-Each line is one object. ``iter_rows`` also gives the ids of the prompt's prefix blocks, which
-``parse_block`` drops today; a prefix cache will want them.
+Each line is one object. Both name the blocks that a prompt begins with (``hash_ids``); a line of
+Bailian also says which chat it continues (``parent_chat_id``, -1 for none) and of what ``type`` it
+is, which is taken for its class.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError, Location, did_you_mean
 from simulator.workload import trace_cells
 from simulator.workload.trace_blocks import Block
 from simulator.workload.trace_csv import Columns, columns_of
 from simulator.workload.trace_formats import BAILIAN, MOONCAKE, TraceFormat
-
-
-@dataclass(frozen=True, slots=True)
-class JsonRow:
-    """One request; ``hash_ids`` name the blocks of its prompt, equal ids being equal text."""
-
-    seconds: int
-    fraction_ps: int
-    prompt: int
-    output: int
-    hash_ids: list[int]
+from simulator.workload.trace_marks import NO_CHAT, Marks, check_class
 
 
 def _refuse_constant(name: str) -> Any:
@@ -44,35 +34,67 @@ def detect_json(block: Block) -> TraceFormat:
 
 def parse_block(block: Block, format: TraceFormat) -> Columns:
     """The rows of a block; ``InputError`` with file, line and column for the first bad line."""
-    return columns_of(
-        [(row.seconds, row.fraction_ps, row.prompt, row.output) for row in iter_rows(block, format)]
-    )
+    marks = Marks(block_tokens=format.block_tokens)
+    rows = [_row(block, index, line, format, marks) for index, line in enumerate(block.lines())]
+    return replace(columns_of(rows), marks=marks)
 
 
-def iter_rows(block: Block, format: TraceFormat) -> Iterator[JsonRow]:
-    """The requests of a block, with the ids of their prefix blocks."""
-    for index, line in enumerate(block.lines()):
-        entry = _decode(block, index, line)
-        key = format.time
-        try:
-            seconds, fraction = _time(entry[key], format)
-            key = format.prompt
-            prompt = _tokens(entry[key])
-            key = format.output
-            output = _tokens(entry[key])
-            key = "hash_ids"
-            hash_ids = entry.get(key, [])
-            if not isinstance(hash_ids, list):
-                raise trace_cells.CellError("expected a list of block ids")
-        except KeyError:
-            raise _missing_key(block, index, line, entry, key) from None
-        except trace_cells.CellError as error:
-            place = line.find(f'"{key}"') + 1
-            raise InputError(
-                f"key '{key}': {error}",
-                location=block.location(index, max(1, place), len(key) + 2),
-            ) from None
-        yield JsonRow(seconds, fraction, prompt, output, hash_ids)
+def _row(
+    block: Block, index: int, line: str, format: TraceFormat, marks: Marks
+) -> tuple[int, int, int, int]:
+    """(seconds, picoseconds, prompt, output) of a line; the rest is added to ``marks``."""
+    entry = _decode(block, index, line)
+    key = format.time
+    try:
+        seconds, fraction = _time(entry[key], format)
+        key = format.prompt
+        prompt = _tokens(entry[key])
+        key = format.output
+        output = _tokens(entry[key])
+        key = "hash_ids"
+        marks.add_blocks(_hash_ids(entry.get(key, []), prompt, format.block_tokens))
+        if format is BAILIAN:
+            key = "chat_id"
+            chat = _whole(entry[key])
+            key = "parent_chat_id"
+            parent = _whole(entry.get(key, NO_CHAT))
+            key = "turn"
+            turn = _whole(entry[key]) if key in entry else None
+            key = "type"
+            marks.classes.append(check_class(entry.get(key, "text")))
+            marks.chats.append((chat, parent, turn))
+    except KeyError:
+        raise _missing_key(block, index, line, entry, key) from None
+    except trace_cells.CellError as error:
+        raise InputError(f"key '{key}': {error}", location=key_place(block, index, key)) from None
+    return seconds, fraction, prompt, output
+
+
+def key_place(block: Block, index: int, key: str) -> Location:
+    """Where a key stands in a line of a block."""
+    place = block.line(index).find(f'"{key}"') + 1
+    return block.location(index, max(1, place), len(key) + 2)
+
+
+def _hash_ids(value: Any, prompt: int, block_tokens: int) -> list[int]:
+    if not isinstance(value, list):
+        raise trace_cells.CellError("expected a list of block ids")
+    most = -(-prompt // block_tokens)
+    if len(value) > most:
+        raise trace_cells.CellError(
+            f"{len(value)} blocks of {block_tokens} tokens, expected at most {most} for a prompt"
+            f" of {prompt} tokens"
+        )
+    if any(type(item) is not int or not -(2**63) <= item < 2**63 for item in value):
+        bad = next(i for i in value if type(i) is not int or not -(2**63) <= i < 2**63)
+        raise trace_cells.CellError(f"found {_show(bad)}, expected block ids of 64 bits")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise trace_cells.CellError(f"found {_show(value)}, expected a whole number")
+    return value
 
 
 def _decode(block: Block, index: int, line: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from simulator.workload.request import Requests
 from simulator.workload.trace_cells import PS_PER_S
+from simulator.workload.trace_formats import MARK_COLUMNS
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens"
 _CHUNK = 65_536
@@ -14,9 +15,16 @@ _CHUNK = 65_536
 def write_trace(requests: Requests, stream: TextIO) -> None:
     """Write an ``arrived_at`` CSV: seconds with as many decimals as they need, tokens as they are.
 
-    ``read_trace`` gives back exactly these requests, as long as the first one arrives at 0.
+    ``read_trace`` gives back these arrivals, lengths, classes and priorities, as long as the first
+    one arrives at 0. A later turn of a session is written as if every answer came at once.
     """
-    stream.write(HEADER + "\n")
+    classes, priority = requests.slo_class, requests.priority
+    extras = [
+        name
+        for name, column in zip(MARK_COLUMNS, (classes, priority), strict=True)
+        if column is not None
+    ]
+    stream.write(",".join([HEADER, *extras]) + "\n")
     for start in range(0, len(requests), _CHUNK):
         rows = slice(start, start + _CHUNK)
         arrivals = requests.arrival_ps[rows].tolist()
@@ -26,6 +34,12 @@ def write_trace(requests: Requests, stream: TextIO) -> None:
             f"{_seconds(arrival)},{prompt},{output}\n"
             for arrival, prompt, output in zip(arrivals, prompts, outputs, strict=True)
         ]
+        if classes is not None:
+            names = [requests.classes[index].name for index in classes[rows].tolist()]
+            lines = [f"{line[:-1]},{name}\n" for line, name in zip(lines, names, strict=True)]
+        if priority is not None:
+            urgent = priority[rows].tolist()
+            lines = [f"{line[:-1]},{number}\n" for line, number in zip(lines, urgent, strict=True)]
         stream.write("".join(lines))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from simulator.workload.trace_formats import (
     describe_formats,
     detect_csv,
 )
+from simulator.workload.trace_marks import ChatError, Collected
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,13 @@ def read_trace(path: str | Path, *, limit: int | None = None, rate_scale: float 
         notes.append(f"the first {len(requests)} requests")
     if rate_scale != 1.0:
         notes.append(f"arrival rate scaled by {rate_scale:g}")
-    return Workload(Path(path).name, requests, source=trace.format, notes=tuple(notes))
+    return Workload(
+        Path(path).name,
+        requests,
+        source=trace.format,
+        notes=tuple(notes),
+        failed_calls=trace.failed_calls,
+    )
 
 
 def read_trace_file(path: str | Path, *, limit: int | None = None) -> Trace:
@@ -83,7 +90,7 @@ def read_trace_file(path: str | Path, *, limit: int | None = None) -> Trace:
 
 
 def scale_rate(requests: Requests, rate_scale: float) -> Requests:
-    """The same requests, ``rate_scale`` times as often."""
+    """The same requests, ``rate_scale`` times as often; users think as long as before."""
     if not math.isfinite(rate_scale) or rate_scale <= 0:
         raise InputError(f"the rate scale is {rate_scale:g}, expected a finite number above 0")
     if rate_scale == 1.0 or len(requests) == 0:
@@ -93,8 +100,29 @@ def scale_rate(requests: Requests, rate_scale: float) -> Requests:
             f"with the rate scaled by {rate_scale:g} the trace lasts longer than"
             f" {MAX_SPAN_S // 86_400} days, which is more than the clock holds"
         )
-    arrival = np.rint(requests.arrival_ps / rate_scale).astype(np.int64)
-    return Requests(arrival, requests.prompt_tokens, requests.output_tokens)
+    if requests.parent is None:
+        return replace(requests, arrival_ps=_scaled(requests.arrival_ps, rate_scale))
+    thought = _thought(requests)
+    arrival = _scaled(requests.arrival_ps - thought, rate_scale) + thought
+    by_time = np.argsort(arrival, kind="stable")
+    return replace(requests, arrival_ps=arrival).take(by_time)
+
+
+def _scaled(times_ps: Int64Array, rate_scale: float) -> Int64Array:
+    return np.rint(times_ps / rate_scale).astype(np.int64)
+
+
+def _thought(requests: Requests) -> Int64Array:
+    """How long the user of each session has thought by each turn; no scale changes that."""
+    parent, think, turn = requests.parent, requests.think_ps, requests.turn
+    assert parent is not None and think is not None and turn is not None
+    total = np.zeros(len(requests), dtype=np.int64)
+    if not think.any():
+        return total
+    for number in range(1, int(turn.max()) + 1):
+        rows = np.flatnonzero(turn == number)
+        total[rows] = total[parent[rows]] + think[rows]
+    return total
 
 
 def _detect(
@@ -126,6 +154,7 @@ class _Merge:
     last_ps: int = 0
     last_text: str = ""
     parts: list[tuple[Int64Array, Int64Array, Int64Array]] = field(default_factory=list)
+    marks: Collected = field(default_factory=Collected)
 
     @property
     def full(self) -> bool:
@@ -145,12 +174,20 @@ class _Merge:
             columns, format = trace_json.parse_block(block, layout), layout
         arrival = self._relative(block, columns, layout)
         kept = columns.output > 0
+        stays: list[bool] | None = None
         if format.failed_is_zero and not kept.all():
             self.failed += int(len(kept) - kept.sum())
             self.parts.append((arrival[kept], columns.prompt[kept], columns.output[kept]))
+            stays = kept.tolist()
         else:
             self.parts.append((arrival, columns.prompt, columns.output))
         self.rows += len(self.parts[-1][0])
+        if columns.marks is not None:
+            try:
+                self.marks.add(columns.marks, stays)
+            except ChatError as error:
+                place = trace_json.key_place(block, error.row, error.key)
+                raise InputError(error.message, location=place) from None
 
     def _relative(
         self, block: Block, columns: Columns, layout: CsvLayout | TraceFormat
@@ -199,7 +236,8 @@ class _Merge:
         )
         if self.limit is not None:
             arrival, prompt, output = (a[: self.limit] for a in (arrival, prompt, output))
-        return Requests(arrival - arrival[0], prompt, output)
+        columns = self.marks.columns(len(arrival))
+        return Requests(arrival - arrival[0], prompt, output, **columns)
 
 
 def _time_text(block: Block, index: int, layout: CsvLayout | TraceFormat) -> tuple[str, int]:

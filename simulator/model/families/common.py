@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.model.families.quantization import read_quantization
-from simulator.model.families.reader import ConfigReader
+from simulator.model.families.reader import LARGEST, ConfigReader
 from simulator.model.recipe import Recipe, Sight
 
 SILU = ("silu", "swish")
@@ -89,12 +89,14 @@ def read_context(config: ConfigReader, default: int | None = None, extend: bool 
     if not extend:
         return longest
     original = scaling.get("original_max_position_embeddings") if kind == "yarn" else None
-    if original is not None and (isinstance(original, bool) or not isinstance(original, int)):
-        config.fail(
-            "rope_scaling",
-            f"original_max_position_embeddings: expected a whole number, found {original!r:.40}",
+    if original is None:
+        return int(longest * factor)
+    if isinstance(original, bool) or not isinstance(original, int) or not 0 < original <= LARGEST:
+        problem = (
+            f"original_max_position_embeddings: expected a whole number, found {original!r:.40}"
         )
-    return max(longest, int((original or longest) * factor)) if original else int(longest * factor)
+        config.fail("rope_scaling", problem)
+    return max(longest, int(original * factor))
 
 
 def read_sights(config: ConfigReader, layers: int, otherwise: tuple[Sight, ...]) -> dict[str, Any]:

@@ -3,7 +3,7 @@ sinks, biases everywhere, experts in MXFP4."""
 
 from __future__ import annotations
 
-from simulator.model.families.common import read_llama_like, read_sights, read_top_k
+from simulator.model.families.common import read_layers, read_llama_like, read_sights, read_top_k
 from simulator.model.families.reader import ConfigReader
 from simulator.model.recipe import ExpertsSpec, Recipe
 
@@ -27,5 +27,5 @@ def read(config: ConfigReader) -> Recipe:
         qkv_bias=bias,
         output_bias=bias,
         ffn_bias=True,
-        **read_sights(config, config.size("num_hidden_layers"), ("sliding", "full")),
+        **read_sights(config, read_layers(config), ("sliding", "full")),
     )

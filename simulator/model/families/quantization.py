@@ -61,11 +61,14 @@ def _fp8(config: ConfigReader, found: dict[str, Any]) -> Quantization:
 
 def _compressed(config: ConfigReader, found: dict[str, Any], plain: str) -> Quantization:
     groups = found.get("config_groups")
-    schemes = [x.get("weights") for x in groups.values()] if isinstance(groups, dict) else []
-    if len(schemes) != 1 or not isinstance(schemes[0], dict):
+    parts = list(groups.values()) if isinstance(groups, dict) else []
+    schemes = [part.get("weights") for part in parts if isinstance(part, dict)]
+    if len(parts) != 1 or not schemes or not isinstance(schemes[0], dict):
         config.fail(_KEY, "config_groups: expected one group with weights")
     kind = _type(config, schemes[0].get("type"), schemes[0].get("num_bits"))
     ignored = found.get("ignore") or []
+    if not isinstance(ignored, list):
+        config.fail(_KEY, f"ignore: expected a list, found {ignored!r:.40}")
     only_experts = any("self_attn" in str(pattern) for pattern in ignored)
     group = schemes[0].get("group_size")
     return Quantization(plain if only_experts else kind, kind, *_group(config, group))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.model.families.common import read_llama_like, read_sights
+from simulator.model.families.common import read_layers, read_llama_like, read_sights
 from simulator.model.families.reader import ConfigReader
 from simulator.model.recipe import Recipe, Sight
 
@@ -19,7 +19,7 @@ def read(config: ConfigReader) -> Recipe:
 
 def qwen_sights(config: ConfigReader) -> dict[str, Any]:
     """The first ``max_window_layers`` see all and the others slide, if ``use_sliding_window``."""
-    layers = config.size("num_hidden_layers")
+    layers = read_layers(config)
     if not config.flag("use_sliding_window"):
         config.get("sliding_window")
         types = config.words("layer_types", ("full_attention", "sliding_attention"))

@@ -1,0 +1,97 @@
+"""``chipsim layout``: the fastest ways to spread a model over a system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from simulator.cli.layout_options import chosen_layout, expert_options
+from simulator.cli.options import (
+    check_override_roots,
+    dtype_options,
+    format_option,
+    overrides_for,
+    resolve_dtypes,
+    set_option,
+)
+from simulator.cli.values import NameText, OneOf, Whole
+
+
+@click.command("layout")
+@click.argument("system_name", metavar="SYSTEM", type=NameText())
+@click.argument("model_name", metavar="MODEL", type=NameText())
+@click.option("--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced.")
+@click.option("--batch", type=Whole(), required=True, help="Sequences over the whole system.")
+@click.option(
+    "--context",
+    type=Whole(),
+    required=True,
+    help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
+)
+@click.option(
+    "--objective",
+    type=OneOf("latency", "throughput"),
+    default="latency",
+    show_default=True,
+    help="Least time of the step, or most tokens a second when such batches follow each other.",
+)
+@click.option("--top", type=Whole(), default=10, show_default=True, help="Rows of the table.")
+@expert_options
+@dtype_options
+@set_option
+@format_option
+def layout(
+    system_name: str,
+    model_name: str,
+    phase: str,
+    batch: int,
+    context: int,
+    objective: str,
+    top: int,
+    dtype: str | None,
+    weight_dtype: str | None,
+    activation_dtype: str | None,
+    kv_dtype: str | None,
+    overrides: tuple[str, ...],
+    output_format: str,
+    **options: Any,
+) -> None:
+    """Rank the layouts of MODEL on SYSTEM that fit, and say why the others lost.
+
+    \b
+    Examples:
+      chipsim layout h100:8 llama3-70b --phase decode --batch 64 --context 4096
+      chipsim layout gb200:72 deepseek-v3 --phase decode --batch 4096 --context 4096 --dtype fp8
+    """
+    from simulator.api import find_layouts
+    from simulator.cli.output import emit
+    from simulator.config.loader import load_model, load_system
+    from simulator.report.layout_out import layout_json, print_layouts
+
+    check_override_roots(overrides, ("chip", "system", "model"))
+    system = load_system(system_name, overrides_for(overrides, "system", "chip"))
+    model = load_model(model_name, overrides_for(overrides, "model"))
+    dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
+    found = find_layouts(
+        system,
+        model,
+        phase=phase,
+        batch=batch,
+        context=context,
+        objective=objective,
+        top=top,
+        options=chosen_layout(options),
+        **dtypes,
+    )
+    asked = {
+        "system": system.name,
+        "model": model.name,
+        "phase": phase,
+        "batch": batch,
+        "context": context,
+        "objective": objective,
+        "dtypes": {name.removesuffix("_dtype"): kind for name, kind in dtypes.items()},
+    }
+    document = layout_json(found, asked)
+    emit(output_format, document, lambda console: print_layouts(found, asked, console), [])

@@ -1,0 +1,125 @@
+"""The answer of ``chipsim capacity`` as JSON and as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simulator.report.console import make_table, show
+from simulator.report.figures import count, duration, percent, rate
+from simulator.report.json_out import Json, goodput_json
+from simulator.serving.capacity import SHORT
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from simulator.serving.capacity import Capacity, Trial
+    from simulator.workload.request import Workload
+
+
+def capacity_json(found: Capacity, workload: Workload, attainment: float, seed: int) -> Json:
+    """The document ``chipsim.capacity/1``; ``trials`` in the order in which they were made."""
+    best = found.best
+    result = best.result
+    return {
+        "schema": "chipsim.capacity/1",
+        "system": result.system,
+        "model": result.model,
+        "workload": workload.name,
+        "seed": seed,
+        "tp": result.tp,
+        "dtypes": dict(result.dtypes),
+        "options": dict(result.options),
+        "wanted_attainment": attainment,
+        "bounded": found.bounded,
+        "arrivals_over_e2e": best.lengths,
+        "rate_requests_per_s": best.rate_per_s,
+        "system_copies": best.replicas,
+        "replicas": result.replicas,
+        "chips": result.chips,
+        "requests": result.requests.arrived,
+        "most_goodput": _trial(found.most_goodput),
+        **{k: v for k, v in goodput_json(result).items() if k != "queue_growth"},
+        "ttft_p99_s": result.ttft_s.p99,
+        "tpot_p99_s": result.tpot_s.p99,
+        "output_tokens_per_s": result.output_tokens_per_s,
+        "output_tokens_per_s_per_chip": result.output_tokens_per_s_per_chip,
+        "cost_usd_per_hour": None
+        if result.cost_usd is None or not result.simulated_s
+        else result.cost_usd / result.simulated_s * 3600,
+        "trials": [_trial(trial) for trial in found.trials],
+    }
+
+
+def _trial(trial: Trial) -> Json:
+    result = trial.result
+    growth = result.queue_growth
+    return {
+        "rate_requests_per_s": trial.rate_per_s,
+        "system_copies": trial.replicas,
+        "passed": trial.passed,
+        "attainment": trial.attainment,
+        "goodput_requests_per_s": trial.goodput_per_s,
+        "ttft_p99_s": result.ttft_s.p99,
+        "tpot_p99_s": result.tpot_s.p99,
+        "queue_growth_requests_per_s": None if growth is None else growth.requests_per_s,
+    }
+
+
+def print_capacity(document: Json, console: Console) -> None:
+    """The answer in a line or two, and the trials by load."""
+    limits = "; ".join(
+        f"{name}: " + ", ".join(f"{k} <= {duration(v)}" for k, v in entry["limits_s"].items())
+        for name, entry in document["slo"].items()
+        if entry["limits_s"]
+    )
+    lines = [
+        f"{document['model']} on {document['system']} "
+        f"({count(document['chips'], 'chips')}), workload {document['workload']} "
+        f"({count(document['requests'], 'requests')}), seed {document['seed']}",
+        f"promised to {percent(document['wanted_attainment'])}: {limits}",
+        f"capacity: {rate(document['rate_requests_per_s'], 'requests')}, of which "
+        f"{percent(document['slo_attainment'])} meet the SLO: goodput "
+        f"{rate(document['goodput_requests_per_s'], 'requests')}",
+    ]
+    most = document["most_goodput"]
+    if most["goodput_requests_per_s"] > document["goodput_requests_per_s"]:
+        lines.append(
+            f"most goodput: {rate(most['goodput_requests_per_s'], 'requests')} at "
+            f"{rate(most['rate_requests_per_s'], 'requests')}, of which "
+            f"{percent(most['attainment'])} meet the SLO"
+        )
+    lasted = document["arrivals_over_e2e"]
+    if document["bounded"] and lasted is not None and lasted < SHORT:
+        lines.append(
+            f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
+            "to build up: give more of them with --limit"
+        )
+    if not document["bounded"]:
+        lines.append(
+            "no rate was too high: the requests are too few to fill the system even where all "
+            "come at once; give more of them with --limit"
+        )
+    rows = [
+        (
+            rate(trial["rate_requests_per_s"], "requests"),
+            count(trial["system_copies"]),
+            percent(trial["attainment"]),
+            rate(trial["goodput_requests_per_s"], "requests"),
+            duration(trial["ttft_p99_s"]),
+            duration(trial["tpot_p99_s"]),
+            _verdict(trial),
+        )
+        for trial in sorted(document["trials"], key=_by_load)
+    ]
+    columns = ("rate", "copies", "met", "goodput", "TTFT p99", "TPOT p99", "<verdict")
+    show(console, *lines, make_table(console, "Trials", columns, rows))
+
+
+def _by_load(trial: Json) -> Any:
+    return trial["rate_requests_per_s"], trial["system_copies"]
+
+
+def _verdict(trial: Json) -> str:
+    if trial["passed"]:
+        return "within the SLO"
+    return "queue grows" if trial["queue_growth_requests_per_s"] else "misses the SLO"

@@ -1,0 +1,319 @@
+"""One replica without a world around it: queue, batch, KV cache and clock as arrays.
+
+``Batcher`` holds the arrays of ``serving.fields`` and calls the kernels on them. It knows nothing
+of SimPy: whoever owns it posts requests, says until when nothing else will happen, and looks at
+what ended.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import InfeasibleError
+from simulator.kernels import executor
+from simulator.kernels.executor import TOTAL_FIELDS
+from simulator.serving import accounts, fields, loop
+from simulator.serving import accumulators as acc
+from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
+from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
+from simulator.serving.prefix_cache import AFTER, BEFORE, ENTRY_FIELDS, SENTINELS, UNUSED
+from simulator.serving.price_table import PriceTable
+from simulator.serving.tiers import tiers_of
+
+Int64Array = npt.NDArray[np.int64]
+
+LOG_ROWS = 8192
+
+
+class Batcher:
+    """A replica's serving loop: ``advance`` runs iterations, everything else changes who waits.
+
+    ``requests`` is int64[requests, fields.REQUEST_FIELDS], shared by all replicas; ``ids`` the
+    content ids of all hash blocks of ``hash_tokens`` tokens. A replica that ``prefills`` only lets
+    a request go at its first token and holds its blocks until ``release``. ``block_bytes`` are
+    those of a block on all its chips.
+    """
+
+    def __init__(
+        self,
+        prices: PriceTable,
+        requests: Int64Array,
+        options: ServingOptions,
+        *,
+        blocks: int,
+        block_bytes: int = 0,
+        ids: Int64Array | None = None,
+        hash_tokens: int = fields.BLOCK_TOKENS,
+        number: int = 0,
+        prefills: bool = False,
+    ) -> None:
+        self.prices = prices
+        self.requests = requests
+        self.blocks = blocks
+        self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
+        self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
+        self.logs: list[Int64Array] = []
+        self.number = number
+        self._load = -1
+        self.settings = _settings(prices, options, blocks, block_bytes, hash_tokens)
+        self.settings[fields.PREFILL_ONLY] = int(prefills)
+        self.settings[fields.DEADLINE] = fields.NO_HORIZON
+        self._most = options.max_batch
+        self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
+        self.counters = np.zeros(fields.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
+        self._inbox = np.zeros(0, dtype=np.int64)
+        self._waiting = np.zeros(2 * self._most + 2, dtype=np.int64)
+        self._running = np.zeros(self._most + 1, dtype=np.int64)
+        self._batch = np.zeros((BATCH_ROWS, self._most + 1), dtype=np.int64)
+        rows = LOG_ROWS if options.record_iterations else 0
+        self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
+        self._empty_cache()
+        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
+        prices.cover(min(int(longest.max(initial=0)), prices.plan.model.max_context) + 1)
+
+    @property
+    def now_ps(self) -> int:
+        """The end of the last iteration, or the time to which an idle replica was set."""
+        return int(self.counters[fields.NOW])
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, waits, or was posted ahead."""
+        counters = self.counters
+        return bool(
+            counters[fields.RUNNING] == 0
+            and counters[fields.QUEUE_HEAD] == counters[fields.QUEUE_TAIL]
+            and counters[fields.INBOX_HEAD] == counters[fields.INBOX_TAIL]
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue, with those that were posted ahead."""
+        counters = self.counters
+        queued = counters[fields.QUEUE_TAIL] - counters[fields.QUEUE_HEAD]
+        return int(queued + counters[fields.INBOX_TAIL] - counters[fields.INBOX_HEAD])
+
+    @property
+    def busy_ps(self) -> int:
+        """Time in iterations so far."""
+        return int(self.totals[executor.TIME])
+
+    def fails_at(self, when_ps: int) -> None:
+        """Say when the replica will fail: no iteration runs beyond that."""
+        self.settings[fields.DEADLINE] = when_ps
+
+    def set_clock(self, now_ps: int) -> None:
+        """Time has passed while nothing could run; the clock never goes back."""
+        self.counters[fields.NOW] = max(self.now_ps, now_ps)
+
+    def post(self, request: int, ready_ps: int) -> None:
+        """Put a request into the queue at a time that is not before those posted earlier."""
+        self.requests[request, fields.READY_AT] = ready_ps
+        self._post(np.array([request], dtype=np.int64))
+
+    def post_all(self, requests: Int64Array) -> None:
+        """Post requests at their arrivals, which are in order of time."""
+        self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
+        self._post(requests)
+
+    def catch_up(self, when_ps: int) -> None:
+        """Run all iterations that start before a time."""
+        if self.now_ps < when_ps and not self.idle:
+            self.advance(when_ps)
+
+    def advance(self, horizon_ps: int, stop: bool = False) -> int:
+        """Run iterations that start before the horizon; why it stopped, as in ``serving.accounts``.
+
+        With ``stop`` it also stops where requests have ended; ``ended`` tells which.
+
+        Raises InfeasibleError where the clock leaves its range.
+        """
+        self._load = -1
+        self._make_room(len(self._inbox_now()))
+        self.settings[fields.STOP_AT_COMPLETION] = int(stop)
+        self.counters[fields.ENDED] = 0
+        while True:
+            reason = loop.advance(
+                self._state(),
+                self.prices.table,
+                self.prices.priced,
+                self.prices.plan.packed,
+                self.prices.known,
+                self.totals,
+                self.sums,
+                self._log,
+                horizon_ps,
+            )
+            if reason == accounts.TOO_LONG:
+                raise InfeasibleError(
+                    "simulated time leaves the range of the clock (104 days), or one step takes "
+                    "more than a day",
+                    hint="is a rate or a delay of the chip off by orders of magnitude?",
+                )
+            if reason == accounts.UNPRICED:
+                counters = self.counters
+                self.prices.fill(int(counters[fields.TOKENS]), int(counters[fields.LOGITS]))
+            elif reason == accounts.LOG_FULL:
+                self.logs.append(self._log.copy())
+                self.counters[fields.LOGGED] = 0
+            else:
+                return int(reason)
+
+    def ended(self) -> list[int]:
+        """Requests that left with the last iteration, after ``advance(..., stop=True)``."""
+        return [int(i) for i in self._batch[SEQUENCE, : self.counters[fields.ENDED]]]
+
+    def last_iteration(self) -> tuple[int, int]:
+        """Start and end of the last iteration, picoseconds."""
+        return int(self.counters[fields.LAST_START]), self.now_ps
+
+    def reserve(self, request: int) -> bool:
+        """Take the blocks for a cache that will come, and one more token; False without room.
+
+        ``post`` the request when its COMPUTED tokens have arrived.
+        """
+        return bool(loop.reserve(self._state(), request))
+
+    def cancel(self, request: int) -> None:
+        """Return the blocks of a reservation."""
+        self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
+        self.requests[request, fields.BLOCKS] = 0
+
+    def release(self, request: int) -> None:
+        """Free the blocks that were held for a request since its prefill."""
+        loop.release_held(self._state(), request)
+
+    def load(self) -> int:
+        """Tokens in flight: prompts and emitted tokens of all requests that it has."""
+        if self._load < 0:
+            self._load = int(loop.tokens_in_flight(self._state()))
+        return self._load
+
+    def cached_tokens(self, request: int) -> int:
+        """Leading tokens of a request that the prefix cache has now."""
+        return int(loop.cached_tokens(self._state(), request))
+
+    def requests_here(self) -> list[int]:
+        """Running, waiting and posted requests, in this order."""
+        counters = self.counters
+        running = self._running[: counters[fields.RUNNING]]
+        waiting = self._waiting[counters[fields.QUEUE_HEAD] : counters[fields.QUEUE_TAIL]]
+        return [int(i) for i in np.concatenate([running, waiting, self._inbox_now()])]
+
+    def fail(self) -> list[int]:
+        """Lose the cache and everything in flight; the requests, in order of admission.
+
+        They keep the tokens that they emitted and have nothing computed. Blocks that were held or
+        reserved for others are gone too; HELD of those others is up to the caller.
+        """
+        lost = self.requests_here()
+        for field in (fields.COMPUTED, fields.BLOCKS, fields.SHARED, fields.SWAPPED, fields.RUNS):
+            self.requests[lost, field] = 0
+        counters = self.counters
+        for field in (fields.RUNNING, fields.SCHEDULED, fields.INBOX_TAIL, fields.INBOX_HEAD):
+            counters[field] = 0
+        counters[fields.QUEUE_TAIL] = counters[fields.QUEUE_HEAD]
+        self.settings[fields.DEADLINE] = fields.NO_HORIZON
+        self._load = -1
+        self._empty_cache()
+        return lost
+
+    def finish_log(self) -> Int64Array:
+        """The iteration log, int64[iterations, fields.LOG_FIELDS]."""
+        rows = int(self.counters[fields.LOGGED])
+        return np.concatenate([*self.logs, self._log[:rows]])
+
+    def _state(self) -> State:
+        return (
+            self.settings,
+            self.counters,
+            self.requests,
+            self._inbox,
+            self._waiting,
+            self._running,
+            self._batch,
+            (self._table, self._entries, self._ids),
+        )
+
+    def _inbox_now(self) -> Int64Array:
+        counters = self.counters
+        return self._inbox[counters[fields.INBOX_HEAD] : counters[fields.INBOX_TAIL]]
+
+    def _post(self, requests: Int64Array) -> None:
+        counters = self.counters
+        head, tail = int(counters[fields.INBOX_HEAD]), int(counters[fields.INBOX_TAIL])
+        if tail + len(requests) > len(self._inbox):
+            grown = np.zeros(2 * (tail - head + len(requests)), dtype=np.int64)
+            grown[: tail - head] = self._inbox[head:tail]
+            self._inbox, head, tail = grown, 0, tail - head
+            counters[fields.INBOX_HEAD] = 0
+        self._inbox[tail : tail + len(requests)] = requests
+        counters[fields.INBOX_TAIL] = tail + len(requests)
+        self._load = -1
+
+    def _make_room(self, more: int) -> None:
+        """Let ``more`` requests join the queue, and every running one return to its head."""
+        counters = self.counters
+        head, tail = int(counters[fields.QUEUE_HEAD]), int(counters[fields.QUEUE_TAIL])
+        if head >= self._most and tail + more <= len(self._waiting):
+            return
+        queued = self._waiting[head:tail]
+        start = 2 * self._most + 2
+        room = np.zeros(start + 2 * (len(queued) + more), dtype=np.int64)
+        room[start : start + len(queued)] = queued
+        self._waiting = room
+        counters[fields.QUEUE_HEAD] = start
+        counters[fields.QUEUE_TAIL] = start + len(queued)
+
+    def _empty_cache(self) -> None:
+        counters, settings = self.counters, self.settings
+        counters[fields.FREE_BLOCKS] = self.blocks
+        for field in (
+            fields.EVICTABLE,
+            fields.HOST_USED,
+            fields.POOL_USED,
+            fields.COPIED_IN,
+            fields.COPIED_OUT,
+            fields.POOL_IN,
+        ):
+            counters[field] = 0
+        most = 0
+        if len(self._ids):
+            tiers = (fields.BLOCKS_IN_ALL, fields.HOST_BLOCKS, fields.POOL_BLOCKS)
+            most = sum(int(settings[t]) // int(settings[fields.HASH_BLOCKS]) for t in tiers)
+            # An evicted block may be on its way from one tier to the next.
+            most = min(most, len(self._ids)) + 2
+        self._table = np.zeros(1 << max(1, (2 * most).bit_length()), dtype=np.int64)
+        self._entries = np.zeros((SENTINELS + most, ENTRY_FIELDS), dtype=np.int64)
+        rows = np.arange(SENTINELS + most)
+        self._entries[:, BEFORE] = self._entries[:, AFTER] = rows
+        unused = np.concatenate([[UNUSED], rows[SENTINELS:]])
+        self._entries[unused, AFTER] = np.roll(unused, -1)
+        self._entries[unused, BEFORE] = np.roll(unused, 1)
+
+
+def _settings(
+    prices: PriceTable, options: ServingOptions, blocks: int, block_bytes: int, hash_tokens: int
+) -> Int64Array:
+    """The fixed settings of ``serving.fields``; roles and stops are left at 0."""
+    tiers = tiers_of(prices.plan, options)
+    settings = np.zeros(fields.SETTINGS, dtype=np.int64)
+    settings[fields.BUDGET] = options.token_budget
+    settings[fields.MOST] = options.max_batch
+    settings[fields.BLOCKS_IN_ALL] = blocks
+    settings[fields.HOST_PS] = prices.plan.system.host_overhead_ps
+    settings[fields.SCHEDULER] = SCHEDULERS[options.scheduler]
+    settings[fields.PREEMPTION] = PREEMPTIONS[options.preemption]
+    settings[fields.HEADROOM] = int(options.watermark * blocks)
+    settings[fields.SPECULATED] = options.speculate
+    settings[fields.ACCEPTANCE] = int(options.acceptance * 2**32)
+    settings[fields.SEED] = options.seed & (2**62 - 1)
+    settings[fields.BLOCK_BYTES] = block_bytes
+    settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
+    if block_bytes:
+        settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s
+        settings[fields.POOL_BYTES_PER_S] = tiers.pool_bytes_per_s
+        settings[fields.HOST_BLOCKS] = tiers.host_bytes // block_bytes
+        settings[fields.POOL_BLOCKS] = tiers.pool_bytes // block_bytes
+    return settings

@@ -1,0 +1,185 @@
+"""Decode iterations between two events, without forming each batch anew.
+
+While nobody arrives, ends, or needs a block that is not free, the next batch is the last one with
+one more token in each cache. ``look_ahead`` says for how many iterations that holds; ``run`` goes
+through them. Both leave exactly what iteration by iteration would have left.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels import executor
+from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.jit import inner
+from simulator.serving.accounts import GOES_ON, count_iteration, refused
+from simulator.serving.accumulators import add_gap, add_interval
+from simulator.serving.admission import PAST, SEQUENCE, State, decodes
+from simulator.serving.fields import (
+    BLOCK_TOKENS,
+    BLOCKS,
+    COMPUTED,
+    COPIED_IN,
+    COPIED_OUT,
+    DECODED,
+    EMITTED,
+    EMITTED_TOKENS,
+    ENDED,
+    FORMED_AFTER,
+    FREE_BLOCKS,
+    HASH_BLOCKS,
+    HASH_COUNT,
+    HOST_PS,
+    INBOX_HEAD,
+    INBOX_TAIL,
+    LAST_START,
+    LAST_TOKEN_AT,
+    NOW,
+    OUTPUT,
+    PREEMPTED,
+    PREFILL_ONLY,
+    READY_AT,
+    RUNNING,
+    SCHEDULED,
+    SHARED,
+    TOKENS,
+    VERIFIED,
+)
+from simulator.timing.batch import Packed
+from simulator.timing.decode_memo import Known, price_decode
+
+AHEAD = 32
+"""Iterations that are looked ahead at most."""
+
+# Rows of int64[AHEAD_ROWS, AHEAD]: linear forms of the batches, blocks that they take.
+FORMS = 0
+TAKEN = 1
+AHEAD_ROWS = 2
+
+
+@inner
+def steps_left(settings: Int64Array, request: Int64Array) -> int:
+    """Tokens that a decoding sequence emits before it ends or completes a hash block."""
+    left = request[OUTPUT] - request[EMITTED] - 1
+    if request[SHARED] < request[HASH_COUNT]:
+        whole = (request[SHARED] + 1) * settings[HASH_BLOCKS] * BLOCK_TOKENS
+        left = min(left, whole - request[COMPUTED] - 1)
+    return left
+
+
+@inner
+def until_event(state: State, bound: int) -> int:
+    """Iterations that the batch which has just been formed goes through unchanged.
+
+    ``bound`` is when somebody else may act. 0 where it is not a batch of all running sequences
+    that decode, or where it would be formed differently now.
+    """
+    settings, replica, requests, _, _, _, batch, _ = state
+    count = replica[SCHEDULED]
+    if (
+        count != replica[RUNNING]
+        or count != replica[TOKENS]
+        or replica[PREEMPTED] != replica[FORMED_AFTER]
+        or replica[COPIED_IN] + replica[COPIED_OUT] > 0
+        or settings[PREFILL_ONLY] == 1
+    ):
+        return 0
+    last = replica[NOW] - replica[LAST_START]
+    steps = min(AHEAD, (bound - replica[NOW]) // max(1, last) + 2)
+    for slot in range(count):
+        request = requests[batch[SEQUENCE, slot]]
+        if not decodes(request) or request[LAST_TOKEN_AT] != replica[NOW]:
+            return 0
+        steps = min(steps, steps_left(settings, request))
+    return steps
+
+
+@inner
+def look_ahead(state: State, forms: Int64Array, steps: int, ahead: Int64Array) -> int:
+    """Fill ``ahead`` for so many iterations; returns the cached tokens of the batch."""
+    settings, replica, requests, _, _, _, batch, _ = state
+    sums, taken = ahead[FORMS], ahead[TAKEN]
+    for step in range(steps):
+        sums[step] = 0
+        taken[step] = 0
+    cached = 0
+    for slot in range(replica[SCHEDULED]):
+        request = requests[batch[SEQUENCE, slot]]
+        past = batch[PAST, slot]
+        cached += past
+        own = forms[past : past + steps]
+        for step in range(steps):
+            sums[step] += own[step]
+        held = request[BLOCKS] + request[SHARED] * settings[HASH_BLOCKS]
+        for step in range(held * BLOCK_TOKENS - past, steps, BLOCK_TOKENS):
+            taken[step] += 1
+    return cached
+
+
+@inner
+def next_arrival(state: State, horizon: int) -> int:
+    """When the next posted request joins the queue, at most the horizon."""
+    _, replica, requests, inbox, _, _, _, _ = state
+    if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
+        return horizon
+    return min(horizon, requests[inbox[replica[INBOX_HEAD]], READY_AT])
+
+
+@inner
+def settle(state: State, done: int) -> None:
+    """Write what ``done`` iterations did to each sequence."""
+    settings, replica, requests, _, _, _, batch, _ = state
+    count = replica[SCHEDULED]
+    for slot in range(count):
+        request = requests[batch[SEQUENCE, slot]]
+        request[COMPUTED] += done
+        request[EMITTED] += done
+        shared = request[SHARED] * settings[HASH_BLOCKS]
+        request[BLOCKS] = max(request[BLOCKS], ceil_div(request[COMPUTED], BLOCK_TOKENS) - shared)
+        request[LAST_TOKEN_AT] = replica[NOW]
+    replica[VERIFIED] += done * count
+    replica[DECODED] += done * count
+    replica[EMITTED_TOKENS] += done * count
+    replica[SCHEDULED] = 0
+    replica[ENDED] = 0
+
+
+@inner
+def run(
+    state: State,
+    packed: Packed,
+    table: Int64Array,
+    known: Known,
+    ahead: Int64Array,
+    prices: Int64Array,
+    totals: Int64Array,
+    sums: Float64Array,
+    horizon: int,
+) -> bool:
+    """Go through the iterations before the next event; False, and nothing done, without any."""
+    settings, replica, _, _, _, _, batch, _ = state
+    bound = next_arrival(state, horizon)
+    steps = until_event(state, bound)
+    if steps < 2:
+        return False
+    count = replica[SCHEDULED]
+    past = batch[PAST][:count]
+    cached = look_ahead(state, known[1], steps, ahead)
+    done = 0
+    while done < steps and replica[NOW] < bound and ahead[TAKEN, done] <= replica[FREE_BLOCKS]:
+        key = (cached, ahead[FORMS, done])
+        step = price_decode(packed, table, known, key, past, done, prices)
+        duration = step[executor.TIME] + settings[HOST_PS]
+        if refused(settings, replica, duration) != GOES_ON:
+            break
+        replica[FREE_BLOCKS] -= ahead[TAKEN, done]
+        blocks = count_iteration(
+            settings, replica, totals, sums, step, settings[HOST_PS], cached + count, cached
+        )
+        add_interval(sums, replica[LAST_START], replica[NOW], blocks, count, count)
+        add_gap(replica, duration, count)
+        cached += count
+        done += 1
+    if done == 0:
+        return False
+    settle(state, done)
+    return True

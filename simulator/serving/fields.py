@@ -1,0 +1,158 @@
+"""Fields of the arrays that a serving loop keeps: requests, one replica's counters, settings, sums.
+
+A request is a row of int64[requests, REQUEST_FIELDS]. It is shared by all replicas of a run: at
+any time one of them has it (queue, batch), and at most one other holds blocks of its cache for it
+(``HELD``: the prefill replica, until the cache has moved).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Fields of a request.
+ARRIVAL = 0
+PROMPT = 1
+OUTPUT = 2
+COMPUTED = 3
+"""Tokens whose keys and values are in the cache. A request may join a queue with COMPUTED > 0 and
+EMITTED > 0: its cache came from elsewhere, and is not computed again."""
+EMITTED = 4
+BLOCKS = 5
+"""Blocks that are its own on the replica that has it; those of shared prefixes not counted."""
+SCHEDULED_AT = 6
+FIRST_TOKEN_AT = 7
+COMPLETED_AT = 8
+PREEMPTIONS = 9
+PRIORITY = 10
+"""Smaller is served first and preempted last (vLLM's convention)."""
+READY_AT = 11
+"""When it joins the queue of its replica, for requests that are posted ahead."""
+SHARED = 12
+"""Leading hash blocks that it refers to in the prefix cache of the replica that has it."""
+HASH_FIRST = 13
+HASH_COUNT = 14
+"""Its hash blocks: ``ids[HASH_FIRST : HASH_FIRST + HASH_COUNT]``, whole blocks only."""
+FOUND = 15
+"""Prompt tokens that were in a prefix cache when it was first admitted."""
+SWAPPED = 16
+"""Blocks of its cache in host memory after a preemption by swap."""
+HELD = 17
+HELD_SHARED = 18
+"""As BLOCKS and SHARED, on the prefill replica that holds them until they are released."""
+RUNS = 19
+"""1 while it is in the running list of a replica."""
+LAST_TOKEN_AT = 20
+REQUEST_FIELDS = 21
+
+NEVER = -1
+
+# Counters of a replica.
+NOW = 0
+QUEUE_HEAD = 1
+QUEUE_TAIL = 2
+RUNNING = 3
+FREE_BLOCKS = 4
+SCHEDULED = 5
+"""Sequences in the batch that is being formed or priced; 0 when there is none."""
+TOKENS = 6
+LOGITS = 7
+ITERATIONS = 8
+PREEMPTED = 9
+COMPLETED = 10
+LOGGED = 11
+PEAK_BLOCKS = 12
+ENDED = 13
+"""Sequences that the last iteration finished (or, where only prefills run, prefilled)."""
+INBOX_HEAD = 14
+INBOX_TAIL = 15
+"""Requests that were posted ahead of their time, by READY_AT."""
+EVICTABLE = 16
+"""Blocks of prefixes that are cached and that nobody refers to."""
+COPIED_OUT = 17
+COPIED_IN = 18
+"""Blocks that the next iteration moves to and from host memory; POOL_IN from the pool."""
+POOL_IN = 19
+HOST_USED = 20
+POOL_USED = 21
+SWAPS = 22
+PROMPT_TOKENS = 23
+FOUND_TOKENS = 24
+"""Prompt tokens of admitted requests, and those of them that the prefix cache had."""
+VERIFIED = 25
+"""Tokens that decode steps computed, and those that they emitted (speculation)."""
+DECODED = 26
+MOVED_OUT = 27
+MOVED_IN = 28
+MOVED_POOL = 29
+"""Blocks copied to and from host memory, and from the pool, in all."""
+LAST_START = 30
+"""When the last iteration began."""
+FORMED_AFTER = 31
+"""Preemptions before the batch was formed."""
+EMITTED_TOKENS = 32
+COUNTERS = 33
+
+# Fixed settings.
+BUDGET = 0
+MOST = 1
+BLOCKS_IN_ALL = 2
+HOST_PS = 3
+STOP_AT_COMPLETION = 4
+SCHEDULER = 5
+PREEMPTION = 6
+PREFILL_ONLY = 7
+HEADROOM = 8
+"""Blocks that an admission must leave free while others run."""
+SPECULATED = 9
+"""Tokens that a decode step verifies beyond its own."""
+ACCEPTANCE = 10
+"""Chance that one of them is accepted, in parts of 2**32."""
+SEED = 11
+BLOCK_BYTES = 12
+"""Bytes of a block on all chips of the replica."""
+HOST_BYTES_PER_S = 13
+POOL_BYTES_PER_S = 14
+HOST_BLOCKS = 15
+POOL_BLOCKS = 16
+HASH_BLOCKS = 17
+"""Cache blocks of one hash block."""
+DEADLINE = 18
+"""When the replica fails: no iteration that would end later takes place."""
+SETTINGS = 19
+
+# Schedulers.
+CHUNKED = 0
+PREFILL_FIRST = 1
+DECODE_FIRST = 2
+STATIC = 3
+
+# Preemption.
+RECOMPUTE = 0
+SWAP = 1
+
+# Running sums, float64[SUMS]; beyond the range of int64, or not whole.
+BLOCK_PS = 0
+SEQUENCE_PS = 1
+TOKEN_SUM = 2
+LOGIT_SUM = 3
+PAIR_SUM = 4
+PAST_SUM = 5
+LOGIT_ITERATIONS = 6
+SEQUENCE_SUM = 7
+SUMS = 8
+
+# Columns of the iteration log.
+LOG_START = 0
+LOG_END = 1
+LOG_TOKENS = 2
+LOG_SEQUENCES = 3
+LOG_WAITING = 4
+LOG_BLOCKS = 5
+LOG_BUSY = 6
+LOG_FIELDS = 11
+
+BLOCK_TOKENS = 16
+"""Tokens of a block of the paged KV cache (vLLM's default)."""
+
+LATEST_PS = 9 * 10**18
+NO_HORIZON = np.iinfo(np.int64).max

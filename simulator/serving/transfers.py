@@ -1,0 +1,225 @@
+"""KV caches on their way from prefill to decode replicas.
+
+A transfer begins with the iteration that ends a prompt. The decode replica is chosen then and
+reserves blocks for the prompt and one token; where it has none the transfer waits, first come first
+served, until a sequence of that replica ends. Layer l of L is ready at start + duration (l + 1) / L
+of that iteration and leaves over the links of both replicas, which all transfers share max-min
+fairly. When everything has arrived the source releases its blocks and the request joins the queue
+of the decode replica.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simulator.engine.links import SharedLinks
+from simulator.serving import fields
+from simulator.serving.pools import kv_bytes, link_of
+from simulator.serving.replica import Replica
+
+if TYPE_CHECKING:
+    from simulator.serving.cluster import Cluster
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """One cache: its source, when its layers are ready, and where it goes."""
+
+    request: int
+    source: Replica
+    start_ps: int
+    end_ps: int
+    size: int
+    began_ps: int
+    target: Replica | None = None
+    flows_from_ps: int = 0
+
+
+@dataclass(slots=True)
+class TransferLog:
+    """What the finished transfers took, picoseconds; one entry each."""
+
+    sizes: list[int] = field(default_factory=list)
+    time_ps: list[int] = field(default_factory=list)
+    queue_ps: list[int] = field(default_factory=list)
+    exposed_ps: list[int] = field(default_factory=list)
+
+
+class Transfers:
+    """All caches that are moving or wait for room."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.log = TransferLog()
+        self._moving: dict[int, Transfer] = {}
+        """By request; those that have arrived and wait for the latency of the link included."""
+        self._waiting: dict[int, deque[Transfer]] = {}
+        """By number of the decode replica that has no room."""
+        self._homeless: list[Transfer] = []
+        """Those for which no decode replica is up."""
+        self._watched: set[int] = set()
+        self._place_of = {replica.number: replica.number for replica in cluster.replicas}
+        """Whose links a replica has: its own, or those of the one that it was before."""
+        given = cluster.deployment.kv_link
+        self.links = [link_of(replica.plan, given) for replica in cluster.replicas]
+        self.limited = all(link.bytes_per_s is not None for link in self.links)
+        rates = [float(link.bytes_per_s or 0) for link in self.links for _ in ("out", "in")]
+        self.network = SharedLinks(cluster.world, rates, self._arrived, limited=self.limited)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any cache is moving or waits."""
+        return bool(self._moving or self._homeless or any(self._waiting.values()))
+
+    def begin(self, request: int, source: Replica, start_ps: int, end_ps: int) -> None:
+        """The last iteration of a prompt begins: choose a decode replica, send what is ready."""
+        tokens = int(self.cluster.requests[request, fields.COMPUTED])
+        size = kv_bytes(source.plan, tokens)
+        now = self.cluster.world.now_ps
+        self._place(Transfer(request, source, start_ps, end_ps, size, now))
+
+    def move_links(self, old: Replica, new: Replica) -> None:
+        """A replica has changed its pool, and keeps its links."""
+        self._place_of[new.number] = self._place_of[old.number]
+
+    def queued(self, replica: Replica) -> int:
+        """Transfers that wait for room on a replica."""
+        return len(self._waiting.get(replica.number, ()))
+
+    def waits_for(self, replica: Replica) -> bool:
+        """Whether a transfer waits for room on a replica."""
+        return bool(self._waiting.get(replica.number))
+
+    def room(self, replica: Replica) -> None:
+        """A sequence has ended on a decode replica: admit the transfers that wait for it."""
+        queue = self._waiting.get(replica.number)
+        while queue and replica.reserve(queue[0].request):
+            self._flow(queue.popleft())
+
+    def unwatched(self, replica: Replica) -> None:
+        """Nobody stops at the completions of a replica any more."""
+        self._watched.discard(replica.number)
+
+    def send_backlog(self) -> None:
+        """A decode replica has come back, or the last one has gone for good."""
+        homeless, self._homeless = self._homeless, []
+        for transfer in homeless:
+            self._place(transfer)
+
+    def set_link(self, replica: Replica, *, broken: bool) -> None:
+        """Break or mend the link of a replica; what is on it stands still meanwhile."""
+        link_of_it = self.links[self._place_of[replica.number]]
+        rate = 0.0 if broken else float(link_of_it.bytes_per_s or 0)
+        for link in self._ways(replica):
+            self.network.set_rate(link, rate)
+
+    def fail(self, replica: Replica) -> list[int]:
+        """Stop the transfers of a replica that has failed; the requests that lost their cache.
+
+        A cache that is still whole at its source goes to another decode replica.
+        """
+        moving = [t for t in self._moving.values() if replica in (t.source, t.target)]
+        for transfer in moving:
+            del self._moving[transfer.request]
+        self.network.cancel({transfer.request for transfer in moving})
+        waiting = [t for t in self._all_waiting() if replica in (t.source, t.target)]
+        for number, queue in self._waiting.items():
+            self._waiting[number] = deque(t for t in queue if t not in waiting)
+        homeless = [t for t in self._homeless if t.source is replica]
+        self._homeless = [t for t in self._homeless if t.source is not replica]
+        requests = self.cluster.requests
+        for transfer in moving:
+            if transfer.target is replica:
+                requests[transfer.request, [fields.BLOCKS, fields.SHARED]] = 0
+            elif transfer.target is not None:
+                transfer.target.catch_up(self.cluster.world.now_ps)
+                transfer.target.cancel(transfer.request)
+                self.room(transfer.target)
+        lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
+        requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
+        for transfer in (*moving, *waiting):
+            if transfer.source is not replica:
+                self._place(transfer)
+        return lost
+
+    def _all_waiting(self) -> list[Transfer]:
+        return [transfer for queue in self._waiting.values() for transfer in queue]
+
+    def _place(self, transfer: Transfer) -> None:
+        """Choose the decode replica, and reserve or queue there."""
+        cluster = self.cluster
+        now = cluster.world.now_ps
+        replicas = cluster.open_replicas(cluster.back)
+        if not replicas:
+            if cluster.hopeless(cluster.back):
+                transfer.source.release(transfer.request)
+                cluster.wake(transfer.source)
+                cluster.lose(transfer.request)
+            else:
+                self._homeless.append(transfer)
+            return
+        target = cluster.back_router.choose(transfer.request, replicas, now)
+        transfer.target = target
+        target.catch_up(now)
+        queue = self._waiting.setdefault(target.number, deque())
+        if not queue and target.reserve(transfer.request):
+            self._flow(transfer)
+            return
+        queue.append(transfer)
+        if not cluster.watched and target.number not in self._watched:
+            self._watched.add(target.number)
+            cluster.world.process(cluster.watch(target))
+
+    def _flow(self, transfer: Transfer) -> None:
+        """Blocks are reserved: let the bytes go."""
+        assert transfer.target is not None
+        transfer.flows_from_ps = self.cluster.world.now_ps
+        self._moving[transfer.request] = transfer
+        outward, _ = self._ways(transfer.source)
+        _, inward = self._ways(transfer.target)
+        self.network.start(
+            transfer.request,
+            (outward, inward),
+            transfer.size,
+            layers=transfer.source.plan.model.layers,
+            start_ps=transfer.start_ps,
+            duration_ps=transfer.end_ps - transfer.start_ps,
+        )
+
+    def _arrived(self, request: int) -> None:
+        transfer = self._moving[request]
+        assert transfer.target is not None
+        ends = (transfer.source.number, transfer.target.number)
+        latency = max(self.links[self._place_of[number]].latency_ps for number in ends)
+        if latency == 0:
+            self._deliver(transfer)
+            return
+        event = self.cluster.world.timeout(latency)
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: self._deliver(transfer))
+
+    def _deliver(self, transfer: Transfer) -> None:
+        """The last byte is there: release the source, and let the request decode."""
+        if self._moving.get(transfer.request) is not transfer:
+            return
+        cluster, target = self.cluster, transfer.target
+        assert target is not None
+        del self._moving[transfer.request]
+        now = cluster.world.now_ps
+        log = self.log
+        log.sizes.append(transfer.size)
+        log.time_ps.append(now - transfer.flows_from_ps)
+        log.queue_ps.append(transfer.flows_from_ps - transfer.began_ps)
+        log.exposed_ps.append(now - transfer.end_ps)
+        transfer.source.release(transfer.request)
+        cluster.wake(transfer.source)
+        cluster.post(target, transfer.request)
+
+    def _ways(self, replica: Replica) -> tuple[int, int]:
+        """The links of a replica: outward and inward."""
+        place = self._place_of[replica.number]
+        return 2 * place, 2 * place + 1
