@@ -50,11 +50,11 @@ def engine(monkeypatch):
         calls.append(("price_step", options))
         return samples.step()
 
-    def price_matmul(chip, m, k, n, dtype="bf16"):
+    def price_matmul(chip, m, k, n, dtype="bf16", **_options):
         calls.append(("price_matmul", {"shape": (m, k, n), "dtype": dtype}))
         return samples.matmul(m=m, k=k, n=n, dtype=dtype)
 
-    def price_matmuls(chip, cases):
+    def price_matmuls(chip, cases, **_options):
         return [price_matmul(chip, *case) for case in cases]
 
     api.Servers = Servers
@@ -376,7 +376,7 @@ def test_cases_without_tiles_have_empty_cells(engine, capsys, tmp_path, monkeypa
     path.write_text("m,k,n\n1,2,3\n")
     api = sys.modules["simulator.api"]
     bare = [samples.matmul(tile=None, runner_up=None)]
-    monkeypatch.setattr(api, "price_matmuls", lambda *_: bare)
+    monkeypatch.setattr(api, "price_matmuls", lambda *_, **_options: bare)
     _, out, _ = run(capsys, "op", "matmul", "--cases", str(path), "--chip", "sample")
     (row,) = csv.DictReader(io.StringIO(out))
     assert row["tile_m"] == row["tile_n"] == row["runner_up_cycles"] == ""
