@@ -87,13 +87,14 @@ def test_a_bad_block_is_refused(system, capsys):
     assert "percentage" in err
 
 
-def test_the_line_joins_its_entries():
+def test_the_line_has_the_first_entry_of_each_operator_in_a_data_type_in_use():
     entries = [
         Validated("matmul", "bf16", "t", 10, 1.0),
+        Validated("matmul", "fp8", "t", 20, 3.0),
         Validated("copy", "bf16", "t", 2000, 12.34),
+        Validated("copy", "bf16", "u", 5, 50.0),
     ]
-    line = accuracy_line(entries)
+    line = accuracy_line(entries, ["bf16"])
     assert "\n" not in line
-    assert line.endswith(
-        "matmul bf16 off by 1.0 % on 10 rows; copy bf16 off by 12.3 % on 2,000 rows"
-    )
+    assert line.endswith("2,010 measurements of this chip: matmul 1.0 %, copy 12.3 %")
+    assert accuracy_line(entries, ["fp8"]).endswith("20 measurements of this chip: matmul 3.0 %")
