@@ -48,7 +48,7 @@ def test_a_validated_chip_names_its_tables(system, capsys):
     words = [word.format(system) for word in STEP]
     status, out, err = run(capsys, *words)
     assert status == 0, err
-    assert "matmul bf16 off by 4.2 % on 1,234 rows" in " ".join(out.split())
+    assert "1,234 measurements of this chip: matmul 4.2 %" in " ".join(out.split())
     document = json.loads(run(capsys, *words, "--format", "json")[1])
     assert document["accuracy"] == [
         {
@@ -72,7 +72,7 @@ def test_runs_say_it_too(system, capsys):
     trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,4,2\n")
     status, out, err = run(capsys, "run", system, *words, str(trace))
     assert status == 0, err
-    assert "matmul bf16 off by 4.2 %" in " ".join(out.split())
+    assert "measurements of this chip: matmul 4.2 %" in " ".join(out.split())
     document = json.loads(run(capsys, "run", system, *words, str(trace), "--format", "json")[1])
     assert document["accuracy"][0]["table"] == "lab"
 
