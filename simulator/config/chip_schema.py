@@ -359,6 +359,8 @@ class FusedKernelsConfig(Section):
     quantizes_queries: Flag = False
     carries_absent: Flag = False
     copies_groups: Flag = False
+    splits_prompts: Flag = False
+    narrow_query_tile: Count | None = None
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -380,6 +382,8 @@ class FusedKernelsConfig(Section):
             quantizes_queries=self.quantizes_queries,
             carries_absent=self.carries_absent,
             copies_groups=self.copies_groups,
+            splits_prompts=self.splits_prompts,
+            narrow_query_tile=self.narrow_query_tile,
         )
 
 

@@ -30,7 +30,10 @@ class FusedKernels:
     reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries;
     ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
-    begins and ends with a kernel that regroups queries and results.
+    begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
+    prompt are split as well where its tiles are fewer than the multiprocessors;
+    ``narrow_query_tile``: the ``query_tile`` of heads of up to 64 elements, whose results take half
+    the registers; the same unless given.
     """
 
     launch_ps: int
@@ -50,3 +53,5 @@ class FusedKernels:
     quantizes_queries: bool = False
     carries_absent: bool = False
     copies_groups: bool = False
+    splits_prompts: bool = False
+    narrow_query_tile: int | None = None

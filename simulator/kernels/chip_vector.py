@@ -95,7 +95,9 @@ FUSED_PACKS = FUSED + 13
 FUSED_QUANTIZES = FUSED + 14
 FUSED_ABSENT = FUSED + 15
 FUSED_COPIES = FUSED + 16
-TILES = FUSED + 17
+FUSED_SPLITS_PROMPTS = FUSED + 17
+FUSED_NARROW_TILE = FUSED + 18
+TILES = FUSED + 19
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -199,6 +201,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
     out[FUSED_ABSENT] = int(fused.carries_absent)
     out[FUSED_COPIES] = int(fused.copies_groups)
+    out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
+    out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:

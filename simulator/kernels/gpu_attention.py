@@ -6,8 +6,9 @@ products with keys and values and the exponentials of its rows, which do not ove
 multiprocessor can fetch if that is slower. Queries of decoding fill one tile a key-value head;
 where there are fewer tiles than multiprocessors their keys are split, and another kernel joins the
 parts.
-A prompt's tiles see the keys up to their last query, whole blocks of masked keys are skipped; the
-last tiles leave multiprocessors idle for half of the longest tile.
+A prompt's tiles see whole blocks of keys up to their last query, and fetch their queries and write
+their results through the same port as the keys; the last tiles leave multiprocessors idle for half
+of the longest tile.
 
 All times are cycles of the chip, in float64: the kernels below only multiply and add.
 """
@@ -23,12 +24,14 @@ from simulator.kernels.chip_vector import (
     FUSED_EIGHT_BIT,
     FUSED_KERNEL_PS,
     FUSED_MATRIX,
+    FUSED_NARROW_TILE,
     FUSED_PACKS,
     FUSED_QUERY_TILE,
     FUSED_ROW_TILE,
     FUSED_SM_BYTES_PER_S,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
+    FUSED_SPLITS_PROMPTS,
     FUSED_TILE_PS,
     PER_MILLION,
     UNIT_COUNT,
@@ -42,6 +45,9 @@ EXPONENTIALS = 16
 
 DECODE_ROWS = 64
 """Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
+
+NARROW_HEAD = 64
+"""Elements of a head of which more query rows fit the registers."""
 
 CLUSTER = 2.0
 """Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
@@ -59,7 +65,10 @@ SPLIT = 5
 MMA_CYCLES = 6
 ROUNDS = 7
 EXP_CYCLES = 8
-TILE_FIELDS = 9
+PARTIAL_BYTES = 9
+"""Results of parts of the keys, in 32 bits, written by the tiles and read by the kernel that joins
+them."""
+TILE_FIELDS = 10
 
 
 @inner
@@ -138,6 +147,8 @@ def add_decode(
     tiles[BUSY] += count * split * one
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
     tiles[SPLIT] = max(tiles[SPLIT], split)
+    if split > 1.0:
+        tiles[PARTIAL_BYTES] += float(copies * kv_heads * new * group) * split * shape[2] * 8.0
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * products(chip, rows, shape, bits)
     tiles[EXP_CYCLES] += count * keys * rows / EXPONENTIALS
@@ -145,20 +156,33 @@ def add_decode(
 
 
 @inner
+def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, int]:
+    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt."""
+    rows = chip[FUSED_QUERY_TILE]
+    if shape[2] <= NARROW_HEAD:
+        rows = chip[FUSED_NARROW_TILE]
+    if chip[FUSED_PACKS] == 1:
+        return rows, kv_heads, max(1, rows // shape[0])
+    return rows, kv_heads * shape[0], rows
+
+
+@inner
 def prompt_keys(new: int, past: int, window: int, queries: int) -> tuple[int, int, int]:
     """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
 
     Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
-    and its own length.
+    and its own length; keys come in whole blocks, of which the last is filled to between
+    ``queries`` tokens and all, evenly spread.
     """
     blocks = ceil_div(new, queries)
-    last = past + new
+    unused = max(0, KV_BLOCK_TOKENS - queries) // 2
+    last = ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
     cap = last
     if window > 0:
-        cap = min(last, window + queries)
-    growing = max(0, min(blocks - 1, (cap - past) // queries))
-    total = growing * past + queries * (growing * (growing + 1) // 2)
-    total += (blocks - 1 - growing) * cap + cap
+        cap = min(last, window + max(queries, KV_BLOCK_TOKENS))
+    growing = max(0, min(blocks - 1, (cap - past - unused) // queries))
+    total = growing * (past + unused) + queries * (growing * (growing + 1) // 2)
+    total += (blocks - growing) * cap
     return blocks, total, cap
 
 
@@ -170,28 +194,32 @@ def add_prompt(
     bits: int,
     token_bytes: float,
     sequence: tuple[int, int, int],
+    all_tiles: int,
     tiles: Float64Array,
 ) -> None:
-    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them."""
+    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, of a batch whose
+    prompts have ``all_tiles`` tiles."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
-    rows = chip[FUSED_QUERY_TILE]
-    heads = kv_heads * group
-    queries = rows
-    if chip[FUSED_PACKS] == 1:
-        heads = kv_heads
-        queries = max(1, rows // group)
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape)
     blocks, total, longest = prompt_keys(new, past, window, queries)
-    edges = 1
-    if 0 < window < past + new:
-        edges = chip[FUSED_EDGES]
     total = max(total, blocks * KV_BLOCK_TOKENS)
     longest = max(longest, KV_BLOCK_TOKENS)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
-    latency = edges * cycles_of(chip, chip[FUSED_TILE_PS])
+    latency = cycles_of(chip, chip[FUSED_TILE_PS])
+    lines = new * (kv_heads * group // heads)
+    ends = (shape[1] + shape[2]) * bits / 8.0 / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
-    tiles[BUSY] += count * (blocks * latency + total * each)
-    tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], latency + longest * each)
+    split = 1.0
+    if chip[FUSED_SPLITS_PROMPTS] == 1 and longest * each > cycles_of(chip, chip[FUSED_KERNEL_PS]):
+        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(KV_BLOCK_TOKENS))
+        split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+    tiles[SPLIT] = max(tiles[SPLIT], split)
+    if split > 1.0:
+        tiles[PARTIAL_BYTES] += count * lines * split * shape[2] * 8.0
+    tiles[BUSY] += count * (split * (blocks * latency + lines * ends) + total * each)
+    one = latency + min(rows, lines) * ends + longest / split * each
+    tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * blocks
     tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits)
@@ -236,9 +264,13 @@ def add_batch(
     """Count all sequences of a batch, runs of equal ones at once."""
     group = shape[0]
     competing = 0
+    prompts = 0
+    _, heads, queries = prompt_heads(chip, kv_heads, shape)
     for i in range(len(new)):
         if is_decode(new[i], group):
             competing += kv_heads * decode_tiles(new[i], group)
+        else:
+            prompts += heads * ceil_div(new[i], queries)
     start = 0
     while start < len(new):
         end = start + 1
@@ -248,5 +280,5 @@ def add_batch(
         if is_decode(new[start], group):
             add_decode(chip, shape, kv_heads, bits, token_bytes, sequence, competing, tiles)
         else:
-            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, tiles)
+            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)
         start = end

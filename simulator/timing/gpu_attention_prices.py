@@ -34,6 +34,7 @@ from simulator.kernels.gpu_attention import (
     EXP_CYCLES,
     FED_BYTES,
     MMA_CYCLES,
+    PARTIAL_BYTES,
     ROUNDS,
     SPLIT,
     TILE_FIELDS,
@@ -168,6 +169,8 @@ def settle(
     update = cold * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * stream
     near_main = warm * (decode + prompt + own) * near
     near_update = warm * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * near
+    # parts of results are joined out of L2
+    near_update += tiles[PARTIAL_BYTES] * near
     fed = tiles[FED_BYTES] + sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]
     fed += sizes[NEW_READ] + sizes[NEW_WRITTEN]
     on_chip = max(multiprocessor_cycles(chip, tiles), fed * near)

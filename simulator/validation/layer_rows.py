@@ -1,7 +1,7 @@
 """Attention and routed experts as measured rows: their prices and their least work.
 
-The data type of attention rows is that of the KV cache; queries and arithmetic are bf16, as in the
-serving engines that were measured.
+The data type of attention rows is that of the KV cache; queries are bf16, and so is the arithmetic
+but for chips whose serving engine converts queries to the cache's type first (``quantizes_queries``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from simulator.validation.table import FloatArray
 from simulator.validation.work import Inputs, Work, chip_work, dtype_bytes
 
 ATTENTION_COLUMNS = ("batch", "heads", "kv_heads", "head_dim", "context", "window", "buffers")
-MOE_COLUMNS = ("tokens", "hidden", "intermediate", "experts", "top_k", "tp", "ep", "buffers")
+MOE_COLUMNS = ("tokens", "hidden", "intermediate", "experts", "top_k", "tp", "ep", "buffers", "gated")
 QUERY_DTYPE = "bf16"
 
 
 def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
     """Prices of attention rows; ``context`` of a decode row are the cached tokens."""
     rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS), strict=True)
+    fused = machine.chip.fused
+    # engines that convert queries to the type of the cache compute in it
+    converts = fused is not None and fused.quantizes_queries
+    arithmetic = dtype if converts else QUERY_DTYPE
     cases = [
         api.AttentionCase(
             batch,
@@ -29,7 +33,7 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
             head_dim,
             context,
             phase,
-            dtype=QUERY_DTYPE,
+            dtype=arithmetic,
             kv_dtype=dtype,
             window=window or None,
             buffers=buffers,
@@ -96,9 +100,10 @@ def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
             expert_load=load,
             dtype=dtype,
             exchange=False,
+            gated=bool(gated),
             buffers=buffers,
         )
-        for tokens, hidden, intermediate, experts, top_k, tp, ep, buffers, load in zip(
+        for tokens, hidden, intermediate, experts, top_k, tp, ep, buffers, gated, load in zip(
             *(inputs[name].tolist() for name in columns), strict=True
         )
     ]
@@ -113,6 +118,7 @@ def moe_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     width = inter / tp
     # balanced or not, a rank with few assignments may find them all at a few of its experts
     busy = np.minimum(experts / ep, np.maximum(1.0, np.minimum(top_k, assigned)))
-    weights = busy * 3 * hidden * width * dtype_bytes(dtype)
+    matrices = 2.0 + (inputs["gated"] != 0)
+    weights = busy * matrices * hidden * width * dtype_bytes(dtype)
     moved = weights + 2 * 2 * tokens * hidden / ep
-    return chip_work(machine, dtype, 6 * assigned * hidden * width, moved)
+    return chip_work(machine, dtype, 2 * matrices * assigned * hidden * width, moved)

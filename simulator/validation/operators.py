@@ -153,7 +153,7 @@ OPERATORS: dict[str, Operator] = {
             layer_rows.moe_work,
             ("tokens",),
             words=("expert_load",),
-            defaults={"tp": 1, "ep": 1, "buffers": 0, "expert_load": "balanced"},
+            defaults={"tp": 1, "ep": 1, "buffers": 0, "gated": 1, "expert_load": "balanced"},
         ),
         Operator(
             "collective",

@@ -109,6 +109,13 @@ def prefill_attention(columns: Columns, chip: str, source: str, stack: str) -> l
     return _attention(columns, chip, source, stack, "attention-prefill", columns["isl"])
 
 
+def _ungated(columns: Columns) -> np.ndarray[Any, Any]:
+    """Rows of the Nemotron 3 models, whose experts are two matrices with a squared ReLU between
+    (the models' configurations, mlp_hidden_act = relu2); the tables do not say it."""
+    nano = (columns["num_experts"] == 128) & (columns["topk"] == 6)
+    return (columns["topk"] == 22) | (nano & (columns["hidden_size"] == 2688))
+
+
 def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``moe_perf``: one rank's share of a layer of routed experts, without communication."""
     inputs = {
@@ -120,6 +127,7 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
         "tp": columns["moe_tp_size"],
         "ep": columns["moe_ep_size"],
         "buffers": np.ones(len(columns["topk"]), dtype=np.int64),
+        "gated": np.where(_ungated(columns), 0, 1),
         "expert_load": np.array(
             [str(text).replace("power_law_", "power:") for text in columns["distribution"]]
         ),
