@@ -93,7 +93,7 @@ def test_manifest_resolves_the_configuration():
     assert found["configuration"]["chip"]["hbm"]["bandwidth_bytes_per_s"] == 10**11
     assert found["configuration"]["chip"]["matrix"]["type"] == "SystolicArray"
     assert found["configuration"]["system"]["fabric"]["kind"] == "torus"
-    assert found["configuration"]["model"]["layers"] == 2
+    assert found["configuration"]["model"]["stacks"][0]["repeat"] == 2
     assert found["seed"] == 7
     assert found["versions"]["python"].startswith("3.")
     assert found == manifest()
