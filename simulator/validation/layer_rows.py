@@ -1,7 +1,7 @@
 """Attention and routed experts as measured rows: their prices and their least work.
 
 The data type of attention rows is that of the KV cache; queries are bf16, and so is the arithmetic
-but for chips whose serving engine converts queries to the cache's type first (``quantizes_queries``).
+but for chips whose serving engine converts queries to the cache's type (``quantizes_queries``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from simulator.validation.table import FloatArray
 from simulator.validation.work import Inputs, Work, chip_work, dtype_bytes
 
 ATTENTION_COLUMNS = ("batch", "heads", "kv_heads", "head_dim", "context", "window", "buffers")
-MOE_COLUMNS = ("tokens", "hidden", "intermediate", "experts", "top_k", "tp", "ep", "buffers", "gated")
+MOE_COLUMNS = (
+    "tokens",
+    "hidden",
+    "intermediate",
+    "experts",
+    "top_k",
+    "tp",
+    "ep",
+    "buffers",
+    "gated",
+)
 QUERY_DTYPE = "bf16"
 
 
