@@ -25,8 +25,8 @@ class FusedKernels:
 
     ``row_tile``: rows to which the queries of a decode tile are padded; ``query_tile``: query rows
     of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
-    a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: masked
-    edges of a tile in a sliding window; ``eight_bit_rate``: share of the 8-bit rate that attention
+    a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: tile
+    latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
     reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries;
     ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries

@@ -109,11 +109,12 @@ def prefill_attention(columns: Columns, chip: str, source: str, stack: str) -> l
     return _attention(columns, chip, source, stack, "attention-prefill", columns["isl"])
 
 
-def _ungated(columns: Columns) -> np.ndarray[Any, Any]:
+def _ungated(columns: Columns) -> npt.NDArray[np.bool_]:
     """Rows of the Nemotron 3 models, whose experts are two matrices with a squared ReLU between
     (the models' configurations, mlp_hidden_act = relu2); the tables do not say it."""
     nano = (columns["num_experts"] == 128) & (columns["topk"] == 6)
-    return (columns["topk"] == 22) | (nano & (columns["hidden_size"] == 2688))
+    nano &= columns["hidden_size"] == 2688
+    return np.asarray(nano | (columns["topk"] == 22), dtype=np.bool_)
 
 
 def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
