@@ -164,23 +164,31 @@ def add_known(
     chip, bits, _, _, _, _, _ = packed
     tokens = 0
     read = 0
+    matrix, vector, sram, flops, rounds = 0, 0, 0, 0, 0
     for i in range(len(new)):
         if new[i] == 1:
-            own = works[past[i] + ahead, index]
-            work[WORK_MATRIX] += own[PART_MATRIX]
-            work[WORK_VECTOR] += own[PART_VECTOR]
-            work[WORK_SRAM_BYTES] += own[PART_SRAM]
-            work[WORK_FLOPS] += own[PART_FLOPS]
-            work[WORK_ROUNDS] += own[PART_ROUNDS]
-            read += own[PART_READ]
+            # sums in registers and no view of a row: this is most of a large batch's price
+            at = past[i] + ahead
+            matrix += works[at, index, PART_MATRIX]
+            vector += works[at, index, PART_VECTOR]
+            sram += works[at, index, PART_SRAM]
+            flops += works[at, index, PART_FLOPS]
+            rounds += works[at, index, PART_ROUNDS]
+            read += works[at, index, PART_READ]
             tokens += 1
-        else:
+    for i in range(len(new)):
+        if new[i] != 1:
             kv_heads, dim = row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
             shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
             queries = ceil_div(new[i], row[PLAN_CONTEXT])
             one = (queries, past[i] + (new[i] - queries) // 2, 1)
             read += add_sequences(chip, shape, kv_heads, bits[ACTIVATION_BITS], one, work)
             tokens += queries
+    work[WORK_MATRIX] += matrix
+    work[WORK_VECTOR] += vector
+    work[WORK_SRAM_BYTES] += sram
+    work[WORK_FLOPS] += flops
+    work[WORK_ROUNDS] += rounds
     return tokens, read
 
 
