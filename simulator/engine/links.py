@@ -13,6 +13,8 @@ from simulator.kernels import layered_flows as kernels
 PS_PER_S = 10**12
 WAYS = 2
 """Links of a transfer: that of its source and that of its target."""
+FEW = 4
+"""Transfers that there is room for at first: every look at the links goes over all places."""
 
 
 class SharedLinks:
@@ -47,7 +49,7 @@ class SharedLinks:
         self._link = np.zeros(0, dtype=np.int64)
         self._outlook: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]] | None = None
         """Flows and bytes sent at the next arrival, if nothing changes until then."""
-        self._grow(16)
+        self._grow(FEW)
 
     def start(
         self,
@@ -109,6 +111,8 @@ class SharedLinks:
     def _settle(self) -> None:
         """Bring the transfers to the present."""
         now = self.world.now_ps
+        if not self._under_way:
+            self._now = now
         while self._now < now:
             self._now = self._forward(self._flows, self._sent, now)
 
@@ -130,7 +134,7 @@ class SharedLinks:
         )
 
     def _any_arrived(self) -> bool:
-        return bool((self._flows[:, kernels.STATE] == kernels.ARRIVED).any())
+        return any(self._flows[slot, kernels.STATE] == kernels.ARRIVED for slot in self._under_way)
 
     def _forecast(self) -> None:
         """Wake when the next transfer arrives, if nothing changes until then."""
@@ -156,10 +160,9 @@ class SharedLinks:
             # nothing has changed since, so what was foreseen has happened
             self._flows, self._sent = self._outlook
             self._now = self.world.now_ps
-        states = self._flows[:, kernels.STATE].tolist()
         tags = []
         for slot, (tag, size, links) in list(self._under_way.items()):
-            if states[slot] == kernels.ARRIVED:
+            if self._flows[slot, kernels.STATE] == kernels.ARRIVED:
                 for link in links:
                     self.carried[link] += size
                 tags.append(tag)

@@ -16,6 +16,9 @@ SAFE = 4.0e18
 
 PS_PER_S = 10**12
 
+EXACT_CYCLES = 4_000_000
+"""Cycles below this times PS_PER_S are exact in int64, beside any clock."""
+
 
 @kernel
 def ceil_div(a: int, b: int) -> int:
@@ -86,6 +89,8 @@ def transfer_ps(size: int, bytes_per_s: int) -> int:
 @kernel
 def cycles_to_ps(cycles: int, clock_hz: int) -> int:
     """Picoseconds that a number of cycles takes, rounded up."""
+    if cycles < EXACT_CYCLES:
+        return (cycles * PS_PER_S + clock_hz - 1) // clock_hz
     whole = cycles // clock_hz
     rest = cycles % clock_hz
     micro = rest * 1_000_000

@@ -15,6 +15,8 @@ All times are cycles of the chip, in float64: the kernels below only multiply an
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
@@ -70,6 +72,10 @@ PARTIAL_BYTES = 9
 them."""
 TILE_FIELDS = 10
 
+DecodeTile = tuple[int, int, float, float, float, float, float]
+"""(tiles of a sequence, rows of one, cycles for a key, latency of a tile, work from which keys are
+split, multiprocessors for a tile, cycles of the products for a key)"""
+
 
 @inner
 def cycles_of(chip: Int64Array, ps: int) -> float:
@@ -110,47 +116,64 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
 
 
 @inner
-def add_decode(
+def decode_tile(
     chip: Int64Array,
     shape: Shape,
     kv_heads: int,
     bits: int,
     token_bytes: float,
-    sequence: tuple[int, int, int],
+    new: int,
     all_tiles: int,
-    tiles: Float64Array,
-) -> None:
-    """Count ``sequence`` = (new, past, copies) equal decoding sequences.
+) -> DecodeTile:
+    """What the decoding sequences of a batch with ``new`` queries each have in common.
 
     ``all_tiles`` of the batch compete for the multiprocessors; ``token_bytes`` are those of one
     key and value of one head.
     """
-    new, past, copies = sequence
-    group, window = shape[0], shape[3]
-    keys = past + new
-    edges = 1
-    if 0 < window < keys:
-        # a window that begins inside a block touches one block more
-        keys = window + new - 1 + KV_BLOCK_TOKENS
-        edges = chip[FUSED_EDGES]
+    group = shape[0]
     parts = decode_tiles(new, group)
     step = chip[FUSED_ROW_TILE]
     rows = min(DECODE_ROWS, ceil_div(ceil_div(new * group, parts), step) * step)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
-    latency = edges * cycles_of(chip, chip[FUSED_TILE_PS])
+    whole = np.inf
+    share = 1.0
+    if group >= chip[FUSED_SPLIT_GROUP]:
+        whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
+        share = chip[UNIT_COUNT] / float(all_tiles)
+    cost = products(chip, rows, shape, bits)
+    return kv_heads * parts, rows, each, cycles_of(chip, chip[FUSED_TILE_PS]), whole, share, cost
+
+
+@inner
+def add_decode(
+    chip: Int64Array,
+    tile: DecodeTile,
+    window: int,
+    token_bytes: float,
+    sequence: tuple[int, int, int],
+    tiles: Float64Array,
+) -> None:
+    """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
+    heads, rows, each, latency, whole, share, cost = tile
+    new, past, copies = sequence
+    keys = past + new
+    if 0 < window < keys:
+        # a window that begins inside a block touches one block more
+        keys = window + new - 1 + KV_BLOCK_TOKENS
+        latency = chip[FUSED_EDGES] * latency
     split = 1.0
-    if group >= chip[FUSED_SPLIT_GROUP] and keys * each > cycles_of(chip, chip[FUSED_KERNEL_PS]):
-        split = min(chip[UNIT_COUNT] / float(all_tiles), keys / float(KV_BLOCK_TOKENS))
+    if keys * each > whole:
+        split = min(share, keys / float(KV_BLOCK_TOKENS))
         split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
     one = latency + max(keys / split, float(KV_BLOCK_TOKENS)) * each
-    count = float(copies * kv_heads * parts)
+    count = float(copies * heads)
     tiles[BUSY] += count * split * one
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
     tiles[SPLIT] = max(tiles[SPLIT], split)
     if split > 1.0:
         tiles[PARTIAL_BYTES] += float(copies * kv_heads * new * group) * split * shape[2] * 8.0
     tiles[FED_BYTES] += count * keys * token_bytes
-    tiles[MMA_CYCLES] += count * keys * products(chip, rows, shape, bits)
+    tiles[MMA_CYCLES] += count * keys * cost
     tiles[EXP_CYCLES] += count * keys * rows / EXPONENTIALS
     tiles[ROUNDS] += count * (1 + ceil_div(keys, KV_BLOCK_TOKENS))
 
@@ -272,13 +295,18 @@ def add_batch(
         else:
             prompts += heads * ceil_div(new[i], queries)
     start = 0
+    queries = 1
+    tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
     while start < len(new):
         end = start + 1
         while end < len(new) and new[end] == new[start] and past[end] == past[start]:
             end += 1
         sequence = (new[start], past[start], end - start)
         if is_decode(new[start], group):
-            add_decode(chip, shape, kv_heads, bits, token_bytes, sequence, competing, tiles)
+            if new[start] != queries:
+                queries = new[start]
+                tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+            add_decode(chip, tile, shape[3], token_bytes, sequence, tiles)
         else:
             add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)
         start = end

@@ -71,7 +71,7 @@ from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
-from simulator.timing.decode_memo import Known, price_decode
+from simulator.timing.decode_memo import Known, price_decode, price_sums, priced_by_sums
 
 PS_PER_S = 10**12
 
@@ -148,6 +148,7 @@ def advance(
     prices = np.zeros(table.shape[1:], dtype=np.int64)
     own = np.zeros(TOTAL_FIELDS, dtype=np.int64)
     ahead = np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64)
+    by_sums = priced_by_sums(packed, known[2])
     while True:
         if replica[SCHEDULED] == 0:
             if len(log) > 0 and replica[LOGGED] == len(log):
@@ -170,6 +171,8 @@ def advance(
                 cached += past[i]
                 form += known[1][past[i]]
             copy(price_decode(packed, table, known, (cached, form), new, past, 0, prices), own)
+        elif by_sums:
+            price_sums(packed, table, known[2], (tokens, logits), new, past, 0, prices, own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)

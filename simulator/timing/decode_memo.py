@@ -33,7 +33,13 @@ from simulator.timing.attention_prices import (
     close_latent,
     to_price,
 )
-from simulator.timing.batch import Packed, load_prices, price_step, run_stages
+from simulator.timing.batch import (
+    PIPELINE_TOKENS,
+    Packed,
+    load_prices,
+    price_step,
+    run_stages,
+)
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     ATTENTION,
@@ -140,19 +146,85 @@ def fill_known(packed: Packed, work: Int64Array, forms: Int64Array, works: Int64
 
 
 @inner
+def add_known(
+    packed: Packed,
+    row: Int64Array,
+    works: Int64Array,
+    index: int,
+    new: Int64Array,
+    past: Int64Array,
+    ahead: int,
+    work: Int64Array,
+) -> tuple[int, int]:
+    """Sum the work of attention operator ``index`` over a batch: (tokens, tokens read).
+
+    Sequences with one token come from the table, the others are counted as in
+    ``attention_prices``, as the rank sees them (``timing.batch.share_of``).
+    """
+    chip, bits, _, _, _, _, _ = packed
+    tokens = 0
+    read = 0
+    matrix, vector, sram, flops, rounds = 0, 0, 0, 0, 0
+    for i in range(len(new)):
+        if new[i] == 1:
+            # sums in registers and no view of a row: this is most of a large batch's price
+            at = past[i] + ahead
+            matrix += works[at, index, PART_MATRIX]
+            vector += works[at, index, PART_VECTOR]
+            sram += works[at, index, PART_SRAM]
+            flops += works[at, index, PART_FLOPS]
+            rounds += works[at, index, PART_ROUNDS]
+            read += works[at, index, PART_READ]
+            tokens += 1
+    for i in range(len(new)):
+        if new[i] != 1:
+            kv_heads, dim = row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
+            shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
+            queries = ceil_div(new[i], row[PLAN_CONTEXT])
+            one = (queries, past[i] + (new[i] - queries) // 2, 1)
+            read += add_sequences(chip, shape, kv_heads, bits[ACTIVATION_BITS], one, work)
+            tokens += queries
+    work[WORK_MATRIX] += matrix
+    work[WORK_VECTOR] += vector
+    work[WORK_SRAM_BYTES] += sram
+    work[WORK_FLOPS] += flops
+    work[WORK_ROUNDS] += rounds
+    return tokens, read
+
+
+@inner
+def priced_by_sums(packed: Packed, works: Int64Array) -> bool:
+    """Whether batches with prompts are priced from the table too.
+
+    Not with latent attention, which has another form for prompts.
+    """
+    plan = packed[2]
+    for op in range(len(plan)):
+        if plan[op, PLAN_KIND] == LATENT:
+            return False
+    return len(works) > 0
+
+
+@inner
 def price_sums(
     packed: Packed,
     table: Int64Array,
     works: Int64Array,
+    rows: tuple[int, int],
+    new: Int64Array,
     past: Int64Array,
     ahead: int,
     prices: Int64Array,
     step: Int64Array,
 ) -> None:
-    """Price a decode iteration of sequences with ``past[i] + ahead`` cached tokens."""
-    chip, bits, plan, _, _, _, _ = packed
-    count = len(past)
-    load_prices(plan, table, count, count, prices)
+    """Price an iteration with ``rows`` = (tokens, logit positions), as ``batch.price_step`` does.
+
+    Where there are prompts ``ahead`` is 0; otherwise sequence i has ``past[i] + ahead`` cached
+    tokens.
+    """
+    chip, bits, plan, _, _, _, pipeline = packed
+    count = len(new)
+    load_prices(plan, table, rows[0], rows[1], prices)
     work = np.empty(WORK_FIELDS, dtype=np.int64)
     index = 0
     for op in range(len(plan)):
@@ -160,23 +232,16 @@ def price_sums(
         if row[PLAN_KIND] != ATTENTION and row[PLAN_KIND] != LATENT:
             continue
         clear(work)
-        read = 0
-        for i in range(count):
-            own = works[past[i] + ahead, index]
-            work[WORK_MATRIX] += own[PART_MATRIX]
-            work[WORK_VECTOR] += own[PART_VECTOR]
-            work[WORK_SRAM_BYTES] += own[PART_SRAM]
-            work[WORK_FLOPS] += own[PART_FLOPS]
-            work[WORK_ROUNDS] += own[PART_ROUNDS]
-            read += own[PART_READ]
         if row[PLAN_KIND] == ATTENTION:
-            close_attention(chip, bits, row, count, read, work)
+            tokens, read = add_known(packed, row, works, index, new, past, ahead, work)
+            close_attention(chip, bits, row, tokens, read, work)
         else:
+            _, read = add_known(packed, row, works, index, new, past, ahead, work)
             fed = work[WORK_SRAM_BYTES] * (row[PLAN_KV_RANK] + row[PLAN_ROPE_DIM])
             close_latent(chip, bits, row, (count, count, 0, fed), read, work)
         to_price(chip, work, prices[op, COLD])
         index += 1
-    run_stages(packed, prices, False, step)
+    run_stages(packed, prices, rows[0] > count * pipeline[PIPELINE_TOKENS], step)
 
 
 @inner
@@ -204,7 +269,7 @@ def price_decode(
     if seen and (by_sums or count == 1):
         return row[STEP:]
     if by_sums:
-        price_sums(packed, table, works, past, ahead, prices, row[STEP:])
+        price_sums(packed, table, works, (count, count), new, past, ahead, prices, row[STEP:])
     else:
         for i in range(count):
             past[i] += ahead
