@@ -25,6 +25,7 @@ STEP = "step h100:8 llama3-8b --phase decode --context 10"
         ("run tpu-v6e llama3-8b --kv-link 4GB/s", 3, "--kv-link needs a prefill and a decode"),
         ("run tpu-v6e llama3-8b --disaggregate never", 3, "--disaggregate needs a prefill"),
         ("run tpu-v6e llama3-8b chat --prefill toy --decode toy", 2, "SYSTEM 'tpu-v6e' is to be"),
+        ("run tpu-v6e llama3-8b --fail mtbf:1us", 3, "expected at least 10 s"),
         ("run tpu-v6e llama3-405b", 4, "the smallest number of such chips that would do is 32"),
     ],
 )
