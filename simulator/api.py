@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
-from simulator.errors import InfeasibleError, InputError
+from simulator.errors import InfeasibleError, InputError, nearest
 from simulator.fabric.collectives import CollectiveTiming, price_collective
 from simulator.hardware import Chip, System
 from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
+from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
 from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
@@ -30,6 +32,7 @@ from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Dtypes, Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
+from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.workload.generate import generate
 from simulator.workload.request import Workload, with_slos
 from simulator.workload.slo import Slo
@@ -144,11 +147,12 @@ def deploy(
     """
     prompt = max(1, int(workload.traffic.prompt_tokens.mean()))
     middle = max(1, prompt + int(workload.traffic.output_tokens.mean()) // 2)
+    most = min(max_batch, MOST_SEQUENCES)
     known: list[tuple[Servers, bool, Plan]] = []
     found = []
     for role, members in pools.items():
         prefills = role == PREFILL
-        search = Search("prefill", 1, prompt) if prefills else Search("decode", max_batch, middle)
+        search = Search("prefill", 1, prompt) if prefills else Search("decode", most, middle)
         planned = []
         for member in members:
             one = replace(member, copies=1)
@@ -278,7 +282,7 @@ def plan_of(
         chosen = best.rows[0].layout
     elif isinstance(chosen, str):
         compact = parse_compact(chosen)
-        chosen = load_layout(chosen) if compact is None else choose_layout(system, model, **compact)
+        chosen = _read(chosen) if compact is None else choose_layout(system, model, **compact)
     return make_plan(
         system,
         model,
@@ -287,6 +291,16 @@ def plan_of(
         experts=options.experts,
         speculation=options.speculation,
     )
+
+
+def _read(layout: str) -> Layout:
+    """A layout file; what cannot be one is a word that is misspelt."""
+    if not Path(layout).exists() and not Path(layout).suffix and "/" not in layout:
+        raise InputError(
+            f"unknown layout '{layout[:60]}', expected auto, degrees such as tp8-ep64, or a file",
+            hint="did you mean 'auto'?" if nearest(layout, ("auto",)) else None,
+        )
+    return load_layout(layout)
 
 
 def price_matmul(

@@ -50,6 +50,10 @@ def name_arguments(options: dict[str, Any], words: Sequence[str]) -> None:
             raise click.UsageError(f"--{name}-replicas needs --{name}")
     if pools and options["replicas"] is not None:
         raise click.UsageError("--replicas: pools have --prefill-replicas and --decode-replicas")
+    if pools and len(words) > len(names):
+        raise click.UsageError(
+            f"--prefill and --decode name the systems: SYSTEM '{words[0]}' is to be left out"
+        )
     if len(words) > len(names):
         raise click.UsageError(f"Got unexpected extra argument ({words[len(names)]})")
     for name in ("system", "model", "workload"):
@@ -116,7 +120,10 @@ def make_deployment(
 
     layout = chosen_layout(options)
     pools = {}
-    for role, members in wanted_pools(options).items():
+    wanted = wanted_pools(options)
+    if len(wanted) == 1:
+        _refuse_options_of_pools(options)
+    for role, members in wanted.items():
         loaded = []
         for member in members:
             system = load_system(member.system, _overrides(options["overrides"], role))
@@ -142,6 +149,20 @@ def make_deployment(
         faults=tuple(parse_fault(text) for text in options["faults"]),
         on_failure=options["on_failure"],
     )
+
+
+def _refuse_options_of_pools(options: Mapping[str, Any]) -> None:
+    """Refuse what means nothing where each replica serves whole requests."""
+    given = {
+        "--kv-link": options["kv_link"] is not None,
+        "--disaggregate": options["disaggregate"] != "always",
+    }
+    for name, used in given.items():
+        if used:
+            raise InputError(
+                f"{name} needs a prefill and a decode pool",
+                hint=f"leave {name} out, or name the pools with --prefill and --decode",
+            )
 
 
 def _overrides(overrides: Sequence[str], role: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from simulator.api import MoeCase
     from simulator.cli.operator_cases import Parser
+    from simulator.hardware import Chip
     from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
@@ -122,6 +123,15 @@ def _price_one(
     emit(form, operator_json(result), lambda console: print_operator(result, console), [])
 
 
+def _check(case: MoeCase, chip: Chip) -> None:
+    """Refuse a bad case, its load of experts included, while its place in the file is known."""
+    from simulator.timing.expert_load import parse_expert_load
+    from simulator.timing.moe_operator import check_case
+
+    check_case(case, chip)
+    parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+
+
 def _price_cases(
     path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
@@ -130,7 +140,6 @@ def _price_cases(
     from simulator.cli.operator_cases import joined_rows, read_operator_cases, whole
     from simulator.config.loader import load_chip
     from simulator.report.json_out import to_json
-    from simulator.timing.moe_operator import check_case
 
     chip = load_chip(chip_name, overrides)
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
@@ -147,7 +156,7 @@ def _price_cases(
         required,
         optional,
         lambda **cells: MoeCase(**{**defaults, **cells}),
-        lambda case: check_case(case, chip),
+        lambda case: _check(case, chip),
     )
     rows = joined_rows(table, _price(chip_name, cases, overrides))
     if form == "json":

@@ -71,7 +71,8 @@ def read_operator_cases(
         try:
             check(case)
         except ChipsimError as error:
-            raise InputError(error.message, location=_about(error, row, table)) from None
+            place = error.location or _about(error, row, table)
+            raise InputError(error.message, location=place, hint=error.hint) from None
         cases.append(case)
     return table, cases
 
@@ -105,6 +106,6 @@ def _parsed(cell: Cell, name: str, parser: Parser) -> Any:
 def _about(error: ChipsimError, row: Sequence[Cell], table: Cases) -> Location:
     """The cell that a message speaks of; else the first of the row."""
     for name, cell in zip(table.columns, row, strict=True):
-        if name in error.message:
+        if name in error.message or name.replace("_", " ") in error.message:
             return cell.location
     return row[0].location

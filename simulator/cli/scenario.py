@@ -40,6 +40,8 @@ def apply_scenario(options: dict[str, Any], context: click.Context) -> None:
         given |= {"trace", "workload"}
     if options["system"] is not None or given & set(_POOLS):
         given |= {"system", *_POOLS}
+        if options["system"] is not None:
+            given |= {"disaggregate", "kv_link", "rebalance"}
     else:
         options["members"] = scenario.members
     for key, setting in scenario.settings.items():

@@ -6,6 +6,7 @@ pipeline stages, so that the groups that talk most lie closest together.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -238,11 +239,9 @@ def _refuse_tp(system: System, model: Transformer, layout: Layout, reason: str) 
 def _tp_hint(model: Transformer, layout: Layout, system: System | None = None) -> str:
     rest = layout.dp * layout.sp * layout.pp
     if system is None:
-        legal = [
-            t
-            for t in range(1, 1025)
-            if all(h % t == 0 for h in _heads(model)) and all(w % t == 0 for w in ffn_widths(model))
-        ]
+        # whatever divides all heads and widths divides their greatest common divisor
+        common = math.gcd(*_heads(model), *ffn_widths(model))
+        legal = [t for t in range(1, min(common, 1024) + 1) if common % t == 0]
     else:
         legal = legal_tensor_degrees(system, model, rest)
     if not legal:

@@ -38,6 +38,7 @@ from simulator.serving.results import RunResult
 from simulator.serving.router import make_router
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
 from simulator.serving.turns import Turns
+from simulator.timing.layout_search import Search, with_chips
 from simulator.timing.plan import Plan
 from simulator.workload.request import ClosedLoop, PrefixBlocks, Requests, Workload
 
@@ -419,7 +420,11 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
     """
     logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
     memory = plan.memory(options.token_budget, logits)
-    check_room(plan.system, plan.model, plan.layout, memory)
+    try:
+        check_room(plan.system, plan.model, plan.layout, memory)
+    except InfeasibleError as error:
+        longest = min(options.token_budget, plan.model.max_context)
+        raise with_chips(error, plan, Search("prefill", 1, longest)) from None
     # ranks that share the sequences have room for as many each
     blocks = memory.kv // (memory.kv_per_token * fields.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:

@@ -23,6 +23,9 @@ FORMS = "replica:2@30s, chip:5@1min,repair 60s, link:0@10s or mtbf:3600s,repair 
 
 _PLACE = re.compile(r"(?P<number>\d{1,9})@(?P<time>.+)")
 
+SHORTEST_MTBF_PS = 10 * 10**12
+"""Where replicas fail more often than requests take, retries go on without end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -57,7 +60,14 @@ def parse_fault(text: str) -> Fault:
             raise InputError(f"--fail {text[:60]}: expected ',repair 60s' behind the comma")
         repair = _time(duration, text, "a repair")
     if kind == "mtbf":
-        return Fault(kind, 0, _time(place, text, "a mean time between failures"), repair, text)
+        mean = _time(place, text, "a mean time between failures")
+        if mean < SHORTEST_MTBF_PS:
+            raise InputError(
+                f"--fail {text[:60]}: found a mean time between failures of {place}, "
+                f"expected at least {SHORTEST_MTBF_PS // 10**12} s",
+                hint="requests that are retried would never end",
+            )
+        return Fault(kind, 0, mean, repair, text)
     found = _PLACE.fullmatch(place.strip())
     if found is None:
         raise InputError(f"--fail: found '{text[:60]}', expected {kind}:N@TIME", hint=FORMS)

@@ -20,6 +20,9 @@ PREEMPTIONS = {"recompute": fields.RECOMPUTE, "swap": fields.SWAP}
 LONGEST_S = 9_000_000
 """About 104 days: simulated time is whole picoseconds in 64 bits."""
 
+LARGEST_BATCH = 2**16
+"""Sequences of one replica: their states are kept in arrays."""
+
 LARGEST_BUDGET = 1 << 20
 """Largest token budget: the price table has a row for each possible number of tokens."""
 
@@ -75,6 +78,10 @@ class ServingOptions:
     def __post_init__(self) -> None:
         if self.max_batch < 1:
             raise InputError(f"--max-batch must be at least 1, found {self.max_batch}")
+        if self.max_batch > LARGEST_BATCH:
+            raise InputError(
+                f"--max-batch must be at most {LARGEST_BATCH} sequences, found {self.max_batch}"
+            )
         if not 1 <= self.token_budget <= LARGEST_BUDGET:
             raise InputError(
                 f"--token-budget must be between 1 and {LARGEST_BUDGET}, found {self.token_budget}"

@@ -19,6 +19,9 @@ from simulator.kernels.arrays import Float64Array
 MOST_OF_TOKENS = 0.8
 """Of all tokens, at most this share comes to the most popular expert of the power law."""
 
+MOST_ALPHA = 100.0
+"""Beyond it all tokens but a few go to one expert, and powers leave the range of numbers."""
+
 _SHUFFLE_SEED = 20240713
 _SHUFFLES = 15
 
@@ -34,10 +37,14 @@ def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -
     ``tokens`` of the whole group. With fewer assignments than experts the law runs from 0.01 to 2,
     as in the collector. Which experts share a rank is chance: the median over fixed shuffles.
 
-    Raises InputError where alpha is not a positive number.
+    Raises InputError where alpha is not above 0 and at most ``MOST_ALPHA``.
     """
     if not (math.isfinite(alpha) and alpha > 0):
         raise InputError(f"the exponent of a power law must be above 0, found {alpha:g}")
+    if alpha > MOST_ALPHA:
+        raise InputError(
+            f"the exponent of a power law must be at most {MOST_ALPHA:g}, found {alpha:g}"
+        )
     low, high = 1.0, MOST_OF_TOKENS * tokens
     if tokens * top_k <= experts or high <= low:
         low, high = 0.01, 2.0

@@ -23,7 +23,7 @@ from simulator.model.operators import Matmul, MoE
 from simulator.model.transformer import Transformer
 from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
 from simulator.timing.results import CAUSES
-from simulator.timing.sequences import Batch, uniform_batch
+from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.timing.step import PricedStep, evaluate
 from simulator.units import format_bytes
 
@@ -66,6 +66,10 @@ class Search:
         for name, value in (("batch", self.batch), ("context", self.context), ("top", self.top)):
             if value < 1:
                 raise InputError(f"--{name} must be at least 1, found {value}")
+        if self.batch > MOST_SEQUENCES:
+            raise InputError(
+                f"--batch: found {self.batch}, expected at most {MOST_SEQUENCES} sequences"
+            )
         if self.objective not in OBJECTIVES:
             raise InputError(
                 f"--objective: found '{self.objective[:40]}', expected {' or '.join(OBJECTIVES)}"
@@ -183,11 +187,22 @@ def _candidate(priced: PricedStep, search: Search) -> Candidate:
     )
 
 
-def _share(system: System, layout: Layout, search: Search) -> Batch:
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What memory and bounds need of a batch, without an array of its sequences."""
+
+    sequences: int
+    tokens: int
+    logits: int
+
+
+def _share(system: System, layout: Layout, search: Search) -> _Share:
     """The padded batch of the fullest replica; see ``timing.step.evaluate``."""
     each = -(-search.batch // (system.chips // layout.chips))
     ways = layout.dp * layout.micro_batches
-    return uniform_batch(search.phase, -(-each // ways) * ways, search.context)
+    sequences = -(-each // ways) * ways
+    new = search.context if search.phase == "prefill" else 1
+    return _Share(sequences, sequences * new, sequences)
 
 
 def _fits(
@@ -195,7 +210,7 @@ def _fits(
     model: Transformer,
     layout: Layout,
     dtypes: Dtypes,
-    share: Batch,
+    share: _Share,
     search: Search,
 ) -> bool:
     weight, activation, kv = (int(bits) for bits in dtypes.bits())
@@ -210,11 +225,11 @@ def _fits(
         logits=share.logits,
     )
     length = search.context + (search.phase == "decode")
-    return memory.kv > 0 and -(-len(share.new) // layout.dp) * memory.kv_of(length) <= memory.kv
+    return memory.kv > 0 and -(-share.sequences // layout.dp) * memory.kv_of(length) <= memory.kv
 
 
 def _bound_ps(
-    system: System, model: Transformer, layout: Layout, dtypes: Dtypes, share: Batch
+    system: System, model: Transformer, layout: Layout, dtypes: Dtypes, share: _Share
 ) -> float:
     """What no schedule of this layout undercuts: products at the peak rate, weights from HBM."""
     weight, _, _ = (int(bits) for bits in dtypes.bits())
@@ -284,13 +299,24 @@ def smallest_sufficient(
     cache = search.batch * model.kv_elements(search.context) * kv / 8
     cache = 0.0 if model.kv_heads == 1 else cache
     start = max(1, math.floor((model.parameters * weight / 8 + cache) * 0.9 / room))
-    for chips in range(start, MOST_CHIPS + 1):
+    what = (system, model, dtypes, search)
+    doubled = (2**power for power in range(MOST_CHIPS.bit_length()))
+    # where no power of two will do, trying every number would take minutes to say so
+    enough = next((c for c in doubled if c >= start and _some_fits(c, *what)), None)
+    for chips in range(start, enough or 0):
         if len(divisors(chips)) < 4 and chips > 7:
             # a prime number of chips, or twice one, has hardly any layout
             continue
-        trial = replace(system, fabric=Fabric("switch", (chips,), (False,), 10**9))
-        for layout in layouts(trial, model, search.batch, search.context):
-            share = _share(trial, layout, search)
-            if _fits(trial, model, layout, dtypes, share, search):
-                return chips
-    return None
+        if _some_fits(chips, *what):
+            return chips
+    return enough
+
+
+def _some_fits(
+    chips: int, system: System, model: Transformer, dtypes: Dtypes, search: Search
+) -> bool:
+    trial = replace(system, fabric=Fabric("switch", (chips,), (False,), 10**9))
+    return any(
+        _fits(trial, model, layout, dtypes, _share(trial, layout, search), search)
+        for layout in layouts(trial, model, search.batch, search.context)
+    )

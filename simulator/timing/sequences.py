@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Int64Array = npt.NDArray[np.int64]
 
+MOST_SEQUENCES = 2**22
+"""Of one step, over all chips: some 450 on each chip of the largest torus."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

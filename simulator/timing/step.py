@@ -15,7 +15,7 @@ from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS, StepTiming
-from simulator.timing.sequences import Batch, uniform_batch
+from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
 from simulator.timing.spans import collective_rows, operator_spans
 from simulator.units import format_bytes
 
@@ -214,6 +214,8 @@ def _check_sizes(plan: Plan, phase: str, batch: int, context: int) -> None:
         raise InputError(f"phase must be 'prefill' or 'decode', found '{phase}'")
     if batch < 1:
         raise InputError(f"--batch must be at least 1, found {batch}")
+    if batch > MOST_SEQUENCES:
+        raise InputError(f"--batch: found {batch}, expected at most {MOST_SEQUENCES} sequences")
     if context < 1:
         raise InputError(f"--context must be at least 1, found {context}")
     longest = plan.model.max_context

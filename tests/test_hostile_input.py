@@ -1,0 +1,65 @@
+"""Sizes and options that once ended in a traceback, a killed process, a hang, or silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.cli.entry import main
+from simulator.config.loader import load_model, load_system
+from simulator.timing.expert_load import power_law
+from simulator.timing.layout_search import Search, smallest_sufficient
+from simulator.timing.plan import Dtypes
+
+STEP = "step h100:8 llama3-8b --phase decode --context 10"
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "expected"),
+    [
+        (f"{STEP} --batch 999999999", 3, "expected at most 4194304 sequences"),
+        (f"{STEP} --batch 999999999 --layout auto", 3, "expected at most 4194304 sequences"),
+        (f"{STEP} --batch 1 --layout auo", 3, "did you mean 'auto'?"),
+        ("run tpu-v6e llama3-8b --max-batch 1000000000", 3, "--max-batch must be at most 65536"),
+        ("run tpu-v6e llama3-8b --kv-link 4GB/s", 3, "--kv-link needs a prefill and a decode"),
+        ("run tpu-v6e llama3-8b --disaggregate never", 3, "--disaggregate needs a prefill"),
+        ("run tpu-v6e llama3-8b chat --prefill toy --decode toy", 2, "SYSTEM 'tpu-v6e' is to be"),
+        ("run tpu-v6e llama3-8b --fail mtbf:1us", 3, "expected at least 10 s"),
+        ("run tpu-v6e llama3-405b", 4, "the smallest number of such chips that would do is 32"),
+    ],
+)
+def test_one_clear_error(
+    line: str, status: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == status
+    assert expected in capsys.readouterr().err
+
+
+def test_extreme_power_laws_are_priced_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for alpha in (1e-9, 1.0, 2.0, 100.0):
+        for tokens in (1, 10**6):
+            shares = power_law(8, 2, alpha, tokens, 2)
+            assert 0 < shares.sum() <= 1
+    line = "step h100:8 mixtral-8x7b --phase decode --batch 1 --context 10"
+    assert main([*line.split(), "--expert-load", "power:1e9"]) == 3
+    assert "at most 100" in capsys.readouterr().err
+
+
+def test_no_number_of_small_chips_is_found_without_trying_them_all() -> None:
+    """The activations of a chip with 230 MB do not fit however many share the model."""
+    types = Dtypes("bf16", "bf16", "bf16")
+    small = load_system("groq-lpu"), load_model("llama3-8b"), types
+    assert smallest_sufficient(*small, Search("prefill", 1, 8192)) is None
+
+
+def test_a_bad_load_of_experts_is_shown_in_its_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "moe.csv"
+    head = "tokens,hidden,intermediate,experts,top_k,expert_load\n"
+    path.write_text(f"{head}8,64,64,8,2,balanced\n8,64,64,8,2,powr:1.2\n")
+    assert main(["op", "moe", "--chip", "h100", "--cases", str(path)]) == 3
+    error = capsys.readouterr().err
+    assert "moe.csv:3:13" in error
+    assert "did you mean 'power:1.2'?" in error
