@@ -72,9 +72,9 @@ PARTIAL_BYTES = 9
 them."""
 TILE_FIELDS = 10
 
-DecodeTile = tuple[int, int, float, float, float, float, float]
+DecodeTile = tuple[int, int, float, float, float, float, float, float]
 """(tiles of a sequence, rows of one, cycles for a key, latency of a tile, work from which keys are
-split, multiprocessors for a tile, cycles of the products for a key)"""
+split, multiprocessors for a tile, cycles of the products for a key, bytes of a part of a split)"""
 
 
 @inner
@@ -141,7 +141,9 @@ def decode_tile(
         whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
         share = chip[UNIT_COUNT] / float(all_tiles)
     cost = products(chip, rows, shape, bits)
-    return kv_heads * parts, rows, each, cycles_of(chip, chip[FUSED_TILE_PS]), whole, share, cost
+    latency = cycles_of(chip, chip[FUSED_TILE_PS])
+    partial = float(kv_heads * new * group) * shape[2] * 8.0
+    return kv_heads * parts, rows, each, latency, whole, share, cost, partial
 
 
 @inner
@@ -154,7 +156,7 @@ def add_decode(
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
-    heads, rows, each, latency, whole, share, cost = tile
+    heads, rows, each, latency, whole, share, cost, partial = tile
     new, past, copies = sequence
     keys = past + new
     if 0 < window < keys:
@@ -171,7 +173,7 @@ def add_decode(
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
     tiles[SPLIT] = max(tiles[SPLIT], split)
     if split > 1.0:
-        tiles[PARTIAL_BYTES] += float(copies * kv_heads * new * group) * split * shape[2] * 8.0
+        tiles[PARTIAL_BYTES] += copies * split * partial
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * cost
     tiles[EXP_CYCLES] += count * keys * rows / EXPONENTIALS
