@@ -146,7 +146,7 @@ class _Announcer(event.Listener):
         if not self._said and module.startswith("simulator."):
             self._said = True
             print(
-                "chipsim: compiling kernels for this machine (first run only, up to 20 s)",
+                "chipsim: compiling kernels for this machine (first run only, half a minute)",
                 file=sys.stderr,
             )
 
