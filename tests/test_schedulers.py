@@ -418,3 +418,17 @@ def test_swap_without_a_host_is_refused() -> None:
     options = ServingOptions(preemption="swap")
     with pytest.raises(InputError, match="no host link"):
         batcher_for(plan_for(9, options), 9, options, [Row(0, 4, 4)])
+
+
+def test_a_sequence_that_gives_up_its_own_blocks_does_not_stop_the_others() -> None:
+    """The first to be served is the least urgent, and needs a block that nobody else gives up."""
+    rows = [
+        Row(gap=0, prompt=53, output=13, priority=2, content=()),
+        Row(gap=1, prompt=1, output=1, priority=0, content=()),
+        Row(gap=0, prompt=1, output=1, priority=0, content=()),
+        Row(gap=0, prompt=1, output=13, priority=0, content=()),
+        Row(gap=0, prompt=38, output=13, priority=0, content=()),
+    ]
+    options = ServingOptions(max_batch=5, token_budget=4, scheduler="prefill-first")
+    batcher = run(batcher_for(plan_for(9, options), 9, options, rows))
+    assert (batcher.requests[:, fields.EMITTED] == [row.output for row in rows]).all()

@@ -116,6 +116,9 @@ def next_batch(state: State, horizon: int) -> int:
             form_batch(state)
             if replica[SCHEDULED] > 0:
                 return GOES_ON
+            if replica[PREEMPTED] != replica[FORMED_AFTER]:
+                # whoever was to be served gave up its own blocks: the others have room now
+                continue
             reason = STALLED
         if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
             return reason
