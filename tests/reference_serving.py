@@ -329,6 +329,10 @@ class Server:
     def iterate(self) -> list[Sequence]:
         """One iteration; the sequences that it finished."""
         self._choose()
+        for _ in range(len(self.running)):
+            # who was to be served may have given up its own blocks: the others have room then
+            if not self.batch:
+                self._choose()
         batch = self.batch
         assert batch
         assert sum(tokens for _, tokens in batch) <= self.budget
