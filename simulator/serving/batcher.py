@@ -168,12 +168,12 @@ class Batcher:
         """Start and end of the last iteration, picoseconds."""
         return int(self.counters[fields.LAST_START]), self.now_ps
 
-    def reserve(self, request: int) -> bool:
+    def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
 
         ``post`` the request when its COMPUTED tokens have arrived.
         """
-        return bool(loop.reserve(self._state(), request))
+        return bool(loop.reserve(self._state(), request, now_ps))
 
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
