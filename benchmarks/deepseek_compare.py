@@ -30,7 +30,8 @@ from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.model.layout import Layout
 from simulator.timing.batch import run_stages
-from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
+from simulator.timing.choices import Dtypes, ExpertOptions, Speculation
+from simulator.timing.plan import Plan, make_plan
 from simulator.timing.step import Batch, price_batch, price_step
 
 CONTEXT = 4989

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from simulator.config.loader import load_model, load_system
 from simulator.model.layout import Layout
-from simulator.timing.plan import Dtypes, make_plan
+from simulator.timing.choices import Dtypes
+from simulator.timing.plan import make_plan
 from simulator.timing.step import price_step
 
 GRID = Layout(ffn_tp=64, weights="stationary-2d", grid_x=4, pad_heads=True, dp=64)

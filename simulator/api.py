@@ -26,11 +26,12 @@ from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
+from simulator.timing.choices import Dtypes
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
-from simulator.timing.plan import Dtypes, Plan, make_plan
+from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.workload.generate import generate

@@ -8,9 +8,9 @@ import pytest
 
 from simulator.cli.entry import main
 from simulator.config.loader import load_model, load_system
+from simulator.timing.choices import Dtypes
 from simulator.timing.expert_load import power_law
 from simulator.timing.layout_search import Search, smallest_sufficient
-from simulator.timing.plan import Dtypes
 
 STEP = "step h100:8 llama3-8b --phase decode --context 10"
 

@@ -24,7 +24,9 @@ def found(
     chip: Chip, dtype: str, shape: tuple[int, int, int], bits: Bits, prefetched: int = 0
 ) -> np.ndarray:
     out = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
-    mapper.search(pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, out)
+    mapper.search(
+        pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, False, out
+    )
     return out
 
 

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import RESOURCES, chips, doubled
 
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
-from simulator.hardware import Chip, FusedKernels, TensorCore
+from simulator.hardware import Chip, Dram, FusedKernels, Sram, TensorCore, VectorUnit
 from simulator.kernels.chip_vector import pack_chip
 from simulator.kernels.executor import DURATION, MATRIX, PRICE_FIELDS, READ, WRITE
 from simulator.kernels.latent_attention import absorbed_flops, expanded_flops
@@ -46,6 +46,18 @@ CASES = st.builds(
     st.sampled_from(["prefill", "decode"]),
     st.one_of(st.none(), st.integers(1, 3000)),
     st.sampled_from([0, 1, 3]),
+)
+
+
+SLOW_SRAM = Chip(
+    name="on-chip memory a tenth as fast as HBM",
+    clock_hz=10**9,
+    matrix=TensorCore(count=1, macs_per_sm={"bf16": 1, "int8": 2}, tiles=((8, 8),), tile_k=4),
+    vector=VectorUnit(ops_per_cycle=1),
+    sram=Sram(capacity_bytes=1 << 20, bandwidth_bytes_per_s=10**8),
+    hbm=Dram(capacity_bytes=10**12, bandwidth_bytes_per_s=10**9, latency_ps=0, efficiency=1.0),
+    link=None,
+    operator_overhead_ps=0,
 )
 
 
@@ -85,6 +97,7 @@ def test_bounds(chip: Chip, kernels: FusedKernels | None, case: AttentionCase) -
 
 @FEW
 @given(chips(), KERNELS, CASES, st.sampled_from(RESOURCES))
+@example(SLOW_SRAM, None, AttentionCase(1, 80, 1, 128, 5, "prefill", buffers=3), "sram_capacity")
 def test_more_hardware_is_never_slower(
     chip: Chip, kernels: FusedKernels | None, case: AttentionCase, resource: str
 ) -> None:

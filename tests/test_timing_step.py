@@ -18,7 +18,8 @@ from simulator.hardware import Chip, Dram, Fabric, Sram, System, SystolicArray, 
 from simulator.kernels import executor as ex
 from simulator.model.operators import Attention, Collective, Matmul
 from simulator.model.transformer import Transformer, llama
-from simulator.timing.plan import Dtypes, Plan, make_plan
+from simulator.timing.choices import Dtypes
+from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import CAUSES, UNITS
 from simulator.timing.step import Batch, execute, price_batch, price_step, uniform_batch
 

@@ -116,7 +116,7 @@ def make_deployment(
     from simulator.api import Servers, deploy
     from simulator.config.loader import load_system
     from simulator.serving.faults import parse_fault
-    from simulator.timing.plan import Dtypes
+    from simulator.timing.choices import Dtypes
 
     layout = chosen_layout(options)
     pools = {}

@@ -165,10 +165,9 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
-        out[ROWS] = max(rows for rows, _ in tiles)
-        out[COLS] = max(cols for _, cols in tiles)
+        out[ROWS], out[COLS] = max(tiles, key=lambda tile: (tile[0] * tile[1], tile))
         out[DEPTH] = 16 * unit.tile_k
-        out[REGISTER_RESULTS] = unit.count * max(rows * cols for rows, cols in tiles)
+        out[REGISTER_RESULTS] = unit.count * out[ROWS] * out[COLS]
         # a stage of shared memory holds as many bytes of each data type
         out[TILE_K] = unit.tile_k if gpu is None else unit.tile_k * 16 // BITS[dtype]
         out[TILE_COUNT] = len(tiles)

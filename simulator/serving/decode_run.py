@@ -45,7 +45,7 @@ from simulator.serving.fields import (
     VERIFIED,
 )
 from simulator.timing.batch import Packed
-from simulator.timing.decode_memo import Known, price_decode
+from simulator.timing.decode_memo import STEP, Known, price_decode
 
 AHEAD = 32
 """Iterations that are looked ahead at most."""
@@ -167,7 +167,7 @@ def run(
     done = 0
     while done < steps and replica[NOW] < bound and ahead[TAKEN, done] <= replica[FREE_BLOCKS]:
         key = (cached, ahead[FORMS, done])
-        step = price_decode(packed, table, known, key, new, past, done, prices)
+        step = known[0][price_decode(packed, table, known, key, new, past, done, prices), STEP:]
         duration = step[executor.TIME] + settings[HOST_PS]
         if refused(settings, replica, duration) != GOES_ON:
             break

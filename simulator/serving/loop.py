@@ -8,12 +8,9 @@ waits it jumps to the next request that was posted ahead.
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import copy, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
-from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.accounts import (
     COMPLETION,
@@ -31,7 +28,7 @@ from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
-from simulator.serving.decode_run import AHEAD, AHEAD_ROWS, run
+from simulator.serving.decode_run import run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
@@ -71,9 +68,12 @@ from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
-from simulator.timing.decode_memo import Known, price_decode, price_sums, priced_by_sums
+from simulator.timing.decode_memo import STEP, Known, price_decode, price_sums, priced_by_sums
 
 PS_PER_S = 10**12
+
+Scratch = tuple[Int64Array, Int64Array, Int64Array]
+"""(prices of a batch's operators, its totals, decode iterations looked ahead)"""
 
 
 @inner
@@ -135,6 +135,7 @@ def advance(
     priced: BoolArray,
     packed: Packed,
     known: Known,
+    scratch: Scratch,
     totals: Int64Array,
     sums: Float64Array,
     log: Int64Array,
@@ -148,9 +149,7 @@ def advance(
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices = np.zeros(table.shape[1:], dtype=np.int64)
-    own = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-    ahead = np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64)
+    prices, own, ahead = scratch
     by_sums = priced_by_sums(packed, known[2])
     while True:
         if replica[SCHEDULED] == 0:
@@ -173,7 +172,9 @@ def advance(
             for i in range(count):
                 cached += past[i]
                 form += known[1][past[i]]
-            copy(price_decode(packed, table, known, (cached, form), new, past, 0, prices), own)
+            key = (cached, form)
+            row = price_decode(packed, table, known, key, new, past, 0, prices)
+            copy(known[0][row, STEP:], own)
         elif by_sums:
             price_sums(packed, table, known[2], (tokens, logits), new, past, 0, prices, own)
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.kernels.executor import PRICE_FIELDS
+from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
+from simulator.serving.decode_run import AHEAD, AHEAD_ROWS
 from simulator.timing import compile_ahead
 from simulator.timing.decode_memo import MEMO_FIELDS, PARTS, Known, fill_known
 from simulator.timing.plan import Plan
@@ -26,6 +27,12 @@ class PriceTable:
         self.plan = plan
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
+        self.scratch = (
+            np.zeros(self.table.shape[1:], dtype=np.int64),
+            np.zeros(TOTAL_FIELDS, dtype=np.int64),
+            np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64),
+        )
+        """Room that the serving loop writes into, see ``serving.loop``."""
         kinds = self.plan.rows[:, PLAN_KIND]
         self._attention = int(np.isin(kinds, (ATTENTION, LATENT)).sum())
         self.known = self._tables(0)

@@ -254,8 +254,8 @@ def price_decode(
     past: Int64Array,
     ahead: int,
     prices: Int64Array,
-) -> Int64Array:
-    """The price of a decode iteration, int64[TOTAL_FIELDS], as a view of the memo.
+) -> int:
+    """The row of the memo that holds, from STEP on, the price of a decode iteration.
 
     ``key`` is (cached tokens, linear form) of the batch, whose sequences have ``past[i] + ahead``
     cached tokens.
@@ -263,11 +263,12 @@ def price_decode(
     memo, _, works = known
     cached, form = key
     count = len(past)
-    row = memo[(cached + count * _SPREAD) & (len(memo) - 1)]
+    index = (cached + count * _SPREAD) & (len(memo) - 1)
+    row = memo[index]
     by_sums = len(works) > 0
     seen = row[SEQUENCES] == count and row[CACHED] == cached and row[FORM] == form
     if seen and (by_sums or count == 1):
-        return row[STEP:]
+        return index
     if by_sums:
         price_sums(packed, table, works, (count, count), new, past, ahead, prices, row[STEP:])
     else:
@@ -279,4 +280,4 @@ def price_decode(
     row[SEQUENCES] = count
     row[CACHED] = cached
     row[FORM] = form
-    return row[STEP:]
+    return index

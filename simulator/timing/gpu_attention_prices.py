@@ -147,9 +147,10 @@ def settle(
     products before and after.
     """
     clock = float(chip[CLOCK_HZ])
-    stream = clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S]
-    paged = clock / run_bytes_per_s
     near = clock / chip[SRAM_BYTES_PER_S]
+    # what comes from HBM passes through L2: never faster than what lies there already
+    stream = max(near, clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S])
+    paged = max(near, clock / run_bytes_per_s)
     if resident_tensors[0]:
         sizes[QUERIES_DECODE] = 0.0
         sizes[QUERIES_PROMPT] = 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from simulator.errors import InputError
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
-from simulator.timing.plan import ExpertOptions, Speculation
+from simulator.timing.choices import ExpertOptions, Speculation
 
 
 @dataclass(frozen=True, slots=True)

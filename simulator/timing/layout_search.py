@@ -21,7 +21,8 @@ from simulator.mapping.shard import shard
 from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, MoE
 from simulator.model.transformer import Transformer
-from simulator.timing.plan import Dtypes, ExpertOptions, Plan, Speculation, make_plan
+from simulator.timing.choices import Dtypes, ExpertOptions, Speculation
+from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import CAUSES
 from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.timing.step import PricedStep, evaluate

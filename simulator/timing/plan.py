@@ -6,108 +6,26 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from simulator.errors import InfeasibleError, InputError, did_you_mean
-from simulator.fabric.groups import strided_group
-from simulator.fabric.pack import OP_INDEX, pack_fabric
-from simulator.fabric.parts import Op
+from simulator.errors import InfeasibleError
 from simulator.hardware import System
-from simulator.hardware.fabric import Fabric
-from simulator.kernels.arrays import Float64Array
+from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.chip_vector import pack_chip
 from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
-from simulator.mapping.memory import BITS, Memory, memory_of
-from simulator.mapping.shard import Sharded, shard
+from simulator.mapping.memory import Memory, memory_of
+from simulator.mapping.shard import Sharded
 from simulator.model.layout import Layout
-from simulator.model.operators import (
-    Attention,
-    Collective,
-    Elementwise,
-    Gather,
-    LatentAttention,
-    Matmul,
-    MoE,
-    Operator,
-    Section,
-)
+from simulator.model.operators import Matmul, Operator, Section
 from simulator.model.transformer import Transformer
-from simulator.timing import batch as batches
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
+from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
 from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED, price_moe
+from simulator.timing.moe_prices import price_moe
+from simulator.timing.plan_rows import lay_out, pack_groups, section_rows, stage_rows
 from simulator.timing.rows import price_rows
-
-Int64Array = npt.NDArray[np.int64]
-
-COLLECTIVE_OPS: tuple[Op, ...] = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p")
-"""What layouts ask of the fabric."""
-
-MOE_MODES = {"sorted": MODE_SORTED, "fused": MODE_FUSED}
-"""Ways to run routed experts; see ``timing.moe_prices``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dtypes:
-    """Data types of weights, activations (which set the arithmetic rate) and the KV cache."""
-
-    weight: str = "bf16"
-    activation: str = "bf16"
-    kv: str = "bf16"
-
-    def __post_init__(self) -> None:
-        for name in (self.weight, self.activation, self.kv):
-            if name not in BITS:
-                raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
-
-    def bits(self) -> Int64Array:
-        """Bits of (weight, activation, kv) elements."""
-        return np.array([BITS[self.weight], BITS[self.activation], BITS[self.kv]], dtype=np.int64)
-
-    def as_dict(self) -> dict[str, str]:
-        """The names, for reports."""
-        return {"weight": self.weight, "activation": self.activation, "kv": self.kv}
-
-
-@dataclass(frozen=True, slots=True)
-class Speculation:
-    """``drafts`` tokens are proposed for each sequence and verified in one pass, and each is
-    accepted with probability ``acceptance`` if those before it are."""
-
-    drafts: int = 0
-    acceptance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.drafts <= 64:
-            raise InputError(f"speculation: found {self.drafts} drafts, expected 0 to 64")
-        if not 0 <= self.acceptance <= 1:
-            raise InputError(f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1")
-
-    @property
-    def tokens(self) -> float:
-        """Expected tokens of an iteration: (1 - a^(K+1)) / (1 - a), Leviathan et al., arXiv
-        2211.17192, eq. 1."""
-        if self.acceptance == 1:
-            return self.drafts + 1.0
-        return (1 - self.acceptance ** (self.drafts + 1)) / (1 - self.acceptance)
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertOptions:
-    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
-
-    mode: str = "sorted"
-    load: str = "balanced"
-
-    def __post_init__(self) -> None:
-        if self.mode not in MOE_MODES:
-            hint = did_you_mean(self.mode, MOE_MODES)
-            raise InputError(
-                f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint
-            )
 
 
 @dataclass(frozen=True)
@@ -133,7 +51,7 @@ class Plan:
     fabrics: Int64Array
     bits: Int64Array
     rows: Int64Array
-    weighted: npt.NDArray[np.bool_]
+    weighted: BoolArray
     sections: Int64Array
     stages: Int64Array
     pipeline: Int64Array
@@ -303,7 +221,7 @@ def make_plan(
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
-    sharded, operators, rows = _laid(model, chosen, drafts.drafts)
+    sharded, operators, rows = lay_out(model, chosen, drafts.drafts)
     return Plan(
         system=system,
         model=model,
@@ -314,152 +232,15 @@ def make_plan(
         sharded=sharded,
         operators=operators,
         chip=pack_chip(system.chip, kinds.activation),
-        fabrics=_pack_groups(system.fabric, sharded),
+        fabrics=pack_groups(system.fabric, sharded),
         bits=kinds.bits(),
         rows=rows,
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
-        sections=_section_rows(sharded),
-        stages=_stage_rows(sharded),
+        sections=section_rows(sharded),
+        stages=stage_rows(sharded),
         pipeline=np.array([chosen.pp, chosen.micro_batches, drafts.drafts + 1], dtype=np.int64),
         of_sort=(
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 0)[0],
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],
         ),
     )
-
-
-@lru_cache(maxsize=512)
-def _laid(
-    model: Transformer, layout: Layout, drafts: int
-) -> tuple[Sharded, tuple[Operator, ...], Int64Array]:
-    """The shards of a layout, their operators, and those as rows of a plan."""
-    sharded = shard(model, layout, drafts)
-    operators = tuple(op for section in sharded.sections for op in section.operators)
-    names = list(sharded.groups)
-    rows = np.array([_row(op, sharded, names) for op in operators], dtype=np.int64)
-    for stage, first in zip(sharded.stages, _first_operators(sharded), strict=True):
-        _mark_fetches(stage.sections, rows[first:])
-    return sharded, operators, rows
-
-
-def _first_operators(sharded: Sharded) -> list[int]:
-    """Where the operators of each stage begin."""
-    firsts = []
-    first = 0
-    for stage in sharded.stages:
-        firsts.append(first)
-        first += sum(len(section.operators) for section in stage.sections)
-    return firsts
-
-
-def _section_rows(sharded: Sharded) -> Int64Array:
-    rows = []
-    first = 0
-    for section in sharded.sections:
-        rows.append((first, len(section.operators), section.repeat))
-        first += len(section.operators)
-    return np.array(rows, dtype=np.int64)
-
-
-def _stage_rows(sharded: Sharded) -> Int64Array:
-    rows = np.zeros((len(sharded.stages), batches.STAGE_FIELDS), dtype=np.int64)
-    first = 0
-    for row, stage in zip(rows, sharded.stages, strict=True):
-        row[batches.STAGE_FIRST] = first
-        row[batches.STAGE_SECTIONS] = len(stage.sections)
-        row[batches.STAGE_COUNT] = stage.count
-        first += len(stage.sections)
-    return rows
-
-
-def _pack_groups(fabric: Fabric, sharded: Sharded) -> Int64Array:
-    """The packed fabric of every group, int64[groups, fields]; unused groups are empty."""
-    used = {op.group for op in _collectives(sharded)}
-    if any(isinstance(op, MoE) for s in sharded.sections for op in s.operators):
-        used.add("expert")
-    tables = []
-    for name, (ranks, apart) in sharded.groups.items():
-        one = ranks == 1 or name not in used
-        tables.append(_pack_group(fabric, 1 if one else ranks, 1 if one else apart))
-    packed = np.zeros((len(tables), max(len(table) for table in tables)), dtype=np.int64)
-    for row, table in zip(packed, tables, strict=True):
-        row[: len(table)] = table
-    return packed
-
-
-def _collectives(sharded: Sharded) -> list[Collective]:
-    return [op for s in sharded.sections for op in s.operators if isinstance(op, Collective)]
-
-
-@lru_cache(maxsize=512)
-def _pack_group(fabric: Fabric, ranks: int, apart: int) -> Int64Array:
-    return pack_fabric(strided_group(fabric, ranks, apart), COLLECTIVE_OPS)
-
-
-def _mark_fetches(sections: tuple[Section, ...], rows: Int64Array) -> None:
-    """Weights are fetched ahead across attention and collectives; elsewhere HBM has no time."""
-    idle = False
-    first = 0
-    for section in sections:
-        # Twice round a section that repeats, for what its end leaves to its beginning.
-        for _ in range(min(section.repeat, 2)):
-            for index, op in enumerate(section.operators, start=first):
-                if isinstance(op, Matmul):
-                    rows[index, pricing.PLAN_FETCH] |= int(idle)
-                    idle = False
-                elif isinstance(op, Attention | LatentAttention | Collective | MoE):
-                    idle = not (isinstance(op, Collective) and op.background)
-        first += len(section.operators)
-
-
-def _row(op: Operator, sharded: Sharded, names: list[str]) -> list[int]:
-    row = [0] * pricing.PLAN_FIELDS
-    row[pricing.PLAN_SPLIT] = op.split
-    row[pricing.PLAN_CONTEXT] = 1
-    if isinstance(op, Attention):
-        row[pricing.PLAN_KIND] = pricing.ATTENTION
-        row[pricing.PLAN_HEADS] = op.heads
-        row[pricing.PLAN_KV_HEADS] = op.kv_heads
-        row[pricing.PLAN_HEAD_DIM] = op.head_dim
-        row[pricing.PLAN_WINDOW] = op.window or 0
-        row[pricing.PLAN_CONTEXT] = op.context
-        return row
-    if isinstance(op, LatentAttention):
-        row[pricing.PLAN_KIND] = pricing.LATENT
-        row[pricing.PLAN_HEADS] = op.heads
-        row[pricing.PLAN_KV_RANK] = op.kv_rank
-        row[pricing.PLAN_ROPE_DIM] = op.rope_dim
-        row[pricing.PLAN_NOPE_DIM] = op.nope_dim
-        row[pricing.PLAN_VALUE_DIM] = op.v_dim
-        row[pricing.PLAN_CONTEXT] = op.context
-        return row
-    row[pricing.PLAN_LOGITS] = int(op.rows == "logits")
-    if isinstance(op, Matmul):
-        row[pricing.PLAN_KIND] = pricing.MATMUL
-        row[pricing.PLAN_K], row[pricing.PLAN_N] = op.k, op.n
-        row[pricing.PLAN_STORED] = op.stored_n
-    elif isinstance(op, MoE):
-        row[pricing.PLAN_KIND] = pricing.MOE
-        row[pricing.PLAN_K], row[pricing.PLAN_N] = op.hidden, op.intermediate
-        row[pricing.PLAN_EXPERTS], row[pricing.PLAN_TOP_K] = op.experts, op.top_k
-        row[pricing.PLAN_GATED] = int(op.gated)
-        row[pricing.PLAN_RANKS] = op.ranks
-        row[pricing.PLAN_GROUP] = names.index("expert")
-    elif isinstance(op, Elementwise):
-        row[pricing.PLAN_KIND] = pricing.ELEMENTWISE
-        row[pricing.PLAN_OPS] = op.ops
-        row[pricing.PLAN_READ], row[pricing.PLAN_WRITTEN] = op.read, op.written
-        row[pricing.PLAN_FUSED] = int(op.fused)
-    elif isinstance(op, Gather):
-        row[pricing.PLAN_KIND] = pricing.GATHER
-        row[pricing.PLAN_READ] = row[pricing.PLAN_WRITTEN] = op.width
-    else:
-        row[pricing.PLAN_KIND] = pricing.COLLECTIVE
-        row[pricing.PLAN_COLLECTIVE] = OP_INDEX[op.op]
-        row[pricing.PLAN_GROUP] = names.index(op.group)
-        row[pricing.PLAN_RANKS] = sharded.groups[op.group][0]
-        row[pricing.PLAN_PASSES] = 2 if op.op == "all-reduce" else 1
-        row[pricing.PLAN_WIDTH] = op.width
-        row[pricing.PLAN_WEIGHTS] = op.weights
-        row[pricing.PLAN_BACKGROUND] = int(op.background)
-    return row

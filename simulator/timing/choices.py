@@ -1,0 +1,75 @@
+"""What a user chooses of a plan beside its layout: data types, drafts, how experts run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.errors import InputError, did_you_mean
+from simulator.kernels.arrays import Int64Array
+from simulator.mapping.memory import BITS
+from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
+
+MOE_MODES = {"sorted": MODE_SORTED, "fused": MODE_FUSED}
+"""Ways to run routed experts; see ``timing.moe_prices``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dtypes:
+    """Data types of weights, activations (which set the arithmetic rate) and the KV cache."""
+
+    weight: str = "bf16"
+    activation: str = "bf16"
+    kv: str = "bf16"
+
+    def __post_init__(self) -> None:
+        for name in (self.weight, self.activation, self.kv):
+            if name not in BITS:
+                raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
+
+    def bits(self) -> Int64Array:
+        """Bits of (weight, activation, kv) elements."""
+        return np.array([BITS[self.weight], BITS[self.activation], BITS[self.kv]], dtype=np.int64)
+
+    def as_dict(self) -> dict[str, str]:
+        """The names, for reports."""
+        return {"weight": self.weight, "activation": self.activation, "kv": self.kv}
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """``drafts`` tokens are proposed for each sequence and verified in one pass, and each is
+    accepted with probability ``acceptance`` if those before it are."""
+
+    drafts: int = 0
+    acceptance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drafts <= 64:
+            raise InputError(f"speculation: found {self.drafts} drafts, expected 0 to 64")
+        if not 0 <= self.acceptance <= 1:
+            raise InputError(f"speculation: found acceptance {self.acceptance:g}, expected 0 to 1")
+
+    @property
+    def tokens(self) -> float:
+        """Expected tokens of an iteration: (1 - a^(K+1)) / (1 - a), Leviathan et al., arXiv
+        2211.17192, eq. 1."""
+        if self.acceptance == 1:
+            return self.drafts + 1.0
+        return (1 - self.acceptance ** (self.drafts + 1)) / (1 - self.acceptance)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertOptions:
+    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
+
+    mode: str = "sorted"
+    load: str = "balanced"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MOE_MODES:
+            hint = did_you_mean(self.mode, MOE_MODES)
+            raise InputError(
+                f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint
+            )
