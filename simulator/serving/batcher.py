@@ -69,8 +69,7 @@ class Batcher:
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
-        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
-        prices.cover(min(int(longest.max(initial=0)), prices.plan.model.max_context) + 1)
+        prices.cover(requests)
 
     @property
     def now_ps(self) -> int:
