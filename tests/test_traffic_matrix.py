@@ -51,23 +51,23 @@ def test_messages_between_groups_go_inside_first_or_straight_out():
     assert price_matrix(both, matrix).algorithm == "direct"
 
 
-@pytest.mark.parametrize(
-    "system",
-    [
-        "h100:8",
-        "a100:4",
-        "mi300x:8",
-        "tpu-v5e:4x8",
-        "tpu-v5e:16x16",
-        "tpu-v7x:4x4x4",
-        "tpu-v4:4x4x8_twisted",
-        "h100:8x2",
-        "gb200:16",
-        "groq-lpu:8x9",
-        "l40s:2",
-        "wse3:4x4",
-    ],
-)
+SYSTEMS = [
+    "h100:8",
+    "a100:4",
+    "mi300x:8",
+    "tpu-v5e:4x8",
+    "tpu-v5e:16x16",
+    "tpu-v7x:4x4x4",
+    "tpu-v4:4x4x8_twisted",
+    "h100:8x2",
+    "gb200:16",
+    "groq-lpu:8x9",
+    "l40s:2",
+    "wse3:4x4",
+]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_equal_messages_cost_what_the_uniform_exchange_costs(system):
     fabric = load_system(system).fabric
     each, n = 3 * 10**5, fabric.chips
