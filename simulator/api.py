@@ -10,7 +10,8 @@ from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InfeasibleError, InputError, nearest
-from simulator.fabric.collectives import CollectiveTiming, price_collective
+from simulator.fabric.collective_timing import CollectiveTiming
+from simulator.fabric.collectives import price_collective
 from simulator.hardware import Chip, System
 from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout, parse_compact
