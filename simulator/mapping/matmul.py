@@ -203,9 +203,9 @@ def search(
 
     On a GPU ``mapping.gpu_matmul`` does it. ``prefetched`` is the number of bytes of B that lie in
     the prefetch buffer at the start.
-    ``out[CYCLES]`` is -1 where not even the smallest tile fits. Tiles are priced in the order of
-    their lower bounds until those are above the best, or above the runner-up if ``exact_second``;
-    otherwise the runner-up is the best of those that happened to be priced.
+    ``out[CYCLES]`` is -1 where not even the smallest tile fits. Tiles whose lower bound is above
+    the best, or above the runner-up if ``exact_second``, are left out; without that flag the
+    runner-up is the best of those that happened to be priced.
     """
     if chip[GPU] == 1:
         gpu_search(chip, shape, bits, prefetched, out)
@@ -217,6 +217,8 @@ def search(
         whole = bits_to_bytes(shape[1] * shape[2] * bits[1])
         credit = ALL_WEIGHTS if prefetched >= whole else prefetched
     bounds, members = space(chip, shape, bits, credit)
+    if len(bounds) == 0:
+        return
     stores = np.empty((2, 2), dtype=np.int64)
     loads = np.empty((3, 2, 2), dtype=np.int64)
     cycles = np.zeros((2, 2, 2), dtype=np.int64)
@@ -224,10 +226,11 @@ def search(
     best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
     cutoff = NO_LIMIT
-    for _ in range(len(bounds)):
-        index = np.argmin(bounds)
+    # Start with the least lower bound; then large tiles come first, which are good more often.
+    for turn in range(-1, len(bounds)):
+        index = turn if turn >= 0 else np.argmin(bounds)
         if bounds[index] > cutoff:
-            break
+            continue
         bounds[index] = np.inf
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):

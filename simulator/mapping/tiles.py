@@ -215,6 +215,21 @@ def price_tiles(
 
 
 @inner
+def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int) -> int:
+    """Cycles of waiting that stored results cause at least.
+
+    The load of tile j comes behind the store of tile j-2 and waits with it until tile j-2 has been
+    computed; so between the ends of tiles j-2 and j lie that store, that load and the work of tile
+    j, where without waiting there would be ``work`` of two tiles. Such pairs of tiles must not
+    overlap.
+    """
+    if load == 0:
+        return 0
+    times = results - 1 if k_tiles > 1 else (results - 1) // 2
+    return times * max(0, store + load - work)
+
+
+@inner
 def price_order(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -265,13 +280,20 @@ def price_order(
     step = step_cycles(chip)
     beside = fixed_cycles(chip) - step
     # weights that were fetched ahead may be free
-    first = loads[0, 0, 0] + (loads[1, 0, 0] if credit == 0 else 0)
-    moved = out[HBM] - (b_cycles if credit > 0 else 0)
+    b_free = 1 if credit > 0 else 0
+    first = loads[0, 0, 0] + loads[1, 0, 0] * (1 - b_free)
+    moved = out[HBM] - b_cycles * b_free
     if credit == 0 and bits[0] > 0:  # the last tile loads something
         # behind its load lies its work, beside which only the result before it is stored
         storing = stores[0, 0] if nk == 1 and nm * nn > 1 else 0
         moved += max(0, cycles[1, 1, 1] + tail - storing)
-    if beside + max(moved, out[COMPUTE] + step + first + stores[1, 1]) > cutoff:
+    # what every tile loads at least
+    a_moves = nk > 1 or (nm > 1 and (n_outer or nn == 1))
+    b_moves = nk > 1 or (nn > 1 and (nm == 1 or not n_outer))
+    load = loads[0, 1, 1] * a_moves + loads[1, 1, 1] * b_moves * (1 - b_free)
+    waits = least_stalls(nm * nn, nk, load, stores[1, 1], cycles[0, 0, 0])
+    worked = out[COMPUTE] + step + first + stores[1, 1] + waits
+    if beside + max(moved, worked) > cutoff:
         return False
     total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tail)
     out[CYCLES] = beside + total

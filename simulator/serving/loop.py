@@ -9,7 +9,7 @@ waits it jumps to the next request that was posted ahead.
 from __future__ import annotations
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import copy, scale_up
+from simulator.kernels.arithmetic import clear, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.accounts import (
@@ -28,7 +28,7 @@ from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
-from simulator.serving.decode_run import run
+from simulator.serving.decode_run import AHEAD, Scratch, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
@@ -68,12 +68,15 @@ from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
-from simulator.timing.decode_memo import STEP, Known, price_decode, price_sums, priced_by_sums
+from simulator.timing.decode_prices import (
+    Known,
+    add_works,
+    price_decode,
+    price_mixed,
+    prices_by_sums,
+)
 
 PS_PER_S = 10**12
-
-Scratch = tuple[Int64Array, Int64Array, Int64Array]
-"""(prices of a batch's operators, its totals, decode iterations looked ahead)"""
 
 
 @inner
@@ -145,12 +148,15 @@ def advance(
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
     of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
-    was formed is kept. ``known`` is that of ``timing.decode_memo``; without forms every
+    was formed is kept. ``known`` is that of ``timing.decode_prices``; without rows every
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices, own, ahead = scratch
-    by_sums = priced_by_sums(packed, known[2])
+    prices, own, _, room_of_sums, room = scratch
+    works = known[3]
+    width = len(room_of_sums) // AHEAD
+    one = room_of_sums[:width]
+    by_sums = prices_by_sums(packed, works)
     while True:
         if replica[SCHEDULED] == 0:
             if len(log) > 0 and replica[LOGGED] == len(log):
@@ -163,20 +169,16 @@ def advance(
             return UNPRICED
         new, past = batch[NEW][:count], batch[PAST][:count]
         if len(known[1]) > 0 and tokens == count and logits == count:
-            if len(log) == 0 and run(
-                state, packed, table, known, ahead, prices, totals, sums, horizon
-            ):
+            if len(log) == 0 and run(state, packed, table, known, scratch, totals, sums, horizon):
                 continue
-            cached = 0
-            form = 0
-            for i in range(count):
-                cached += past[i]
-                form += known[1][past[i]]
-            key = (cached, form)
-            row = price_decode(packed, table, known, key, new, past, 0, prices)
-            copy(known[0][row, STEP:], own)
+            clear(one)
+            if len(works) > 0:
+                for i in range(count):
+                    add_works(works, width, past[i], one)
+            price_decode(packed, table, known, room, new, past, one, own)
         elif by_sums:
-            price_sums(packed, table, known[2], (tokens, logits), new, past, 0, prices, own)
+            rows = (tokens, logits)
+            price_mixed(packed, table, works, room[2], rows, new, past, one, prices, own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)
