@@ -22,12 +22,13 @@ from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
-from simulator.timing import attention_operator, moe_operator
+from simulator.timing import attention_operator, latent_operator, moe_operator
 from simulator.timing import convnet as convnets
 from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.choices import Dtypes
+from simulator.timing.latent_operator import LatentCase
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
@@ -45,6 +46,7 @@ __all__ = [
     "AttentionCase",
     "CollectiveTiming",
     "Deployment",
+    "LatentCase",
     "LayoutOptions",
     "MoeCase",
     "Servers",
@@ -62,6 +64,7 @@ __all__ = [
     "price_attentions",
     "price_collective",
     "price_copies",
+    "price_latents",
     "price_matmul",
     "price_matmuls",
     "price_moe",
@@ -362,6 +365,15 @@ def price_attentions(chip: Chip | str, cases: Sequence[AttentionCase]) -> list[O
     return attention_operator.price_attentions(
         load_chip(chip) if isinstance(chip, str) else chip, cases
     )
+
+
+def price_latents(chip: Chip | str, cases: Sequence[LatentCase]) -> list[float]:
+    """Seconds of the attention kernel of latent attention for many batches on one GPU.
+
+    Raises InputError for sizes out of range, a chip without multiprocessors or a dtype without a
+    rate.
+    """
+    return latent_operator.latent_seconds(load_chip(chip) if isinstance(chip, str) else chip, cases)
 
 
 def price_moe(chip: Chip | str, case: MoeCase, fabric: Fabric | None = None) -> OperatorTiming:
