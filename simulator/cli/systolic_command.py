@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.systolic_cases import DATAFLOWS, LOADS, MAX_BYTES, parse_bandwidth
-from simulator.cli.values import OneOf, PathText, ShapeCommand, Whole, parse_whole
+from simulator.cli.values import OneOf, PathText, SizeCommand, Whole, parse_whole
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _OPTION_OF = {
 _BUFFER = Whole(most=MAX_BYTES)
 
 
-@click.command("systolic", cls=ShapeCommand)
+@click.command("systolic", cls=SizeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
 @click.option("--array", "array", metavar="RxC", help="Rows and columns of cells.")
 @click.option("--dataflow", type=OneOf(*DATAFLOWS), help="Which operand stays in the cells.")

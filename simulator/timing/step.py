@@ -137,7 +137,6 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     whole = uniform_batch(phase, batch, context, drafts)
     windowed = whole.window_pairs(plan.model.window)
     flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs, windowed)
-    least = _system_minimum(plan, whole, min(plan.replicas, batch))
     chips = plan.system.chips
     chip = plan.system.chip
     seconds = time_ps / 1e12
@@ -145,6 +144,10 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
     causes["host"] += plan.system.host_overhead_ps / time_ps
     traffic = _traffic(plan, totals, shared)
+    least = _system_minimum(plan, whole)
+    if plan.experts.load != "balanced":
+        # fewer experts are met than balanced tokens could meet, and the price knows how many
+        least = min(least, traffic["hbm_read"])
     spans = stage_spans(plan, priced.prices, priced.slowest)
     operators = operator_spans(plan, share, priced.prices, spans)
     used = {
@@ -245,11 +248,17 @@ def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> tuple[M
     return memory, own * one
 
 
-def _system_minimum(plan: Plan, whole: Batch, groups: int) -> int:
-    """Weights once for each group that works, and the whole batch's cache once."""
-    one = minimum_bytes(plan, Batch(whole.new, whole.past * 0, whole.logits))
-    cache = minimum_bytes(plan, whole) - one
-    return groups * one + cache
+def _system_minimum(plan: Plan, whole: Batch) -> int:
+    """Weights that each replica's tokens can meet, and the cache of its sequences, once."""
+    sequences = len(whole.new)
+    each, more = divmod(sequences, plan.replicas)
+    least = 0
+    for count, replicas in ((each + 1, more), (each, plan.replicas - more)):
+        if count and replicas:
+            logits = whole.logits * count // sequences
+            part = Batch(whole.new[:count], whole.past[:count], logits)
+            least += replicas * minimum_bytes(plan, part)
+    return least
 
 
 def _traffic(plan: Plan, totals: Int64Array, shared: float) -> dict[str, int]:
