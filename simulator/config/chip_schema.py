@@ -361,6 +361,8 @@ class FusedKernelsConfig(Section):
     copies_groups: Flag = False
     splits_prompts: Flag = False
     narrow_query_tile: Count | None = None
+    expert_launch: Delay | None = None
+    expert_row_tile: Count = 128
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -384,6 +386,8 @@ class FusedKernelsConfig(Section):
             copies_groups=self.copies_groups,
             splits_prompts=self.splits_prompts,
             narrow_query_tile=self.narrow_query_tile,
+            expert_launch_ps=self.expert_launch,
+            expert_row_tile=self.expert_row_tile,
         )
 
 

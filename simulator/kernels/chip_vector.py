@@ -97,7 +97,9 @@ FUSED_ABSENT = FUSED + 15
 FUSED_COPIES = FUSED + 16
 FUSED_SPLITS_PROMPTS = FUSED + 17
 FUSED_NARROW_TILE = FUSED + 18
-TILES = FUSED + 19
+FUSED_EXPERT_LAUNCH_PS = FUSED + 19
+FUSED_EXPERT_ROWS = FUSED + 20
+TILES = FUSED + 21
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -163,10 +165,9 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
-        out[ROWS] = max(rows for rows, _ in tiles)
-        out[COLS] = max(cols for _, cols in tiles)
+        out[ROWS], out[COLS] = max(tiles, key=lambda tile: (tile[0] * tile[1], tile))
         out[DEPTH] = 16 * unit.tile_k
-        out[REGISTER_RESULTS] = unit.count * max(rows * cols for rows, cols in tiles)
+        out[REGISTER_RESULTS] = unit.count * out[ROWS] * out[COLS]
         # a stage of shared memory holds as many bytes of each data type
         out[TILE_K] = unit.tile_k if gpu is None else unit.tile_k * 16 // BITS[dtype]
         out[TILE_COUNT] = len(tiles)
@@ -203,6 +204,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_COPIES] = int(fused.copies_groups)
     out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
     out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
+    out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
+    out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:

@@ -140,6 +140,7 @@ class Batcher:
                 self.prices.priced,
                 self.prices.plan.packed,
                 self.prices.known,
+                self.prices.scratch,
                 self.totals,
                 self.sums,
                 self._log,
