@@ -1,4 +1,4 @@
-"""Experts that a batch cannot have met are not part of what it had to read."""
+"""What a batch had to read: the weights of each replica, but experts that it cannot have met."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulator.workload.request import Requests, Workload
 
 
 @pytest.mark.parametrize("load", ["balanced", "power:1.2"])
-@pytest.mark.parametrize(("batch", "tp"), [(8, 1), (16, 2), (64, 8)])
+@pytest.mark.parametrize(("batch", "tp"), [(8, 1), (9, 1), (16, 2), (17, 2), (64, 8)])
 def test_a_step_reads_what_it_has_to(load: str, batch: int, tp: int) -> None:
     options = LayoutOptions(tp=tp, expert_load=load)
     step = price_step(
@@ -45,3 +45,17 @@ def test_a_run_counts_the_experts_of_each_iteration() -> None:
     assert result.iterations == decodes + 2
     assert result.min_bytes == 2 * (met + result.iterations * model.head_parameters + cache)
     assert result.mbu <= result.utilization["hbm"]
+
+
+def test_replicas_with_fewer_sequences_read_all_weights() -> None:
+    """Three sequences on two replicas: twice the weights, and all else by the sequence."""
+    even, uneven = (
+        price_step("h100:2", "llama3-8b", phase="decode", batch=n, context=500, tp=1)
+        for n in (4, 3)
+    )
+    model = load_model("llama3-8b")
+    weights = 2 * 2 * (model.matmul_parameters + model.head_parameters)
+    rest = even.traffic_bytes["hbm_read"] - weights
+    assert rest > 0
+    assert uneven.traffic_bytes["hbm_read"] == weights + round(rest * 3 / 4)
+    assert uneven.min_bytes <= uneven.traffic_bytes["hbm_read"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import format_option, set_option
+from simulator.cli.options import cases_option, format_option, set_option
 from simulator.cli.values import SizeCommand, Whole, parse_size
 
 if TYPE_CHECKING:
@@ -34,12 +34,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Equal collectives that share the links.",
 )
-@click.option(
-    "--cases",
-    "cases_file",
-    metavar="FILE",
-    help="CSV with op,bytes,ranks,algorithm and either system, or topology,"
-    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s].",
+@cases_option(
+    "op,bytes,ranks,algorithm and either system, or topology,"
+    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s]"
 )
 @set_option
 @format_option

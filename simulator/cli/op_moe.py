@@ -24,11 +24,8 @@ from simulator.cli.options import (
 from simulator.cli.values import NameText, OneOf, Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from simulator.api import MoeCase
     from simulator.hardware import Chip
-    from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
@@ -95,34 +92,15 @@ def moe(
         _price_one(chip_name, given, overrides, output_format)
 
 
-def _price(
-    chip_name: str, cases: Sequence[MoeCase], overrides: tuple[str, ...]
-) -> list[OperatorTiming]:
-    """Experts on several chips are connected as in the system of the chip's name."""
-    from simulator.api import price_moes
-    from simulator.config.loader import load_chip, load_group
-
-    chip = load_chip(chip_name, overrides)
-    if all(case.ep == 1 for case in cases):
-        return price_moes(chip, cases)
-    results: dict[int, OperatorTiming] = {}
-    for ep in sorted({case.ep for case in cases}):
-        of_group = [i for i, case in enumerate(cases) if case.ep == ep]
-        fabric = load_group(chip_name, ep, overrides) if ep > 1 else None
-        priced = price_moes(chip, [cases[i] for i in of_group], fabric)
-        results |= dict(zip(of_group, priced, strict=True))
-    return [results[i] for i in range(len(cases))]
-
-
 def _price_one(
     chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
-    from simulator.api import MoeCase
+    from simulator.api import MoeCase, price_moes
     from simulator.cli.output import emit
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
-    result = _price(chip_name, [MoeCase(**given)], overrides)[0]
+    result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
     emit(form, operator_json(result), lambda console: print_operator(result, console), [])
 
 
@@ -138,7 +116,7 @@ def _check(case: MoeCase, chip: Chip) -> None:
 def _price_cases(
     path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
-    from simulator.api import MoeCase
+    from simulator.api import MoeCase, price_moes
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
@@ -151,5 +129,5 @@ def _price_cases(
         lambda **cells: MoeCase(**{**defaults, **cells}),
         lambda case: _check(case, chip),
     )
-    rows = joined_rows(table, _price(chip_name, cases, overrides))
+    rows = joined_rows(table, price_moes(chip_name, cases, overrides=overrides))
     print_cases("op.moe", chip, rows, form)

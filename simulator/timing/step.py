@@ -143,7 +143,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     shared = batch / (len(share.new) * plan.replicas)
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
     causes["host"] += plan.system.host_overhead_ps / time_ps
-    traffic = _traffic(plan, totals, shared)
+    traffic = _traffic(plan, totals, share, batch)
     least = _system_minimum(plan, whole)
     if plan.experts.load != "balanced":
         # fewer experts are met than balanced tokens could meet, and the price knows how many
@@ -261,8 +261,18 @@ def _system_minimum(plan: Plan, whole: Batch) -> int:
     return least
 
 
-def _traffic(plan: Plan, totals: Int64Array, shared: float) -> dict[str, int]:
-    """Bytes that all chips moved; replicas with a smaller share are scaled down."""
-    scale = plan.system.chips * shared
-    names = ("hbm_read", "hbm_write", "fabric")
-    return {name: round(int(totals[executor.BYTES + i]) * scale) for i, name in enumerate(names)}
+def _traffic(plan: Plan, totals: Int64Array, share: Batch, batch: int) -> dict[str, int]:
+    """Bytes that all chips moved, from those of a chip of the fullest replica.
+
+    A replica with fewer sequences reads as many weights and moves less of everything else.
+    """
+    replicas = plan.replicas
+    read, written, sent = (int(totals[executor.BYTES + i]) * plan.system.chips for i in range(3))
+    every = Batch(share.new, share.past * 0, share.logits)
+    weights = min(read, replicas * minimum_bytes(plan, every))
+    full = batch / (len(share.new) * replicas)
+    return {
+        "hbm_read": round(weights * min(replicas, batch) / replicas + (read - weights) * full),
+        "hbm_write": round(written * full),
+        "fabric": round(sent * full),
+    }
