@@ -308,6 +308,7 @@ def _settings(
     settings[fields.HEADROOM] = int(options.watermark * blocks)
     settings[fields.SPECULATED] = options.speculate
     settings[fields.ACCEPTANCE] = int(options.acceptance * 2**32)
+    settings[fields.MEETING] = prices.plan.model.tokens_of_all_experts
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
