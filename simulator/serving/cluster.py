@@ -531,12 +531,11 @@ class _Users:
         cluster = self.cluster
         router = cluster.back_router
         turn = getattr(router, "turn", 0)
-        target = (turn + np.arange(len(batch))) % len(replicas)
-        numbers = np.array([replica.number for replica in replicas], dtype=np.int64)
-        cluster.replica_of[batch] = numbers[target]
         for index, replica in enumerate(replicas):
+            mine = batch[(index - turn) % len(replicas) :: len(replicas)]
+            cluster.replica_of[mine] = replica.number
             replica.catch_up(cluster.world.now_ps)
-            replica.post_all(batch[target == index])
+            replica.post_all(mine)
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
     def _send(self, request: int) -> None:
