@@ -97,7 +97,9 @@ FUSED_ABSENT = FUSED + 15
 FUSED_COPIES = FUSED + 16
 FUSED_SPLITS_PROMPTS = FUSED + 17
 FUSED_NARROW_TILE = FUSED + 18
-TILES = FUSED + 19
+FUSED_EXPERT_LAUNCH_PS = FUSED + 19
+FUSED_EXPERT_ROWS = FUSED + 20
+TILES = FUSED + 21
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -202,6 +204,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_COPIES] = int(fused.copies_groups)
     out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
     out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
+    out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
+    out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:

@@ -146,8 +146,12 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     model = plan.model
     tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
     flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
-    # an iteration reads no expert that none of its tokens can have met
-    weights = model.touched_matmul_parameters(tokens // max(1, iterations)) * iterations
+    # an iteration reads no expert that none of its tokens can have met: one token meets few, every
+    # other one as many more, until all are met
+    least, most = model.active_matmul_parameters, model.matmul_parameters
+    others = int(sums[loop.MEETING_SUM]) - iterations
+    weights = least * iterations
+    weights += (most - least) * others // max(1, model.tokens_of_all_experts - 1)
     weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
     cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)

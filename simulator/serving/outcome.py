@@ -168,13 +168,15 @@ def work_of(replicas: Sequence[Replica]) -> Work:
         iterations = sum(int(r.counters[fields.ITERATIONS]) for r in mine)
         done, need = metrics.model_work(plan, sums, iterations)
         flops += done
-        least += need
         chip, chips = plan.system.chip, plan.layout.chips
         busy = sum(int(r.totals[executor.TIME]) for r in mine) / metrics.PS_PER_S
         peak += busy * chips * chip.peak_flops_per_s(plan.dtypes.activation)
         stream += busy * chips * chip.hbm.bandwidth_bytes_per_s
-        for index, way in enumerate(_WAYS):
-            traffic[way] += sum(int(r.totals[executor.BYTES + index]) for r in mine) * chips
+        moved = [sum(int(r.totals[executor.BYTES + i]) for r in mine) * chips for i in range(3)]
+        for way, size in zip(_WAYS, moved, strict=True):
+            traffic[way] += size
+        # skewed loads meet fewer experts, and windows keep fewer keys: the prices know how many
+        least += min(need, moved[0])
         vector = executor.BUSY + UNITS.index("vector")
         vector_s = sum(int(r.totals[vector]) for r in mine) / metrics.PS_PER_S
         vector_ops += vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle
