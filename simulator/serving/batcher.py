@@ -188,6 +188,7 @@ class Batcher:
     def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
 
+        What its prefix cache has already is shared: SHARED hash blocks need not come.
         ``post`` the request when its COMPUTED tokens have arrived.
         """
         return bool(loop.reserve(self._state(), request, now_ps))
@@ -205,8 +206,7 @@ class Batcher:
 
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
-        self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
-        self.requests[request, fields.BLOCKS] = 0
+        loop.cancel(self._state(), request)
 
     def release(self, request: int) -> None:
         """Free the blocks that were held for a request since its prefill."""
