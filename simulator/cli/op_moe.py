@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
+from simulator.cli.options import (
+    DTYPES,
+    WEIGHT_DTYPES,
+    check_override_roots,
+    format_option,
+    set_option,
+)
 from simulator.cli.values import NameText, OneOf, PathText, Whole
 
 if TYPE_CHECKING:
@@ -45,7 +51,9 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
-@click.option("--weight-dtype", type=OneOf(*DTYPES), help="Type of the weights (default: dtype).")
+@click.option(
+    "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
+)
 @click.option(
     "--chip",
     "chip_name",
