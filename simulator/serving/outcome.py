@@ -23,9 +23,9 @@ from simulator.serving.results import (
     TransferResult,
 )
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
+from simulator.timing import step
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
-from simulator.timing.results import UNITS
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -53,6 +53,7 @@ class Work:
     room_ps: float
     peak_fraction: float
     vector_ops: float
+    sram_bytes: float
     traffic: dict[str, int]
 
     @property
@@ -161,7 +162,7 @@ def outcome(cluster: Cluster) -> RunResult:
 def work_of(replicas: Sequence[Replica]) -> Work:
     """Sums over replicas, whatever their plans."""
     totals = [sum(int(r.totals[i]) for r in replicas) for i in range(executor.TOTAL_FIELDS)]
-    flops, least, peak, stream, vector_ops = 0, 0, 0.0, 0.0, 0.0
+    flops, least, peak, stream, vector_ops, sram_bytes = 0, 0, 0.0, 0.0, 0.0, 0.0
     traffic = dict.fromkeys(_WAYS, 0)
     for plan, mine in _by_plan(replicas):
         sums = sum((r.sums for r in mine), start=np.zeros_like(mine[0].sums))
@@ -177,9 +178,8 @@ def work_of(replicas: Sequence[Replica]) -> Work:
             traffic[way] += size
         # skewed loads meet fewer experts, and windows keep fewer keys: the prices know how many
         least += min(need, moved[0])
-        vector = executor.BUSY + UNITS.index("vector")
-        vector_s = sum(int(r.totals[vector]) for r in mine) / metrics.PS_PER_S
-        vector_ops += vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle
+        vector_ops += sum(step.vector_ops(plan, r.totals) for r in mine) * chips
+        sram_bytes += sum(step.sram_bytes(plan, r.totals) for r in mine) * chips
     return Work(
         totals=totals,
         sums=sum((r.sums for r in replicas), start=np.zeros_like(replicas[0].sums)),
@@ -191,6 +191,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
         room_ps=sum(float(r.totals[executor.TIME]) * r.blocks for r in replicas),
         peak_fraction=max(int(r.counters[fields.PEAK_BLOCKS]) / r.blocks for r in replicas),
         vector_ops=vector_ops,
+        sram_bytes=sram_bytes,
         traffic=traffic,
     )
 
@@ -265,6 +266,7 @@ def _energy(cluster: Cluster, simulated_s: float) -> float | None:
             plan.dtypes.activation,
             flops=work.flops,
             vector_ops=work.vector_ops,
+            sram_bytes=work.sram_bytes,
             traffic=work.traffic,
             chip_seconds=simulated_s * sum(m.chips for m in members if m.plan is plan),
         )
