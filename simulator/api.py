@@ -10,7 +10,8 @@ from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InfeasibleError, InputError, nearest
-from simulator.fabric.collectives import CollectiveTiming, price_collective
+from simulator.fabric.collective_timing import CollectiveTiming
+from simulator.fabric.collectives import price_collective
 from simulator.hardware import System
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
@@ -20,6 +21,7 @@ from simulator.operators import (
     price_attention,
     price_attentions,
     price_copies,
+    price_latents,
     price_matmul,
     price_matmuls,
     price_moe,
@@ -33,6 +35,7 @@ from simulator.timing import convnet as convnets
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.choices import Dtypes
+from simulator.timing.latent_operator import LatentCase
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
@@ -49,6 +52,7 @@ __all__ = [
     "AttentionCase",
     "CollectiveTiming",
     "Deployment",
+    "LatentCase",
     "LayoutOptions",
     "MoeCase",
     "Servers",
@@ -66,6 +70,7 @@ __all__ = [
     "price_attentions",
     "price_collective",
     "price_copies",
+    "price_latents",
     "price_matmul",
     "price_matmuls",
     "price_moe",

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from simulator.config.loader import load_chip, load_group
 from simulator.hardware import Chip
 from simulator.hardware.fabric import Fabric
-from simulator.timing import attention_operator, moe_operator
+from simulator.timing import attention_operator, latent_operator, moe_operator
 from simulator.timing import operator as operators
 from simulator.timing.attention_operator import AttentionCase
+from simulator.timing.latent_operator import LatentCase
 from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CopyTiming, MatmulTiming
@@ -72,6 +73,15 @@ def price_attentions(chip: Chip | str, cases: Sequence[AttentionCase]) -> list[O
     return attention_operator.price_attentions(
         load_chip(chip) if isinstance(chip, str) else chip, cases
     )
+
+
+def price_latents(chip: Chip | str, cases: Sequence[LatentCase]) -> list[float]:
+    """Seconds of the attention kernel of latent attention for many batches on one GPU.
+
+    Raises InputError for sizes out of range, a chip without multiprocessors or a dtype without a
+    rate.
+    """
+    return latent_operator.latent_seconds(load_chip(chip) if isinstance(chip, str) else chip, cases)
 
 
 def price_moe(chip: Chip | str, case: MoeCase, fabric: Fabric | None = None) -> OperatorTiming:

@@ -69,8 +69,7 @@ class Batcher:
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
-        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
-        prices.cover(min(int(longest.max(initial=0)), prices.plan.model.max_context) + 1)
+        prices.cover(requests)
 
     @property
     def now_ps(self) -> int:
@@ -169,12 +168,12 @@ class Batcher:
         """Start and end of the last iteration, picoseconds."""
         return int(self.counters[fields.LAST_START]), self.now_ps
 
-    def reserve(self, request: int) -> bool:
+    def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
 
         ``post`` the request when its COMPUTED tokens have arrived.
         """
-        return bool(loop.reserve(self._state(), request))
+        return bool(loop.reserve(self._state(), request, now_ps))
 
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""

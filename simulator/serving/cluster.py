@@ -266,11 +266,17 @@ class Cluster:
     def watch(self, replica: Replica) -> Generator[Event, None, None]:
         """Stop at every completion of a decoding replica, for those who wait for it."""
         world = self.world
+        if self.prefill is not None and replica.now_ps > world.now_ps:
+            # an iteration goes on that may return blocks
+            yield world.sleep_until(replica.now_ps)
+            self.prefill.transfers.room(replica)
+            yield world.sleep_until(world.now_ps)
         while self.watched or self._awaited(replica):
-            if replica.idle or replica.cut:
+            if replica.resting:
                 yield self.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
+                replica.resume(world.now_ps)
                 continue
             replica.advance(max(world.horizon_ps(), world.now_ps + 1), stop=True)
             ended = replica.ended()

@@ -90,7 +90,9 @@ LAST_START = 30
 FORMED_AFTER = 31
 """Preemptions before the batch was formed."""
 EMITTED_TOKENS = 32
-COUNTERS = 33
+RETURNED = 33
+"""Blocks that the sequences of ENDED returned, at the end of the last iteration."""
+COUNTERS = 34
 
 # Fixed settings.
 BUDGET = 0

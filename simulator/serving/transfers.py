@@ -97,7 +97,8 @@ class Transfers:
     def room(self, replica: Replica) -> None:
         """A sequence has ended on a decode replica: admit the transfers that wait for it."""
         queue = self._waiting.get(replica.number)
-        while queue and replica.reserve(queue[0].request):
+        now = self.cluster.world.now_ps
+        while queue and replica.reserve(queue[0].request, now):
             self._flow(queue.popleft())
 
     def unwatched(self, replica: Replica) -> None:
@@ -138,6 +139,7 @@ class Transfers:
             elif transfer.target is not None:
                 transfer.target.catch_up(self.cluster.world.now_ps)
                 transfer.target.cancel(transfer.request)
+                self.cluster.wake(transfer.target)
                 self.room(transfer.target)
         lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
         requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
@@ -156,8 +158,7 @@ class Transfers:
         replicas = cluster.open_replicas(cluster.back)
         if not replicas:
             if cluster.hopeless(cluster.back):
-                transfer.source.release(transfer.request)
-                cluster.wake(transfer.source)
+                self._release(transfer)
                 cluster.lose(transfer.request)
             else:
                 self._homeless.append(transfer)
@@ -166,7 +167,7 @@ class Transfers:
         transfer.target = target
         target.catch_up(now)
         queue = self._waiting.setdefault(target.number, deque())
-        if not queue and target.reserve(transfer.request):
+        if not queue and target.reserve(transfer.request, now):
             self._flow(transfer)
             return
         queue.append(transfer)
@@ -215,9 +216,15 @@ class Transfers:
         log.time_ps.append(now - transfer.flows_from_ps)
         log.queue_ps.append(transfer.flows_from_ps - transfer.began_ps)
         log.exposed_ps.append(now - transfer.end_ps)
-        transfer.source.release(transfer.request)
-        cluster.wake(transfer.source)
+        self._release(transfer)
         cluster.post(target, transfer.request)
+
+    def _release(self, transfer: Transfer) -> None:
+        """Free the blocks at the source, for iterations that begin from now on."""
+        source = transfer.source
+        source.catch_up(self.cluster.world.now_ps)
+        source.release(transfer.request)
+        self.cluster.wake(source)
 
     def _ways(self, replica: Replica) -> tuple[int, int]:
         """The links of a replica: outward and inward."""
