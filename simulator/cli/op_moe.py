@@ -23,6 +23,7 @@ from simulator.cli.options import (
     set_option,
 )
 from simulator.cli.values import NameText, OneOf, Whole
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.api import MoeCase
@@ -113,7 +114,12 @@ def _check(case: MoeCase, chip: Chip) -> None:
     from simulator.timing.moe_operator import check_case
 
     check_case(case, chip)
-    parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    try:
+        parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    except InputError as error:
+        # names the column that it stands in; a histogram's own file has said its place
+        message = error.message if error.location else f"expert_load: {error.message}"
+        raise InputError(message, location=error.location, hint=error.hint) from None
 
 
 def _price_cases(
