@@ -312,6 +312,11 @@ def _settings(
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
+    model = prices.plan.model
+    settings[fields.WINDOW] = model.window or 0
+    if model.experts is not None:
+        settings[fields.EXPERTS] = model.experts.experts
+        settings[fields.TOP_K] = model.experts.top_k
     if block_bytes:
         settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s
         settings[fields.POOL_BYTES_PER_S] = tiers.pool_bytes_per_s

@@ -118,7 +118,12 @@ HASH_BLOCKS = 17
 """Cache blocks of one hash block."""
 DEADLINE = 18
 """When the replica fails: no iteration that would end later takes place."""
-SETTINGS = 19
+WINDOW = 19
+"""Keys that layers with a sliding window see, 0 without such layers."""
+EXPERTS = 20
+TOP_K = 21
+"""Routed experts of a layer, 0 where there are none, and how many of them a token meets."""
+SETTINGS = 22
 
 # Schedulers.
 CHUNKED = 0
@@ -139,7 +144,12 @@ PAIR_SUM = 4
 PAST_SUM = 5
 LOGIT_ITERATIONS = 6
 SEQUENCE_SUM = 7
-SUMS = 8
+WINDOW_PAIRS = 8
+WINDOW_PAST = 9
+"""As PAIR_SUM and PAST_SUM, of what layers with a sliding window see."""
+MET_SUM = 10
+"""Experts of a layer that the tokens of an iteration can have met."""
+SUMS = 11
 
 # Columns of the iteration log.
 LOG_START = 0

@@ -145,11 +145,18 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     """(flops, bytes of weights and KV read once) of all iterations; see ``Transformer.flops``."""
     model = plan.model
     tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
-    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
-    # an iteration reads no expert that none of its tokens can have met
-    weights = model.touched_matmul_parameters(tokens // max(1, iterations)) * iterations
+    windowed = int(sums[loop.WINDOW_PAIRS]) if model.window is not None else None
+    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]), windowed)
+    weights = model.matmul_parameters * iterations
+    if model.experts is not None:
+        # an iteration reads no expert that none of its tokens can have met
+        idle = model.experts.experts * iterations - int(sums[loop.MET_SUM])
+        weights -= model.expert_parameters // model.experts.experts * idle
     weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
-    cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
+    cached = 0
+    for layer, count in model.each_layer():
+        seen = loop.PAST_SUM if layer.attention.window is None else loop.WINDOW_PAST
+        cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)
     return flops, (weights * weight_bits + cached * kv_bits) // 8
 
