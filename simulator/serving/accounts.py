@@ -12,7 +12,6 @@ from simulator.serving.fields import (
     BLOCKS_IN_ALL,
     DEADLINE,
     EVICTABLE,
-    EXPERTS,
     FREE_BLOCKS,
     ITERATIONS,
     LAST_START,
@@ -28,7 +27,8 @@ from simulator.serving.fields import (
     LOGIT_ITERATIONS,
     LOGIT_SUM,
     LOGITS,
-    MET_SUM,
+    MEETING,
+    MEETING_SUM,
     NOW,
     PAIR_SUM,
     PAST_SUM,
@@ -40,7 +40,6 @@ from simulator.serving.fields import (
     SEQUENCE_SUM,
     TOKEN_SUM,
     TOKENS,
-    TOP_K,
     WINDOW,
     WINDOW_PAIRS,
     WINDOW_PAST,
@@ -104,13 +103,13 @@ def count_iteration(
     sums[BLOCK_PS] += float(blocks) * duration
     sums[SEQUENCE_PS] += float(replica[SCHEDULED]) * duration
     sums[TOKEN_SUM] += replica[TOKENS]
+    sums[MEETING_SUM] += min(replica[TOKENS], settings[MEETING])
     sums[LOGIT_SUM] += replica[LOGITS]
     sums[SEQUENCE_SUM] += replica[SCHEDULED]
     if replica[LOGITS] > 0:
         sums[LOGIT_ITERATIONS] += 1
     sums[PAIR_SUM] += pairs
     sums[PAST_SUM] += cached
-    sums[MET_SUM] += min(settings[EXPERTS], replica[TOKENS] * settings[TOP_K])
     window = settings[WINDOW]
     if window > 0:
         for i in range(replica[SCHEDULED]):

@@ -90,7 +90,9 @@ LAST_START = 30
 FORMED_AFTER = 31
 """Preemptions before the batch was formed."""
 EMITTED_TOKENS = 32
-COUNTERS = 33
+RETURNED = 33
+"""Blocks that the sequences of ENDED returned, at the end of the last iteration."""
+COUNTERS = 34
 
 # Fixed settings.
 BUDGET = 0
@@ -118,12 +120,11 @@ HASH_BLOCKS = 17
 """Cache blocks of one hash block."""
 DEADLINE = 18
 """When the replica fails: no iteration that would end later takes place."""
-WINDOW = 19
+MEETING = 19
+"""Tokens of an iteration that can meet every expert; 1 without experts."""
+WINDOW = 20
 """Keys that layers with a sliding window see, 0 without such layers."""
-EXPERTS = 20
-TOP_K = 21
-"""Routed experts of a layer, 0 where there are none, and how many of them a token meets."""
-SETTINGS = 22
+SETTINGS = 21
 
 # Schedulers.
 CHUNKED = 0
@@ -144,11 +145,11 @@ PAIR_SUM = 4
 PAST_SUM = 5
 LOGIT_ITERATIONS = 6
 SEQUENCE_SUM = 7
-WINDOW_PAIRS = 8
-WINDOW_PAST = 9
+MEETING_SUM = 8
+"""Tokens, those beyond the setting MEETING of an iteration left out."""
+WINDOW_PAIRS = 9
+WINDOW_PAST = 10
 """As PAIR_SUM and PAST_SUM, of what layers with a sliding window see."""
-MET_SUM = 10
-"""Experts of a layer that the tokens of an iteration can have met."""
 SUMS = 11
 
 # Columns of the iteration log.

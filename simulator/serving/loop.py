@@ -9,7 +9,7 @@ waits it jumps to the next request that was posted ahead.
 from __future__ import annotations
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import clear, scale_up
+from simulator.kernels.arithmetic import ceil_div, clear, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.accounts import (
@@ -32,10 +32,14 @@ from simulator.serving.decode_run import AHEAD, Scratch, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
+    BLOCKS,
+    COMPUTED,
     COPIED_IN,
     COPIED_OUT,
     EMITTED,
     EMITTED_TOKENS,
+    ENDED,
+    EVICTABLE,
     FORMED_AFTER,
     FREE_BLOCKS,
     HASH_BLOCKS,
@@ -52,6 +56,7 @@ from simulator.serving.fields import (
     MOVED_OUT,
     MOVED_POOL,
     NOW,
+    OUTPUT,
     POOL_BYTES_PER_S,
     POOL_IN,
     PREEMPTED,
@@ -59,8 +64,11 @@ from simulator.serving.fields import (
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
+    RETURNED,
     RUNNING,
     SCHEDULED,
+    SCHEDULER,
+    STATIC,
     STOP_AT_COMPLETION,
     TOKENS,
 )
@@ -196,7 +204,9 @@ def advance(
         if len(log) > 0:
             write_log(log, settings, replica, own)
         emitted = replica[EMITTED_TOKENS]
+        free = replica[FREE_BLOCKS] + replica[EVICTABLE]
         finished = end_batch(state)
+        replica[RETURNED] = replica[FREE_BLOCKS] + replica[EVICTABLE] - free
         emitted = replica[EMITTED_TOKENS] - emitted
         add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
@@ -204,10 +214,26 @@ def advance(
 
 
 @kernel
-def reserve(state: State, number: int) -> bool:
-    """Take the blocks for COMPUTED + 1 tokens of a request ahead of its arrival."""
+def reserve(state: State, number: int, now: int) -> bool:
+    """Take the blocks for COMPUTED + 1 tokens of a request ahead of its arrival.
+
+    Those that an iteration returns which goes on at ``now`` are not there yet.
+
+    Where a batch runs to its end they are those for all tokens that will follow: requests that
+    hold a part of what they need would wait for each other.
+    """
     settings, replica, requests, _, _, _, _, prefixes = state
-    return grow(settings, replica, requests[number], prefixes, 1)
+    request = requests[number]
+    more = 1
+    if settings[SCHEDULER] == STATIC:
+        more = max(1, request[OUTPUT] - request[EMITTED])
+    later = 0
+    if replica[NOW] > now and replica[ENDED] > 0:
+        later = replica[RETURNED]
+    need = ceil_div(request[COMPUTED] + more, BLOCK_TOKENS) - request[BLOCKS]
+    if need > replica[FREE_BLOCKS] + replica[EVICTABLE] - later:
+        return False
+    return grow(settings, replica, request, prefixes, more)
 
 
 @kernel

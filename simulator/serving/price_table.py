@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
+from simulator.serving import fields
 from simulator.serving.decode_run import AHEAD, Scratch
 from simulator.timing import compile_ahead
 from simulator.timing.decode_prices import PARTS, Known, fill_works
@@ -12,6 +14,8 @@ from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
 from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
 from simulator.timing.work import WORK_FIELDS
+
+Int64Array = npt.NDArray[np.int64]
 
 
 class PriceTable:
@@ -25,14 +29,23 @@ class PriceTable:
         compile_ahead.start()
         self.plan = plan
         self._covered = 0
+        self._requests: Int64Array | None = None
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
         self.known = self._known(0, 0)
         """What ``timing.decode_prices`` knows of decode iterations."""
         self.scratch = self._scratch(0)
 
-    def cover(self, tokens: int) -> None:
-        """Be ready for sequences of up to ``tokens`` tokens."""
+    def cover(self, requests: Int64Array) -> None:
+        """Be ready for the sequences of ``requests``, int64[requests, fields.REQUEST_FIELDS].
+
+        All replicas of a run have the same ones.
+        """
+        if requests is self._requests:
+            return
+        self._requests = requests
+        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
+        tokens = min(int(longest.max(initial=0)), self.plan.model.max_context) + 1
         width = int(np.isin(self.plan.rows[:, PLAN_KIND], (ATTENTION, LATENT)).sum()) * PARTS
         if self._covered >= tokens:
             return
