@@ -97,7 +97,11 @@ FUSED_ABSENT = FUSED + 15
 FUSED_COPIES = FUSED + 16
 FUSED_SPLITS_PROMPTS = FUSED + 17
 FUSED_NARROW_TILE = FUSED + 18
-TILES = FUSED + 19
+FUSED_SOFTMAX = FUSED + 19
+FUSED_OVERLAPS = FUSED + 20
+FUSED_SCANS = FUSED + 21
+FUSED_TRANSPOSES = FUSED + 22
+TILES = FUSED + 23
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -189,6 +193,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
         (FUSED_EXPERT, fused.expert_efficiency),
         (FUSED_STREAM, fused.stream_efficiency),
         (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+        (FUSED_SOFTMAX, fused.softmax_efficiency),
     ):
         out[field] = max(1, int(share * PER_MILLION))
     out[FUSED_ROW_TILE] = fused.row_tile
@@ -202,6 +207,9 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_COPIES] = int(fused.copies_groups)
     out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
     out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
+    out[FUSED_OVERLAPS] = int(fused.overlaps_softmax)
+    out[FUSED_TRANSPOSES] = int(fused.transposes_values)
+    out[FUSED_SCANS] = int(fused.scans_sequences)
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
