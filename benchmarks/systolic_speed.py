@@ -20,8 +20,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+from simulator.config.loader import load_any_model
+from simulator.model.convnet import ConvNet
 from simulator.report.systolic_trace import write_trace
 from simulator.timing.systolic import SystolicCase, systolic_timing
 
@@ -30,11 +34,19 @@ TRACED = {
     "alexnet conv3": (169, 2304, 384),
     "alexnet conv5": (169, 1728, 256),
 }
+ARRAYS = ((8, 8), (32, 32), (128, 128), (256, 256), (1024, 1024), (16, 512))
+LLAMA_70B = ((1, 8192, 10240), (1, 8192, 8192), (1, 8192, 57344), (1, 28672, 8192))
 LLAMA = {
     "llama2-7b qkv": (1, 4096, 12288),
     "llama2-7b out": (1, 4096, 4096),
     "llama2-7b gate, up": (1, 4096, 22016),
     "llama2-7b down": (1, 11008, 4096),
+}
+FINITE: dict[str, Any] = {
+    "sram_ifmap_bytes": 2**23,
+    "sram_filter_bytes": 2**23,
+    "sram_ofmap_bytes": 2**23,
+    "bandwidth": Fraction(64),
 }
 CONFIG = """[general]
 run_name = bench
@@ -108,7 +120,7 @@ def ours(work: Callable[[], object], repeat: int) -> float:
 
 
 def report(name: str, mine: float, theirs: tuple[float, float] | None) -> None:
-    line = f"{name:<42} {mine * 1e6:>12.1f} us"
+    line = f"{name:<72} {mine * 1e6:>12.1f} us"
     if theirs is not None:
         line += f"   SCALE-Sim {theirs[0]:>8.2f} s {theirs[1]:>7.0f} MB"
         line += f"   ratio {theirs[0] / mine:>12,.0f}"
@@ -135,9 +147,40 @@ def main() -> None:
     print("cycles")
     case = SystolicCase(1, 4096, 4096, 128, 128, "ws")
     mine = ours(lambda: systolic_timing(case), 1000)
-    report("  1 x 4096 x 4096", mine, scalesim(peer, case) if peer and options.large else None)
+    theirs = scalesim(peer, case) if peer and options.large else None
+    report("  1 x 4096 x 4096", mine, theirs)
+    with tempfile.TemporaryDirectory() as folder:
+        mine = ours(lambda: write_trace(case, f"{folder}/trace.npz"), 3)
+        report("  the same with traces written", mine, theirs)
     layers = [SystolicCase(*shape, 128, 128, "ws") for shape in LLAMA.values()]
     report("  a Llama-2-7B layer", ours(lambda: [systolic_timing(c) for c in layers], 100), None)
+    print("whole networks, the slowest array and dataflow; those with limits linear in tiles")
+    net = load_any_model("resnet-50")
+    assert isinstance(net, ConvNet)
+    networks = {
+        "ResNet-50, an image": [(x.rows, x.k, x.outputs) for x in net.convolutions],
+        "a Llama-2-7B layer, a token": list(LLAMA.values()),
+        "a Llama-2-7B layer, 2048 tokens": [(2048, k, n) for _, k, n in LLAMA.values()],
+        "a Llama-3-70B layer, 8192 tokens": [(8192, k, n) for _, k, n in LLAMA_70B],
+    }
+    for name, shapes in networks.items():
+        for what, finite in (("ideal memory", {}), ("finite SRAM and bandwidth", FINITE)):
+            if finite and not name.endswith((" an image", " a token")):
+                continue
+            cases = {
+                f"{rows}x{cols} {flow}": [
+                    SystolicCase(*shape, rows, cols, flow, **finite) for shape in shapes
+                ]
+                for rows, cols in ARRAYS
+                if not finite or rows * cols >= 2**14
+                for flow in ("ws", "os", "is")
+            }
+            times = {
+                array: ours(lambda each=each: [systolic_timing(c) for c in each], 3)
+                for array, each in cases.items()
+            }
+            slowest = max(times, key=lambda array: times[array])
+            report(f"  {name}, {what} ({slowest})", times[slowest], None)
     print(f"peak memory of this process {peak_mb():.0f} MB")
 
 

@@ -45,10 +45,7 @@ def read_cases(path: str, required: Sequence[str]) -> Cases:
         InputError: no such file, a directory, not UTF-8, no header, a missing, empty or repeated
             column, a row of another length, or no rows.
     """
-    lines = [line.rstrip("\r") for line in _read_text(path).split("\n")]
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip(" ,\t")]
-    if not numbered:
-        raise InputError("the file is empty, expected a header and rows", location=Location(path))
+    numbered = _numbered_lines(path, "a header and rows")
     header = _split(path, *numbered[0])
     columns = tuple(cell.text for cell in header)
     _check_header(header, required)
@@ -65,6 +62,36 @@ def read_cases(path: str, required: Sequence[str]) -> Cases:
         place = Location(path, numbered[0][0])
         raise InputError("the file has a header but no rows", location=place)
     return Cases(columns, tuple(rows))
+
+
+def read_cells(path: str) -> tuple[tuple[Cell, ...], ...]:
+    """The cells of every line of a CSV file without a header; blank lines are left out.
+
+    Raises:
+        InputError: no such file, a directory, not UTF-8, or nothing in it.
+    """
+    return tuple(_split(path, number, line) for number, line in _numbered_lines(path, "rows"))
+
+
+def known_columns(table: Cases, names: Sequence[str]) -> None:
+    """Raises InputError for a column that is none of ``names``."""
+    for place, name in enumerate(table.columns):
+        if name not in names:
+            line = table.rows[0][place].location
+            raise InputError(
+                f"unknown column '{name}', expected {', '.join(names)}",
+                location=Location(line.file),
+                hint=did_you_mean(name, names),
+            )
+
+
+def _numbered_lines(path: str, expected: str) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1."""
+    lines = [line.rstrip("\r") for line in _read_text(path).split("\n")]
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip(" ,\t")]
+    if not numbered:
+        raise InputError(f"the file is empty, expected {expected}", location=Location(path))
+    return numbered
 
 
 def _read_text(path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from math import ceil
 
 from reference_pipeline_walk import run, tiles_of
@@ -183,6 +184,24 @@ def search(
     chip: Chip, dtype: str, shape: tuple[int, int, int], bits: Bits, credit: int = 0
 ) -> Mapped | None:
     """The fewest cycles over the whole space; None where nothing fits."""
+    every = [
+        price_tile(chip, dtype, shape, tile, n_outer, bits, credit)
+        for tile in space(chip, shape, bits)
+        for n_outer in (False, True)
+    ]
+    return min(every, key=lambda one: one.cycles, default=None)
+
+
+def best_of_each_tile(chip: Chip, dtype: str, shape: tuple[int, int, int], bits: Bits) -> list[int]:
+    """Cycles of every tile that fits, in the better order of its loops."""
+    return [
+        min(price_tile(chip, dtype, shape, tile, order, bits).cycles for order in (False, True))
+        for tile in space(chip, shape, bits)
+    ]
+
+
+def space(chip: Chip, shape: tuple[int, int, int], bits: Bits) -> list[tuple[int, int, int]]:
+    """Every tile that fits."""
     unit = chip.matrix
     if isinstance(unit, SystolicArray):
         base = (unit.rows, unit.rows, unit.cols)
@@ -192,14 +211,5 @@ def search(
             16 * unit.tile_k,
             max(cols for _, cols in unit.tiles),
         )
-    best: Mapped | None = None
-    for tm in sizes(shape[0], base[0]):
-        for tk in sizes(shape[1], base[1]):
-            for tn in sizes(shape[2], base[2]):
-                if not room(chip, shape, (tm, tk, tn), bits):
-                    continue
-                for n_outer in (False, True):
-                    one = price_tile(chip, dtype, shape, (tm, tk, tn), n_outer, bits, credit)
-                    if best is None or one.cycles < best.cycles:
-                        best = one
-    return best
+    sides = [sizes(size, least) for size, least in zip(shape, base, strict=True)]
+    return [tile for tile in product(*sides) if room(chip, shape, tile, bits)]

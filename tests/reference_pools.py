@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from simulator.timing.step import Batch, execute, price_batch
 
 BLOCK = 16
 PS = 10**12
+NEGLIGIBLE = Fraction(1, 10**6)
+"""Bytes that need not be sent."""
+SLACK = Fraction(1, 1000)
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -98,7 +102,9 @@ class Box:
                 self.free += last.blocks
                 last.blocks = last.computed = 0
                 last.preempted += 1
-                self.queue.insert(0, last)
+                # behind those that hold blocks already, before all others
+                place = sum(1 for waiting in self.queue if waiting.blocks)
+                self.queue.insert(place, last)
                 if last is item:
                     break
             if item not in self.running:
@@ -116,7 +122,8 @@ class Box:
             self.running.append(item)
             batch.append((item, tokens))
         if not batch:
-            return False
+            # whoever was to be served gave up its own blocks: the others have room now
+            return evicted and self.begin(now)
         for item, _ in batch:
             if item.scheduled is None:
                 item.scheduled = now
@@ -142,60 +149,69 @@ class Box:
 
 
 class Link:
-    """One link that its flows share equally; layers of a flow become ready one after another."""
+    """One link that its flows share equally; layers of a flow become ready one after another.
+
+    Bytes are exact fractions. A flow ends with the first whole picosecond at which less than what
+    passes in a thousandth of one is missing.
+    """
 
     def __init__(self, rate: int | None, layers: int) -> None:
-        self.rate = math.inf if rate is None else float(rate) / PS
+        self.rate = None if rate is None else Fraction(rate, PS)
         self.layers = layers
         self.now = 0
         self.flows: list[dict] = []
 
-    def ready(self, flow: dict, now: int) -> int:
-        since = now - flow["start"]
+    def ready(self, flow: dict) -> int:
+        since = self.now - flow["start"]
         if since >= flow["duration"]:
             return self.layers
         return max(0, since) * self.layers // flow["duration"]
 
+    def left(self, flow: dict) -> Fraction:
+        return self.ready(flow) * flow["layer"] - flow["sent"]
+
+    def sending(self) -> list[dict]:
+        return [flow for flow in self.flows if self.left(flow) > NEGLIGIBLE]
+
+    def end(self, flow: dict, others: int) -> int:
+        if self.rate is None:
+            return self.now
+        need = self.left(flow) * others / self.rate
+        return self.now + max(0, math.ceil(need - SLACK))
+
     def next_event(self) -> int | None:
         times = []
-        sending = [f for f in self.flows if self.available(f) - f["sent"] > 1e-6]
+        sending = self.sending()
         for flow in self.flows:
             if flow in sending:
-                share = self.rate / len(sending)
-                times.append(self.now + math.ceil((self.available(flow) - flow["sent"]) / share))
-            elif self.ready(flow, self.now) < self.layers:
-                layer = self.ready(flow, self.now) + 1
+                times.append(self.end(flow, len(sending)))
+            elif self.ready(flow) < self.layers:
+                layer = self.ready(flow) + 1
                 times.append(flow["start"] + ceil_div(layer * flow["duration"], self.layers))
             else:
                 times.append(self.now)
         return min(times, default=None)
 
-    def available(self, flow: dict) -> float:
-        return self.ready(flow, self.now) * flow["layer"]
-
     def advance(self, until: int) -> list[Item]:
         """Move bytes until ``until``; what has arrived by then."""
         done = []
         while True:
-            sending = [f for f in self.flows if self.available(f) - f["sent"] > 1e-6]
+            sending = self.sending()
             for flow in list(self.flows):
-                if flow not in sending and self.ready(flow, self.now) == self.layers:
+                if flow not in sending and self.ready(flow) == self.layers:
                     self.flows.remove(flow)
                     done.append(flow["item"])
             following = self.next_event()
             if following is None or following > until:
                 following = until
-            ends = {}
-            for flow in sending:
-                share = self.rate / len(sending)
-                left = self.available(flow) - flow["sent"]
-                ends[id(flow)] = self.now + math.ceil(left / share)
+            ends = [self.end(flow, len(sending)) for flow in sending]
             moved = False
-            for flow in sending:
-                if ends[id(flow)] <= following:
-                    flow["sent"] = self.available(flow)
+            for flow, end in zip(sending, ends, strict=True):
+                if end <= following:
+                    flow["sent"] += self.left(flow)
                     moved = True
                 elif following > self.now:
+                    assert self.rate is not None
                     flow["sent"] += self.rate / len(sending) * (following - self.now)
             if following == self.now and not moved:
                 return done
@@ -204,7 +220,7 @@ class Link:
     def start(self, item: Item, size: int, start: int, duration: int, now: int) -> list[Item]:
         done = self.advance(now)
         self.now = now
-        flow = {"item": item, "layer": size / self.layers, "sent": 0.0}
+        flow = {"item": item, "layer": Fraction(size, self.layers), "sent": Fraction(0)}
         self.flows.append({**flow, "start": start, "duration": duration})
         return done
 
@@ -237,6 +253,33 @@ def disaggregated(
         item.blocks = need
         return True
 
+    def arrive() -> None:
+        following = link.next_event()
+        if following is not None and following <= now:
+            land(link.advance(now))
+        while any(time <= now for time, _ in landing):
+            for time, item in sorted(landing, key=lambda entry: entry[0]):
+                if time <= now:
+                    landing.remove((time, item))
+                    item.arrived = now
+                    prefill.free += held.pop(item.number)
+                    target[item.number].join(item)
+
+    def settle() -> None:
+        """What arrives and what ends now; a transfer that begins here may arrive here."""
+        arrive()
+        for box in decode:
+            if box.until == now:
+                box.until = None
+                ended, box.leaving = box.leaving, []
+                for item in ended:
+                    box.free += item.blocks
+                    item.blocks = 0
+                queue = waiting[id(box)]
+                while ended and queue and reserve(queue[0][0], box):
+                    flow(*queue.pop(0))
+        arrive()
+
     while True:
         times = [coming[0].arrival] if coming else []
         times += [box.until for box in (prefill, *decode) if box.until is not None]
@@ -248,25 +291,7 @@ def disaggregated(
         now = max(now, min(times))
         while coming and coming[0].arrival <= now:
             prefill.join(coming.pop(0))
-        if following is not None and following <= now:
-            land(link.advance(now))
-        while any(time <= now for time, _ in landing):
-            for time, item in sorted(landing, key=lambda entry: entry[0]):
-                if time <= now:
-                    landing.remove((time, item))
-                    item.arrived = now
-                    prefill.free += held.pop(item.number)
-                    target[item.number].join(item)
-        for box in decode:
-            if box.until == now:
-                box.until = None
-                ended, box.leaving = box.leaving, []
-                for item in ended:
-                    box.free += item.blocks
-                    item.blocks = 0
-                queue = waiting[id(box)]
-                while ended and queue and reserve(queue[0][0], box):
-                    flow(*queue.pop(0))
+        settle()
         if prefill.until == now:
             prefill.until = None
             for item in prefill.leaving:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_mapping import Bits, price_tile, search
+from reference_mapping import Bits, best_of_each_tile, price_tile, search
 from strategies import chips
 
 from simulator.config.loader import load_chip
@@ -24,7 +24,9 @@ def found(
     chip: Chip, dtype: str, shape: tuple[int, int, int], bits: Bits, prefetched: int = 0
 ) -> np.ndarray:
     out = np.empty(tiles.MAP_FIELDS, dtype=np.int64)
-    mapper.search(pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, out)
+    mapper.search(
+        pack_chip(chip, dtype), shape, tuple(dataclasses.astuple(bits)), prefetched, False, out
+    )
     return out
 
 
@@ -64,6 +66,19 @@ def test_search_with_weights_fetched_ahead(
     # what was fetched ahead is worth at most the time that fetching it took
     fetch = -(-prefetched * chip.clock_hz // chip.hbm.sustained_bytes_per_s)
     assert fast[tiles.CYCLES] >= cold - fetch - _slack(chip, whole)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(chips(), SMALL, SMALL, SMALL, elements())
+def test_the_reported_runner_up_is_the_second_best_tile(
+    chip: Chip, m: int, k: int, n: int, bits: Bits
+) -> None:
+    out = np.empty((1, tiles.MAP_FIELDS), dtype=np.int64)
+    shapes = np.array([[m, k, n]], dtype=np.int64)
+    mapper.search_all(pack_chip(chip, "bf16"), shapes, dataclasses.astuple(bits), out)
+    ranked = sorted(best_of_each_tile(chip, "bf16", (m, k, n), bits))
+    assert out[0, tiles.CYCLES] == ranked[0]
+    assert out[0, tiles.SECOND] == (ranked[1] if len(ranked) > 1 else -1)
 
 
 def _slack(chip: Chip, whole: int) -> int:

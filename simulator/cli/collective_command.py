@@ -6,36 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import format_option, set_option
-from simulator.cli.values import Whole, parse_whole
-from simulator.errors import InputError
+from simulator.cli.options import cases_option, format_option, set_option
+from simulator.cli.values import SizeCommand, Whole, parse_size
 
 if TYPE_CHECKING:
-    from simulator.fabric.collectives import CollectiveTiming
+    from simulator.fabric.collective_timing import CollectiveTiming
 
 
-def parse_size(text: str, what: str) -> int:
-    """A number of bytes, plain or with a unit such as ``64MiB``.
-
-    Raises:
-        InputError: no number, an unknown unit, a part of a byte, or a number out of range.
-    """
-    from simulator.fabric.collectives import MAX_BYTES
-
-    if text.strip().isascii() and text.strip().isdigit():
-        return parse_whole(text, what, least=0, most=MAX_BYTES)
-    from simulator.units import parse_quantity
-
-    try:
-        size = parse_quantity(text, "bytes")
-    except InputError as error:
-        raise InputError(f"{what}: {error.message}", hint=error.hint) from None
-    if size > MAX_BYTES:
-        raise InputError(f"{what}: found {text.strip()}, expected at most {MAX_BYTES} bytes")
-    return size
-
-
-@click.command("collective")
+@click.command("collective", cls=SizeCommand)
 @click.argument("op", metavar="[OP]", required=False)
 @click.argument("size", metavar="[BYTES]", required=False)
 @click.option("--system", "system_name", metavar="SYSTEM", help="Such as tpu-v7x:4x4x4 or h100:8.")
@@ -56,12 +34,16 @@ def parse_size(text: str, what: str) -> int:
     show_default=True,
     help="Equal collectives that share the links.",
 )
+@cases_option(
+    "op,bytes,ranks,algorithm and either system, or topology,"
+    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s]"
+)
 @click.option(
-    "--cases",
-    "cases_file",
+    "--traffic-matrix",
+    "matrix_file",
     metavar="FILE",
-    help="CSV with op,bytes,ranks,algorithm and either system, or topology,"
-    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s].",
+    help="An all-to-all of unequal messages, instead of BYTES: a CSV file with a line for each "
+    "sending and a column for each receiving chip, or with source,target,bytes.",
 )
 @set_option
 @format_option
@@ -73,6 +55,7 @@ def collective(
     algorithm: str,
     concurrent: int,
     cases_file: str | None,
+    matrix_file: str | None,
     overrides: tuple[str, ...],
     output_format: str,
 ) -> None:
@@ -85,27 +68,44 @@ def collective(
     Examples:
       chipsim collective all-reduce 64MiB --system h100:8
       chipsim collective all-gather 1GiB --system tpu-v7x:4x4x8 --group xy
+      chipsim collective all-to-all --system h100:8 --traffic-matrix experts.csv
       chipsim collective --cases collectives.csv > priced.csv
     """
     if cases_file is not None:
-        if op is not None or group or algorithm != "auto" or concurrent != 1:
+        if op is not None or group or algorithm != "auto" or concurrent != 1 or matrix_file:
             raise click.UsageError("with --cases, only --system, --set and --format may be given")
         _price_cases(cases_file, system_name, overrides, output_format)
         return
-    if op is None or size is None:
-        raise click.UsageError("give OP and BYTES, or --cases FILE")
+    if op is None or (size is None) == (matrix_file is None):
+        raise click.UsageError("give OP and BYTES, OP and --traffic-matrix FILE, or --cases FILE")
     if system_name is None:
         raise click.UsageError("OP and BYTES need --system SYSTEM")
+    if matrix_file is not None and op != "all-to-all":
+        raise click.UsageError(f"--traffic-matrix is for all-to-all, found {op}")
     from simulator.cli.options import check_override_roots
     from simulator.config.loader import load_system
     from simulator.fabric.collectives import price_collective
 
     check_override_roots(overrides, ("system", "chip"))
-    count = parse_size(size, "BYTES")
+    count = 0 if size is None else parse_size(size, "BYTES")
     system = load_system(system_name, overrides)
-    timing = price_collective(
-        system.fabric, op, count, group=group, algorithm=algorithm, concurrent=concurrent
-    )
+    if matrix_file is not None:
+        from simulator.cli.traffic_matrix import read_matrix
+        from simulator.fabric.collectives import group_of
+        from simulator.fabric.matrix import price_matrix
+
+        ranks = group_of(system.fabric, group).chips
+        timing = price_matrix(
+            system.fabric,
+            read_matrix(matrix_file, ranks),
+            group=group,
+            algorithm=algorithm,
+            concurrent=concurrent,
+        )
+    else:
+        timing = price_collective(
+            system.fabric, op, count, group=group, algorithm=algorithm, concurrent=concurrent
+        )
     _print(system.name, timing, output_format)
 
 

@@ -102,7 +102,8 @@ def parse_yaml(text: str, file: str) -> Node:
 def describe_node(node: Node) -> str:
     """What a node is, in words for an error message."""
     if isinstance(node, Scalar):
-        return f"'{node.text}'" if node.text or node.quoted else "nothing"
+        text = node.text if len(node.text) <= 60 else f"{node.text[:57]}..."
+        return f"'{text}'" if text or node.quoted else "nothing"
     return "a mapping" if isinstance(node, Mapping) else "a list"
 
 

@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from simulator.errors import InputError, did_you_mean
+from simulator.fabric.collective_timing import (
+    Alternative,
+    CollectiveTiming,
+    no_collective,
+    timing_of,
+)
 from simulator.fabric.grid import grid_schedules
 from simulator.fabric.groups import parse_group, sized_group
 from simulator.fabric.nested import nested_schedules
 from simulator.fabric.parts import ALGORITHMS, OPS, PERSONAL, Op
 from simulator.fabric.peer import PROTOCOL as PEER_MEMORY
 from simulator.fabric.peer import peer_schedules
-from simulator.fabric.schedule import Breakdown, Schedule, ceil_div, evaluate
+from simulator.fabric.schedule import Schedule, evaluate
 from simulator.fabric.switched import switched_schedules
 from simulator.hardware.fabric import Fabric
 
 MAX_BYTES = 2**44
 """Larger buffers (16 TiB) could leave 64-bit picoseconds on a slow link."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """Another algorithm, with the fastest protocol for it.
-
-    ``offered_by`` is ``library`` where the collective library has it, ``engine`` where the
-    serving engine has it for this size, and ``none`` where it is what the links would allow.
-    """
-
-    algorithm: str
-    time_s: float
-    offered_by: str = "library"
-
-
-@dataclass(frozen=True, slots=True)
-class CollectiveTiming:
-    """One collective among ``ranks``; bandwidths as nccl-tests defines them (PERFORMANCE.md).
-
-    ``bytes_per_link_max`` is what the busiest link or port carries in one direction for this
-    collective, ``bytes_on_wire`` what all links carry together.
-    """
-
-    op: str
-    size_bytes: int
-    ranks: int
-    concurrent: int
-    time_ps: int
-    algorithm: str
-    protocol: str
-    steps: int
-    bytes_per_link_max: int
-    bytes_on_wire: int
-    algorithm_bandwidth_bytes_per_s: float
-    bus_bandwidth_bytes_per_s: float
-    link_utilization: float
-    bound_by: str
-    alternatives: tuple[Alternative, ...]
-    latency_ps: int = 0
-    link_ps: int = 0
-    injection_ps: int = 0
-    reduction_ps: int = 0
-    offered_by: str = "library"
-
-    @property
-    def time_s(self) -> float:
-        """Seconds."""
-        return self.time_ps / 1e12
 
 
 def price_collective(
@@ -97,11 +55,6 @@ def price_collective(
     return _priced(fabric, op, size_bytes, group, algorithm, concurrent)
 
 
-def collective_ps(fabric: Fabric, op: str, size_bytes: int, *, algorithm: str = "auto") -> int:
-    """The time of ``price_collective`` among all chips, in picoseconds."""
-    return price_collective(fabric, op, size_bytes, algorithm=algorithm).time_ps
-
-
 @lru_cache(maxsize=65536)
 def _priced(
     fabric: Fabric,
@@ -114,17 +67,16 @@ def _priced(
     kind = check_op(op)
     if not 0 <= size <= MAX_BYTES:
         raise InputError(f"bytes: found {size}, expected 0 to {MAX_BYTES}")
-    if not 1 <= concurrent <= 2**20:
-        raise InputError(f"concurrent: found {concurrent}, expected 1 to {2**20}")
-    part = _group(fabric, group)
+    check_concurrent(concurrent)
+    part = group_of(fabric, group)
     named = _check_algorithm(algorithm)
     if part.chips == 1:
-        return _nothing(kind, size, concurrent)
+        return no_collective(kind, size, concurrent)
     offered = _offered(part, kind, named, size)
     runs = [(evaluate(schedule, size, concurrent), schedule) for schedule in offered]
     best, chosen = min(runs, key=lambda run: run[0].total_ps)
     others = _others(part, kind, size, concurrent, chosen)
-    found = _timing(kind, size, part.chips, concurrent, best, chosen, others)
+    found = timing_of(kind, size, part.chips, concurrent, best, chosen, others)
     return replace(found, offered_by=_offers(part, kind, size, chosen))
 
 
@@ -175,6 +127,12 @@ def check_op(op: str) -> Op:
     raise InputError(f"unknown collective '{op[:40]}'", hint=did_you_mean(op, OPS))
 
 
+def check_concurrent(concurrent: int) -> None:
+    """Raises InputError for a number of equal collectives that is out of range."""
+    if not 1 <= concurrent <= 2**20:
+        raise InputError(f"concurrent: found {concurrent}, expected 1 to {2**20}")
+
+
 def _check_algorithm(name: str) -> str:
     known = ("auto", "engine", *ALGORITHMS)
     if name not in known:
@@ -182,7 +140,8 @@ def _check_algorithm(name: str) -> str:
     return name
 
 
-def _group(fabric: Fabric, group: str | int | None) -> Fabric:
+def group_of(fabric: Fabric, group: str | int | None) -> Fabric:
+    """The chips that a collective runs among: all where ``group`` is None."""
     if group is None:
         return fabric
     return sized_group(fabric, group) if isinstance(group, int) else parse_group(fabric, group)
@@ -240,64 +199,3 @@ def _offers(fabric: Fabric, op: Op, size: int, schedule: Schedule) -> str:
         return "library"
     served = schedule.serves(size) and schedule in engine_schedules(fabric, op)
     return "engine" if served else "none"
-
-
-def bus_factor(op: Op, ranks: int) -> tuple[int, int]:
-    """Bus bandwidth over algorithm bandwidth (nccl-tests, doc/PERFORMANCE.md) as a fraction."""
-    if op == "all-reduce":
-        return 2 * (ranks - 1), ranks
-    if op in ("all-gather", "reduce-scatter", "all-to-all"):
-        return ranks - 1, ranks
-    return 1, 1
-
-
-def _timing(
-    op: Op,
-    size: int,
-    ranks: int,
-    concurrent: int,
-    parts: Breakdown,
-    schedule: Schedule,
-    others: tuple[Alternative, ...],
-) -> CollectiveTiming:
-    total = parts.total_ps
-    bandwidth = size * 1e12 / total if total else 0.0
-    num, den = bus_factor(op, ranks)
-    causes = {
-        "latency": parts.latency_ps,
-        "link": parts.link_ps,
-        "injection": parts.injection_ps,
-        "reduction": parts.reduction_ps,
-    }
-    busy = parts.link_ps + parts.injection_ps
-    if schedule.link_rate:
-        # a protocol that keeps a link waiting does not use it
-        busy = min(busy, ceil_div(parts.link_bytes * 10**12, schedule.link_rate))
-    return CollectiveTiming(
-        op=op,
-        size_bytes=size,
-        ranks=ranks,
-        concurrent=concurrent,
-        time_ps=total,
-        algorithm=schedule.algorithm,
-        protocol=schedule.protocol,
-        steps=schedule.steps,
-        bytes_per_link_max=ceil_div(parts.link_bytes, concurrent),
-        bytes_on_wire=ceil_div(size * schedule.wire_num, schedule.wire_den),
-        algorithm_bandwidth_bytes_per_s=bandwidth,
-        bus_bandwidth_bytes_per_s=bandwidth * num / den,
-        link_utilization=busy / total if total else 0.0,
-        bound_by=max(causes, key=lambda name: causes[name]),
-        alternatives=others,
-        latency_ps=parts.latency_ps,
-        link_ps=parts.link_ps,
-        injection_ps=parts.injection_ps,
-        reduction_ps=parts.reduction_ps,
-    )
-
-
-def _nothing(op: Op, size: int, concurrent: int) -> CollectiveTiming:
-    """A collective among one rank: nothing moves and nothing is launched."""
-    return CollectiveTiming(
-        op, size, 1, concurrent, 0, "none", "none", 0, 0, 0, 0.0, 0.0, 0.0, "latency", ()
-    )

@@ -50,7 +50,7 @@ def nested_schedules(fabric: Fabric, op: Op, find: Finder) -> list[Schedule]:
     for mix in product(*options):
         if op == "all-reduce" and _kind(mix[0]) != _kind(mix[2]):
             continue
-        mixes.append(_join(fabric, op, levels, mix))
+        mixes.append(join_levels(fabric, op, levels, mix))
     if op == "all-to-all":
         mixes += [_direct(fabric, inner, outer, protocol) for protocol in outer.protocols]
     return mixes
@@ -60,9 +60,10 @@ def _kind(schedule: Schedule) -> tuple[str, str]:
     return schedule.algorithm, schedule.protocol
 
 
-def _join(
+def join_levels(
     fabric: Fabric, op: Op, levels: tuple[tuple[str, Op], ...], mix: Sequence[Schedule]
 ) -> Schedule:
+    """One schedule of the parts in ``mix``, which run one after the other on their ``levels``."""
     assert fabric.inner is not None and fabric.outer is not None
     inside, groups = fabric.inner.chips, fabric.outer.chips
     phases: list[Phase] = []

@@ -1,7 +1,7 @@
 """A collective as a list of phases of equal steps, and the exact time of that.
 
 Every algorithm of this package becomes a ``Schedule``; its time is a closed form of the size, so
-it can be priced by hand, by the numba kernel inside a step, and by ``schedule_ps`` below, with
+it can be priced by hand, by the numba kernel inside a step, and by ``evaluate`` below, with
 the same result to the picosecond.
 """
 
@@ -80,7 +80,7 @@ class Breakdown:
 
 
 def ceil_div(a: int, b: int) -> int:
-    """Smallest integer not below a / b."""
+    """Smallest integer not below a / b; of any length, while the kernels' own is of 64 bits."""
     return -(-a // b)
 
 
@@ -104,8 +104,3 @@ def evaluate(schedule: Schedule, size: int, concurrent: int = 1) -> Breakdown:
             reduction += phase.steps * ceil_div(reduced * PS_PER_S, phase.reduce_rate)
         carried_in_all += phase.steps * carried
     return Breakdown(latency, link, injection, reduction, carried_in_all)
-
-
-def schedule_ps(schedule: Schedule, size: int, concurrent: int = 1) -> int:
-    """The total of ``evaluate``."""
-    return evaluate(schedule, size, concurrent).total_ps

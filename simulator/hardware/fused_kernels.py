@@ -11,24 +11,31 @@ from dataclasses import dataclass
 
 NO_LIMIT_BYTES_PER_S = 1 << 50
 
+EXPERT_KERNELS = 7
+"""Kernels of an expert layer: sort and permute, two matmuls, gate, two for the exchange, sum."""
+
 
 @dataclass(frozen=True, slots=True)
 class FusedKernels:
     """Of the kernels that work on tiles of queries or of an expert's tokens.
 
     ``launch_ps``: launch, first loads and tail of the operator. ``kernel_launch_ps``: each further
-    kernel of it. ``tile_latency_ps``: what a multiprocessor needs for a tile beside its keys
-    (prologue, masked edge, epilogue). ``sm_bandwidth_bytes_per_s``: what one multiprocessor can
-    fetch, with the loads that it keeps in flight. ``matrix_efficiency`` of the products of
-    attention, ``expert_efficiency`` of grouped matmuls, ``stream_efficiency`` of HBM for prompts
-    and for elementwise kernels, as shares of the peak or of the sustained bandwidth.
+    kernel of it. ``expert_launch_ps``: all launches and tails of a layer of experts; those of
+    ``EXPERT_KERNELS`` kernels unless given. ``tile_latency_ps``: what a multiprocessor needs for a
+    tile of queries beside its keys (prologue, masked edge, epilogue).
+    ``sm_bandwidth_bytes_per_s``: what one multiprocessor can fetch, with the loads that it keeps in
+    flight. ``matrix_efficiency`` of the products of attention, ``expert_efficiency`` of grouped
+    matmuls, ``stream_efficiency`` of HBM for prompts and for elementwise kernels, as shares of the
+    peak or of the sustained bandwidth.
 
     ``row_tile``: rows to which the queries of a decode tile are padded; ``query_tile``: query rows
     of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
     a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: tile
     latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
-    reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries;
-    ``carries_absent``: expert kernels carry the rows of tokens for other ranks' experts along;
+    and experts reach; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
+    queries, and experts of 8 bits with one that converts their tokens;
+    ``carries_absent``: expert kernels of 16-bit weights carry the rows of tokens for other ranks'
+    experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
     begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
     prompt are split as well where its tiles are fewer than the multiprocessors;
@@ -59,7 +66,19 @@ class FusedKernels:
     copies_groups: bool = False
     splits_prompts: bool = False
     narrow_query_tile: int | None = None
+<<<<<<< HEAD
     softmax_efficiency: float = 1.0
     overlaps_softmax: bool = False
     scans_sequences: bool = False
     transposes_values: bool = False
+=======
+    expert_launch_ps: int | None = None
+    expert_row_tile: int = 128
+
+    @property
+    def expert_launch(self) -> int:
+        """Picoseconds of the launches of a layer of experts."""
+        if self.expert_launch_ps is not None:
+            return self.expert_launch_ps
+        return self.launch_ps + (EXPERT_KERNELS - 1) * self.kernel_launch_ps
+>>>>>>> 8775ef6a9fed21a963bfc2676dfc5dd7e32b524f

@@ -97,11 +97,13 @@ FUSED_ABSENT = FUSED + 15
 FUSED_COPIES = FUSED + 16
 FUSED_SPLITS_PROMPTS = FUSED + 17
 FUSED_NARROW_TILE = FUSED + 18
-FUSED_SOFTMAX = FUSED + 19
-FUSED_OVERLAPS = FUSED + 20
-FUSED_SCANS = FUSED + 21
-FUSED_TRANSPOSES = FUSED + 22
-TILES = FUSED + 23
+FUSED_EXPERT_LAUNCH_PS = FUSED + 19
+FUSED_EXPERT_ROWS = FUSED + 20
+FUSED_SOFTMAX = FUSED + 21
+FUSED_OVERLAPS = FUSED + 22
+FUSED_SCANS = FUSED + 23
+FUSED_TRANSPOSES = FUSED + 24
+TILES = FUSED + 25
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -210,6 +212,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_OVERLAPS] = int(fused.overlaps_softmax)
     out[FUSED_TRANSPOSES] = int(fused.transposes_values)
     out[FUSED_SCANS] = int(fused.scans_sequences)
+    out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
+    out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:

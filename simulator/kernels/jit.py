@@ -8,6 +8,10 @@ numba decides whether a cached function is still good by the file that defines i
 that a constant or a function from another file has changed. So the cache lies in a folder that is
 named after the content of every file that kernels are made of: an edit leads to another folder.
 
+numba counts the references to every view of an array, with atomic additions that were half of the
+time of a long replay. Only functions that make arrays of their own need them (numba refuses to
+compile those without): the ones that name numpy.
+
 Wrappers for calls from C are left out (nobody makes any, and they cost an eighth of the time to
 compile), and so are checks for division by zero (sizes and rates are validated before).
 """
@@ -111,9 +115,15 @@ def _one_for_all_constants(dispatcher: Any) -> Any:
     return dispatcher
 
 
+def _makes_arrays(function: Callable[..., object]) -> bool:
+    """Whether references to arrays have to be counted in a function."""
+    return "np" in function.__code__.co_names
+
+
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    compiled = _one_for_all_constants(njit(**_OPTIONS)(function))
+    options: dict[str, Any] = {**_OPTIONS, "_nrt": _makes_arrays(function)}
+    compiled = _one_for_all_constants(njit(**options)(function))
     with kernel_cache():
         compiled._cache = _Cache(function)
     kernel: F = compiled
@@ -122,7 +132,8 @@ def kernel(function: F) -> F:
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    compiled: F = _one_for_all_constants(njit(**_INNER)(function))
+    options: dict[str, Any] = {**_INNER, "_nrt": _makes_arrays(function)}
+    compiled: F = _one_for_all_constants(njit(**options)(function))
     return compiled
 
 

@@ -28,6 +28,8 @@ ARRIVED = 2
 NEVER = np.iinfo(np.int64).max
 NEGLIGIBLE = 1e-6
 """Bytes that rounding may leave."""
+SLACK_PS = 1e-3
+"""What may be missing at the end of a picosecond: rounding must not cost the next one."""
 
 
 @inner
@@ -57,7 +59,7 @@ def forward(
 
     ``flows`` is int64[flows, FLOW_FIELDS], ``sent`` bytes of each so far; links and shares as in
     ``fabric_links.max_min_rates``, with capacities in bytes a picosecond. Times are whole
-    picoseconds, rounded up. NEVER where nothing will arrive.
+    picoseconds, rounded up from SLACK_PS. NEVER where nothing will arrive.
     """
     count = len(flows)
     sending = np.zeros(count, dtype=np.int64)
@@ -87,7 +89,7 @@ def forward(
         for index in range(count):
             ends[index] = NEVER
             if sending[index] and rates[index] > 0.0:
-                need = np.ceil((ready[index] - sent[index]) / rates[index])
+                need = np.ceil((ready[index] - sent[index]) / rates[index] - SLACK_PS)
                 if need < 1e18:
                     ends[index] = now + int(need)
                     then = min(then, ends[index])

@@ -62,6 +62,7 @@ from simulator.mapping.tiles import (
     price_order,
     price_tiles,
     reads,
+    step_cycles,
 )
 
 MAX_CHOICES = 40
@@ -93,11 +94,12 @@ def lower_bound(
     bits: Bits,
     credit: int,
     work: float,
+    tail: float,
 ) -> float:
     """Cycles that a tile cannot beat: its traffic, or its work between first loads and last store.
 
     ``rate`` is cycles a bit of HBM, ``operands`` the bits of (A, B, C) in HBM, ``work`` the
-    cycles of the work and the last store.
+    cycles of the work and the last store, ``tail`` those of the last drain.
     """
     resident = credit >= ALL_WEIGHTS
     a, b, c = operands
@@ -111,29 +113,13 @@ def lower_bound(
     first = 0.0
     if credit == 0:
         first = (float(tile[0]) * bits[0] + float(tile[2]) * bits[1]) * tile[1] * rate
+        if bits[0] > 0 and (counts[1] > 1 or counts[0] * counts[2] == 1):
+            traffic += tail  # all but the last store comes before the last tile's work
     elif resident:
         traffic -= b * rate
     else:
         traffic -= 8.0 * credit * rate
     return max(traffic, work + first)
-
-
-@inner
-def last_work(
-    chip: Int64Array,
-    shape: tuple[int, int, int],
-    tile: tuple[int, int, int],
-    counts: tuple[int, int, int],
-    bits: Bits,
-    rate: float,
-) -> float:
-    """Cycles after the last product: the drain of the array and the store of the last tile."""
-    em = shape[0] - (counts[0] - 1) * tile[0]
-    en = shape[2] - (counts[2] - 1) * tile[2]
-    tail = 0
-    if chip[UNIT_KIND] == SYSTOLIC:
-        tail = systolic_fill(chip) + systolic_drain(chip, em, en)
-    return tail + float(em) * en * bits[2] * rate
 
 
 @inner
@@ -156,24 +142,33 @@ def space(
     n_count = dimension_choices(n, chip[COLS], sizes[2])
     bounds = np.empty(m_count * k_count * n_count, dtype=np.float64)
     members = np.empty((len(bounds), 3), dtype=np.int64)
-    fixed = float(fixed_cycles(chip))
+    fixed, step = float(fixed_cycles(chip)), float(step_cycles(chip))
     ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
     rate = chip[CLOCK_HZ] / chip[HBM_BYTES_PER_S] / 8.0
     operands = (float(m) * k * bits[0], float(k) * n * bits[1], float(m) * n * bits[2])
+    depths = np.empty(MAX_CHOICES, dtype=np.int64)
+    for ki in range(k_count):
+        depths[ki] = ceil_div(k, sizes[1, ki])
     count = 0
     for mi in range(m_count):
         tm = sizes[0, mi]
         nm = ceil_div(m, tm)
+        em = m - (nm - 1) * tm
         for ni in range(n_count):
             tn = sizes[2, ni]
             nn = ceil_div(n, tn)
+            en = n - (nn - 1) * tn
+            tail = 0.0
+            if chip[UNIT_KIND] == SYSTOLIC:
+                tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
+            beside = ideal - step + tail + float(em) * en * bits[2] * rate
             for ki in range(k_count):
                 tile = (tm, sizes[1, ki], tn)
                 if not fits(chip, shape, tile, bits):
                     continue
-                counts = (nm, ceil_div(k, tile[1]), nn)
-                work = ideal + last_work(chip, shape, tile, counts, bits, rate)
-                bound = lower_bound(rate, operands, tile, counts, bits, credit, work)
+                counts = (nm, depths[ki], nn)
+                work = beside + step * nm * nn * depths[ki]
+                bound = lower_bound(rate, operands, tile, counts, bits, credit, work, tail)
                 bounds[count] = (fixed + bound) * (1.0 - 1e-9)
                 members[count, 0], members[count, 1], members[count, 2] = tile
                 count += 1
@@ -197,14 +192,20 @@ def keep(trial: Int64Array, out: Int64Array) -> None:
 
 @kernel
 def search(
-    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, prefetched: int, out: Int64Array
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    bits: Bits,
+    prefetched: int,
+    exact_second: bool,
+    out: Int64Array,
 ) -> None:
     """Find the best mapping of C[m,n] = A[m,k] B[k,n] into ``out`` (see the field constants).
 
     On a GPU ``mapping.gpu_matmul`` does it. ``prefetched`` is the number of bytes of B that lie in
     the prefetch buffer at the start.
-    ``out[CYCLES]`` is -1 where not even the smallest tile fits. The runner-up is the best of the
-    choices that were priced: those whose lower bound is above the best are left out.
+    ``out[CYCLES]`` is -1 where not even the smallest tile fits. Tiles whose lower bound is above
+    the best, or above the runner-up if ``exact_second``, are left out; without that flag the
+    runner-up is the best of those that happened to be priced.
     """
     if chip[GPU] == 1:
         gpu_search(chip, shape, bits, prefetched, out)
@@ -218,29 +219,34 @@ def search(
     bounds, members = space(chip, shape, bits, credit)
     if len(bounds) == 0:
         return
-    # Start with the least lower bound, so that most of the others need no pricing.
-    first = np.argmin(bounds)
     stores = np.empty((2, 2), dtype=np.int64)
     loads = np.empty((3, 2, 2), dtype=np.int64)
     cycles = np.zeros((2, 2, 2), dtype=np.int64)
     trial = np.empty(MAP_FIELDS, dtype=np.int64)
     best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
+    cutoff = NO_LIMIT
+    # Start with the least lower bound; then large tiles come first, which are good more often.
     for turn in range(-1, len(bounds)):
-        index = first if turn < 0 else turn
-        cutoff = NO_LIMIT if turn < 0 else out[CYCLES]
-        if turn == first or bounds[index] > cutoff:
+        index = turn if turn >= 0 else np.argmin(bounds)
+        if bounds[index] > cutoff:
             continue
+        bounds[index] = np.inf
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):
             continue
+        priced = False
         # With a single tile on an axis the order of the loops makes no difference.
-        orders = 2 if tile[0] < shape[0] and tile[2] < shape[2] else 1
-        for order in range(orders):
-            price_order(chip, shape, bits, tile, order == 1, credit, cycles, stores, loads, trial)
-            if order == 0 or better(trial, best):
+        for order in range(2 if tile[0] < shape[0] and tile[2] < shape[2] else 1):
+            if price_order(
+                chip, shape, bits, tile, order == 1, credit, cutoff, cycles, stores, loads, trial
+            ) and (not priced or better(trial, best)):
                 copy(trial, best)
-        keep(best, out)
+                priced = True
+        if priced:
+            keep(best, out)
+            limit = SECOND if exact_second else CYCLES
+            cutoff = out[limit] if out[limit] >= 0 else NO_LIMIT
 
 
 @inner
@@ -254,4 +260,4 @@ def search_all(chip: Int64Array, shapes: Int64Array, bits: Bits, out: Int64Array
     """``search`` for each (m, k, n) of ``shapes``, int64[R, 3], into ``out``, int64[R, F]."""
     for row in range(len(shapes)):
         shape = (shapes[row, 0], shapes[row, 1], shapes[row, 2])
-        search(chip, shape, bits, 0, out[row])
+        search(chip, shape, bits, 0, True, out[row])

@@ -141,6 +141,18 @@ def step_cycles(chip: Int64Array) -> int:
 
 
 @inner
+def extent(size: int, tile: int, count: int, edge: int) -> tuple[int, int]:
+    """Side and number of the tiles along a dimension: the full ones, or the last (``edge``).
+
+    A last tile as large as the others counts as one of them, so that it is not priced again.
+    """
+    last = size - (count - 1) * tile
+    if edge:
+        return last, (1 if last < tile else 0)
+    return tile, (count - 1 if last < tile else count)
+
+
+@inner
 def price_tiles(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -158,7 +170,7 @@ def price_tiles(
     m, k, n = shape
     tm, tk, tn = tile
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
-    em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
+    em, en = m - (nm - 1) * tm, n - (nn - 1) * tn
     clock = chip[CLOCK_HZ]
     clear(out)
     out[TILE_M], out[TILE_K], out[TILE_N] = tm, tk, tn
@@ -169,17 +181,25 @@ def price_tiles(
     step = step_cycles(chip)
     out[COMPUTE] -= step
     for me in range(2):
-        rows, row_times = (em, 1) if me else (tm, nm - 1)
+        rows, row_times = extent(m, tm, nm, me)
         for ne in range(2):
-            cols, col_times = (en, 1) if ne else (tn, nn - 1)
+            cols, col_times = extent(n, tn, nn, ne)
+            # what is equal to a full tile has been priced as one
+            same_m, same_n = me * (rows < tm), ne * (cols < tn)
+            if row_times * col_times == 0:
+                stores[me, ne] = stores[same_m, same_n]
+                for ke in range(2):
+                    cycles[me, ne, ke] = cycles[same_m, same_n, ke]
+                continue
             size = bits_to_bytes(rows * cols * bits[2])
             stores[me, ne] = scale_up(size, clock, c_bandwidth)
             out[WRITE] += row_times * col_times * size
             out[STORING] += row_times * col_times * stores[me, ne]
             for ke in range(2):
-                depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
+                depth, depth_times = extent(k, tk, nk, ke)
                 times = row_times * col_times * depth_times
                 if times == 0:
+                    cycles[me, ne, ke] = cycles[me, ne, 0]
                     continue
                 array, fed, kept, held = tile_price(chip, rows, depth, cols, bits[3], bits[4])
                 feed = feed_cycles(chip, fed, kept)
@@ -195,6 +215,21 @@ def price_tiles(
 
 
 @inner
+def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int) -> int:
+    """Cycles of waiting that stored results cause at least.
+
+    The load of tile j comes behind the store of tile j-2 and waits with it until tile j-2 has been
+    computed; so between the ends of tiles j-2 and j lie that store, that load and the work of tile
+    j, where without waiting there would be ``work`` of two tiles. Such pairs of tiles must not
+    overlap.
+    """
+    if load == 0:
+        return 0
+    times = results - 1 if k_tiles > 1 else (results - 1) // 2
+    return times * max(0, store + load - work)
+
+
+@inner
 def price_order(
     chip: Int64Array,
     shape: tuple[int, int, int],
@@ -202,27 +237,31 @@ def price_order(
     tile: tuple[int, int, int],
     n_outer: bool,
     credit: int,
+    cutoff: int,
     cycles: Int64Array,
     stores: Int64Array,
     loads: Int64Array,
     out: Int64Array,
-) -> None:
-    """Fill in the fields of ``out`` that depend on the order of the loops."""
+) -> bool:
+    """Fill in the fields of ``out`` that depend on the order of the loops.
+
+    False, without walking over the tiles, if a bound shows that they exceed ``cutoff`` cycles.
+    """
     m, k, n = shape
     tm, tk, tn = tile
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
-    em, ek, en = m - (nm - 1) * tm, k - (nk - 1) * tk, n - (nn - 1) * tn
+    em, en = m - (nm - 1) * tm, n - (nn - 1) * tn
     clock = chip[CLOCK_HZ]
     a_bandwidth = operand_bandwidth(chip, tk, nk, bits[0])
     b_bandwidth = operand_bandwidth(chip, tn, nn, bits[1])
     a_times, b_times = reads((nm, nk, nn), n_outer, credit >= ALL_WEIGHTS)
     out[READ] = 0
-    out[HBM] = out[STORING]
+    a_cycles, b_cycles = 0, 0
     for edge in range(2):
-        rows, row_times = (em, 1) if edge else (tm, nm - 1)
-        cols, col_times = (en, 1) if edge else (tn, nn - 1)
+        rows, row_times = extent(m, tm, nm, edge)
+        cols, col_times = extent(n, tn, nn, edge)
         for ke in range(2):
-            depth, depth_times = (ek, 1) if ke else (tk, nk - 1)
+            depth, depth_times = extent(k, tk, nk, ke)
             a_size = bits_to_bytes(rows * depth * bits[0])
             b_size = bits_to_bytes(depth * cols * bits[1])
             loads[0, edge, ke] = scale_up(a_size, clock, a_bandwidth)
@@ -231,10 +270,32 @@ def price_order(
             a_count = row_times * depth_times * a_times
             b_count = col_times * depth_times * b_times
             out[READ] += a_size * a_count + b_size * b_count
-            out[HBM] += loads[0, edge, ke] * a_count + loads[1, edge, ke] * b_count
+            a_cycles += loads[0, edge, ke] * a_count
+            b_cycles += loads[1, edge, ke] * b_count
+    out[HBM] = out[STORING] + a_cycles + b_cycles
     tail = 0
     if chip[UNIT_KIND] == SYSTOLIC:
         tail = systolic_fill(chip) + systolic_drain(chip, em, en)
+    # beside the walk: the overhead of the operator, which pays for the first tile's
+    step = step_cycles(chip)
+    beside = fixed_cycles(chip) - step
+    # weights that were fetched ahead may be free
+    b_free = 1 if credit > 0 else 0
+    first = loads[0, 0, 0] + loads[1, 0, 0] * (1 - b_free)
+    moved = out[HBM] - b_cycles * b_free
+    if credit == 0 and bits[0] > 0:  # the last tile loads something
+        # behind its load lies its work, beside which only the result before it is stored
+        storing = stores[0, 0] if nk == 1 and nm * nn > 1 else 0
+        moved += max(0, cycles[1, 1, 1] + tail - storing)
+    # what every tile loads at least
+    a_moves = nk > 1 or (nm > 1 and (n_outer or nn == 1))
+    b_moves = nk > 1 or (nn > 1 and (nm == 1 or not n_outer))
+    load = loads[0, 1, 1] * a_moves + loads[1, 1, 1] * b_moves * (1 - b_free)
+    waits = least_stalls(nm * nn, nk, load, stores[1, 1], cycles[0, 0, 0])
+    worked = out[COMPUTE] + step + first + stores[1, 1] + waits
+    if beside + max(moved, worked) > cutoff:
+        return False
     total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tail)
-    out[CYCLES] = fixed_cycles(chip) + total - step_cycles(chip)
+    out[CYCLES] = beside + total
     out[ORDER] = out[ORDER] // 2 * 2 + (1 if n_outer else 0)
+    return True

@@ -10,7 +10,7 @@ from simulator.units import format_bytes, format_rate, format_time
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulator.fabric.collectives import CollectiveTiming
+    from simulator.fabric.collective_timing import CollectiveTiming
 
 
 _OFFERED = {

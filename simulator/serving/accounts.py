@@ -26,6 +26,8 @@ from simulator.serving.fields import (
     LOGIT_ITERATIONS,
     LOGIT_SUM,
     LOGITS,
+    MEETING,
+    MEETING_SUM,
     NOW,
     PAIR_SUM,
     PAST_SUM,
@@ -95,6 +97,7 @@ def count_iteration(
     sums[BLOCK_PS] += float(blocks) * duration
     sums[SEQUENCE_PS] += float(replica[SCHEDULED]) * duration
     sums[TOKEN_SUM] += replica[TOKENS]
+    sums[MEETING_SUM] += min(replica[TOKENS], settings[MEETING])
     sums[LOGIT_SUM] += replica[LOGITS]
     sums[SEQUENCE_SUM] += replica[SCHEDULED]
     if replica[LOGITS] > 0:

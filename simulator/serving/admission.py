@@ -90,11 +90,15 @@ def enqueue(replica: Int64Array, requests: Int64Array, waiting: Int64Array, requ
 
 @inner
 def put_back(replica: Int64Array, requests: Int64Array, waiting: Int64Array, request: int) -> None:
-    """Put a request before all others of its priority."""
+    """Put a request that has given up its blocks before all others of its priority without blocks.
+
+    Those that have theirs, because their cache came from elsewhere, stay before it, as in
+    ``enqueue``: what they hold may be all that it waits for.
+    """
     slot = replica[QUEUE_HEAD] - 1
-    while (
-        slot + 1 < replica[QUEUE_TAIL]
-        and requests[waiting[slot + 1], PRIORITY] < requests[request, PRIORITY]
+    while slot + 1 < replica[QUEUE_TAIL] and (
+        requests[waiting[slot + 1], BLOCKS] > 0
+        or requests[waiting[slot + 1], PRIORITY] < requests[request, PRIORITY]
     ):
         waiting[slot] = waiting[slot + 1]
         slot += 1

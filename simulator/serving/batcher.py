@@ -69,8 +69,7 @@ class Batcher:
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
-        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
-        prices.cover(min(int(longest.max(initial=0)), prices.plan.model.max_context) + 1)
+        prices.cover(requests)
 
     @property
     def now_ps(self) -> int:
@@ -114,8 +113,9 @@ class Batcher:
 
     def post_all(self, requests: Int64Array) -> None:
         """Post requests at their arrivals, which are in order of time."""
-        self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
-        self._post(requests)
+        if len(requests):
+            self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
+            self._post(requests)
 
     def catch_up(self, when_ps: int) -> None:
         """Run all iterations that start before a time."""
@@ -140,6 +140,7 @@ class Batcher:
                 self.prices.priced,
                 self.prices.plan.packed,
                 self.prices.known,
+                self.prices.scratch,
                 self.totals,
                 self.sums,
                 self._log,
@@ -168,12 +169,12 @@ class Batcher:
         """Start and end of the last iteration, picoseconds."""
         return int(self.counters[fields.LAST_START]), self.now_ps
 
-    def reserve(self, request: int) -> bool:
+    def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
 
         ``post`` the request when its COMPUTED tokens have arrived.
         """
-        return bool(loop.reserve(self._state(), request))
+        return bool(loop.reserve(self._state(), request, now_ps))
 
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
@@ -289,8 +290,9 @@ class Batcher:
         rows = np.arange(SENTINELS + most)
         self._entries[:, BEFORE] = self._entries[:, AFTER] = rows
         unused = np.concatenate([[UNUSED], rows[SENTINELS:]])
-        self._entries[unused, AFTER] = np.roll(unused, -1)
-        self._entries[unused, BEFORE] = np.roll(unused, 1)
+        following = np.concatenate([unused[1:], unused[:1]])
+        self._entries[unused, AFTER] = following
+        self._entries[following, BEFORE] = unused
 
 
 def _settings(
@@ -308,6 +310,7 @@ def _settings(
     settings[fields.HEADROOM] = int(options.watermark * blocks)
     settings[fields.SPECULATED] = options.speculate
     settings[fields.ACCEPTANCE] = int(options.acceptance * 2**32)
+    settings[fields.MEETING] = prices.plan.model.tokens_of_all_experts
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS

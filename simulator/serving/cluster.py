@@ -121,6 +121,7 @@ class Cluster:
                 self.fitted[id(member.plan)] = fit(member.plan, options)
         self.prefix_ids: Int64Array | None = None
         self.hash_tokens = fields.BLOCK_TOKENS
+        self._longest_prefill = self._smallest(deployment.pools[0])
         self.requests, self.status = self._request_rows()
         if options.prefix_cache and self.traffic.prefix is not None:
             self._name_prefixes(self.traffic.prefix)
@@ -199,6 +200,18 @@ class Cluster:
         if self.prefill is not None:
             self.prefill.transfers.send_backlog()
 
+    def cut_off(self, replica: Replica) -> None:
+        """The link of a replica will never work again: whatever has to cross it starts anew.
+
+        A decode replica goes on with what has reached it; nothing of a prefill replica has.
+        """
+        self.dead.add(replica.number)
+        if replica.prefills:
+            self.fail(replica)
+        elif self.prefill is not None:
+            self.prefill.transfers.redirect(replica)
+        self.bury(replica)
+
     def hopeless(self, replicas: Sequence[Replica]) -> bool:
         """Whether none of a pool will ever come back."""
         return all(replica.number in self.dead for replica in replicas)
@@ -266,11 +279,17 @@ class Cluster:
     def watch(self, replica: Replica) -> Generator[Event, None, None]:
         """Stop at every completion of a decoding replica, for those who wait for it."""
         world = self.world
+        if self.prefill is not None and replica.now_ps > world.now_ps:
+            # an iteration goes on that may return blocks
+            yield world.sleep_until(replica.now_ps)
+            self.prefill.transfers.room(replica)
+            yield world.sleep_until(world.now_ps)
         while self.watched or self._awaited(replica):
-            if replica.idle or replica.cut:
+            if replica.resting:
                 yield self.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
+                replica.resume(world.now_ps)
                 continue
             replica.advance(max(world.horizon_ps(), world.now_ps + 1), stop=True)
             ended = replica.ended()
@@ -325,12 +344,15 @@ class Cluster:
     def _apart(self, request: int) -> bool:
         """Whether a request is prefilled in the prefill pool."""
         deployment = self.deployment
-        if deployment.disaggregate == ALWAYS:
-            return True
         if deployment.disaggregate == NEVER:
             return False
         row = self.requests[request]
         tokens = int(row[fields.PROMPT] + row[fields.EMITTED])
+        if tokens > self._longest_prefill:
+            # one that is computed again, with what it had emitted
+            return False
+        if deployment.disaggregate == ALWAYS:
+            return True
         if self.prefix_ids is not None:
             replicas = self.open_replicas(self.back)
             for replica in replicas:
@@ -509,12 +531,11 @@ class _Users:
         cluster = self.cluster
         router = cluster.back_router
         turn = getattr(router, "turn", 0)
-        target = (turn + np.arange(len(batch))) % len(replicas)
-        numbers = np.array([replica.number for replica in replicas], dtype=np.int64)
-        cluster.replica_of[batch] = numbers[target]
         for index, replica in enumerate(replicas):
+            mine = batch[(index - turn) % len(replicas) :: len(replicas)]
+            cluster.replica_of[mine] = replica.number
             replica.catch_up(cluster.world.now_ps)
-            replica.post_all(batch[target == index])
+            replica.post_all(mine)
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
     def _send(self, request: int) -> None:

@@ -8,7 +8,7 @@ through them. Both leave exactly what iteration by iteration would have left.
 from __future__ import annotations
 
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arithmetic import ceil_div, clear
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
@@ -45,15 +45,15 @@ from simulator.serving.fields import (
     VERIFIED,
 )
 from simulator.timing.batch import Packed
-from simulator.timing.decode_memo import Known, price_decode
+from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 
 AHEAD = 32
 """Iterations that are looked ahead at most."""
 
-# Rows of int64[AHEAD_ROWS, AHEAD]: linear forms of the batches, blocks that they take.
-FORMS = 0
-TAKEN = 1
-AHEAD_ROWS = 2
+Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Room]
+"""Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
+totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
+they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]."""
 
 
 @inner
@@ -94,21 +94,22 @@ def until_event(state: State, bound: int) -> int:
 
 
 @inner
-def look_ahead(state: State, forms: Int64Array, steps: int, ahead: Int64Array) -> int:
-    """Fill ``ahead`` for so many iterations; returns the cached tokens of the batch."""
+def look_ahead(
+    state: State, works: Int64Array, steps: int, taken: Int64Array, sums: Int64Array
+) -> int:
+    """Fill ``taken`` and ``sums`` for so many iterations; returns the batch's cached tokens."""
     settings, replica, requests, _, _, _, batch, _ = state
-    sums, taken = ahead[FORMS], ahead[TAKEN]
-    for step in range(steps):
-        sums[step] = 0
-        taken[step] = 0
+    width = len(sums) // AHEAD
+    known = sums[: steps * width]
+    clear(known)
+    clear(taken)
     cached = 0
     for slot in range(replica[SCHEDULED]):
         request = requests[batch[SEQUENCE, slot]]
         past = batch[PAST, slot]
         cached += past
-        own = forms[past : past + steps]
-        for step in range(steps):
-            sums[step] += own[step]
+        if len(works) > 0:
+            add_works(works, width, past, known)
         held = request[BLOCKS] + request[SHARED] * settings[HASH_BLOCKS]
         for step in range(held * BLOCK_TOKENS - past, steps, BLOCK_TOKENS):
             taken[step] += 1
@@ -149,10 +150,9 @@ def run(
     packed: Packed,
     table: Int64Array,
     known: Known,
-    ahead: Int64Array,
-    prices: Int64Array,
+    scratch: Scratch,
     totals: Int64Array,
-    sums: Float64Array,
+    sums_of: Float64Array,
     horizon: int,
 ) -> bool:
     """Go through the iterations before the next event; False, and nothing done, without any."""
@@ -163,22 +163,26 @@ def run(
         return False
     count = replica[SCHEDULED]
     new, past = batch[NEW][:count], batch[PAST][:count]
-    cached = look_ahead(state, known[1], steps, ahead)
+    _, step, taken, sums, room = scratch
+    width = len(sums) // AHEAD
+    cached = look_ahead(state, known[3], steps, taken, sums)
     done = 0
-    while done < steps and replica[NOW] < bound and ahead[TAKEN, done] <= replica[FREE_BLOCKS]:
-        key = (cached, ahead[FORMS, done])
-        step = price_decode(packed, table, known, key, new, past, done, prices)
+    while done < steps and replica[NOW] < bound and taken[done] <= replica[FREE_BLOCKS]:
+        own = sums[done * width : (done + 1) * width]
+        price_decode(packed, table, known, room, new, past, own, step)
         duration = step[executor.TIME] + settings[HOST_PS]
         if refused(settings, replica, duration) != GOES_ON:
             break
-        replica[FREE_BLOCKS] -= ahead[TAKEN, done]
+        replica[FREE_BLOCKS] -= taken[done]
         blocks = count_iteration(
-            settings, replica, totals, sums, step, settings[HOST_PS], cached + count, cached
+            settings, replica, totals, sums_of, step, settings[HOST_PS], cached + count, cached
         )
-        add_interval(sums, replica[LAST_START], replica[NOW], blocks, count, count)
+        add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
         add_gap(replica, duration, count)
         cached += count
         done += 1
+        for slot in range(count):
+            past[slot] += 1
     if done == 0:
         return False
     settle(state, done)

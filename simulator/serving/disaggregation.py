@@ -55,10 +55,11 @@ class PrefillSide:
         """The process of one replica."""
         cluster, world = self.cluster, self.cluster.world
         while replica in self.replicas:
-            if replica.idle or replica.cut:
+            if replica.resting:
                 yield cluster.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
+                replica.resume(world.now_ps)
                 continue
             replica.advance(max(world.horizon_ps(), world.now_ps + 1), stop=True)
             ended = replica.ended()

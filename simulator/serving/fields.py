@@ -90,7 +90,9 @@ LAST_START = 30
 FORMED_AFTER = 31
 """Preemptions before the batch was formed."""
 EMITTED_TOKENS = 32
-COUNTERS = 33
+RETURNED = 33
+"""Blocks that the sequences of ENDED returned, at the end of the last iteration."""
+COUNTERS = 34
 
 # Fixed settings.
 BUDGET = 0
@@ -118,7 +120,9 @@ HASH_BLOCKS = 17
 """Cache blocks of one hash block."""
 DEADLINE = 18
 """When the replica fails: no iteration that would end later takes place."""
-SETTINGS = 19
+MEETING = 19
+"""Tokens of an iteration that can meet every expert; 1 without experts."""
+SETTINGS = 20
 
 # Schedulers.
 CHUNKED = 0
@@ -139,7 +143,9 @@ PAIR_SUM = 4
 PAST_SUM = 5
 LOGIT_ITERATIONS = 6
 SEQUENCE_SUM = 7
-SUMS = 8
+MEETING_SUM = 8
+"""Tokens, those beyond the setting MEETING of an iteration left out."""
+SUMS = 9
 
 # Columns of the iteration log.
 LOG_START = 0

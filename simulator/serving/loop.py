@@ -8,12 +8,9 @@ waits it jumps to the next request that was posted ahead.
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.kernels import executor
-from simulator.kernels.arithmetic import copy, scale_up
+from simulator.kernels.arithmetic import ceil_div, clear, scale_up
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
-from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.accounts import (
     COMPLETION,
@@ -31,14 +28,18 @@ from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, receive
-from simulator.serving.decode_run import AHEAD, AHEAD_ROWS, run
+from simulator.serving.decode_run import AHEAD, Scratch, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
+    BLOCKS,
+    COMPUTED,
     COPIED_IN,
     COPIED_OUT,
     EMITTED,
     EMITTED_TOKENS,
+    ENDED,
+    EVICTABLE,
     FORMED_AFTER,
     FREE_BLOCKS,
     HASH_BLOCKS,
@@ -55,6 +56,7 @@ from simulator.serving.fields import (
     MOVED_OUT,
     MOVED_POOL,
     NOW,
+    OUTPUT,
     POOL_BYTES_PER_S,
     POOL_IN,
     PREEMPTED,
@@ -62,8 +64,11 @@ from simulator.serving.fields import (
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
+    RETURNED,
     RUNNING,
     SCHEDULED,
+    SCHEDULER,
+    STATIC,
     STOP_AT_COMPLETION,
     TOKENS,
 )
@@ -71,7 +76,13 @@ from simulator.serving.kv_cache import cached_prefix, grow
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
-from simulator.timing.decode_memo import Known, price_decode, price_sums, priced_by_sums
+from simulator.timing.decode_prices import (
+    Known,
+    add_works,
+    price_decode,
+    price_mixed,
+    prices_by_sums,
+)
 
 PS_PER_S = 10**12
 
@@ -135,6 +146,7 @@ def advance(
     priced: BoolArray,
     packed: Packed,
     known: Known,
+    scratch: Scratch,
     totals: Int64Array,
     sums: Float64Array,
     log: Int64Array,
@@ -144,14 +156,15 @@ def advance(
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
     of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
-    was formed is kept. ``known`` is that of ``timing.decode_memo``; without forms every
+    was formed is kept. ``known`` is that of ``timing.decode_prices``; without rows every
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices = np.zeros(table.shape[1:], dtype=np.int64)
-    own = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-    ahead = np.zeros((AHEAD_ROWS, AHEAD), dtype=np.int64)
-    by_sums = priced_by_sums(packed, known[2])
+    prices, own, _, room_of_sums, room = scratch
+    works = known[3]
+    width = len(room_of_sums) // AHEAD
+    one = room_of_sums[:width]
+    by_sums = prices_by_sums(packed, works)
     while True:
         if replica[SCHEDULED] == 0:
             if len(log) > 0 and replica[LOGGED] == len(log):
@@ -164,18 +177,16 @@ def advance(
             return UNPRICED
         new, past = batch[NEW][:count], batch[PAST][:count]
         if len(known[1]) > 0 and tokens == count and logits == count:
-            if len(log) == 0 and run(
-                state, packed, table, known, ahead, prices, totals, sums, horizon
-            ):
+            if len(log) == 0 and run(state, packed, table, known, scratch, totals, sums, horizon):
                 continue
-            cached = 0
-            form = 0
-            for i in range(count):
-                cached += past[i]
-                form += known[1][past[i]]
-            copy(price_decode(packed, table, known, (cached, form), new, past, 0, prices), own)
+            clear(one)
+            if len(works) > 0:
+                for i in range(count):
+                    add_works(works, width, past[i], one)
+            price_decode(packed, table, known, room, new, past, one, own)
         elif by_sums:
-            price_sums(packed, table, known[2], (tokens, logits), new, past, 0, prices, own)
+            rows = (tokens, logits)
+            price_mixed(packed, table, works, room[2], rows, new, past, one, prices, own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
         host = settings[HOST_PS] + copy_ps(settings, replica)
@@ -191,7 +202,9 @@ def advance(
         if len(log) > 0:
             write_log(log, settings, replica, own)
         emitted = replica[EMITTED_TOKENS]
+        free = replica[FREE_BLOCKS] + replica[EVICTABLE]
         finished = end_batch(state)
+        replica[RETURNED] = replica[FREE_BLOCKS] + replica[EVICTABLE] - free
         emitted = replica[EMITTED_TOKENS] - emitted
         add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
@@ -199,10 +212,26 @@ def advance(
 
 
 @kernel
-def reserve(state: State, number: int) -> bool:
-    """Take the blocks for COMPUTED + 1 tokens of a request ahead of its arrival."""
+def reserve(state: State, number: int, now: int) -> bool:
+    """Take the blocks for COMPUTED + 1 tokens of a request ahead of its arrival.
+
+    Those that an iteration returns which goes on at ``now`` are not there yet.
+
+    Where a batch runs to its end they are those for all tokens that will follow: requests that
+    hold a part of what they need would wait for each other.
+    """
     settings, replica, requests, _, _, _, _, prefixes = state
-    return grow(settings, replica, requests[number], prefixes, 1)
+    request = requests[number]
+    more = 1
+    if settings[SCHEDULER] == STATIC:
+        more = max(1, request[OUTPUT] - request[EMITTED])
+    later = 0
+    if replica[NOW] > now and replica[ENDED] > 0:
+        later = replica[RETURNED]
+    need = ceil_div(request[COMPUTED] + more, BLOCK_TOKENS) - request[BLOCKS]
+    if need > replica[FREE_BLOCKS] + replica[EVICTABLE] - later:
+        return False
+    return grow(settings, replica, request, prefixes, more)
 
 
 @kernel

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from simulator.kernels.executor import PRICE_FIELDS
+from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
+from simulator.serving import fields
+from simulator.serving.decode_run import AHEAD, Scratch
 from simulator.timing import compile_ahead
-from simulator.timing.decode_memo import MEMO_FIELDS, PARTS, Known, fill_known
+from simulator.timing.decode_prices import PARTS, Known, fill_works
+from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
 from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
 from simulator.timing.work import WORK_FIELDS
 
-MEMO_ROWS = 1 << 18
+Int64Array = npt.NDArray[np.int64]
 
 
 class PriceTable:
@@ -24,30 +28,54 @@ class PriceTable:
     def __init__(self, plan: Plan, rows: int) -> None:
         compile_ahead.start()
         self.plan = plan
+        self._covered = 0
+        self._requests: Int64Array | None = None
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
-        kinds = self.plan.rows[:, PLAN_KIND]
-        self._attention = int(np.isin(kinds, (ATTENTION, LATENT)).sum())
-        self.known = self._tables(0)
-        """What ``timing.decode_memo`` knows of decode iterations."""
+        self.known = self._known(0, 0)
+        """What ``timing.decode_prices`` knows of decode iterations."""
+        self.scratch = self._scratch(0)
 
-    def cover(self, tokens: int) -> None:
-        """Be ready for sequences of up to ``tokens`` tokens."""
-        if tokens <= len(self.known[1]):
+    def cover(self, requests: Int64Array) -> None:
+        """Be ready for the sequences of ``requests``, int64[requests, fields.REQUEST_FIELDS].
+
+        All replicas of a run have the same ones.
+        """
+        if requests is self._requests:
             return
-        memo, forms, works = self._tables(tokens)
-        work = np.zeros(WORK_FIELDS, dtype=np.int64)
-        if not fill_known(self.plan.packed, work, forms, works):
-            forms[:] = 0
-            works = works[:0]
-        self.known = (memo, forms, works)
+        self._requests = requests
+        longest = requests[:, fields.PROMPT] + requests[:, fields.OUTPUT]
+        tokens = min(int(longest.max(initial=0)), self.plan.model.max_context) + 1
+        width = int(np.isin(self.plan.rows[:, PLAN_KIND], (ATTENTION, LATENT)).sum()) * PARTS
+        if self._covered >= tokens:
+            return
+        self._covered = tokens
+        known = self._known(len(self.table), tokens * width)
+        if not fill_works(self.plan.packed, np.zeros(WORK_FIELDS, dtype=np.int64), known[3]):
+            known, width = self._known(len(self.table), 0), 0
+        self.known = known
+        self.scratch = self._scratch(width)
 
-    def _tables(self, contexts: int) -> Known:
-        rows = MEMO_ROWS if contexts else 1
+    def _known(self, rows: int, works: int) -> Known:
+        plan = self.plan
         return (
-            np.zeros((rows, MEMO_FIELDS), dtype=np.int64),
-            np.zeros(contexts, dtype=np.int64),
-            np.zeros((contexts, self._attention, PARTS), dtype=np.int64),
+            np.zeros((rows, len(plan.stages), TOTAL_FIELDS), dtype=np.int64),
+            np.zeros(rows, dtype=np.bool_),
+            groups_of(plan.rows, plan.weighted, plan.sections, plan.stages),
+            np.zeros(works, dtype=np.int64),
+        )
+
+    def _scratch(self, width: int) -> Scratch:
+        return (
+            np.zeros(self.table.shape[1:], dtype=np.int64),
+            np.zeros(TOTAL_FIELDS, dtype=np.int64),
+            np.zeros(AHEAD, dtype=np.int64),
+            np.zeros(AHEAD * width, dtype=np.int64),
+            (
+                np.zeros(TOTAL_FIELDS, dtype=np.int64),
+                np.zeros((len(self.plan.stages), TOTAL_FIELDS), dtype=np.int64),
+                np.zeros(WORK_FIELDS, dtype=np.int64),
+            ),
         )
 
     def fill(self, tokens: int, logits: int) -> None:

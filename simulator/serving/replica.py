@@ -54,16 +54,34 @@ class Replica(Batcher):
         self.prefills = prefills
         self.cut = False
         """Whether it does nothing until it fails: its next iteration would end later."""
+        self.stalled = False
+        """Whether every block that somebody needs is held for others."""
+
+    @property
+    def resting(self) -> bool:
+        """Whether it does nothing until something comes from outside."""
+        return self.idle or self.cut or self.stalled
 
     def advance(self, horizon_ps: int, stop: bool = False) -> int:
-        """As the loop does; where every block is held for others time passes to the horizon."""
+        """As the loop does."""
         reason = super().advance(horizon_ps, stop)
         self.cut = reason == loop.CUT
-        if reason == loop.STALLED and horizon_ps != NO_HORIZON:
-            self.set_clock(horizon_ps)
+        self.stalled = reason == loop.STALLED
         return reason
+
+    def catch_up(self, when_ps: int) -> None:
+        """As the batcher does; where every block is held for others time passes nevertheless."""
+        super().catch_up(when_ps)
+        if self.stalled and when_ps != NO_HORIZON:
+            self.set_clock(when_ps)
+
+    def resume(self, now_ps: int) -> None:
+        """Something has come from outside: it may have blocks now."""
+        if self.stalled:
+            self.set_clock(now_ps)
+            self.stalled = False
 
     def restart(self, now_ps: int) -> None:
         """Come back from a failure, empty."""
-        self.cut = False
+        self.cut = self.stalled = False
         self.set_clock(now_ps)

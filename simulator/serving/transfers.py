@@ -97,7 +97,8 @@ class Transfers:
     def room(self, replica: Replica) -> None:
         """A sequence has ended on a decode replica: admit the transfers that wait for it."""
         queue = self._waiting.get(replica.number)
-        while queue and replica.reserve(queue[0].request):
+        now = self.cluster.world.now_ps
+        while queue and replica.reserve(queue[0].request, now):
             self._flow(queue.popleft())
 
     def unwatched(self, replica: Replica) -> None:
@@ -135,16 +136,35 @@ class Transfers:
         for transfer in moving:
             if transfer.target is replica:
                 requests[transfer.request, [fields.BLOCKS, fields.SHARED]] = 0
-            elif transfer.target is not None:
-                transfer.target.catch_up(self.cluster.world.now_ps)
-                transfer.target.cancel(transfer.request)
-                self.room(transfer.target)
+            else:
+                self._unreserve(transfer)
         lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
         requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
         for transfer in (*moving, *waiting):
             if transfer.source is not replica:
                 self._place(transfer)
         return lost
+
+    def redirect(self, replica: Replica) -> None:
+        """No cache will reach a decode replica any more: send those on the way elsewhere."""
+        moving = [t for t in self._moving.values() if t.target is replica]
+        waiting = self._waiting.pop(replica.number, deque())
+        for transfer in moving:
+            del self._moving[transfer.request]
+        self.network.cancel({transfer.request for transfer in moving})
+        for transfer in moving:
+            self._unreserve(transfer)
+        for transfer in (*moving, *waiting):
+            self._place(transfer)
+
+    def _unreserve(self, transfer: Transfer) -> None:
+        """Give the blocks back that were reserved for a cache which does not come."""
+        target = transfer.target
+        assert target is not None
+        target.catch_up(self.cluster.world.now_ps)
+        target.cancel(transfer.request)
+        self.cluster.wake(target)
+        self.room(target)
 
     def _all_waiting(self) -> list[Transfer]:
         return [transfer for queue in self._waiting.values() for transfer in queue]
@@ -156,8 +176,7 @@ class Transfers:
         replicas = cluster.open_replicas(cluster.back)
         if not replicas:
             if cluster.hopeless(cluster.back):
-                transfer.source.release(transfer.request)
-                cluster.wake(transfer.source)
+                self._release(transfer)
                 cluster.lose(transfer.request)
             else:
                 self._homeless.append(transfer)
@@ -166,7 +185,7 @@ class Transfers:
         transfer.target = target
         target.catch_up(now)
         queue = self._waiting.setdefault(target.number, deque())
-        if not queue and target.reserve(transfer.request):
+        if not queue and target.reserve(transfer.request, now):
             self._flow(transfer)
             return
         queue.append(transfer)
@@ -215,9 +234,15 @@ class Transfers:
         log.time_ps.append(now - transfer.flows_from_ps)
         log.queue_ps.append(transfer.flows_from_ps - transfer.began_ps)
         log.exposed_ps.append(now - transfer.end_ps)
-        transfer.source.release(transfer.request)
-        cluster.wake(transfer.source)
+        self._release(transfer)
         cluster.post(target, transfer.request)
+
+    def _release(self, transfer: Transfer) -> None:
+        """Free the blocks at the source, for iterations that begin from now on."""
+        source = transfer.source
+        source.catch_up(self.cluster.world.now_ps)
+        source.release(transfer.request)
+        self.cluster.wake(source)
 
     def _ways(self, replica: Replica) -> tuple[int, int]:
         """The links of a replica: outward and inward."""

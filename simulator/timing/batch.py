@@ -107,41 +107,54 @@ def price_sequences(packed: Packed, new: Int64Array, past: Int64Array, prices: I
             price_latent(chip, bits, row, own_new, own_past, prices[op, COLD])
 
 
-@kernel
-def run_stages(packed: Packed, prices: Int64Array, prompts: bool, step: Int64Array) -> int:
-    """Execute every kind of stage and fill ``step``; returns the index of the slowest kind.
+@inner
+def join_stages(packed: Packed, ones: Int64Array, prompts: bool, step: Int64Array) -> int:
+    """Fill ``step`` from the totals of each kind of stage, int64[stages, TOTAL_FIELDS].
 
-    The slowest stage sets the pace. Micro-batches of a batch with ``prompts`` go through an empty
-    pipeline; those of decode follow those of the token before (GPipe, Huang et al., arXiv
-    1811.06965, section 2.3). Busy times and bytes are those of the mean stage.
+    Returns the index of the slowest kind, which sets the pace. Micro-batches of a batch with
+    ``prompts`` go through an empty pipeline; those of decode follow those of the token before
+    (GPipe, Huang et al., arXiv 1811.06965, section 2.3). Busy times and bytes are those of the mean
+    stage.
     """
-    _, _, _, weighted, sections, stages, pipeline = packed
+    _, _, _, _, _, stages, pipeline = packed
     depth, batches = pipeline[PIPELINE_STAGES], pipeline[PIPELINE_BATCHES]
-    one = np.empty(executor.TOTAL_FIELDS, dtype=np.int64)
-    none = np.empty((0, executor.SPAN_FIELDS), dtype=np.int64)
-    clear(step)
     slowest = 0
-    for s in range(len(stages)):
-        first = stages[s, STAGE_FIRST]
-        clear(one)
-        part = sections[first : first + stages[s, STAGE_SECTIONS]]
-        executor.execute(prices, weighted, part, one, none)
-        for field in range(BUSY, CAUSES):
-            step[field] += one[field] * stages[s, STAGE_COUNT]
-        if one[TIME] > step[TIME]:
+    for s in range(1, len(stages)):
+        if ones[s, TIME] > ones[slowest, TIME]:
             slowest = s
-            step[TIME] = one[TIME]
-            for field in range(CAUSES, executor.TOTAL_FIELDS):
-                step[field] = one[field]
+    copy(ones[slowest], step)
     if depth * batches > 1:
         rounds = batches + depth - 1 if prompts else max(batches, depth)
         for field in range(BUSY, CAUSES):
-            step[field] = ceil_div(step[field] * batches, depth)
+            total = 0
+            for s in range(len(stages)):
+                total += ones[s, field] * stages[s, STAGE_COUNT]
+            step[field] = ceil_div(total * batches, depth)
         for field in range(CAUSES, executor.TOTAL_FIELDS):
             step[field] *= batches
         step[CAUSES + CAUSE_BUBBLE] += (rounds - batches) * step[TIME]
         step[TIME] *= rounds
     return slowest
+
+
+@inner
+def execute_stages(packed: Packed, prices: Int64Array, ones: Int64Array) -> None:
+    """Execute every kind of stage; fills ``ones``, int64[stages, TOTAL_FIELDS]."""
+    _, _, _, weighted, sections, stages, _ = packed
+    none = np.empty((0, executor.SPAN_FIELDS), dtype=np.int64)
+    for s in range(len(stages)):
+        first = stages[s, STAGE_FIRST]
+        clear(ones[s])
+        part = sections[first : first + stages[s, STAGE_SECTIONS]]
+        executor.execute(prices, weighted, part, ones[s], none)
+
+
+@kernel
+def run_stages(packed: Packed, prices: Int64Array, prompts: bool, step: Int64Array) -> int:
+    """Execute every kind of stage and fill ``step``; returns the index of the slowest kind."""
+    ones = np.empty((len(packed[5]), executor.TOTAL_FIELDS), dtype=np.int64)
+    execute_stages(packed, prices, ones)
+    return join_stages(packed, ones, prompts, step)
 
 
 @inner

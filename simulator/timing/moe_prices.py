@@ -22,16 +22,15 @@ from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
     FUSED_ABSENT,
-    FUSED_KERNEL_PS,
+    FUSED_EXPERT_LAUNCH_PS,
     FUSED_LAUNCH_PS,
-    FUSED_SM_BYTES_PER_S,
+    FUSED_QUANTIZES,
     FUSED_STREAM,
     HBM_BYTES_PER_S,
     PER_MILLION,
     ROWS,
     SRAM_BYTES_PER_S,
     SYSTOLIC,
-    UNIT_COUNT,
     UNIT_KIND,
     VECTOR_OPS,
 )
@@ -51,6 +50,7 @@ from simulator.kernels.executor import (
 )
 from simulator.kernels.fabric_price import collective
 from simulator.kernels.gpu_attention import overlapped
+from simulator.kernels.gpu_matmul import quantize_ps
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.moe import expert_tokens, grouped_cycles
 from simulator.mapping import tiles
@@ -88,6 +88,9 @@ digit an expert; Merrill and Grimshaw, 2011)."""
 COMBINE_OPS = 2
 """Multiply by the router's weight and add, an element."""
 
+PLAIN_BITS = 16
+"""Of activations before they are quantized, and of weights that are not."""
+
 
 @inner
 def add(price: Int64Array, out: Int64Array) -> None:
@@ -97,11 +100,22 @@ def add(price: Int64Array, out: Int64Array) -> None:
 
 
 @inner
-def senders(chip: Int64Array, row: Int64Array, tokens: int, received: int) -> tuple[int, int]:
+def carries(chip: Int64Array, bits: Int64Array, row: Int64Array) -> bool:
+    """Whether the kernels carry the rows of tokens for other ranks' experts along."""
+    if row[PLAN_LOCAL] == 0 or bits[WEIGHT_BITS] != PLAIN_BITS:
+        return False
+    absent: bool = chip[FUSED_ABSENT] == 1
+    return absent
+
+
+@inner
+def senders(
+    chip: Int64Array, bits: Int64Array, row: Int64Array, tokens: int, received: int
+) -> tuple[int, int]:
     """(ranks that exchange tokens, copies of tokens that this rank sends and sums)."""
     own = tokens * row[PLAN_TOP_K]
     if row[PLAN_LOCAL] == 1:
-        return 1, own if chip[FUSED_ABSENT] == 1 else received
+        return 1, own if carries(chip, bits, row) else received
     return row[PLAN_RANKS], own
 
 
@@ -118,30 +132,43 @@ def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Ar
 
 
 @inner
-def fixed_ps(chip: Int64Array, first: bool) -> int:
-    """Time of an operator in which no unit works: overhead, first word, fill of the array; on a
-    GPU the launch, which is shorter for kernels that follow another."""
+def fixed_ps(chip: Int64Array) -> int:
+    """Time of an operator on a systolic array in which no unit works: overhead, first word, fill.
+
+    The kernels of a GPU's expert layer are launched together (``expert_launch``)."""
     if chip[UNIT_KIND] == SYSTOLIC:
         fill = 2 * chip[ROWS] + chip[COLS] - 2
         return to_ps(chip, tiles.fixed_cycles(chip) + fill)
-    launch: int = chip[FUSED_LAUNCH_PS] if first else chip[FUSED_KERNEL_PS]
-    return launch
+    return 0
+
+
+@inner
+def quantize(
+    chip: Int64Array, bits: Int64Array, row: Int64Array, tokens: int, price: Int64Array
+) -> None:
+    """The kernel that converts tokens to narrow activations, where the engine has one."""
+    clear(price)
+    width = row[PLAN_K]
+    if chip[UNIT_KIND] == SYSTOLIC or chip[FUSED_QUANTIZES] == 0:
+        return
+    if bits[ACTIVATION_BITS] >= PLAIN_BITS:
+        return
+    price[READ] = moved(chip, tokens * width, PLAIN_BITS)
+    price[WRITE] = moved(chip, tokens * width, bits[ACTIVATION_BITS])
+    size = bits_to_bytes(tokens * width * (PLAIN_BITS + bits[ACTIVATION_BITS]))
+    price[HBM] = transfer_ps(price[READ] + price[WRITE], chip[HBM_BYTES_PER_S])
+    price[DURATION] = max(price[HBM], math.ceil(quantize_ps(chip, tokens, width, size)))
 
 
 @inner
 def elementwise(
-    chip: Int64Array,
-    ops: int,
-    read: int,
-    written: int,
-    passing: int,
-    first: bool,
-    price: Int64Array,
+    chip: Int64Array, ops: int, read: int, written: int, passing: int, price: Int64Array
 ) -> None:
-    """Vector work over data that streams through; on a GPU at its streaming efficiency.
+    """Vector work over data that streams through.
 
-    Of ``passing`` bytes, which all go through the vector unit or the multiprocessors, ``read`` and
-    ``written`` go to HBM.
+    Of ``passing`` bytes ``read`` and ``written`` go to HBM. A GPU moves all of them at its
+    streaming efficiency of HBM's rate: requests for rows in an order of their own are not answered
+    faster where L2 holds some of them.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         price_streaming(chip, ops, read, written, False, price)
@@ -150,8 +177,7 @@ def elementwise(
     rate = chip[HBM_BYTES_PER_S] * chip[FUSED_STREAM] // PER_MILLION
     price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     price[HBM] = transfer_ps(read + written, rate)
-    through = transfer_ps(passing, chip[UNIT_COUNT] * chip[FUSED_SM_BYTES_PER_S])
-    price[DURATION] = fixed_ps(chip, first) + max(max(price[VECTOR], price[HBM]), through)
+    price[DURATION] = max(max(price[VECTOR], price[HBM]), transfer_ps(passing, rate))
     price[READ] = read
     price[WRITE] = written
 
@@ -181,18 +207,19 @@ def grouped(
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
-    matrix, fed = grouped_cycles(chip, counts, k, n, (bits[ACTIVATION_BITS], bits[WEIGHT_BITS]))
-    active = 0
+    widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
+    matrix, fed, weights = grouped_cycles(chip, counts, k, n, widths, read + written)
     for e in range(len(counts)):
-        active += 1 if counts[e] > 0 else 0
         extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
     extra[EXTRA_SRAM_BYTES] += fed
-    read += active * bits_to_bytes(k * n * bits[WEIGHT_BITS])
+    read += weights
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
     clear(price)
-    price[DURATION] = fixed_ps(chip, False)
-    price[DURATION] += together(chip, to_ps(chip, max(matrix, sram)), to_ps(chip, hbm))
+    price[DURATION] = fixed_ps(chip)
+    # what comes from HBM passes through L2 meanwhile
+    working = together(chip, to_ps(chip, matrix), to_ps(chip, hbm))
+    price[DURATION] += max(working, to_ps(chip, sram))
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)
     price[SRAM] = to_ps(chip, sram)
@@ -221,7 +248,7 @@ def price_sorted(
     """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
     a_bits = bits[ACTIVATION_BITS]
     hidden, width = row[PLAN_K], row[PLAN_N]
-    ranks, own = senders(chip, row, tokens, received)
+    ranks, own = senders(chip, bits, row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
@@ -229,27 +256,29 @@ def price_sorted(
     both = bits_to_bytes(max(own, received) * hidden * a_bits)
     sent = bits_to_bytes(own * hidden * a_bits)
     # kernels that carry the rows of other ranks' experts along write and read those too
-    gates = received
-    if row[PLAN_LOCAL] == 1 and chip[FUSED_ABSENT] == 1:
-        gates = own
+    gates = own if carries(chip, bits, row) else received
     inside = moved(chip, gates * wide, a_bits)
     gated = moved(chip, gates * width, a_bits)
     kept = moved(chip, tokens * hidden, a_bits)
     passing = bits_to_bytes((tokens + own) * hidden * a_bits)
-    elementwise(chip, own * SORT_OPS, kept, copies, passing, True, price)
+    if chip[UNIT_KIND] != SYSTOLIC:
+        out[DURATION] += chip[FUSED_EXPERT_LAUNCH_PS]
+    quantize(chip, bits, row, tokens, price)
+    add(price, out)
+    elementwise(chip, own * SORT_OPS, kept, copies, passing, price)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     grouped(chip, bits, counts, (hidden, wide, arrived, inside), price, extra)
     add(price, out)
     gating = bits_to_bytes(gates * (wide + width) * a_bits)
-    elementwise(chip, gates * width * GATE_OPS, inside, gated, gating, False, price)
+    elementwise(chip, gates * width * GATE_OPS, inside, gated, gating, price)
     add(price, out)
     grouped(chip, bits, counts, (width, hidden, gated, arrived), price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
-    elementwise(chip, own * hidden * COMBINE_OPS, copies, kept, passing, False, price)
+    elementwise(chip, own * hidden * COMBINE_OPS, copies, kept, passing, price)
     add(price, out)
 
 
@@ -272,7 +301,7 @@ def price_fused(
     """
     a_bits = bits[ACTIVATION_BITS]
     hidden, width = row[PLAN_K], row[PLAN_N]
-    ranks, own = senders(chip, row, tokens, received)
+    ranks, own = senders(chip, bits, row, tokens, received)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
@@ -283,9 +312,11 @@ def price_fused(
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = max(max(out[MATRIX], out[VECTOR]), out[SRAM])
-    busy = together(chip, busy, out[HBM])
-    fixed = fixed_ps(chip, True)
+    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM])
+    busy = max(busy, out[SRAM])
+    fixed = fixed_ps(chip)
+    if chip[UNIT_KIND] != SYSTOLIC:
+        fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])
     edge = 0
     size = bits_to_bytes(max(own, received) * hidden * a_bits)
     sent = bits_to_bytes(own * hidden * a_bits)

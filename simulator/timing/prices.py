@@ -149,7 +149,7 @@ def price_matmul(
         if variant == WARM and fetched == 0:
             copy(price[COLD], price[WARM])
             break
-        mapper.search(chip, (m, k, n), moved, fetched * variant, mapped)
+        mapper.search(chip, (m, k, n), moved, fetched * variant, False, mapped)
         if mapped[tiles.CYCLES] < 0:
             if variant == WARM:
                 copy(price[COLD], price[WARM])
