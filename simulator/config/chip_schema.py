@@ -156,15 +156,12 @@ class FusedKernelsConfig(Section):
     copies_groups: Flag = False
     splits_prompts: Flag = False
     narrow_query_tile: Count | None = None
-<<<<<<< HEAD
     softmax_efficiency: Fraction = 1.0
     overlaps_softmax: Flag = False
     scans_sequences: Flag = False
     transposes_values: Flag = False
-=======
     expert_launch: Delay | None = None
     expert_row_tile: Count = 128
->>>>>>> 8775ef6a9fed21a963bfc2676dfc5dd7e32b524f
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -188,15 +185,12 @@ class FusedKernelsConfig(Section):
             copies_groups=self.copies_groups,
             splits_prompts=self.splits_prompts,
             narrow_query_tile=self.narrow_query_tile,
-<<<<<<< HEAD
             softmax_efficiency=self.softmax_efficiency,
             overlaps_softmax=self.overlaps_softmax,
             scans_sequences=self.scans_sequences,
             transposes_values=self.transposes_values,
-=======
             expert_launch_ps=self.expert_launch,
             expert_row_tile=self.expert_row_tile,
->>>>>>> 8775ef6a9fed21a963bfc2676dfc5dd7e32b524f
         )
 
 

@@ -66,12 +66,10 @@ class FusedKernels:
     copies_groups: bool = False
     splits_prompts: bool = False
     narrow_query_tile: int | None = None
-<<<<<<< HEAD
     softmax_efficiency: float = 1.0
     overlaps_softmax: bool = False
     scans_sequences: bool = False
     transposes_values: bool = False
-=======
     expert_launch_ps: int | None = None
     expert_row_tile: int = 128
 
@@ -81,4 +79,3 @@ class FusedKernels:
         if self.expert_launch_ps is not None:
             return self.expert_launch_ps
         return self.launch_ps + (EXPERT_KERNELS - 1) * self.kernel_launch_ps
->>>>>>> 8775ef6a9fed21a963bfc2676dfc5dd7e32b524f
