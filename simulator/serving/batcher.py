@@ -336,6 +336,7 @@ def _settings(
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
+    settings[fields.WINDOW] = prices.plan.model.window or 0
     if block_bytes:
         settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s
         settings[fields.POOL_BYTES_PER_S] = tiers.pool_bytes_per_s

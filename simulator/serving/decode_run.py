@@ -173,8 +173,10 @@ def run(
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= taken[done]
+        host = settings[HOST_PS]
+        pairs = cached + count
         blocks = count_iteration(
-            settings, replica, totals, sums_of, step, settings[HOST_PS], cached + count, cached
+            settings, replica, totals, sums_of, step, host, pairs, cached, new, past
         )
         add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
         add_gap(replica, duration, count)

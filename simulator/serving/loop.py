@@ -194,7 +194,9 @@ def advance(
         for i in range(count):
             pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
             cached += past[i]
-        blocks = count_iteration(settings, replica, totals, sums, own, host, pairs, cached)
+        blocks = count_iteration(
+            settings, replica, totals, sums, own, host, pairs, cached, new, past
+        )
         if len(log) > 0:
             write_log(log, settings, replica, own)
         emitted = replica[EMITTED_TOKENS]
