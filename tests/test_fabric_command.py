@@ -228,7 +228,7 @@ def test_names_of_failures_count_group_by_group():
         ("h100:8x2", ["host:2"], 3, "expected a host from 0 to 1"),
         ("h100:8x2", ["cube:0"], 3, "no cubes"),
         ("h100:8", ["uplink:0"], 3, "no uplinks"),
-        ("wse3:949x949", [], 3, "too many to route"),
+        ("wse3:949x949", ["chip:5"], 3, "too many to route"),
     ],
 )
 def test_bad_failures(capsys, system, failures, status, message):

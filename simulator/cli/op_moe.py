@@ -15,6 +15,7 @@ from simulator.cli.operator_cases import (
 )
 from simulator.cli.options import (
     DTYPES,
+    WEIGHT_DTYPES,
     cases_option,
     check_override_roots,
     choice_option,
@@ -56,7 +57,9 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
-@click.option("--weight-dtype", type=OneOf(*DTYPES), help="Type of the weights (default: dtype).")
+@click.option(
+    "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
+)
 @click.option(
     "--chip",
     "chip_name",

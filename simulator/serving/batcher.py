@@ -113,8 +113,9 @@ class Batcher:
 
     def post_all(self, requests: Int64Array) -> None:
         """Post requests at their arrivals, which are in order of time."""
-        self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
-        self._post(requests)
+        if len(requests):
+            self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
+            self._post(requests)
 
     def catch_up(self, when_ps: int) -> None:
         """Run all iterations that start before a time."""
@@ -289,8 +290,9 @@ class Batcher:
         rows = np.arange(SENTINELS + most)
         self._entries[:, BEFORE] = self._entries[:, AFTER] = rows
         unused = np.concatenate([[UNUSED], rows[SENTINELS:]])
-        self._entries[unused, AFTER] = np.roll(unused, -1)
-        self._entries[unused, BEFORE] = np.roll(unused, 1)
+        following = np.concatenate([unused[1:], unused[:1]])
+        self._entries[unused, AFTER] = following
+        self._entries[following, BEFORE] = unused
 
 
 def _settings(

@@ -121,6 +121,7 @@ class Cluster:
                 self.fitted[id(member.plan)] = fit(member.plan, options)
         self.prefix_ids: Int64Array | None = None
         self.hash_tokens = fields.BLOCK_TOKENS
+        self._longest_prefill = self._smallest(deployment.pools[0])
         self.requests, self.status = self._request_rows()
         if options.prefix_cache and self.traffic.prefix is not None:
             self._name_prefixes(self.traffic.prefix)
@@ -198,6 +199,18 @@ class Cluster:
             self.send(request)
         if self.prefill is not None:
             self.prefill.transfers.send_backlog()
+
+    def cut_off(self, replica: Replica) -> None:
+        """The link of a replica will never work again: whatever has to cross it starts anew.
+
+        A decode replica goes on with what has reached it; nothing of a prefill replica has.
+        """
+        self.dead.add(replica.number)
+        if replica.prefills:
+            self.fail(replica)
+        elif self.prefill is not None:
+            self.prefill.transfers.redirect(replica)
+        self.bury(replica)
 
     def hopeless(self, replicas: Sequence[Replica]) -> bool:
         """Whether none of a pool will ever come back."""
@@ -331,12 +344,15 @@ class Cluster:
     def _apart(self, request: int) -> bool:
         """Whether a request is prefilled in the prefill pool."""
         deployment = self.deployment
-        if deployment.disaggregate == ALWAYS:
-            return True
         if deployment.disaggregate == NEVER:
             return False
         row = self.requests[request]
         tokens = int(row[fields.PROMPT] + row[fields.EMITTED])
+        if tokens > self._longest_prefill:
+            # one that is computed again, with what it had emitted
+            return False
+        if deployment.disaggregate == ALWAYS:
+            return True
         if self.prefix_ids is not None:
             replicas = self.open_replicas(self.back)
             for replica in replicas:
@@ -515,12 +531,11 @@ class _Users:
         cluster = self.cluster
         router = cluster.back_router
         turn = getattr(router, "turn", 0)
-        target = (turn + np.arange(len(batch))) % len(replicas)
-        numbers = np.array([replica.number for replica in replicas], dtype=np.int64)
-        cluster.replica_of[batch] = numbers[target]
         for index, replica in enumerate(replicas):
+            mine = batch[(index - turn) % len(replicas) :: len(replicas)]
+            cluster.replica_of[mine] = replica.number
             replica.catch_up(cluster.world.now_ps)
-            replica.post_all(batch[target == index])
+            replica.post_all(mine)
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
     def _send(self, request: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,17 @@ def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     return Distribution(float(values.mean()), p50, p90, p95, p99)
 
 
+def added(parts: Iterable[npt.NDArray[Any]], length: int = 0) -> npt.NDArray[Any]:
+    """The sum of equal arrays, in their order; where there are none, ``length`` zeros."""
+    total: npt.NDArray[Any] | None = None
+    for part in parts:
+        if total is None:
+            total = part.copy()
+        else:
+            total += part
+    return np.zeros(length, dtype=np.int64) if total is None else total
+
+
 def token_gaps(
     requests: Int64Array, done: npt.NDArray[np.bool_], counts: Int64Array
 ) -> Distribution:
@@ -93,7 +104,7 @@ def observed(
     """
     table = result.table
     done = table.status == 0
-    tails = [part[len(part) - acc.GAP_FIELDS :] for part in counters]
+    tails = (part[len(part) - acc.GAP_FIELDS :] for part in counters if part[sched.ITERATIONS])
     start = int(requests[:, sched.ARRIVAL].min())
     warmup = max(0, round(result.options["warmup_s"] * PS_PER_S) - start)
     span = max(0.0, result.simulated_s - warmup / PS_PER_S)
@@ -105,7 +116,7 @@ def observed(
     lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
-        itl_s=token_gaps(requests, done, sum(tails, start=np.zeros_like(tails[0]))),
+        itl_s=token_gaps(requests, done, added(tails, acc.GAP_FIELDS)),
         timeline=timeline(sums, blocks, table, start) if done.any() else None,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,

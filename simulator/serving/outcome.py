@@ -13,6 +13,7 @@ from simulator.hardware.chip import Validated
 from simulator.kernels import executor
 from simulator.serving import fields, metrics
 from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
+from simulator.serving.population import exact_sum
 from simulator.serving.replica import Replica
 from simulator.serving.results import (
     Distribution,
@@ -161,39 +162,48 @@ def outcome(cluster: Cluster) -> RunResult:
 
 def work_of(replicas: Sequence[Replica]) -> Work:
     """Sums over replicas, whatever their plans."""
-    totals = [sum(int(r.totals[i]) for r in replicas) for i in range(executor.TOTAL_FIELDS)]
+    # most of a large deployment may never have run: there is nothing to add
+    ran = [r for r in replicas if r.counters[fields.ITERATIONS]] or replicas[:1]
+    totals = _totals(ran)
     flops, least, peak, stream, vector_ops, sram_bytes = 0, 0, 0.0, 0.0, 0.0, 0.0
     traffic = dict.fromkeys(_WAYS, 0)
-    for plan, mine in _by_plan(replicas):
-        sums = sum((r.sums for r in mine), start=np.zeros_like(mine[0].sums))
+    for plan, mine in _by_plan(ran):
+        own = _totals(mine)
+        sums = metrics.added(r.sums[: fields.SUMS] for r in mine)
         iterations = sum(int(r.counters[fields.ITERATIONS]) for r in mine)
         done, need = metrics.model_work(plan, sums, iterations)
         flops += done
         chip, chips = plan.system.chip, plan.layout.chips
-        busy = sum(int(r.totals[executor.TIME]) for r in mine) / metrics.PS_PER_S
+        busy = own[executor.TIME] / metrics.PS_PER_S
         peak += busy * chips * chip.peak_flops_per_s(plan.dtypes.activation)
         stream += busy * chips * chip.hbm.bandwidth_bytes_per_s
-        moved = [sum(int(r.totals[executor.BYTES + i]) for r in mine) * chips for i in range(3)]
+        moved = [own[executor.BYTES + index] * chips for index in range(len(_WAYS))]
         for way, size in zip(_WAYS, moved, strict=True):
             traffic[way] += size
         # skewed loads meet fewer experts, and windows keep fewer keys: the prices know how many
         least += min(need, moved[0])
-        vector_ops += sum(step.vector_ops(plan, r.totals) for r in mine) * chips
-        sram_bytes += sum(step.sram_bytes(plan, r.totals) for r in mine) * chips
+        vector_ops += step.vector_ops(plan, own) * chips
+        sram_bytes += step.sram_bytes(plan, own) * chips
     return Work(
         totals=totals,
-        sums=sum((r.sums for r in replicas), start=np.zeros_like(replicas[0].sums)),
-        counters=sum((r.counters for r in replicas), start=np.zeros_like(replicas[0].counters)),
+        sums=metrics.added(r.sums[: fields.SUMS] for r in ran),
+        counters=metrics.added(r.counters[: fields.COUNTERS] for r in ran),
         flops=flops,
         min_bytes=least,
         peak=peak,
         stream=stream,
-        room_ps=sum(float(r.totals[executor.TIME]) * r.blocks for r in replicas),
-        peak_fraction=max(int(r.counters[fields.PEAK_BLOCKS]) / r.blocks for r in replicas),
+        room_ps=sum(float(r.totals[executor.TIME]) * r.blocks for r in ran),
+        peak_fraction=max(int(r.counters[fields.PEAK_BLOCKS]) / r.blocks for r in ran),
         vector_ops=vector_ops,
         sram_bytes=sram_bytes,
         traffic=traffic,
     )
+
+
+def _totals(replicas: Sequence[Replica]) -> list[int]:
+    """The totals of all iterations of some replicas; together they may leave 64 bits."""
+    rows = np.stack([r.totals for r in replicas])
+    return [exact_sum(rows[:, field]) for field in range(executor.TOTAL_FIELDS)]
 
 
 def _by_plan(replicas: Iterable[Replica]) -> list[tuple[Plan, list[Replica]]]:

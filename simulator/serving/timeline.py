@@ -55,7 +55,10 @@ def timeline(
     width = max(int(tail[acc.WIDTH]) for tail in tails)
     if width == 0:
         return None
-    series = sum((_at_width(tail, width) for tail in tails), np.zeros((acc.SERIES, acc.BINS)))
+    series = np.zeros((acc.SERIES, acc.BINS))
+    for tail in tails:
+        if tail[acc.WIDTH]:
+            series += _at_width(tail, width)
     used = np.flatnonzero(series[acc.BUSY_PS])
     first, last = start_ps // width, int(used[-1])
     completed = table.status == 0
@@ -81,7 +84,7 @@ def timeline(
 def _at_width(tail: FloatArray, width: int) -> FloatArray:
     """A replica's series [SERIES, BINS] with its intervals joined until they are ``width`` long."""
     series = tail[1:].reshape(acc.SERIES, acc.BINS)
-    own = int(tail[acc.WIDTH]) or width
+    own = int(tail[acc.WIDTH])
     while own < width:
         joined = series[:, ::2] + series[:, 1::2]
         series = np.concatenate((joined, np.zeros_like(joined)), axis=1)

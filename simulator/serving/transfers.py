@@ -136,17 +136,35 @@ class Transfers:
         for transfer in moving:
             if transfer.target is replica:
                 requests[transfer.request, [fields.BLOCKS, fields.SHARED]] = 0
-            elif transfer.target is not None:
-                transfer.target.catch_up(self.cluster.world.now_ps)
-                transfer.target.cancel(transfer.request)
-                self.cluster.wake(transfer.target)
-                self.room(transfer.target)
+            else:
+                self._unreserve(transfer)
         lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
         requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
         for transfer in (*moving, *waiting):
             if transfer.source is not replica:
                 self._place(transfer)
         return lost
+
+    def redirect(self, replica: Replica) -> None:
+        """No cache will reach a decode replica any more: send those on the way elsewhere."""
+        moving = [t for t in self._moving.values() if t.target is replica]
+        waiting = self._waiting.pop(replica.number, deque())
+        for transfer in moving:
+            del self._moving[transfer.request]
+        self.network.cancel({transfer.request for transfer in moving})
+        for transfer in moving:
+            self._unreserve(transfer)
+        for transfer in (*moving, *waiting):
+            self._place(transfer)
+
+    def _unreserve(self, transfer: Transfer) -> None:
+        """Give the blocks back that were reserved for a cache which does not come."""
+        target = transfer.target
+        assert target is not None
+        target.catch_up(self.cluster.world.now_ps)
+        target.cancel(transfer.request)
+        self.cluster.wake(target)
+        self.room(target)
 
     def _all_waiting(self) -> list[Transfer]:
         return [transfer for queue in self._waiting.values() for transfer in queue]

@@ -206,14 +206,14 @@ def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:
     return whole.tokens
 
 
-def vector_ops(plan: Plan, totals: Int64Array) -> float:
+def vector_ops(plan: Plan, totals: Int64Array | list[int]) -> float:
     """Vector operations of one chip, from the time that its vector unit was busy."""
     chip = plan.system.chip
     busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) / 1e12
     return busy_s * chip.sustained_clock_hz * chip.vector.ops_per_cycle
 
 
-def sram_bytes(plan: Plan, totals: Int64Array) -> float:
+def sram_bytes(plan: Plan, totals: Int64Array | list[int]) -> float:
     """Bytes that the SRAM of one chip moved, from the time that it was busy."""
     busy_s = int(totals[executor.BUSY + UNITS.index("sram")]) / 1e12
     return busy_s * plan.system.chip.sram.bandwidth_bytes_per_s
