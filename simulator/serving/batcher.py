@@ -197,6 +197,12 @@ class Batcher:
         self.requests[request, fields.RESERVED_AT] = now_ps
         self._post(np.array([~request], dtype=np.int64))
 
+    def returning(self, now_ps: int) -> int:
+        """Blocks that come back at the end of an iteration which goes on."""
+        counters = self.counters
+        under_way = counters[fields.NOW] > now_ps and counters[fields.ENDED] > 0
+        return int(counters[fields.RETURNED]) if under_way else 0
+
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
         self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
