@@ -7,33 +7,40 @@ from dataclasses import replace
 from pathlib import Path
 
 from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_any_model, load_chip, load_group, load_model, load_system
+from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
 from simulator.errors import InfeasibleError, InputError, nearest
 from simulator.fabric.collective_timing import CollectiveTiming
 from simulator.fabric.collectives import price_collective
-from simulator.hardware import Chip, System
-from simulator.hardware.fabric import Fabric
+from simulator.hardware import System
 from simulator.mapping.layout import choose_layout, parse_compact
 from simulator.model.convnet import ConvNet
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
+from simulator.operators import (
+    price_attention,
+    price_attentions,
+    price_copies,
+    price_latents,
+    price_matmul,
+    price_matmuls,
+    price_moe,
+    price_moes,
+)
 from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
-from simulator.timing import attention_operator, moe_operator
 from simulator.timing import convnet as convnets
-from simulator.timing import operator as operators
 from simulator.timing import step as steps
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.choices import Dtypes
+from simulator.timing.latent_operator import LatentCase
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
 from simulator.timing.moe_operator import MoeCase
-from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.plan import Plan, make_plan
-from simulator.timing.results import CopyTiming, MatmulTiming, StepTiming
+from simulator.timing.results import StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.workload.generate import generate
 from simulator.workload.request import Workload, with_slos
@@ -45,6 +52,7 @@ __all__ = [
     "AttentionCase",
     "CollectiveTiming",
     "Deployment",
+    "LatentCase",
     "LayoutOptions",
     "MoeCase",
     "Servers",
@@ -62,6 +70,7 @@ __all__ = [
     "price_attentions",
     "price_collective",
     "price_copies",
+    "price_latents",
     "price_matmul",
     "price_matmuls",
     "price_moe",
@@ -303,92 +312,3 @@ def _read(layout: str) -> Layout:
             hint="did you mean 'auto'?" if nearest(layout, ("auto",)) else None,
         )
     return load_layout(layout)
-
-
-def price_matmul(
-    chip: Chip | str,
-    m: int,
-    k: int,
-    n: int,
-    dtype: str = "bf16",
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
-) -> MatmulTiming:
-    """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
-
-    ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
-    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before an 8-bit matmul on a
-    GPU, the kernel that scales the activations from 16 bits.
-
-    Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
-    """
-    case = (m, k, n, dtype)
-    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
-
-
-def price_matmuls(
-    chip: Chip | str,
-    cases: Sequence[tuple[int, int, int, str]],
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
-) -> list[MatmulTiming]:
-    """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
-    machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.price_matmuls(
-        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
-    )
-
-
-def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:
-    """Price copies inside the HBM of one chip: so many bytes are read, and as many written.
-
-    Raises InputError for a size that is not positive or beyond the kernels' range.
-    """
-    return operators.price_copies(load_chip(chip) if isinstance(chip, str) else chip, sizes)
-
-
-def price_attention(chip: Chip | str, case: AttentionCase) -> OperatorTiming:
-    """Price attention over one batch on one chip; see ``price_attentions``."""
-    return price_attentions(chip, [case])[0]
-
-
-def price_attentions(chip: Chip | str, cases: Sequence[AttentionCase]) -> list[OperatorTiming]:
-    """Price attention over many independent batches on one chip.
-
-    Raises InputError for sizes out of range, heads that do not divide, or a dtype without a rate.
-    """
-    return attention_operator.price_attentions(
-        load_chip(chip) if isinstance(chip, str) else chip, cases
-    )
-
-
-def price_moe(chip: Chip | str, case: MoeCase, fabric: Fabric | None = None) -> OperatorTiming:
-    """Price one layer of routed experts on the busiest chip of its group; see ``price_moes``."""
-    return price_moes(chip, [case], fabric)[0]
-
-
-def price_moes(
-    chip: Chip | str, cases: Sequence[MoeCase], fabric: Fabric | None = None
-) -> list[OperatorTiming]:
-    """Price many layers of routed experts on one chip of a group that ``fabric`` connects.
-
-    Where ``chip`` is a name and there is no ``fabric``, experts on several chips are connected as
-    in the system of that name with as many chips.
-
-    Raises InputError for sizes out of range, experts that do not divide over the chips, a bad
-    expert load, a dtype without a rate, or no fabric for several chips.
-    """
-    if not isinstance(chip, str):
-        return moe_operator.price_moes(chip, cases, fabric)
-    loaded = load_chip(chip)
-    if fabric is not None:
-        return moe_operator.price_moes(loaded, cases, fabric)
-    results: dict[int, OperatorTiming] = {}
-    for ep in sorted({case.ep if case.exchange else 1 for case in cases}):
-        of_group = [i for i, case in enumerate(cases) if (case.ep if case.exchange else 1) == ep]
-        group = load_group(chip, ep) if ep > 1 else None
-        priced = moe_operator.price_moes(loaded, [cases[i] for i in of_group], group)
-        results |= dict(zip(of_group, priced, strict=True))
-    return [results[i] for i in range(len(cases))]

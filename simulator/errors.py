@@ -97,7 +97,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 def _excerpt(text: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a line around a column, and the column's new place in it."""
-    text = text.rstrip("\r\n").replace("\t", " ")
+    # what would move the cursor or hide is shown as a point
+    text = "".join(c if c.isprintable() else "." for c in text.rstrip("\r\n").replace("\t", " "))
     if len(text) <= width:
         return text, min(column, len(text) + 1)
     start = max(0, min(column - 1 - width // 2, len(text) - width))

@@ -172,9 +172,13 @@ def test_failed_assertions_end_with_1_after_the_result(engine, trace, capsys):
         ((*STEP, "--phase", "decod"), 3, "did you mean 'decode'?"),
         (("op", "matmul", "4x8", "--chip", "sample"), 3, "expected a shape MxKxN"),
         (("op", "matmul", "4x8x0", "--chip", "sample"), 3, "N of '4x8x0': found 0"),
-        (("op", "matmul", "-4x4x4", "--chip", "sample"), 3, "shape '-4x4x4': found -4"),
-        (("op", "matmul", "-4", "--chip", "sample"), 2, "No such option"),
-        (("systolic", "-4x4x4", "--array", "4x4", "--dataflow", "ws"), 3, "found -4"),
+        (
+            ("op", "matmul", "-4x4x4", "--chip", "sample"),
+            3,
+            "found '-4x4x4', expected a positive size",
+        ),
+        (("op", "matmul", "-4", "--chip", "sample"), 3, "found '-4', expected"),
+        (("systolic", "-4x4x4", "--array", "4x4", "--dataflow", "ws"), 3, "found '-4x"),
         (("memory", "hbm2-2000", "--pattern", "stride"), 3, "expected stride:BYTES"),
         (("run", "", "tiny"), 3, "SYSTEM is empty"),
         (("run", "sample", " "), 3, "MODEL is empty"),
@@ -286,10 +290,11 @@ def test_ctrl_c_while_modules_are_imported(module):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Finder:\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == {module!r}: signal.raise_signal(signal.SIGINT)\n"
+        f"        if name == {module!r}: exec('signal.raise_signal(signal.SIGINT)')\n"
         "sys.meta_path.insert(0, Finder())\n"
         "from simulator.cli import main\n"
-        "sys.exit(main(['run', '--help']))\n"
+        "sys.argv[1:] = ['run', '--help']\n"
+        "sys.exit(main())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False

@@ -132,12 +132,19 @@ def test_replay_of_single_accesses(capsys: pytest.CaptureFixture[str], tmp_path:
     assert documents[0]["time_s"] > 500e-9
 
 
+FINITE = [
+    word for operand in ("ifmap", "filter", "ofmap") for word in (f"--sram-{operand}-bytes", "2048")
+] + ["--bandwidth-words-per-cycle", "10"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("memory", [[], FINITE], ids=["ideal", "finite"])
 def test_replay_of_a_systolic_trace(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ending: str, memory: list[str]
 ) -> None:
+    """With finite memory the trace begins before cycle 0, with the cold start."""
     path = tmp_path / f"trace.{ending}"
-    systolic = ["systolic", "64x64x64", "--array", "8x8", "--dataflow", "ws"]
+    systolic = ["systolic", "64x64x64", "--array", "8x8", "--dataflow", "ws", *memory]
     try:
         main([*systolic, "--trace", str(path)])
     except SystemExit as end:

@@ -108,7 +108,7 @@ def test_a_bad_case_says_where(capsys, tmp_path, old, new, message, place):
     [
         (["collective"], 2, "give OP and BYTES"),
         (["collective", "all-reduce", "1MB"], 2, "--system"),
-        (["collective", "all-reduce", "-5", "--system", "h100:8"], 2, ""),
+        (["collective", "all-reduce", "-5", "--system", "h100:8"], 3, "-5"),
         (["collective", "all-reduce", "1XB", "--system", "h100:8"], 3, "unknown unit"),
         (["collective", "allreduce", "1MB", "--system", "h100:8"], 3, "did you mean"),
         (["collective", "all-reduce", "1MB", "--system", "h100:9"], 3, "has no shape"),
@@ -228,7 +228,7 @@ def test_names_of_failures_count_group_by_group():
         ("h100:8x2", ["host:2"], 3, "expected a host from 0 to 1"),
         ("h100:8x2", ["cube:0"], 3, "no cubes"),
         ("h100:8", ["uplink:0"], 3, "no uplinks"),
-        ("wse3:949x949", [], 3, "too many to route"),
+        ("wse3:949x949", ["chip:5"], 3, "too many to route"),
     ],
 )
 def test_bad_failures(capsys, system, failures, status, message):

@@ -12,8 +12,9 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.failures import parse_failure
 from simulator.fabric.flows import Flow, fair_rates, finish_times
 from simulator.fabric.grid import exchange_load
-from simulator.fabric.inspect import inspect, mend
+from simulator.fabric.inspect import inspect
 from simulator.fabric.links import bisection_links, link_graph, matrix_loads, uniform_loads
+from simulator.fabric.repair import mend
 from simulator.fabric.slices import assemble_slice, circuits_touching, is_optical
 from simulator.hardware.fabric import Fabric, Pod, legal_twist
 

@@ -6,7 +6,7 @@ import pytest
 import result_samples as samples
 
 from simulator.report import figures
-from simulator.report.console import make_console
+from simulator.report.console import make_console, make_table, show
 from simulator.report.explain import explanations_text
 from simulator.report.explain_results import explain_op, explain_run, explain_step
 from simulator.report.json_out import plain
@@ -56,6 +56,39 @@ def test_run_table_without_completed_requests():
 
 def test_brackets_in_names_are_not_markup():
     assert "[bold]x[/bold]" in printed(print_run, samples.run(workload="[bold]x[/bold]"))
+
+
+def test_wide_tables_break_shapes_and_keep_names_and_figures_whole():
+    name = "experts.attention_output_reduce"
+    shape = "128 sequences, 128 heads, latent 512, and more of it"
+    cells = (f"{name} x58", shape, "10.00 us", "0.0 %", "latency", "21.28 GFLOP", "78.06 MB")
+    columns = ("operator", "<shape", "time", "share", "<bound by", "flops", "HBM bytes")
+    stream = io.StringIO()
+    console = make_console(stream)
+    show(console, make_table(console, "Operators", columns, [cells]), "done")
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Operators"  # nothing above the first table
+    assert all(line == line.rstrip() and len(line) <= 100 for line in lines)
+    assert row(stream.getvalue(), name).endswith(
+        "10.00 us  0.0 %  latency   21.28 GFLOP   78.06 MB"
+    )
+
+
+def test_lines_break_between_words_and_not_before_a_unit():
+    stream = io.StringIO()
+    show(make_console(stream), "a " + "word " * 18 + "12.5 ms, 3 % and 4 [b] more")
+    lines = stream.getvalue().splitlines()
+    assert [len(line) <= 100 for line in lines] == [True, True]
+    assert lines[1].startswith("12.5 ms, 3 %") or lines[0].endswith("12.5 ms,")
+    assert " ".join(lines) == "a " + "word " * 18 + "12.5 ms, 3 % and 4 [b] more"
+
+
+def test_a_bubble_is_shown_where_there_is_one():
+    for share in (0.0, 0.25):
+        bound = {"matrix": 1 - share, "bubble": share}
+        step = printed(print_step, samples.step(bound_by=bound))
+        run = printed(print_run, samples.run(bound_by=bound))
+        assert ("bubble" in step, "bubble" in run) == (share > 0, share > 0)
 
 
 def test_step_table_adds_up_layers():
@@ -109,6 +142,14 @@ def test_op_table():
 )
 def test_durations(value, text):
     assert figures.duration(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.2345e-5, "1.234e-5"), (-2e-120, "-2.000e-120"), (0.00012345, "0.0001234")],
+)
+def test_small_rates(value, text):
+    assert figures.rate(value, "tokens") == f"{text} tokens/s"
 
 
 @pytest.mark.parametrize(

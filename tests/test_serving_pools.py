@@ -21,7 +21,7 @@ from simulator.serving import cluster as clusters
 from simulator.serving import fields
 from simulator.serving.cluster import replay, serve
 from simulator.serving.faults import outages, parse_fault
-from simulator.serving.options import ServingOptions
+from simulator.serving.options import SCHEDULERS, ServingOptions
 from simulator.serving.pools import Deployment, KvLink, Member, Pool, kv_bytes, one_system
 from simulator.serving.results import RunResult
 from simulator.serving.status import COMPLETED, LOST
@@ -240,9 +240,9 @@ FAULTS = st.lists(
             lambda pair: f"{pair[0]}:{pair[1]}"
         ),
     ).flatmap(
-        lambda where: st.tuples(st.integers(0, 10**4), st.integers(1, 3000)).map(
-            lambda when: f"{where}@{when[0]} us,repair {when[1]} us"
-        )
+        lambda where: st.tuples(
+            st.integers(0, 10**4), st.one_of(st.integers(1, 3000), st.none())
+        ).map(lambda when: f"{where}@{when[0]} us" + (f",repair {when[1]} us" if when[1] else ""))
     ),
     max_size=6,
 )
@@ -268,6 +268,7 @@ class Kept(clusters.Cluster):
     FAULTS,
     st.sampled_from(["retry", "lose"]),
     st.sampled_from([None, 10**9]),
+    st.sampled_from(sorted(SCHEDULERS)),
 )
 def test_nothing_is_lost_or_made(
     lengths: list[tuple[int, tuple[int, int]]],
@@ -278,6 +279,7 @@ def test_nothing_is_lost_or_made(
     faults: list[str],
     on_failure: str,
     rebalance: int | None,
+    scheduler: str,
 ) -> None:
     """Requests, tokens, KV blocks and bytes, through transfers, preemptions and failures."""
     plans = plan_for(40, OPTIONS), plan_for(blocks, OPTIONS)
@@ -295,14 +297,15 @@ def test_nothing_is_lost_or_made(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clusters, "Cluster", Kept)
-        result = run(deployment, requests_of(rows))
+        options = dataclasses.replace(OPTIONS, scheduler=scheduler)
+        result = run(deployment, requests_of(rows), options)
     cluster = Kept.last
     done = result.table.status == COMPLETED
     lost = result.table.status == LOST
     assert (done | lost).all()
     assert result.lost_requests == int(lost.sum())
     assert result.requests.completed + result.lost_requests == len(rows)
-    if on_failure == "retry":
+    if on_failure == "retry" and all("repair" in text for text in faults):
         assert not lost.any()
     requests = cluster.requests
     assert (requests[done, fields.EMITTED] == result.table.output_tokens[done]).all()
@@ -379,6 +382,30 @@ def test_a_broken_link_holds_transfers_up() -> None:
     fault = parse_fault(f"link:1@{moving} ps,repair 5 ms")
     broken = run(pools(plan, plan, kv_link=link, faults=(fault,)), traffic)
     assert broken.table.completed_ps[0] - plain.table.completed_ps[0] == 5 * 10**9
+
+
+def test_a_link_that_stays_broken_is_given_up() -> None:
+    """What was on its way to it goes elsewhere; where there is no elsewhere it is lost."""
+    plan = plan_for(500, OPTIONS)
+    traffic = requests_of([(0, 40, 3)])
+    link = KvLink(10**8)
+    plain = run(pools(plan, plan, kv_link=link), traffic)
+    moving = int(plain.table.first_token_ps[0])
+    fault = parse_fault(f"link:1@{moving} ps")
+    other = run(pools(plan, plan, 2, kv_link=link, faults=(fault,)), traffic)
+    assert other.table.replica.tolist() == [2] and other.lost_requests == 0
+    # all of it moves again: both layers, one after the other
+    again = kv_bytes(plan, 40) * 10**4
+    late = other.table.completed_ps[0] - plain.table.completed_ps[0]
+    assert late == again - (plain.kv_transfer.exposed_s * 1e12)
+    none = run(pools(plan, plan, kv_link=link, faults=(fault,)), traffic)
+    assert none.lost_requests == 1
+    # the prefill replica's own link: what it had is computed anew by another
+    members = (Pool("prefill", (Member(plan, 2),)), Pool("decode", (Member(plan),)))
+    mine = parse_fault(f"link:0@{moving} ps")
+    anew = run(Deployment(members, kv_link=link, faults=(mine,)), traffic)
+    assert anew.requests.completed == 1
+    assert anew.table.completed_ps[0] > plain.table.completed_ps[0] + moving // 2
 
 
 def test_routers_look_at_what_they_say() -> None:

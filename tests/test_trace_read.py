@@ -259,6 +259,7 @@ BAD_JSON = [
     ('{"timestamp": 1, "input_length": 1, "output_length": 1e40}', "out of range"),
     ('{"timestamp": 1, "input_length": 1, "output_length": null}', "found null"),
     ('{"timestamp": 1, "input_lenght": 1, "output_length": 1}', "missing key 'input_length'"),
+    ('{"timestamp": 1, "timestamp": 2, "input_length": 1, "output_length": 1}', "duplicate key"),
     ('{"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": 3}', "list of block"),
     ('{"timestamp": 0, "input_length": 1, "output_length": 1}', "time goes backwards: 0 follows 1"),
 ]

@@ -90,7 +90,13 @@ def _parse(text: str, metrics: Mapping[str, str]) -> Requirement:
 def _value(text: str, kind: str, whole: str) -> float:
     what = f"--assert '{whole}'"
     if _PLAIN.fullmatch(text):
-        return parse_number(text, what, allow_zero=True)
+        number = parse_number(text, what, allow_zero=True)
+        if kind == "fraction" and number > 1:
+            raise InputError(
+                f"{what}: found {text}, expected a share of at most 1",
+                hint=f"is it {text}%?",
+            )
+        return number
     share = _PERCENT.fullmatch(text)
     if share is not None and kind == "fraction":
         return parse_number(share.group(1), what, allow_zero=True) / 100

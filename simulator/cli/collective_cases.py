@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from simulator.cases import Cases, Cell, read_cases
-from simulator.cli.collective_command import parse_size
-from simulator.cli.values import parse_number
+from simulator.cli.values import parse_number, parse_size
 from simulator.errors import ChipsimError, InputError, Location
 
 if TYPE_CHECKING:

@@ -6,36 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import format_option, set_option
-from simulator.cli.values import Whole, parse_whole
-from simulator.errors import InputError
+from simulator.cli.options import cases_option, format_option, set_option
+from simulator.cli.values import SizeCommand, Whole, parse_size
 
 if TYPE_CHECKING:
     from simulator.fabric.collective_timing import CollectiveTiming
 
 
-def parse_size(text: str, what: str) -> int:
-    """A number of bytes, plain or with a unit such as ``64MiB``.
-
-    Raises:
-        InputError: no number, an unknown unit, a part of a byte, or a number out of range.
-    """
-    from simulator.fabric.collectives import MAX_BYTES
-
-    if text.strip().isascii() and text.strip().isdigit():
-        return parse_whole(text, what, least=0, most=MAX_BYTES)
-    from simulator.units import parse_quantity
-
-    try:
-        size = parse_quantity(text, "bytes")
-    except InputError as error:
-        raise InputError(f"{what}: {error.message}", hint=error.hint) from None
-    if size > MAX_BYTES:
-        raise InputError(f"{what}: found {text.strip()}, expected at most {MAX_BYTES} bytes")
-    return size
-
-
-@click.command("collective")
+@click.command("collective", cls=SizeCommand)
 @click.argument("op", metavar="[OP]", required=False)
 @click.argument("size", metavar="[BYTES]", required=False)
 @click.option("--system", "system_name", metavar="SYSTEM", help="Such as tpu-v7x:4x4x4 or h100:8.")
@@ -56,12 +34,9 @@ def parse_size(text: str, what: str) -> int:
     show_default=True,
     help="Equal collectives that share the links.",
 )
-@click.option(
-    "--cases",
-    "cases_file",
-    metavar="FILE",
-    help="CSV with op,bytes,ranks,algorithm and either system, or topology,"
-    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s].",
+@cases_option(
+    "op,bytes,ranks,algorithm and either system, or topology,"
+    "bandwidth_bytes_per_s,latency_s[,endpoint_delay_s,reduce_bytes_per_s]"
 )
 @click.option(
     "--traffic-matrix",

@@ -6,24 +6,21 @@ from typing import Any
 
 import click
 
-from simulator.cli.options import check_override_roots, format_option, set_option
-from simulator.cli.values import NameText, PathText
+from simulator.cli.options import (
+    cases_option,
+    check_override_roots,
+    chip_option,
+    format_option,
+    set_option,
+)
+from simulator.cli.values import SizeCommand, parse_size
 from simulator.errors import InputError
 
 
-@click.command("copy")
+@click.command("copy", cls=SizeCommand)
 @click.argument("size", metavar="[BYTES]", required=False)
-@click.option(
-    "--chip",
-    "chip_name",
-    type=NameText(),
-    metavar="CHIP",
-    required=True,
-    help="Name or file of a chip.",
-)
-@click.option(
-    "--cases", "cases_file", type=PathText(), metavar="FILE", help="CSV with a column bytes."
-)
+@chip_option
+@cases_option("a column bytes")
 @set_option
 @format_option
 def copy(
@@ -45,7 +42,6 @@ def copy(
     if (size is None) == (cases_file is None):
         raise click.UsageError("give either BYTES or --cases FILE")
     check_override_roots(overrides, ("chip",))
-    from simulator.cli.collective_command import parse_size
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
@@ -66,10 +62,8 @@ def copy(
 def _price_cases(path: str, chip: Any, output_format: str) -> None:
     from simulator.api import price_copies
     from simulator.cases import read_cases
-    from simulator.cli.collective_command import parse_size
-    from simulator.cli.matmul_cases import to_csv
+    from simulator.cli.operator_cases import print_cases
     from simulator.report.copy_out import copy_fields
-    from simulator.report.json_out import to_json
 
     cases = read_cases(path, ("bytes",))
     at = cases.columns.index("bytes")
@@ -87,8 +81,4 @@ def _price_cases(path: str, chip: Any, output_format: str) -> None:
             for name, cell in zip(cases.columns, cells, strict=True)
         }
         rows.append(given | outcome)
-    if output_format == "json":
-        document = {"schema": "chipsim.op.copy.cases/1", "chip": chip.name, "rows": rows}
-        click.echo(to_json(document))
-    else:
-        click.echo(to_csv(rows), nl=False)
+    print_cases("op.copy", chip, rows, output_format)

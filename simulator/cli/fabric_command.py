@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from simulator.cli.collective_command import parse_size
 from simulator.cli.options import format_option, set_option
+from simulator.cli.values import parse_size
 
 
 @click.command("fabric")

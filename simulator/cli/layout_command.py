@@ -9,31 +9,24 @@ import click
 from simulator.cli.layout_options import chosen_layout, expert_options
 from simulator.cli.options import (
     check_override_roots,
+    choice_option,
     dtype_options,
     format_option,
     overrides_for,
     resolve_dtypes,
     set_option,
+    step_options,
 )
-from simulator.cli.values import NameText, OneOf, Whole
+from simulator.cli.values import Whole
 
 
 @click.command("layout")
-@click.argument("system_name", metavar="SYSTEM", type=NameText())
-@click.argument("model_name", metavar="MODEL", type=NameText())
-@click.option("--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced.")
-@click.option("--batch", type=Whole(), required=True, help="Sequences over the whole system.")
-@click.option(
-    "--context",
-    type=Whole(),
-    required=True,
-    help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
-)
-@click.option(
+@step_options
+@choice_option(
     "--objective",
-    type=OneOf("latency", "throughput"),
+    "latency",
+    "throughput",
     default="latency",
-    show_default=True,
     help="Least time of the step, or most tokens a second when such batches follow each other.",
 )
 @click.option("--top", type=Whole(), default=10, show_default=True, help="Rows of the table.")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from simulator.cli.values import OneOf, Whole
+from simulator.cli.options import choice_option
+from simulator.cli.values import Whole
 
 if TYPE_CHECKING:
     from simulator.timing.layout_options import LayoutOptions
@@ -34,11 +35,11 @@ def expert_options(command: F) -> F:
             show_default=True,
             help="How the router loads the experts.",
         ),
-        click.option(
+        choice_option(
             "--moe",
-            type=OneOf("sorted", "fused"),
+            "sorted",
+            "fused",
             default="sorted",
-            show_default=True,
             help="Sort tokens by expert, or one fused operator.",
         ),
     ):

@@ -39,7 +39,8 @@ class MemoryCase:
 
 
 def read_memory_cases(path: str) -> tuple[Cases, list[MemoryCase]]:
-    """The table and its cases. An empty queue or address map means that of the preset.
+    """The table and its cases. An empty queue or address map means that of the preset,
+    an empty refresh ``all``.
 
     Optional columns are ``write_fraction`` and ``seed``; others come back unchanged. Raises
     ``InputError`` at the first cell that is wrong.
@@ -71,8 +72,9 @@ def _case(cells: dict[str, Cell]) -> MemoryCase:
             "requests",
             lambda text: parse_whole(text, "requests", most=MAX_REQUESTS),
         ),
-        "refresh": known_name(cells["refresh"], "refresh", REFRESH_MODES),
     }
+    if cells["refresh"].text:
+        settings["refresh"] = known_name(cells["refresh"], "refresh", REFRESH_MODES)
     if cells["queue"].text:
         settings["queue"] = _at(
             cells["queue"], "queue", lambda text: parse_whole(text, "queue", most=MAX_QUEUE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.options import cases_option, format_option
 from simulator.cli.values import NameText, OneOf, PathText, Whole, parse_number
 from simulator.errors import InputError
 
@@ -40,21 +41,8 @@ _MAX_REQUESTS = 50_000_000
     metavar="FREQUENCY",
     help="Clock of the trace's cycles, as 1 GHz; the memory's own clock if unsaid.",
 )
-@click.option(
-    "--cases",
-    "cases_file",
-    type=PathText(),
-    metavar="FILE",
-    help="CSV with preset,pattern,requests,queue,refresh,address_map.",
-)
-@click.option(
-    "--format",
-    "output_format",
-    type=OneOf("table", "json"),
-    default="table",
-    show_default=True,
-    help="What to print on stdout.",
-)
+@cases_option("preset,pattern,requests,queue,refresh,address_map")
+@format_option
 def memory(
     preset: str | None,
     pattern: str | None,

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
-from simulator.cli.values import NameText, OneOf, PathText, Whole
+from simulator.cli.operator_cases import (
+    count,
+    joined_rows,
+    one_or_cases,
+    print_cases,
+    read_operator_cases,
+    whole,
+    yes_no,
+)
+from simulator.cli.options import (
+    DTYPES,
+    cases_option,
+    check_override_roots,
+    chip_option,
+    format_option,
+    set_option,
+)
+from simulator.cli.values import OneOf, Whole
+
+if TYPE_CHECKING:
+    from simulator.hardware import Chip
 
 NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
 
@@ -36,21 +55,8 @@ NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
     show_default=True,
     help="Whether queries and the next block of keys are fetched ahead.",
 )
-@click.option(
-    "--chip",
-    "chip_name",
-    type=NameText(),
-    metavar="CHIP",
-    required=True,
-    help="Name or file of a chip.",
-)
-@click.option(
-    "--cases",
-    "cases_file",
-    type=PathText(),
-    metavar="FILE",
-    help="CSV with columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...].",
-)
+@chip_option
+@cases_option("columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...]")
 @set_option
 @format_option
 def attention(
@@ -71,24 +77,17 @@ def attention(
       chipsim op attention --cases shapes.csv --chip h100 > priced.csv
     """
     check_override_roots(overrides, ("chip",))
-    missing = [f"--{name.replace('_', '-')}" for name in NEEDED if given[name] is None]
-    if cases_file is None and missing:
-        raise click.UsageError(f"missing {', '.join(missing)}; or give --cases FILE")
-    if cases_file is not None and len(missing) < len(NEEDED):
-        raise click.UsageError("give either the sizes of one case or --cases FILE")
-    if cases_file is not None:
-        _price_cases(cases_file, chip_name, given, overrides, output_format)
-    else:
-        _price_one(chip_name, given, overrides, output_format)
-
-
-def _price_one(
-    chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
-) -> None:
+    one_or_cases(given, NEEDED, cases_file)
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
+    if cases_file is not None:
+        _price_cases(cases_file, chip, given, output_format)
+    else:
+        _price_one(chip, given, output_format)
 
+
+def _price_one(chip: Chip, given: dict[str, Any], form: str) -> None:
     from simulator.api import AttentionCase, price_attention
     from simulator.cli.output import emit
     from simulator.report.json_out import operator_json
@@ -98,45 +97,16 @@ def _price_one(
     emit(form, operator_json(result), lambda console: print_operator(result, console), [])
 
 
-def _price_cases(
-    path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
-) -> None:
-    from simulator.config.loader import load_chip
-
-    chip = load_chip(chip_name, overrides)
-
+def _price_cases(path: str, chip: Chip, given: dict[str, Any], form: str) -> None:
     from simulator.api import AttentionCase, price_attentions
-    from simulator.cli.matmul_cases import to_csv
-    from simulator.cli.operator_cases import (
-        Parser,
-        count,
-        joined_rows,
-        read_operator_cases,
-        whole,
-        yes_no,
-    )
-    from simulator.report.json_out import to_json
     from simulator.timing.attention_operator import check_case
 
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
-    required: dict[str, Parser] = {name: str if name == "phase" else whole for name in NEEDED}
-    optional: dict[str, Parser] = {
-        "dtype": str,
-        "kv_dtype": str,
-        "window": whole,
-        "buffers": count,
-        "prefetch": yes_no,
-    }
     table, cases = read_operator_cases(
         path,
-        required,
-        optional,
+        {name: str if name == "phase" else whole for name in NEEDED},
+        {"dtype": str, "kv_dtype": str, "window": whole, "buffers": count, "prefetch": yes_no},
         lambda **cells: AttentionCase(**{**defaults, **cells}),
         lambda case: check_case(case, chip),
     )
-    rows = joined_rows(table, price_attentions(chip, cases))
-    if form == "json":
-        schema = "chipsim.op.attention.cases/1"
-        click.echo(to_json({"schema": schema, "chip": chip.name, "rows": rows}))
-    else:
-        click.echo(to_csv(rows), nl=False)
+    print_cases("op.attention", chip, joined_rows(table, price_attentions(chip, cases)), form)

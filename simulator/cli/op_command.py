@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -11,13 +11,18 @@ from simulator.cli.op_attention import attention
 from simulator.cli.op_moe import moe
 from simulator.cli.options import (
     DTYPES,
+    cases_option,
     check_override_roots,
+    chip_option,
     explain_option,
     format_option,
     set_option,
 )
-from simulator.cli.values import NameText, OneOf, PathText, ShapeCommand
+from simulator.cli.values import OneOf, SizeCommand, Whole
 from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    from simulator.hardware import Chip
 
 
 class _Options(TypedDict):
@@ -37,27 +42,20 @@ op.add_command(attention)
 op.add_command(moe)
 
 
-@op.command("matmul", cls=ShapeCommand)
+@op.command("matmul", cls=SizeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
+@chip_option
+@cases_option("columns m,k,n[,dtype]")
 @click.option(
-    "--chip",
-    "chip_name",
-    type=NameText(),
-    metavar="CHIP",
-    required=True,
-    help="Name or file of a chip.",
+    "--dtype",
+    type=OneOf(*DTYPES),
+    default="bf16",
+    show_default=True,
+    help="Data type; with --cases of the rows that state none.",
 )
-@click.option(
-    "--cases",
-    "cases_file",
-    type=PathText(),
-    metavar="FILE",
-    help="CSV with columns m,k,n[,dtype].",
-)
-@click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
 @click.option(
     "--rotating-buffers",
-    type=click.IntRange(min=0, max=1000),
+    type=Whole(0, 1000),
     default=0,
     metavar="N",
     help="As a benchmark on a GPU that cycles through N copies of B; 0: B is cold.  [default: 0]",
@@ -83,7 +81,8 @@ def matmul(
 ) -> None:
     """Price C[m,n] = A[m,k] B[k,n].
 
-    With --cases, the rows of FILE come back as CSV with the results beside them.
+    With --cases, the rows of FILE come back as CSV with the results beside them. A row's own dtype
+    goes before --dtype.
 
     \b
     Examples:
@@ -119,6 +118,7 @@ def _price_one(
 
     chip = load_chip(chip_name, overrides)
     _check_dtype(dtype, chip.matrix.dtypes, chip.name)
+    _check_options(options, chip)
 
     from simulator.api import price_matmul
     from simulator.cli.output import emit
@@ -139,21 +139,28 @@ def _price_cases(
     form: str,
     options: _Options,
 ) -> None:
-    from simulator.cli.matmul_cases import read_matmuls, result_rows, to_csv
+    from simulator.cli.matmul_cases import read_matmuls, result_rows
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
     _check_dtype(dtype, chip.matrix.dtypes, chip.name)
+    _check_options(options, chip)
     cases, shapes = read_matmuls(path, dtype, chip.matrix.dtypes)
 
     from simulator.api import price_matmuls
-    from simulator.report.json_out import to_json
+    from simulator.cli.operator_cases import print_cases
 
-    rows = result_rows(cases, price_matmuls(chip, shapes, **options))
-    if form == "json":
-        click.echo(to_json({"schema": "chipsim.op.cases/1", "chip": chip.name, "rows": rows}))
-    else:
-        click.echo(to_csv(rows), nl=False)
+    print_cases("op", chip, result_rows(cases, price_matmuls(chip, shapes, **options)), form)
+
+
+def _check_options(options: _Options, chip: Chip) -> None:
+    """Refuse what only the kernels of a GPU have, where there are none."""
+    if getattr(chip.matrix, "kernels", None) is not None:
+        return
+    for name, value in options.items():
+        if value:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option}: chip '{chip.name}' is no GPU with known kernels")
 
 
 def _check_dtype(dtype: str, known: tuple[str, ...], chip_name: str) -> None:

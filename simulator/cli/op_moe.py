@@ -6,16 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
-from simulator.cli.values import NameText, OneOf, PathText, Whole
+from simulator.cli.operator_cases import (
+    joined_rows,
+    one_or_cases,
+    print_cases,
+    read_operator_cases,
+    whole,
+)
+from simulator.cli.options import (
+    DTYPES,
+    WEIGHT_DTYPES,
+    cases_option,
+    check_override_roots,
+    choice_option,
+    format_option,
+    set_option,
+)
+from simulator.cli.values import NameText, OneOf, Whole
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from simulator.api import MoeCase
-    from simulator.cli.operator_cases import Parser
     from simulator.hardware import Chip
-    from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
@@ -37,15 +49,17 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     metavar="balanced|power:ALPHA|FILE",
     help="How unevenly tokens are routed; FILE has one load a line for each expert.",
 )
-@click.option(
+@choice_option(
     "--moe",
-    type=OneOf("sorted", "fused"),
+    "sorted",
+    "fused",
     default="sorted",
-    show_default=True,
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
-@click.option("--weight-dtype", type=OneOf(*DTYPES), help="Type of the weights (default: dtype).")
+@click.option(
+    "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
+)
 @click.option(
     "--chip",
     "chip_name",
@@ -54,13 +68,7 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     required=True,
     help="Name or file of a chip; with --ep the name of a system too.",
 )
-@click.option(
-    "--cases",
-    "cases_file",
-    type=PathText(),
-    metavar="FILE",
-    help="CSV with columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...].",
-)
+@cases_option("columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...]")
 @set_option
 @format_option
 def moe(
@@ -81,45 +89,22 @@ def moe(
       chipsim op moe --cases layers.csv --chip h100 > priced.csv
     """
     check_override_roots(overrides, ("chip",))
-    missing = [f"--{name.replace('_', '-')}" for name in NEEDED if given[name] is None]
-    if cases_file is None and missing:
-        raise click.UsageError(f"missing {', '.join(missing)}; or give --cases FILE")
-    if cases_file is not None and len(missing) < len(NEEDED):
-        raise click.UsageError("give either the sizes of one case or --cases FILE")
+    one_or_cases(given, NEEDED, cases_file)
     if cases_file is not None:
         _price_cases(cases_file, chip_name, given, overrides, output_format)
     else:
         _price_one(chip_name, given, overrides, output_format)
 
 
-def _price(
-    chip_name: str, cases: Sequence[MoeCase], overrides: tuple[str, ...]
-) -> list[OperatorTiming]:
-    """Experts on several chips are connected as in the system of the chip's name."""
-    from simulator.api import price_moes
-    from simulator.config.loader import load_chip, load_group
-
-    chip = load_chip(chip_name, overrides)
-    if all(case.ep == 1 for case in cases):
-        return price_moes(chip, cases)
-    results: dict[int, OperatorTiming] = {}
-    for ep in sorted({case.ep for case in cases}):
-        of_group = [i for i, case in enumerate(cases) if case.ep == ep]
-        fabric = load_group(chip_name, ep, overrides) if ep > 1 else None
-        priced = price_moes(chip, [cases[i] for i in of_group], fabric)
-        results |= dict(zip(of_group, priced, strict=True))
-    return [results[i] for i in range(len(cases))]
-
-
 def _price_one(
     chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
-    from simulator.api import MoeCase
+    from simulator.api import MoeCase, price_moes
     from simulator.cli.output import emit
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
-    result = _price(chip_name, [MoeCase(**given)], overrides)[0]
+    result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
     emit(form, operator_json(result), lambda console: print_operator(result, console), [])
 
 
@@ -129,38 +114,29 @@ def _check(case: MoeCase, chip: Chip) -> None:
     from simulator.timing.moe_operator import check_case
 
     check_case(case, chip)
-    parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    try:
+        parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    except InputError as error:
+        # names the column that it stands in; a histogram's own file has said its place
+        message = error.message if error.location else f"expert_load: {error.message}"
+        raise InputError(message, location=error.location, hint=error.hint) from None
 
 
 def _price_cases(
     path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
-    from simulator.api import MoeCase
-    from simulator.cli.matmul_cases import to_csv
-    from simulator.cli.operator_cases import joined_rows, read_operator_cases, whole
+    from simulator.api import MoeCase, price_moes
     from simulator.config.loader import load_chip
-    from simulator.report.json_out import to_json
 
     chip = load_chip(chip_name, overrides)
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
-    required = dict.fromkeys(NEEDED, whole)
-    optional: dict[str, Parser] = {
-        "ep": whole,
-        "expert_load": str,
-        "dtype": str,
-        "weight_dtype": str,
-        "moe": str,
-    }
+    words = ("expert_load", "dtype", "weight_dtype", "moe")
     table, cases = read_operator_cases(
         path,
-        required,
-        optional,
+        dict.fromkeys(NEEDED, whole),
+        {"ep": whole, **dict.fromkeys(words, str)},
         lambda **cells: MoeCase(**{**defaults, **cells}),
         lambda case: _check(case, chip),
     )
-    rows = joined_rows(table, _price(chip_name, cases, overrides))
-    if form == "json":
-        schema = "chipsim.op.moe.cases/1"
-        click.echo(to_json({"schema": schema, "chip": chip.name, "rows": rows}))
-    else:
-        click.echo(to_csv(rows), nl=False)
+    rows = joined_rows(table, price_moes(chip_name, cases, overrides=overrides))
+    print_cases("op.moe", chip, rows, form)

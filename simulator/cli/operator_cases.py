@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
 from simulator.cases import Cases, Cell, read_cases
+from simulator.cli.matmul_cases import to_csv
 from simulator.cli.values import parse_whole
 from simulator.errors import ChipsimError, InputError, Location
 
 if TYPE_CHECKING:
+    from simulator.hardware import Chip
     from simulator.timing.operator_timing import OperatorTiming
 
 Parser = Callable[[str], Any]
@@ -35,6 +39,30 @@ def yes_no(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise InputError(f"found '{text}', expected true or false")
     return text.lower() == "true"
+
+
+def one_or_cases(given: Mapping[str, Any], needed: Sequence[str], cases_file: str | None) -> None:
+    """Either all sizes of one case are given, or a file of cases.
+
+    Raises:
+        click.UsageError: neither, or some of both.
+    """
+    missing = [f"--{name.replace('_', '-')}" for name in needed if given[name] is None]
+    if cases_file is None and missing:
+        raise click.UsageError(f"missing {', '.join(missing)}; or give --cases FILE")
+    if cases_file is not None and len(missing) < len(needed):
+        raise click.UsageError("give either the sizes of one case or --cases FILE")
+
+
+def print_cases(kind: str, chip: Chip, rows: Sequence[dict[str, Any]], form: str) -> None:
+    """Priced rows on stdout: as CSV, or in JSON as the document ``chipsim.KIND.cases/1``."""
+    if form == "json":
+        from simulator.report.json_out import to_json
+
+        schema = f"chipsim.{kind}.cases/1"
+        click.echo(to_json({"schema": schema, "chip": chip.name, "rows": rows}))
+    else:
+        click.echo(to_csv(rows), nl=False)
 
 
 def read_operator_cases(

@@ -7,15 +7,24 @@ from typing import Any, TypeVar
 
 import click
 
-from simulator.cli.values import OneOf, PathText, Whole
+from simulator.cli.values import NameText, OneOf, PathText, Whole
 from simulator.errors import InputError, did_you_mean
 
 DTYPES = ("bf16", "fp8", "int8")
+WEIGHT_DTYPES = (*DTYPES, "fp4", "int4")
+"""Weights of 4 bits are converted to the arithmetic's type on the way."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 tp_option = click.option(
     "--tp", type=Whole(), help="Chips of one tensor-parallel group (default: all of the system)."
+)
+seed_option = click.option(
+    "--seed",
+    type=Whole(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of the traffic that is drawn, and of every other random choice.",
 )
 set_option = click.option(
     "--set",
@@ -31,6 +40,14 @@ format_option = click.option(
     default="table",
     show_default=True,
     help="What to print on stdout.",
+)
+chip_option = click.option(
+    "--chip",
+    "chip_name",
+    type=NameText(),
+    metavar="CHIP",
+    required=True,
+    help="Name or file of a chip.",
 )
 explain_option = click.option(
     "--explain", is_flag=True, help="Add formula, limit and configuration values of each figure."
@@ -50,14 +67,54 @@ assert_option = click.option(
 )
 
 
+def choice_option(
+    name: str, *choices: str, default: str, help: str, show_default: bool = True
+) -> Callable[[F], F]:
+    """An option that is one of a few names."""
+    return click.option(
+        name, type=OneOf(*choices), default=default, show_default=show_default, help=help
+    )
+
+
 def dtype_options(command: F) -> F:
     """``--dtype`` and the three it stands for."""
     kind = OneOf(*DTYPES)
     for option in (
         click.option("--kv-dtype", type=kind, help="Data type of the KV cache (default: bf16)."),
         click.option("--activation-dtype", type=kind, help="Type that sets the arithmetic rate."),
-        click.option("--weight-dtype", type=kind, help="Data type of the weights."),
+        click.option(
+            "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Data type of the weights."
+        ),
         click.option("--dtype", type=kind, help="Weights and activations (default: bf16)."),
+    ):
+        command = option(command)
+    return command
+
+
+def cases_option(columns: str) -> Callable[[F], F]:
+    """``--cases FILE`` with these columns."""
+    return click.option(
+        "--cases", "cases_file", type=PathText(), metavar="FILE", help=f"CSV with {columns}."
+    )
+
+
+def step_options(command: F) -> F:
+    """SYSTEM, MODEL, and the batch of one prefill or decode step on them."""
+    for option in (
+        click.option(
+            "--context",
+            type=Whole(),
+            required=True,
+            help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
+        ),
+        click.option(
+            "--batch", type=Whole(), required=True, help="Sequences over the whole system."
+        ),
+        click.option(
+            "--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced."
+        ),
+        click.argument("model_name", metavar="MODEL", type=NameText()),
+        click.argument("system_name", metavar="SYSTEM", type=NameText()),
     ):
         command = option(command)
     return command
@@ -75,6 +132,14 @@ def resolve_dtypes(
     }
 
 
+_EXAMPLES = {
+    "chip": "chip.hbm.bandwidth",
+    "system": "system.host_overhead",
+    "model": "model.layers",
+    "workload": "workload.requests",
+}
+
+
 def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None:
     """Refuse ``--set`` for a part of the configuration that this command does not use.
 
@@ -85,7 +150,12 @@ def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None
         path, equals, value = text.partition("=")
         if not equals or not path.strip() or not value.strip():
             raise InputError(f"--set: found '{text}', expected PATH=VALUE")
-        root = path.strip().split(".")[0]
+        root, dot, key = path.strip().partition(".")
+        if root in roots and not (dot and key):
+            raise InputError(
+                f"--set: '{text}' names no value of the {root}",
+                hint=f"for example {_EXAMPLES.get(root, root + '.KEY')}=VALUE",
+            )
         if root not in roots:
             raise InputError(
                 f"--set: unknown part '{root}' in '{text}'; this command has {', '.join(roots)}",

@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.layout_options import layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
-    dtype_options,
     explain_option,
     format_option,
     overrides_for,
-    set_option,
     timeline_option,
-    tp_option,
 )
-from simulator.cli.serving_options import serving_options
+from simulator.cli.serving_options import replay_options, serving_options
 from simulator.cli.slo_option import apply_slos, slo_option
-from simulator.cli.values import PathText, Positive, Seconds, Whole
+from simulator.cli.values import PathText, Positive, Seconds
 
 if TYPE_CHECKING:
     from simulator.model.transformer import Transformer
@@ -45,31 +41,12 @@ class RunInputs:
 @click.command("run")
 @click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1)
 @serving_options
-@click.option(
-    "--trace",
-    type=PathText(),
-    metavar="FILE",
-    help="Replay the requests of a trace file instead.",
-)
-@click.option("--limit", type=Whole(), help="Replay only the first so many requests.")
+@replay_options
 @click.option("--rate-scale", type=Positive(), help="Let requests arrive X times as fast.")
 @click.option(
     "--warmup", type=Seconds(), default=0.0, help="Leave this long a start out of the latencies."
 )
 @slo_option
-@tp_option
-@layout_options
-@dtype_options
-@click.option("--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences.")
-@click.option(
-    "--token-budget",
-    type=Whole(),
-    default=8192,
-    show_default=True,
-    help="Most tokens of an iteration (chunked prefill).",
-)
-@set_option
-@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True)
 @format_option
 @click.option(
     "-o",

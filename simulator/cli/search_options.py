@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from simulator.cli.layout_options import layout_options
-from simulator.cli.options import (
-    check_override_roots,
-    dtype_options,
-    overrides_for,
-    set_option,
-    tp_option,
-)
-from simulator.cli.serving_options import deployment_options
-from simulator.cli.values import NameText, PathText, Whole
+from simulator.cli.options import check_override_roots, overrides_for
+from simulator.cli.serving_options import deployment_options, replay_options
+from simulator.cli.values import NameText
 
 if TYPE_CHECKING:
     from simulator.serving.results import RunResult
@@ -27,34 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def search_options(command: F) -> F:
     """SYSTEM MODEL [WORKLOAD], a trace instead of it, and what serves and how, as in ``run``."""
-    for option in (
-        click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True),
-        set_option,
-        click.option(
-            "--token-budget",
-            type=Whole(),
-            default=8192,
-            show_default=True,
-            help="Most tokens of an iteration (chunked prefill).",
-        ),
-        click.option(
-            "--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences."
-        ),
-        dtype_options,
-        layout_options,
-        tp_option,
-        click.option("--limit", type=Whole(), help="Replay only the first so many requests."),
-        click.option(
-            "--trace",
-            type=PathText(),
-            metavar="FILE",
-            help="Replay the requests of a trace file instead.",
-        ),
-        deployment_options,
-        click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1, type=NameText()),
-    ):
-        command = option(command)
-    return command
+    command = deployment_options(replay_options(command))
+    words = click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1, type=NameText())
+    return words(command)
 
 
 def name_inputs(options: dict[str, Any], words: tuple[str, ...]) -> dict[str, str | None]:

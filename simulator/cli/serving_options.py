@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from simulator.cli.values import OneOf, PathText, Positive, Whole
+from simulator.cli.layout_options import layout_options
+from simulator.cli.options import choice_option, dtype_options, seed_option, set_option, tp_option
+from simulator.cli.values import PathText, Positive, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,11 +38,10 @@ _OPTIONS = (
         help="Take everything from a scenario file; options beside it override it.",
     ),
     click.option("--replicas", type=Whole(), help="Copies of SYSTEM that share the requests."),
-    click.option(
+    choice_option(
         "--router",
-        type=OneOf(*ROUTERS),
+        *ROUTERS,
         default="round-robin",
-        show_default=True,
         help="Which replica gets a request.",
     ),
     click.option(
@@ -71,32 +72,31 @@ _OPTIONS = (
         multiple=True,
         help="replica:2@30s, chip:5@1min,repair 60s, link:0@10s or mtbf:1h,repair 60s.",
     ),
-    click.option(
+    choice_option(
         "--on-failure",
-        type=OneOf("retry", "lose"),
+        "retry",
+        "lose",
         default="retry",
-        show_default=True,
         help="What happens to the requests of a replica that fails.",
     ),
-    click.option(
+    choice_option(
         "--scheduler",
-        type=OneOf(*SCHEDULERS),
+        *SCHEDULERS,
         default="chunked",
-        show_default=True,
         help="Who is in the next batch.",
     ),
-    click.option(
+    choice_option(
         "--preemption",
-        type=OneOf("recompute", "swap"),
+        "recompute",
+        "swap",
         default="recompute",
-        show_default=True,
         help="What happens to a sequence for which there are no KV blocks.",
     ),
-    click.option(
+    choice_option(
         "--prefix-cache",
-        type=OneOf("on", "off"),
+        "on",
+        "off",
         default="off",
-        show_default=True,
         help="Keep the KV cache of prompts that begin alike.",
     ),
     click.option(
@@ -125,5 +125,40 @@ def serving_options(command: F) -> F:
 def deployment_options(command: F) -> F:
     """All of them but ``--scenario``."""
     for option in reversed(_OPTIONS[1:]):
+        command = option(command)
+    return command
+
+
+def replay_options(command: F) -> F:
+    """What is replayed, how the model is laid out, and how much goes into an iteration."""
+    for option in (
+        seed_option,
+        set_option,
+        click.option(
+            "--token-budget",
+            type=Whole(),
+            default=8192,
+            show_default=True,
+            help="Most tokens of an iteration (chunked prefill).",
+        ),
+        click.option(
+            "--max-batch", type=Whole(), default=256, show_default=True, help="Most sequences."
+        ),
+        dtype_options,
+        layout_options,
+        tp_option,
+        click.option(
+            "--limit",
+            type=Whole(),
+            metavar="N",
+            help="The first N requests of a trace; of a workload N are drawn.",
+        ),
+        click.option(
+            "--trace",
+            type=PathText(),
+            metavar="FILE",
+            help="Replay the requests of a trace file instead.",
+        ),
+    ):
         command = option(command)
     return command

@@ -6,7 +6,9 @@ before anything takes time.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from collections.abc import Iterator, Sequence
 INTERRUPTED = 130
 
 _seen = False
+_status = 0
 
 
 def interrupted() -> bool:
@@ -30,18 +33,41 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, as listed in ``simulator.cli``.
     """
+    global _status
+    if args is None:
+        # before anybody else registers anything: the first to be registered is the last to be run
+        atexit.unregister(_keep_status)
+        atexit.register(_keep_status)
     with _remembering_interrupts():
-        try:
-            from simulator.cli.entry import main as enter
+        _status = _enter(args)
+    return _status
 
-            return enter(args)
-        except BaseException as error:
-            # a library may have turned the KeyboardInterrupt into an exception of its own
-            if not (_seen or isinstance(error, KeyboardInterrupt)):
-                raise
-            with contextlib.suppress(OSError, AttributeError):
-                sys.stderr.write("error: interrupted\n")
-            return INTERRUPTED
+
+def _enter(args: Sequence[str] | None) -> int:
+    try:
+        from simulator.cli.entry import main as enter
+
+        return enter(args)
+    except BaseException as error:
+        # a library may have turned the KeyboardInterrupt into an exception of its own
+        if not (_seen or isinstance(error, KeyboardInterrupt)):
+            raise
+        with contextlib.suppress(OSError, AttributeError):
+            sys.stderr.write("error: interrupted\n")
+        return INTERRUPTED
+
+
+def _keep_status() -> None:
+    """End with 130 where the interpreter would now end by the signal itself.
+
+    It does so once a KeyboardInterrupt has passed through ``exec`` of a text, as libraries use it
+    while they are imported, even though it was caught afterwards.
+    """
+    if _status == INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(INTERRUPTED)
 
 
 @contextlib.contextmanager

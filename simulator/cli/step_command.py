@@ -17,23 +17,14 @@ from simulator.cli.options import (
     overrides_for,
     resolve_dtypes,
     set_option,
+    step_options,
     timeline_option,
     tp_option,
 )
-from simulator.cli.values import NameText, OneOf, Whole
 
 
 @click.command("step")
-@click.argument("system_name", metavar="SYSTEM", type=NameText())
-@click.argument("model_name", metavar="MODEL", type=NameText())
-@click.option("--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced.")
-@click.option("--batch", type=Whole(), required=True, help="Sequences over the whole system.")
-@click.option(
-    "--context",
-    type=Whole(),
-    required=True,
-    help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
-)
+@step_options
 @tp_option
 @layout_options
 @dtype_options

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.options import cases_option
 from simulator.cli.systolic_cases import DATAFLOWS, LOADS, MAX_BYTES, parse_bandwidth
-from simulator.cli.values import OneOf, PathText, ShapeCommand, Whole, parse_whole
+from simulator.cli.values import OneOf, PathText, SizeCommand, Whole, parse_whole
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _OPTION_OF = {
 _BUFFER = Whole(most=MAX_BYTES)
 
 
-@click.command("systolic", cls=ShapeCommand)
+@click.command("systolic", cls=SizeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
 @click.option("--array", "array", metavar="RxC", help="Rows and columns of cells.")
 @click.option("--dataflow", type=OneOf(*DATAFLOWS), help="Which operand stays in the cells.")
@@ -45,13 +46,9 @@ _BUFFER = Whole(most=MAX_BYTES)
     help="Words per cycle of each operand's own port to DRAM; ideal where left out.",
 )
 @click.option("--word-bytes", type=Whole(most=16), help="Bytes of a word, 1 where left out.")
-@click.option(
-    "--cases",
-    "cases_file",
-    type=PathText(),
-    metavar="FILE",
-    help="CSV with m,k,n,rows,cols,dataflow and perhaps load,macs,arrays,word_bytes,"
-    "sram_*_bytes,bandwidth_words_per_cycle.",
+@cases_option(
+    "m,k,n,rows,cols,dataflow and perhaps load,macs,arrays,word_bytes,"
+    "sram_*_bytes,bandwidth_words_per_cycle"
 )
 @click.option("--show", "shown", is_flag=True, help="Small arrays cell by cell, others by fold.")
 @click.option(

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.cases import Cell, known_columns, read_cases, read_cells
-from simulator.cli.collective_command import parse_size
-from simulator.cli.values import parse_whole
+from simulator.cli.values import parse_size, parse_whole
 from simulator.errors import InputError
 
 if TYPE_CHECKING:

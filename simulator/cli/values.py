@@ -26,7 +26,7 @@ MAX_COUNT = 2**40
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
-_NEGATIVE_SHAPE = re.compile(r"-[0-9]+[xX]\S*")
+_NEGATIVE = re.compile(r"-\.?[0-9]")
 
 
 def parse_whole(text: str, what: str, *, least: int = 1, most: int = MAX_COUNT) -> int:
@@ -76,6 +76,27 @@ def parse_seconds(text: str, what: str) -> float:
         return float(parse_quantity(text, "time")) / 1e12
     except InputError as error:
         raise InputError(f"{what}: {error.message}", hint=error.hint) from None
+
+
+def parse_size(text: str, what: str) -> int:
+    """A number of bytes, plain or with a unit such as ``64MiB``.
+
+    Raises:
+        InputError: no number, an unknown unit, a part of a byte, or a number out of range.
+    """
+    from simulator.fabric.collectives import MAX_BYTES
+
+    if text.strip().isascii() and text.strip().isdigit():
+        return parse_whole(text, what, least=0, most=MAX_BYTES)
+    from simulator.units import parse_quantity
+
+    try:
+        size = parse_quantity(text, "bytes")
+    except InputError as error:
+        raise InputError(f"{what}: {error.message}", hint=error.hint) from None
+    if size > MAX_BYTES:
+        raise InputError(f"{what}: found {text.strip()}, expected at most {MAX_BYTES} bytes")
+    return size
 
 
 def parse_choice(text: str, what: str, choices: Sequence[str]) -> str:
@@ -195,23 +216,24 @@ class NameText(_ParamType):
         return str(value)
 
 
-class ShapeCommand(click.Command):
-    """A command that takes ``-4x8x8`` for a bad shape and not for an unknown option ``-4``."""
+class SizeCommand(click.Command):
+    """A command that takes ``-4x8x8`` or ``-1MiB`` for a bad size and not for an option ``-4``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As in click.
 
         Raises:
-            InputError: a shape with a negative size.
+            InputError: a shape or size that is negative.
         """
         words = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption:
             for word in words:
-                if _NEGATIVE_SHAPE.fullmatch(word):
-                    size = word.lower().partition("x")[0]
-                    parse_whole(size, f"shape '{_shortened(word)}'")
+                if _NEGATIVE.match(word):
+                    raise InputError(
+                        f"found '{_shortened(word)}', expected a positive size"
+                    ) from None
             raise
 
 

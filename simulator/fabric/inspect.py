@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
 
-from simulator.errors import InfeasibleError, InputError
+from simulator.errors import InputError
 from simulator.fabric.collectives import check_op, price_collective
+from simulator.fabric.damaged import traffic_ps
 from simulator.fabric.failures import Failure
+from simulator.fabric.grid import exchange_load, spans
 from simulator.fabric.inspect_nested import inspect_nested
 from simulator.fabric.links import (
     LinkGraph,
     LinkLoads,
     bisection_links,
-    check_connected,
     link_graph,
     matrix_loads,
     uniform_loads,
 )
 from simulator.fabric.parts import Op
-from simulator.fabric.schedule import ceil_div
-from simulator.fabric.slices import (
-    assemble_slice,
-    circuits_touching,
-    cube_of,
-    is_optical,
-)
-from simulator.hardware.fabric import Fabric, Pod
+from simulator.fabric.repair import mend
+from simulator.fabric.slices import assemble_slice
+from simulator.hardware.fabric import Fabric
 
 _MATRIX_CHIPS = 2048
 _ROUTED_CHIPS = 20_000
-
-
-@dataclass(frozen=True, eq=False)
-class Repair:
-    """The fabric after failures: its graph, and what was lost or re-plugged."""
-
-    graph: LinkGraph
-    lost_chips: int
-    rerouted_circuits: int
-    spare_cubes: int
-    notes: tuple[str, ...]
-    port_share: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +90,7 @@ def inspect_level(
 ) -> Inspection:
     """The inspection of a fabric of one level; equal groups of a hierarchy share it."""
     if fabric.chips > _ROUTED_CHIPS:
-        raise InputError(
-            f"{fabric.chips} chips are too many to route link by link",
-            hint=f"expected at most {_ROUTED_CHIPS}; 'chipsim collective' prices larger ones",
-        )
+        return _large(fabric, failures, op, size_bytes)
     graph = link_graph(fabric)
     made = assemble_slice(fabric)
     repair = mend(fabric, failures)
@@ -120,8 +101,8 @@ def inspect_level(
         fabric.link_bandwidth_bytes_per_s
     )
     times = [
-        _traffic_ps(fabric, graph, before, op, size_bytes, Fraction(1)),
-        _traffic_ps(fabric, repair.graph, after, op, size_bytes, repair.port_share),
+        traffic_ps(fabric, graph, before, op, size_bytes, Fraction(1)),
+        traffic_ps(fabric, repair.graph, after, op, size_bytes, repair.port_share),
     ]
     return Inspection(
         fabric=fabric,
@@ -142,7 +123,7 @@ def inspect_level(
         load_after=times[1][1],
         graph=repair.graph,
         loads=after,
-        notes=repair.notes,
+        notes=(*repair.notes, *(note for _, _, note in times if note)),
     )
 
 
@@ -160,135 +141,42 @@ def best_loads(graph: LinkGraph) -> LinkLoads:
 
 
 def _slab(fabric: Fabric) -> int:
-    """Links across the middle of the longest axis of a large grid."""
-    longest = max(range(len(fabric.axes)), key=lambda axis: fabric.axes[axis])
-    ways = 2 if fabric.wrap[longest] else 1
-    return ways * fabric.chips // fabric.axes[longest]
+    """Links across the middle of the axis where they are fewest, for a large grid."""
+    return min((2 if closed else 1) * fabric.chips // size for size, closed in spans(fabric))
 
 
-def mend(fabric: Fabric, failures: Sequence[Failure]) -> Repair:
-    """Replace what spare cubes and circuits can replace; take the rest out of the graph.
-
-    A failed chip, host, cube or copper link costs its cube, for which a spare one steps in. A
-    failed optical link is re-plugged. Where there is no pod, or no spare cube is left, the slice
-    goes on without the failed parts.
-
-    Raises:
-        InfeasibleError: the chips that are left do not hang together.
-    """
-    graph = link_graph(fabric)
-    made = assemble_slice(fabric)
-    spare = made.spare_cubes if made else 0
-    if fabric.is_switched:
-        return _mend_switch(fabric, graph, failures)
-    if fabric.pod is None or made is None:
-        return _without(graph, failures, 0, 0, 0, ())
-    optical = [f for f in failures if f.link and is_optical(fabric, fabric.pod, *f.link)]
-    others = [f for f in failures if f not in optical]
-    cubes = sorted({cube for f in others for cube in _cubes(fabric, fabric.pod, f)})
-    if len(cubes) > spare:
-        note = f"{len(cubes)} cubes failed and {spare} are spare: the slice goes on without them"
-        return _without(graph, others, len(optical), spare, 0, (note,))
-    notes = [
-        f"cube {cube} is replaced by spare cube {made.cubes[-1] + 1 + index}"
-        for index, cube in enumerate(cubes)
-    ]
-    notes += [f"{f.text} is optical: its circuit is re-plugged" for f in optical]
-    moved = circuits_touching(fabric, fabric.pod, cubes)
-    gone = set(cubes)
-    single = sum(
-        1
-        for f in optical
-        if f.link and not {cube_of(fabric, fabric.pod, end) for end in f.link} & gone
-    )
-    chips = len(cubes) * fabric.pod.edge ** len(fabric.axes)
-    return Repair(graph, chips, moved + single, spare - len(cubes), tuple(notes))
-
-
-def _cubes(fabric: Fabric, pod: Pod, failure: Failure) -> set[int]:
-    ends = failure.link or failure.chips
-    return {cube_of(fabric, pod, chip) for chip in ends}
-
-
-def _without(
-    graph: LinkGraph,
-    failures: Sequence[Failure],
-    rerouted: int,
-    spare: int,
-    lost: int,
-    notes: tuple[str, ...],
-) -> Repair:
-    if not failures:
-        return Repair(graph, lost, rerouted, spare, notes)
-    chips = {chip for failure in failures for chip in failure.chips}
-    links = [f.link for f in failures if f.link and not set(f.link) & chips]
-    left = graph.without(chips, list(dict.fromkeys((min(link), max(link)) for link in links)))
-    check_connected(left)
-    return Repair(left, lost + len(chips), rerouted, spare, notes)
-
-
-def _mend_switch(fabric: Fabric, graph: LinkGraph, failures: Sequence[Failure]) -> Repair:
-    chips = {chip for failure in failures for chip in failure.chips}
-    broken: dict[int, int] = {}
-    for failure in failures:
-        if failure.link and failure.link[0] not in chips:
-            broken[failure.link[0]] = broken.get(failure.link[0], 0) + 1
-    cut = [chip for chip, count in broken.items() if count >= fabric.ports]
-    if cut:
-        raise InfeasibleError(
-            f"the fabric falls apart: cut off are chip {', '.join(map(str, sorted(cut)))}"
+def _large(fabric: Fabric, failures: Sequence[Failure], op: Op, size: int) -> Inspection:
+    """A grid of too many chips to route link by link, undamaged: from the closed forms alone."""
+    if failures or not fabric.is_grid or fabric.kind == "twisted-torus":
+        raise InputError(
+            f"{fabric.chips} chips are too many to route link by link",
+            hint=f"failures and twists are priced for at most {_ROUTED_CHIPS} chips",
         )
-    share = Fraction(fabric.ports - max(broken.values(), default=0), fabric.ports)
-    if not chips and share == 1:
-        return Repair(graph, 0, 0, 0, ())
-    left = graph.without(chips, [])
-    check_connected(left)
-    return Repair(left, len(chips), 0, 0, (), share)
-
-
-def _traffic_ps(
-    fabric: Fabric, graph: LinkGraph, loads: LinkLoads, op: str, size: int, port: Fraction
-) -> tuple[int, float]:
-    """(picoseconds, shares on the busiest link) of the traffic on a perhaps damaged graph.
-
-    An all-to-all is routed link by link. The others keep their schedule, slowed by the links
-    that their least connected chip has lost, which is a lower bound.
-    """
-    chips = int(graph.alive.sum())
-    if chips <= 1:
-        return 0, 0.0
-    whole = link_graph(fabric)
-    if fabric.is_switched and chips < fabric.chips:
-        fabric = replace(fabric, axes=(chips,))
-        graph = whole = link_graph(fabric)
-    routed = fabric.is_grid or (fabric.kind == "fully-connected" and graph is not whole)
-    if op == "all-to-all" and routed:
-        base = price_collective(fabric, op, 0, algorithm="direct").time_ps
-        load = Fraction(loads.busiest).limit_denominator(10**6)
-        carried = ceil_div(size * load.numerator, chips * load.denominator)
-        rate = max(1, int(fabric.link_bandwidth_bytes_per_s * _efficiency(fabric)))
-        hops = (loads.diameter - _diameter(fabric)) * fabric.hop_latency_ps
-        return base + hops + ceil_div(carried * 10**12, rate), float(load)
-    timing = price_collective(fabric, op, size)
-    moving = timing.link_ps + timing.injection_ps
-    if graph is whole:
-        slower = Fraction(1)
-    else:
-        lanes = [
-            int(np.count_nonzero(g.neighbour[: g.chips][g.alive] >= 0, axis=1).min())
-            for g in (whole, graph)
-        ]
-        slower = Fraction(1) if fabric.is_switched else Fraction(lanes[0], max(1, lanes[1]))
-    slower = max(Fraction(1), slower) / port
+    exchange = op == "all-to-all"
+    timing = price_collective(fabric, op, size, algorithm="direct" if exchange else "auto")
+    load, _, diameter = exchange_load(fabric)
     shares = timing.bytes_per_link_max * fabric.chips / size if size else 0.0
-    return timing.time_ps + int(moving * (slower - 1)), shares * float(slower)
-
-
-def _efficiency(fabric: Fabric) -> float:
-    return max(protocol.efficiency for protocol in fabric.protocols)
-
-
-def _diameter(fabric: Fabric) -> int:
-    from simulator.fabric.grid import exchange_load
-
-    return exchange_load(fabric)[2] if fabric.is_grid else 1
+    made = assemble_slice(fabric)
+    return Inspection(
+        fabric=fabric,
+        chips=fabric.chips,
+        links=sum(
+            fabric.chips // axis * (axis - (0 if closed else 1)) for axis, closed in spans(fabric)
+        ),
+        cubes=len(made.cubes) if made else 0,
+        circuits=made.circuits if made else 0,
+        spare_cubes=made.spare_cubes if made else 0,
+        bisection_bytes_per_s=_slab(fabric) * fabric.link_bandwidth_bytes_per_s,
+        diameter_hops=diameter,
+        lost_chips=0,
+        rerouted_circuits=0,
+        traffic=op,
+        size_bytes=size,
+        time_before_s=timing.time_s,
+        time_after_s=timing.time_s,
+        load_before=float(load) if exchange else shares,
+        load_after=float(load) if exchange else shares,
+        graph=None,
+        loads=None,
+        notes=(f"more than {_ROUTED_CHIPS} chips: closed forms, not routed link by link",),
+    )

@@ -130,12 +130,15 @@ def waves(blocks: float) -> float:
 @inner
 def tile_cycles(chip: Int64Array, rows: int, columns: int, k: int, bits: tuple[int, int]) -> float:
     """Cycles of one multiprocessor for a tile: its products, at least those of the smallest
-    instruction (``WARP_ROWS``), or the loads of its operands if those are slower."""
+    instruction (``WARP_ROWS``), or the loads of its operands if those are slower.
+
+    Weights narrower than the activations are converted on the way, which takes as long as loading
+    them in the activations' type would."""
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     if bits[0] == 8:
         rate *= chip[FUSED_EIGHT_BIT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
-    operands = (rows * bits[0] + columns * bits[1]) / 8.0 / CLUSTER
+    operands = (rows * bits[0] + columns * max(bits[0], bits[1])) / 8.0 / CLUSTER
     loads = operands * chip[CLOCK_HZ] / chip[FUSED_SM_BYTES_PER_S]
     return ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
 

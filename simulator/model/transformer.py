@@ -92,6 +92,12 @@ class Transformer:
         return None
 
     @property
+    def tokens_of_all_experts(self) -> int:
+        """Tokens from which on every expert can be met; 1 without experts."""
+        experts = self.experts
+        return 1 if experts is None else -(-experts.experts // experts.top_k)
+
+    @property
     def window(self) -> int | None:
         """The sliding window of the layers that have one (no model has two lengths)."""
         for layer, _ in self.each_layer():

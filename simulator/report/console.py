@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
@@ -11,6 +13,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_WIDTH = 100
+
+WIDE_GAP, NARROW_GAP = 3, 2
+"""Blanks between columns, and those of a table that is too wide."""
+
+LONGEST_NAME = 40
+NARROWEST_TEXT = 14
+"""Characters of a row's name that are kept together, and of other texts, in such a table."""
+
+_UNIT = re.compile(r"(?<=[0-9]) (?=[^\s0-9(])")
+_KEPT = "\u00a0"
 
 
 def make_console(stream: TextIO | None = None) -> Console:
@@ -45,6 +57,8 @@ def make_table(
     from rich.text import Text
 
     rule = "─" if console.is_terminal and not console.options.ascii_only else "-"
+    cells = [tuple(row) for row in rows]
+    gap, first = _fit(columns, cells, console.width)
     blank = "    \n"
     frame = box.Box(blank * 2 + f" {rule}{rule} \n" + blank * 5, ascii=rule == "-")
     table = Table(
@@ -52,18 +66,75 @@ def make_table(
         title_justify="left",
         title_style="bold",
         box=frame,
+        padding=(0, 1) if gap == WIDE_GAP else (0, 1, 0, 0),
         pad_edge=False,
         show_edge=False,
     )
     for index, name in enumerate(columns):
         is_text = index == 0 or name.startswith("<")
-        table.add_column(name.lstrip("<"), justify="left" if is_text else "right", overflow="fold")
-    for row in rows:
+        table.add_column(
+            name.lstrip("<"),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            width=None if index else first,
+        )
+    for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[int, int | None]:
+    """(blanks between columns, width of the first, None for its own) of a table.
+
+    Where something has to break, texts do before figures, and the names of rows last.
+    """
+    texts = [index for index, name in enumerate(columns) if index == 0 or name.startswith("<")]
+    whole, least = [], []
+    for index, name in enumerate(columns):
+        column = [name.lstrip("<"), *(row[index] for row in rows)]
+        whole.append(max(map(len, column)))
+        word = max(len(word) for text in column for word in (text.split() or [""]))
+        least.append(max(word, min(NARROWEST_TEXT, whole[-1])) if index in texts else whole[-1])
+    if sum(whole) + WIDE_GAP * (len(whole) - 1) <= width:
+        return WIDE_GAP, None
+    for gap in (WIDE_GAP, NARROW_GAP):
+        if whole[0] + sum(least[1:]) + gap * (len(whole) - 1) <= width:
+            return gap, whole[0]
+    return NARROW_GAP, min(LONGEST_NAME, least[0])
 
 
 def show(console: Console, *parts: object) -> None:
     """Print lines and tables; square brackets in them are not markup."""
     for part in parts:
-        console.print(part, markup=False, soft_wrap=False)
+        if isinstance(part, str):
+            text = "\n".join(_wrapped(line, console.width) for line in part.split("\n"))
+        elif console.is_terminal:
+            console.print(part, markup=False)
+            continue
+        else:
+            with console.capture() as captured:
+                console.print(part, markup=False)
+            # without the blanks that fill the lines up, and the one above the first table of all
+            text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+        begun = getattr(console, "has_begun", False)
+        console.has_begun = True  # type: ignore[attr-defined]
+        console.print(text if begun else text.lstrip("\n"), markup=False, soft_wrap=True)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line broken between words, but not between a number and its unit."""
+    if len(line) <= width:
+        return line
+    kept = _UNIT.sub(_KEPT, line)
+    indent = " " * (len(line) - len(line.lstrip()))
+    lines = textwrap.wrap(
+        kept,
+        width,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
+    return "\n".join(lines).replace(_KEPT, " ")

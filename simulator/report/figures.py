@@ -76,7 +76,11 @@ def _digits(value: float) -> str:
     for limit, places in ((99.995, 1), (9.9995, 2), (0.99995, 3)):
         if magnitude >= limit:
             return f"{value:.{places}f}"
-    return "0" if value == 0 else f"{value:.4g}"
+    if value == 0 or magnitude >= 1e-4:
+        return f"{value:.4g}"
+    # 1.234e-5 and not 1.234e-05
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def groups(replicas: int, tp: int, layout: str) -> str:

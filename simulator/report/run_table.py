@@ -146,6 +146,8 @@ def units_table(result: RunResult, console: Console) -> Table:
     }
     rows = []
     for cause in CAUSES:
+        if cause == "bubble" and not result.bound_by.get(cause):
+            continue  # nothing was laid out as a pipeline
         busy = percent(result.utilization.get(cause)) if cause in UNITS else MISSING
         bound = percent(result.bound_by.get(cause, 0.0))
         rows.append((cause, busy, bound, moved.get(cause, "")))

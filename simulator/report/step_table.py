@@ -158,5 +158,6 @@ def _units(result: StepTiming, console: Console) -> Table:
             percent(result.bound_by.get(cause, 0.0)),
         )
         for cause in CAUSES
+        if cause != "bubble" or result.bound_by.get(cause)
     ]
     return make_table(console, "Units", ("unit", "busy", "bound by"), rows)

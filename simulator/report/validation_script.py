@@ -61,7 +61,7 @@ function command(p, i) {
   if (p.operator === 'matmul')
     return 'chipsim op matmul ' + row.m + 'x' + row.k + 'x' + row.n + tail + copies +
       (row.quantize ? ' --quantize' : '');
-  if (p.operator.startsWith('attention-'))
+  if (p.operator.startsWith('attention-') && !row.latent)
     return 'chipsim op attention --phase ' + p.operator.slice(10) + ' --batch ' + row.batch +
       ' --heads ' + row.heads + ' --kv-heads ' + row.kv_heads + ' --head-dim ' + row.head_dim +
       ' --context ' + row.context + (row.window ? ' --window ' + row.window : '') + copies +

@@ -121,6 +121,7 @@ class Cluster:
                 self.fitted[id(member.plan)] = fit(member.plan, options)
         self.prefix_ids: Int64Array | None = None
         self.hash_tokens = fields.BLOCK_TOKENS
+        self._longest_prefill = self._smallest(deployment.pools[0])
         self.requests, self.status = self._request_rows()
         if options.prefix_cache and self.traffic.prefix is not None:
             self._name_prefixes(self.traffic.prefix)
@@ -140,6 +141,14 @@ class Cluster:
         """Requests that wait for any replica to come back."""
         self.users = _Users(self, progress)
         self.watched = not self.users.ahead
+        self.undisturbed = (
+            self.users.ahead
+            and self.back_router.blind
+            and deployment.disaggregate == ALWAYS
+            and deployment.rebalance_ps is None
+            and not deployment.faults
+        )
+        """Whether every request goes to a replica of each pool that is known before the run."""
         self._wakes: dict[int, Event] = {}
         self._successors: dict[int, Replica] = {}
         self.prefill: PrefillSide | None = None
@@ -159,7 +168,9 @@ class Cluster:
             if self.deployment.rebalance_ps is not None:
                 self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
                 self.world.process(self.rebalancer.run())
-        if self.back_router.blind and self.prefill is None and self.users.ahead:
+        if self.prefill is not None and self.undisturbed:
+            self.prefill.deal_ahead(np.flatnonzero(self.status == COMPLETED))
+        elif self.back_router.blind and self.prefill is None and self.users.ahead:
             self.world.process(self.users.deal_ahead())
         else:
             self.users.start()
@@ -198,6 +209,18 @@ class Cluster:
             self.send(request)
         if self.prefill is not None:
             self.prefill.transfers.send_backlog()
+
+    def cut_off(self, replica: Replica) -> None:
+        """The link of a replica will never work again: whatever has to cross it starts anew.
+
+        A decode replica goes on with what has reached it; nothing of a prefill replica has.
+        """
+        self.dead.add(replica.number)
+        if replica.prefills:
+            self.fail(replica)
+        elif self.prefill is not None:
+            self.prefill.transfers.redirect(replica)
+        self.bury(replica)
 
     def hopeless(self, replicas: Sequence[Replica]) -> bool:
         """Whether none of a pool will ever come back."""
@@ -331,12 +354,15 @@ class Cluster:
     def _apart(self, request: int) -> bool:
         """Whether a request is prefilled in the prefill pool."""
         deployment = self.deployment
-        if deployment.disaggregate == ALWAYS:
-            return True
         if deployment.disaggregate == NEVER:
             return False
         row = self.requests[request]
         tokens = int(row[fields.PROMPT] + row[fields.EMITTED])
+        if tokens > self._longest_prefill:
+            # one that is computed again, with what it had emitted
+            return False
+        if deployment.disaggregate == ALWAYS:
+            return True
         if self.prefix_ids is not None:
             replicas = self.open_replicas(self.back)
             for replica in replicas:
@@ -522,9 +548,13 @@ class _Users:
             replica.post_all(mine)
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
-    def _send(self, request: int) -> None:
+    def passed(self, request: int) -> None:
+        """Show how far the run has come."""
         if self._progress is not None and time.monotonic() - self._shown > 0.05:
             self._show(request / len(self.traffic))
+
+    def _send(self, request: int) -> None:
+        self.passed(request)
         self.cluster.send(request)
 
     def _send_turn(self, request: int) -> None:

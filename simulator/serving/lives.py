@@ -90,7 +90,7 @@ class Lives:
             self._expect("link", replica, end)
             self._set_link(cluster.current(replica), broken=True)
             if end is None:
-                cluster.bury(cluster.current(replica))
+                cluster.cut_off(cluster.current(replica))
                 return
             yield world.timeout(end - world.now_ps)
             following = times[index + 1][0] if index + 1 < len(times) else None

@@ -62,6 +62,7 @@ class Transfers:
         self._homeless: list[Transfer] = []
         """Those for which no decode replica is up."""
         self._watched: set[int] = set()
+        self._promised: dict[int, int] = {}
         self._place_of = {replica.number: replica.number for replica in cluster.replicas}
         """Whose links a replica has: its own, or those of the one that it was before."""
         given = cluster.deployment.kv_link
@@ -136,17 +137,35 @@ class Transfers:
         for transfer in moving:
             if transfer.target is replica:
                 requests[transfer.request, [fields.BLOCKS, fields.SHARED]] = 0
-            elif transfer.target is not None:
-                transfer.target.catch_up(self.cluster.world.now_ps)
-                transfer.target.cancel(transfer.request)
-                self.cluster.wake(transfer.target)
-                self.room(transfer.target)
+            else:
+                self._unreserve(transfer)
         lost = [t.request for t in (*moving, *waiting, *homeless) if t.source is replica]
         requests[np.ix_(lost, [fields.HELD, fields.HELD_SHARED])] = 0
         for transfer in (*moving, *waiting):
             if transfer.source is not replica:
                 self._place(transfer)
         return lost
+
+    def redirect(self, replica: Replica) -> None:
+        """No cache will reach a decode replica any more: send those on the way elsewhere."""
+        moving = [t for t in self._moving.values() if t.target is replica]
+        waiting = self._waiting.pop(replica.number, deque())
+        for transfer in moving:
+            del self._moving[transfer.request]
+        self.network.cancel({transfer.request for transfer in moving})
+        for transfer in moving:
+            self._unreserve(transfer)
+        for transfer in (*moving, *waiting):
+            self._place(transfer)
+
+    def _unreserve(self, transfer: Transfer) -> None:
+        """Give the blocks back that were reserved for a cache which does not come."""
+        target = transfer.target
+        assert target is not None
+        target.catch_up(self.cluster.world.now_ps)
+        target.cancel(transfer.request)
+        self.cluster.wake(target)
+        self.room(target)
 
     def _all_waiting(self) -> list[Transfer]:
         return [transfer for queue in self._waiting.values() for transfer in queue]
@@ -165,6 +184,10 @@ class Transfers:
             return
         target = cluster.back_router.choose(transfer.request, replicas, now)
         transfer.target = target
+        if cluster.undisturbed and self._has_room(target, transfer.request):
+            target.will_reserve(transfer.request, now)
+            self._flow(transfer)
+            return
         target.catch_up(now)
         queue = self._waiting.setdefault(target.number, deque())
         if not queue and target.reserve(transfer.request, now):
@@ -174,6 +197,28 @@ class Transfers:
         if not cluster.watched and target.number not in self._watched:
             self._watched.add(target.number)
             cluster.world.process(cluster.watch(target))
+
+    def _has_room(self, target: Replica, request: int) -> bool:
+        """Whether a replica has blocks for a request whatever the others there have become by now.
+
+        Then nobody needs to look at it, and it can run in one go. ``_promised`` are the most blocks
+        that its requests may ever have; those that have ended are taken off where it gets too many.
+        """
+        if self.cluster.prefix_ids is not None or self.waits_for(target):
+            return False
+        need = self._most_blocks([request])
+        promised = self._promised.get(target.number, 0)
+        if promised + need > target.blocks:
+            target.catch_up(self.cluster.world.now_ps)
+            here = [t.request for t in self._moving.values() if t.target is target]
+            promised = self._most_blocks([*here, *target.requests_here()])
+        self._promised[target.number] = promised + need
+        return promised + need <= target.blocks
+
+    def _most_blocks(self, requests: list[int]) -> int:
+        rows = self.cluster.requests[requests]
+        tokens = rows[:, fields.PROMPT] + rows[:, fields.OUTPUT]
+        return int((tokens // fields.BLOCK_TOKENS + 1).sum())
 
     def _flow(self, transfer: Transfer) -> None:
         """Blocks are reserved: let the bytes go."""

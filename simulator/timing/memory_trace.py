@@ -2,8 +2,9 @@
 
 Two forms are read, as CSV or ``.npz``: single accesses (``cycle,address,write``), and runs as
 ``chipsim systolic`` writes them (``cycle,memory,operand,access,address,stride,words``), of which
-only the DRAM ones count. Addresses are bytes inside the channel; accesses that follow one another
-within a burst are one burst.
+only the DRAM ones count; a cold start, which lies before cycle 0, is moved to begin there.
+Addresses are bytes inside the channel; accesses that follow one another within a burst are one
+burst.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def read_bursts(path: str, channel: DramChannel, ticks_per_cycle: float) -> tupl
         )
     except FileNotFoundError:
         raise InputError(f"there is no file '{path}'") from None
+    except UnicodeDecodeError:
+        raise InputError("the file is not UTF-8 text", location=Location(path)) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read the trace '{path}': {error}") from None
     if cycle.size == 0:
@@ -98,7 +101,7 @@ def _read_npz(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
                 location=Location(path),
             )
     joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-    return joined[0], joined[1], joined[2], joined[3], joined[4]
+    return _from_zero(joined[0]), joined[1], joined[2], joined[3], joined[4]
 
 
 def _read_csv(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
@@ -127,7 +130,7 @@ def _read_csv(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
                 )
             rows.append(record)
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
-    return table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4]
+    return _from_zero(table[:, 0]), table[:, 1], table[:, 2], table[:, 3], table[:, 4]
 
 
 def _record(
@@ -146,7 +149,7 @@ def _record(
     if cell["memory"].strip() != "dram":
         return None
     return (
-        _whole(cell["cycle"], "cycle", place),
+        _whole(cell["cycle"], "cycle", place, least=-_LARGEST),
         _whole(cell["address"], "address", place),
         _whole(cell["stride"], "stride", place),
         _whole(cell["words"], "words", place),
@@ -154,12 +157,19 @@ def _record(
     )
 
 
-def _whole(text: str, column: str, place: Location, most: int = _LARGEST) -> int:
+def _whole(text: str, column: str, place: Location, least: int = 0, most: int = _LARGEST) -> int:
     text = text.strip()
-    if text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= most:
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= 16 and least <= int(text) <= most:
         return int(text)
+    expected = "a whole number" + (f" of at least {least}" if least == 0 else "")
     raise InputError(
-        f"column '{column}': found '{text[:40]}', expected a whole number of at least 0"
+        f"column '{column}': found '{text[:40]}', expected {expected}"
         + (f" and at most {most}" if most < _LARGEST else ""),
         location=place,
     )
+
+
+def _from_zero(cycle: Ints) -> Ints:
+    """Cycles of a systolic trace from its first access on: a cold start lies before cycle 0."""
+    return cycle - min(0, int(cycle.min())) if cycle.size else cycle

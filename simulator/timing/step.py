@@ -137,14 +137,17 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     whole = uniform_batch(phase, batch, context, drafts)
     windowed = whole.window_pairs(plan.model.window)
     flops = plan.model.flops(whole.tokens, whole.logits, whole.pairs, windowed)
-    least = _system_minimum(plan, whole, min(plan.replicas, batch))
     chips = plan.system.chips
     chip = plan.system.chip
     seconds = time_ps / 1e12
     shared = batch / (len(share.new) * plan.replicas)
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
     causes["host"] += plan.system.host_overhead_ps / time_ps
-    traffic = _traffic(plan, totals, shared)
+    traffic = _traffic(plan, totals, share, batch)
+    least = _system_minimum(plan, whole)
+    if plan.experts.load != "balanced":
+        # fewer experts are met than balanced tokens could meet, and the price knows how many
+        least = min(least, traffic["hbm_read"])
     spans = stage_spans(plan, priced.prices, priced.slowest)
     operators = operator_spans(plan, share, priced.prices, spans)
     used = {
@@ -189,6 +192,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             plan.dtypes.activation,
             flops=flops,
             vector_ops=vector_ops(plan, totals) * plan.system.chips * shared,
+            sram_bytes=sram_bytes(plan, totals) * plan.system.chips * shared,
             traffic=traffic,
             chip_seconds=seconds * chips,
         ),
@@ -202,11 +206,17 @@ def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:
     return whole.tokens
 
 
-def vector_ops(plan: Plan, totals: Int64Array) -> float:
+def vector_ops(plan: Plan, totals: Int64Array | list[int]) -> float:
     """Vector operations of one chip, from the time that its vector unit was busy."""
     chip = plan.system.chip
     busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) / 1e12
     return busy_s * chip.sustained_clock_hz * chip.vector.ops_per_cycle
+
+
+def sram_bytes(plan: Plan, totals: Int64Array | list[int]) -> float:
+    """Bytes that the SRAM of one chip moved, from the time that it was busy."""
+    busy_s = int(totals[executor.BUSY + UNITS.index("sram")]) / 1e12
+    return busy_s * plan.system.chip.sram.bandwidth_bytes_per_s
 
 
 def _check_sizes(plan: Plan, phase: str, batch: int, context: int) -> None:
@@ -245,15 +255,31 @@ def _check_memory(plan: Plan, share: Batch, phase: str, context: int) -> tuple[M
     return memory, own * one
 
 
-def _system_minimum(plan: Plan, whole: Batch, groups: int) -> int:
-    """Weights once for each group that works, and the whole batch's cache once."""
-    one = minimum_bytes(plan, Batch(whole.new, whole.past * 0, whole.logits))
-    cache = minimum_bytes(plan, whole) - one
-    return groups * one + cache
+def _system_minimum(plan: Plan, whole: Batch) -> int:
+    """Weights that each replica's tokens can meet, and the cache of its sequences, once."""
+    sequences = len(whole.new)
+    each, more = divmod(sequences, plan.replicas)
+    least = 0
+    for count, replicas in ((each + 1, more), (each, plan.replicas - more)):
+        if count and replicas:
+            logits = whole.logits * count // sequences
+            part = Batch(whole.new[:count], whole.past[:count], logits)
+            least += replicas * minimum_bytes(plan, part)
+    return least
 
 
-def _traffic(plan: Plan, totals: Int64Array, shared: float) -> dict[str, int]:
-    """Bytes that all chips moved; replicas with a smaller share are scaled down."""
-    scale = plan.system.chips * shared
-    names = ("hbm_read", "hbm_write", "fabric")
-    return {name: round(int(totals[executor.BYTES + i]) * scale) for i, name in enumerate(names)}
+def _traffic(plan: Plan, totals: Int64Array, share: Batch, batch: int) -> dict[str, int]:
+    """Bytes that all chips moved, from those of a chip of the fullest replica.
+
+    A replica with fewer sequences reads as many weights and moves less of everything else.
+    """
+    replicas = plan.replicas
+    read, written, sent = (int(totals[executor.BYTES + i]) * plan.system.chips for i in range(3))
+    every = Batch(share.new, share.past * 0, share.logits)
+    weights = min(read, replicas * minimum_bytes(plan, every))
+    full = batch / (len(share.new) * replicas)
+    return {
+        "hbm_read": round(weights * min(replicas, batch) / replicas + (read - weights) * full),
+        "hbm_write": round(written * full),
+        "fabric": round(sent * full),
+    }

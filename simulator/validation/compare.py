@@ -65,12 +65,18 @@ class Comparison:
         return self.predicted_s / self.table.measured_s - 1
 
     def rows(self) -> list[Row]:
-        """One row a regime that occurs, ``all`` first."""
+        """One row a regime that occurs, ``all`` first; experts by how the tokens spread as well."""
         found = []
         for regime in REGIMES:
             mask = np.ones(len(self.table), bool) if regime == "all" else self.regimes == regime
             if mask.any():
                 found.append(self._row(regime, mask))
+        load = self.table.inputs.get("expert_load")
+        if load is not None:
+            even = load == "balanced"
+            for name, mask in (("balanced", even), ("power law", ~even)):
+                if mask.any() and not mask.all():
+                    found.append(self._row(name, mask))
         return found
 
     def _row(self, regime: str, mask: npt.NDArray[np.bool_]) -> Row:

@@ -13,7 +13,18 @@ from simulator.validation.machine import Machine
 from simulator.validation.table import FloatArray
 from simulator.validation.work import Inputs, Work, chip_work, dtype_bytes
 
-ATTENTION_COLUMNS = ("batch", "heads", "kv_heads", "head_dim", "context", "window", "buffers")
+ATTENTION_COLUMNS = (
+    "batch",
+    "heads",
+    "kv_heads",
+    "head_dim",
+    "context",
+    "window",
+    "buffers",
+    "latent",
+)
+"""``latent`` is the rank of the vectors that latent attention caches, 0 for other attention; the
+rotary part is ``ROPE`` elements, a head's keys and values ``head_dim``."""
 MOE_COLUMNS = (
     "tokens",
     "hidden",
@@ -26,11 +37,17 @@ MOE_COLUMNS = (
     "gated",
 )
 QUERY_DTYPE = "bf16"
+ROPE = 64
+
+SAME = "same"
+"""Weights of the arithmetic's data type."""
 
 
 def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
     """Prices of attention rows; ``context`` of a decode row are the cached tokens."""
-    rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS), strict=True)
+    if len(inputs["latent"]) and inputs["latent"].any():
+        return _latent_seconds(machine, dtype, inputs, phase)
+    rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS[:-1]), strict=True)
     fused = machine.chip.fused
     # engines that convert queries to the type of the cache compute in it
     converts = fused is not None and fused.quantizes_queries
@@ -51,6 +68,39 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
         for batch, heads, kv_heads, head_dim, context, window, buffers in rows
     ]
     return np.array([priced.time_s for priced in api.price_attentions(machine.chip, cases)])
+
+
+def _latent_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
+    """Latent attention: absorbed while decoding, expanded in prompts; other rows as they are."""
+    out = np.empty(len(inputs["latent"]))
+    latent = inputs["latent"] > 0
+    others = {name: column[~latent] for name, column in inputs.items()}
+    if len(others["latent"]):
+        out[~latent] = attention_seconds(machine, dtype, others, phase)
+    fused = machine.chip.fused
+    converts = fused is not None and fused.quantizes_queries
+    columns = ("batch", "heads", "context", "latent", "head_dim", "buffers")
+    cases = [
+        api.LatentCase(
+            batch,
+            heads,
+            context,
+            phase,
+            phase == "decode",
+            rank,
+            ROPE,
+            head_dim,
+            head_dim,
+            dtype if converts else QUERY_DTYPE,
+            dtype,
+            buffers,
+        )
+        for batch, heads, context, rank, head_dim, buffers in zip(
+            *(inputs[name][latent].tolist() for name in columns), strict=True
+        )
+    ]
+    out[latent] = api.price_latents(machine.chip, cases)
+    return out
 
 
 def decode_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
@@ -78,9 +128,12 @@ def decode_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     """Keys and values that are seen, once; queries and results."""
     batch, heads, kv_heads, dim, _ = _attention_sizes(inputs)
     seen = _seen(inputs)
-    cache = 2 * batch * kv_heads * dim * seen * dtype_bytes(dtype)
-    ends = 2 * batch * heads * dim * 2
-    return chip_work(machine, QUERY_DTYPE, 4 * batch * heads * dim * seen, cache + ends)
+    rank = inputs["latent"].astype(float)
+    token = np.where(rank > 0, rank + ROPE, 2 * kv_heads * dim)
+    both = np.where(rank > 0, 2 * rank + ROPE, 2 * dim)
+    cache = batch * seen * token * dtype_bytes(dtype)
+    ends = batch * heads * both * 2
+    return chip_work(machine, QUERY_DTYPE, 2 * batch * heads * both * seen, cache + ends)
 
 
 def prefill_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
@@ -88,9 +141,13 @@ def prefill_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     batch, heads, kv_heads, dim, context = _attention_sizes(inputs)
     seen = _seen(inputs)
     pairs = seen * (seen + 1) / 2 + (context - seen) * seen
-    cache = 2 * batch * kv_heads * dim * context * dtype_bytes(dtype)
+    latent = inputs["latent"] > 0
+    token = np.where(latent, heads * 2 * dim, 2 * kv_heads * dim)
+    both = np.where(latent, 2 * dim + ROPE, 2 * dim)
+    cache = batch * token * context * dtype_bytes(dtype)
     ends = 2 * batch * heads * dim * context * 2
-    return chip_work(machine, QUERY_DTYPE, 4 * batch * heads * dim * pairs, cache + ends)
+    # 8-bit prompts may be computed in 8 bits
+    return chip_work(machine, QUERY_DTYPE, 2 * batch * heads * both * pairs, cache + ends)
 
 
 def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
@@ -98,24 +155,24 @@ def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
 
     ``tokens`` are those of all ranks; ``tp`` ranks share the intermediate dimension.
     """
-    columns = (*MOE_COLUMNS, "expert_load")
+    columns = (*MOE_COLUMNS, "expert_load", "weights")
+    rows = zip(*(inputs[name].tolist() for name in columns), strict=True)
     cases = [
         api.MoeCase(
             tokens,
             hidden,
-            -(-intermediate // tp),
+            -(-inter // tp),
             experts,
             top_k,
             ep=ep,
             expert_load=load,
             dtype=dtype,
+            weight_dtype=None if weights == SAME else weights,
             exchange=False,
             gated=bool(gated),
             buffers=buffers,
         )
-        for tokens, hidden, intermediate, experts, top_k, tp, ep, buffers, gated, load in zip(
-            *(inputs[name].tolist() for name in columns), strict=True
-        )
+        for tokens, hidden, inter, experts, top_k, tp, ep, buffers, gated, load, weights in rows
     ]
     return np.array([priced.time_s for priced in api.price_moes(machine.chip, cases)])
 
@@ -129,6 +186,8 @@ def moe_work(machine: Machine, dtype: str, inputs: Inputs) -> Work:
     # balanced or not, a rank with few assignments may find them all at a few of its experts
     busy = np.minimum(experts / ep, np.maximum(1.0, np.minimum(top_k, assigned)))
     matrices = 2.0 + (inputs["gated"] != 0)
-    weights = busy * matrices * hidden * width * dtype_bytes(dtype)
+    kinds, index = np.unique(inputs["weights"], return_inverse=True)
+    each = np.array([dtype_bytes(dtype if kind == SAME else kind) for kind in kinds.tolist()])
+    weights = busy * matrices * hidden * width * each[index]
     moved = weights + 2 * 2 * tokens * hidden / ep
     return chip_work(machine, dtype, 2 * matrices * assigned * hidden * width, moved)

@@ -136,7 +136,7 @@ OPERATORS: dict[str, Operator] = {
             layer_rows.decode_seconds,
             layer_rows.decode_work,
             ("batch", "heads", "context"),
-            defaults={"window": 0, "buffers": 0},
+            defaults={"window": 0, "buffers": 0, "latent": 0},
         ),
         Operator(
             "attention-prefill",
@@ -144,7 +144,7 @@ OPERATORS: dict[str, Operator] = {
             layer_rows.prefill_seconds,
             layer_rows.prefill_work,
             ("batch", "heads", "context"),
-            defaults={"window": 0, "buffers": 0},
+            defaults={"window": 0, "buffers": 0, "latent": 0},
         ),
         Operator(
             "moe",
@@ -152,8 +152,15 @@ OPERATORS: dict[str, Operator] = {
             layer_rows.moe_seconds,
             layer_rows.moe_work,
             ("tokens",),
-            words=("expert_load",),
-            defaults={"tp": 1, "ep": 1, "buffers": 0, "gated": 1, "expert_load": "balanced"},
+            words=("expert_load", "weights"),
+            defaults={
+                "tp": 1,
+                "ep": 1,
+                "buffers": 0,
+                "gated": 1,
+                "expert_load": "balanced",
+                "weights": layer_rows.SAME,
+            },
         ),
         Operator(
             "collective",

@@ -1,8 +1,8 @@
 """Measured tables of the package ``aiconfigurator-core`` (the extra ``chipsim[validate]``).
 
-A folder of its data is one operator, software stack and version on one GPU; the newest version of
-each stack is taken, and prices are compared with the first of ``STACKS`` that has the operator, but
-for ``PREFERRED``. Nothing of it is copied into chipsim.
+A folder of its data is one operator, software stack and version on one GPU; the newest whole
+version of each stack is taken, and prices are compared with the first of ``STACKS`` that has the
+operator, but for ``PREFERRED``. Nothing of it is copied into chipsim.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.validation.silicon_columns import ENGINE_NOTE, READERS
+from simulator.validation.silicon_columns import ENGINE_NOTE, EXPERT_FORMATS, LATENT_NOTE, READERS
 from simulator.validation.table import LeftOut, Table
 
 SYSTEMS = {
@@ -38,20 +38,37 @@ PREFERRED = {
     ("b200", "engine"): "sglang",
     ("gb200", "engine"): "sglang",
     ("gb300", "engine"): "sglang",
+    ("h100", "moe fp8"): "trtllm",
+    ("h200", "moe fp8"): "trtllm",
 }
 """The stack that prices are compared with, where it is not the first of ``STACKS`` that has the
 operator: vLLM's table of A100 has a quarter of the shapes, and the fabrics of Blackwell systems
-describe the all-reduce of SGLang."""
+describe the all-reduce of SGLang. vLLM's fp8 experts on Hopper ran the CUTLASS kernels of
+FlashInfer without its autotuner: they read weights at 0.5 to 0.7 TB/s, where the same kernels
+reach 2.9 under TensorRT-LLM, which tunes them."""
+
+LATENT_STACK = "trtllm"
+"""Of latent attention: SGLang's table for Hopper has prompts in the absorbed form, and 8-bit caches
+that are converted in the kernel."""
 
 FILES = {
     "matmul": ("gemm", "gemm_perf"),
     "attention-decode": ("attention", "generation_attention_perf"),
     "attention-prefill": ("attention", "context_attention_perf"),
+    "attention-decode-latent": ("mla", "generation_mla_perf"),
+    "attention-prefill-latent": ("mla", "context_mla_perf"),
     "moe": ("moe", "moe_perf"),
     "collective": ("comm", "nccl_perf"),
     "collective-engine": ("comm", "custom_allreduce_perf"),
 }
 """Folder and file of each operator."""
+
+BESIDE = {
+    "attention-decode": "attention-decode-latent",
+    "attention-prefill": "attention-prefill-latent",
+    "collective": "collective-engine",
+}
+"""Further tables of an operator, which have a file of their own."""
 
 LEFT_OUT_SOURCES = {
     ("a100", "attention-decode", "trtllm"): "328 of its rows are above 1.02 times the HBM peak",
@@ -109,8 +126,9 @@ def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[
         found += _read(operator, path, chip, name, stack)
         if found and not every_stack:
             break
-    if operator == "collective":
-        found += load_tables(chip, "collective-engine", every_stack=every_stack)
+    beside = BESIDE.get(operator)
+    if beside is not None:
+        found += load_tables(chip, beside, every_stack=every_stack)
     return found
 
 
@@ -122,13 +140,23 @@ def _read(operator: str, path: Path, chip: str, name: str, stack: str) -> list[T
     except KeyError as error:
         count = len(next(iter(columns.values()), ()))
         note = LeftOut(f"the table has no column {error}", count)
-        kind = operator.removesuffix("-engine")
+        kind = operator.removesuffix("-engine").removesuffix("-latent")
         return [Table(chip, kind, "bf16", name, stack, {}, np.empty(0), (note,))]
 
 
 def kind_of(table: Table) -> str:
-    """Tells the serving engine's all-reduce from the collectives of the library."""
-    return "engine" if table.source.endswith(ENGINE_NOTE) else table.operator
+    """Tells the serving engine's all-reduce from the collectives of the library, latent attention
+    from attention, and the formats of experts from each other."""
+    if table.source.endswith(ENGINE_NOTE):
+        return "engine"
+    if table.source.endswith(LATENT_NOTE):
+        return f"{table.operator}{LATENT_NOTE}"
+    if table.operator == "moe":
+        note = next(
+            (n for _, _, n in EXPERT_FORMATS.values() if n and table.source.endswith(n)), ""
+        )
+        return f"moe {table.dtype}{note}"
+    return table.operator
 
 
 def preferred(table: Table, every: Sequence[Table]) -> str:
@@ -136,6 +164,8 @@ def preferred(table: Table, every: Sequence[Table]) -> str:
     kind = kind_of(table)
     stacks = [t.stack for t in every if t.dtype == table.dtype and kind_of(t) == kind]
     named = PREFERRED.get((table.chip, kind))
+    if kind.endswith(LATENT_NOTE):
+        named = LATENT_STACK
     return named if named in stacks else stacks[0]
 
 
@@ -159,7 +189,18 @@ def _files(root: Path, operator: str) -> Iterator[tuple[str, Path]]:
         below = root / folder / stack
         files = sorted(below.glob(f"*/{name}.parquet"), key=lambda p: _version(p.parent.name))
         if files:
-            yield stack, files[-1]
+            yield stack, _newest_whole(files)
+
+
+def _newest_whole(files: Sequence[Path]) -> Path:
+    """The newest of a stack's files, in the order of their versions, that is no supplement: one of
+    at least half as many rows as the longest."""
+    from pyarrow import parquet
+
+    if len(files) == 1:
+        return files[0]
+    counts = [parquet.read_metadata(path).num_rows for path in files]
+    return [p for p, n in zip(files, counts, strict=True) if 2 * n >= max(counts)][-1]
 
 
 def _version(text: str) -> tuple[tuple[int, ...], bool, str]:

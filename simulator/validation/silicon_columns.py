@@ -23,6 +23,23 @@ DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
 WEIGHT_COPIES = 6
 """Copies of the weights that vLLM's collector of matmuls cycles through."""
 
+EXPERT_FORMATS = {
+    "bfloat16": ("bf16", "", ""),
+    "fp8": ("fp8", "", ""),
+    "fp8_block": ("fp8", "", " fp8 blocks"),
+    "nvfp4": ("fp8", "fp4", " nvfp4"),
+    "w4a8_mxfp4_mxfp8": ("fp8", "fp4", " mxfp4"),
+    "w4a16_mxfp4": ("bf16", "fp4", " mxfp4"),
+    "int4_wo": ("bf16", "int4", " int4"),
+}
+"""Data types of experts in their words: ours of the arithmetic (the chips have no 4-bit rate here:
+8 bits), that of the weights where it is another, and what stands behind the source's name."""
+
+LATENT_NOTE = " MLA"
+"""Behind the source of latent attention (DeepSeek-V3: rank 512, rotary part 64)."""
+
+LATENT_RANK = 512
+
 ENGINE_NOTE = " all-reduce"
 """Behind the source of the serving engine's own kernels."""
 
@@ -87,6 +104,7 @@ def _attention(
         # older tables have none with a window
         "window": columns.get("window_size", np.zeros(len(context), dtype=np.int64)),
         "buffers": np.ones(len(context), dtype=np.int64),
+        "latent": np.zeros(len(context), dtype=np.int64),
     }
     inputs["kv_heads"] = np.where(inputs["kv_heads"] == 0, inputs["heads"], inputs["kv_heads"])
     kinds = columns["kv_cache_dtype"].copy()
@@ -107,6 +125,35 @@ def decode_attention(columns: Columns, chip: str, source: str, stack: str) -> li
 def prefill_attention(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``context_attention_perf``: the data type is that of the KV cache."""
     return _attention(columns, chip, source, stack, "attention-prefill", columns["isl"])
+
+
+def _latent(
+    columns: Columns, chip: str, source: str, stack: str, operator: str, context: Column
+) -> list[Table]:
+    count = len(context)
+    inputs = {
+        "batch": columns["batch_size"],
+        "heads": columns["num_heads"],
+        "kv_heads": np.ones(count, dtype=np.int64),
+        "head_dim": np.full(count, 128),
+        "context": context,
+        "window": np.zeros(count, dtype=np.int64),
+        "buffers": np.ones(count, dtype=np.int64),
+        "latent": np.full(count, LATENT_RANK),
+    }
+    kinds = columns["kv_cache_dtype"]
+    return _tables(columns, chip, source + LATENT_NOTE, stack, operator, kinds, inputs)
+
+
+def latent_decode(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``generation_mla_perf``: the attention kernel over latent vectors, absorbed."""
+    context = np.maximum(1, columns["isl"] + columns["step"] - 1)
+    return _latent(columns, chip, source, stack, "attention-decode", context)
+
+
+def latent_prefill(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
+    """``context_mla_perf``: the attention kernel of prompts, keys and values expanded."""
+    return _latent(columns, chip, source, stack, "attention-prefill", columns["isl"])
 
 
 def _ungated(columns: Columns) -> npt.NDArray[np.bool_]:
@@ -133,7 +180,24 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
             [str(text).replace("power_law_", "power:") for text in columns["distribution"]]
         ),
     }
-    return _tables(columns, chip, source, stack, "moe", columns["moe_dtype"], inputs)
+    found = []
+    seconds = columns["latency"].astype(float) * 1e-3
+    kinds = columns["moe_dtype"]
+    names, counts = np.unique(kinds, return_counts=True)
+    notes = tuple(
+        LeftOut(f"no price for data type {name}", int(count))
+        for name, count in zip(names, counts, strict=True)
+        if name not in EXPERT_FORMATS
+    )
+    for name, (dtype, weights, note) in EXPERT_FORMATS.items():
+        mask = kinds == name
+        if mask.any():
+            picked = {column: values[mask] for column, values in inputs.items()}
+            picked["weights"] = np.full(int(mask.sum()), weights or dtype)
+            times = seconds[mask]
+            found.append(Table(chip, "moe", dtype, source + note, stack, picked, times, notes))
+            notes = ()
+    return found
 
 
 def collectives(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
@@ -179,6 +243,8 @@ READERS: dict[str, Reader] = {
     "matmul": matmuls,
     "attention-decode": decode_attention,
     "attention-prefill": prefill_attention,
+    "attention-decode-latent": latent_decode,
+    "attention-prefill-latent": latent_prefill,
     "moe": moe_layers,
     "collective": collectives,
     "collective-engine": engine_all_reduces,

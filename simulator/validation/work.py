@@ -67,4 +67,4 @@ def chip_work(machine: Machine, dtype: str, flops: FloatArray, moved: FloatArray
 
 def dtype_bytes(dtype: str) -> float:
     """Bytes of an element."""
-    return {"bf16": 2.0, "fp8": 1.0, "int8": 1.0}[dtype]
+    return {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5}[dtype]

@@ -24,7 +24,17 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not finite, expected a number")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate key '{next(n for n in names if names.count(n) > 1)[:40]}'")
+    return entry
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice
+)
 
 
 def detect_json(block: Block) -> TraceFormat:

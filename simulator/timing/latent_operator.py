@@ -1,0 +1,185 @@
+"""The price of the attention kernel of latent attention as an operator of its own.
+
+Either of the two forms of ``kernels.latent_attention``, without the products with W_UK and W_UV,
+which are matmuls by themselves: absorbed, where all heads attend to the latent vectors of the
+cache, or expanded, where every head has keys and values of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.errors import InputError, did_you_mean
+from simulator.hardware import Chip, TensorCore
+from simulator.kernels.arithmetic import clear
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.attention import attended_pairs
+from simulator.kernels.chip_vector import FUSED_QUANTIZES, pack_chip, run_bandwidth
+from simulator.kernels.gpu_attention import TILE_FIELDS, add_batch
+from simulator.kernels.jit import kernel
+from simulator.mapping.memory import BITS
+from simulator.timing import prices
+from simulator.timing.attention_operator import LARGEST_WORK, PHASES
+from simulator.timing.attention_prices import KV_RUN_TOKENS
+from simulator.timing.gpu_attention_prices import (
+    BYTE_FIELDS,
+    NEW_READ,
+    NEW_WRITTEN,
+    count_bytes,
+    settle,
+)
+from simulator.timing.hbm import resolve_memory
+from simulator.timing.prices import ACTIVATION_BITS, KV_BITS
+from simulator.timing.work import WORK_CYCLES, WORK_FIELDS, WORK_FLOPS
+
+
+@dataclass(frozen=True, slots=True)
+class LatentCase:
+    """``batch`` whole prompts of ``context`` tokens (prefill), or one token each after ``context``
+    cached ones (decode), of a chip's ``heads``.
+
+    A token's cache is ``rank`` + ``rope`` elements; a head's keys have ``nope`` + ``rope``, its
+    values ``value``. ``dtype`` is that of queries and arithmetic, ``kv_dtype`` (the same unless
+    given) that of the cache; ``buffers`` as in ``AttentionCase``.
+    """
+
+    batch: int
+    heads: int
+    context: int
+    phase: str
+    absorbed: bool
+    rank: int = 512
+    rope: int = 64
+    nope: int = 128
+    value: int = 128
+    dtype: str = "bf16"
+    kv_dtype: str | None = None
+    buffers: int = 0
+
+
+def latent_seconds(chip: Chip, cases: Sequence[LatentCase]) -> list[float]:
+    """Seconds of each case's kernel on one GPU, queries, results and cache in HBM.
+
+    Raises InputError for a chip without multiprocessors, sizes out of range, an unknown phase or a
+    dtype that the chip has no rate for.
+    """
+    if not isinstance(chip.matrix, TensorCore):
+        raise InputError(f"chip '{chip.name}' has no multiprocessors, expected a GPU")
+    chip = resolve_memory(chip)
+    results = [0.0] * len(cases)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, case in enumerate(cases):
+        _check(case, chip)
+        groups.setdefault((case.dtype, case.kv_dtype or case.dtype), []).append(index)
+    for (dtype, kv_dtype), members in groups.items():
+        vector = pack_chip(chip, dtype)
+        bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
+        rows = np.zeros((len(members), prices.PLAN_FIELDS), dtype=np.int64)
+        batches = np.empty((len(members), 4), dtype=np.int64)
+        for place, index in enumerate(members):
+            _fill(cases[index], rows[place], batches[place])
+        work = np.zeros((len(members), WORK_FIELDS), dtype=np.int64)
+        count_latent_kernels(vector, bits, rows, batches, work)
+        for place, index in enumerate(members):
+            cycles = int(work[place, WORK_CYCLES])
+            results[index] = -(-cycles * 10**12 // chip.sustained_clock_hz) / 1e12
+    return results
+
+
+def _check(case: LatentCase, chip: Chip) -> None:
+    if case.phase not in PHASES:
+        raise InputError(
+            f"phase: found '{case.phase}', expected prefill or decode",
+            hint=did_you_mean(case.phase, PHASES),
+        )
+    sizes = ("batch", "heads", "context", "rank", "rope", "nope", "value")
+    work = 1
+    for name in sizes:
+        if getattr(case, name) < 1:
+            raise InputError(f"{name}: found {getattr(case, name)}, expected 1 or more")
+        work *= getattr(case, name) if name in ("batch", "heads", "rank") else 1
+    queries = case.context if case.phase == "prefill" else 1
+    if work * case.context * queries > LARGEST_WORK:
+        raise InputError("batch x heads x rank x query-key pairs is above 2^56")
+    for name in (case.dtype, case.kv_dtype or case.dtype):
+        if name not in BITS:
+            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
+    if case.dtype not in chip.matrix.dtypes:
+        raise InputError(
+            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
+            hint=f"it has {', '.join(chip.matrix.dtypes)}",
+        )
+
+
+def _fill(case: LatentCase, row: Int64Array, batch: Int64Array) -> None:
+    row[prices.PLAN_HEADS] = case.heads
+    row[prices.PLAN_KV_RANK] = case.rank
+    row[prices.PLAN_ROPE_DIM] = case.rope
+    row[prices.PLAN_NOPE_DIM] = case.nope
+    row[prices.PLAN_VALUE_DIM] = case.value
+    row[prices.PLAN_BUFFERS] = case.buffers
+    decode = case.phase == "decode"
+    batch[0] = case.batch
+    batch[1] = 1 if decode else case.context
+    batch[2] = case.context if decode else 0
+    batch[3] = int(case.absorbed)
+
+
+@kernel
+def count_latent_kernels(
+    chip: Int64Array, bits: Int64Array, rows: Int64Array, batches: Int64Array, work: Int64Array
+) -> None:
+    """Work of many kernels: case i has batches[i] = (sequences, new, past, absorbed).
+
+    ``rows`` is int64[cases, PLAN_FIELDS], ``work`` int64[cases, WORK_FIELDS]. The new latent
+    vectors are written to the cache; expanded keys and values are read where another kernel has
+    put them.
+    """
+    a_bytes = bits[ACTIVATION_BITS] / 8.0
+    for i in range(len(rows)):
+        row = rows[i]
+        heads, rank, rope = (
+            row[prices.PLAN_HEADS],
+            row[prices.PLAN_KV_RANK],
+            row[prices.PLAN_ROPE_DIM],
+        )
+        nope, value = row[prices.PLAN_NOPE_DIM], row[prices.PLAN_VALUE_DIM]
+        new = np.empty(batches[i, 0], dtype=np.int64)
+        past = np.empty(batches[i, 0], dtype=np.int64)
+        for sequence in range(len(new)):
+            new[sequence] = batches[i, 1]
+            past[sequence] = batches[i, 2]
+        clear(work[i])
+        tiles = np.zeros(TILE_FIELDS)
+        sizes = np.empty(BYTE_FIELDS)
+        key_dim, value_dim = nope + rope, value
+        shape = (1, key_dim, value_dim, 0)
+        kv_heads = heads
+        token_bytes = (key_dim + value_dim) * a_bytes
+        if batches[i, 3] == 1:
+            key_dim, value_dim = rank + rope, rank
+            shape = (heads, key_dim, value_dim, 0)
+            kv_heads = 1
+            token_bytes = key_dim * bits[KV_BITS] / 8.0
+        add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], token_bytes, new, past, tiles)
+        widths = (rank + rope, heads * key_dim, heads * value_dim)
+        count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
+        tokens = len(new) * batches[i, 1]
+        if batches[i, 3] == 0:
+            sizes[NEW_READ] += tokens * heads * (nope + value_dim) * a_bytes
+        pairs = len(new) * attended_pairs(batches[i, 1], batches[i, 2], 0)
+        work[i, WORK_FLOPS] = 2 * pairs * heads * (key_dim + value_dim)
+        # prompts are rotated, and their latent vectors cached, by a kernel of their own
+        kernels = 1 - batches[i, 3]
+        if bits[ACTIVATION_BITS] == 8 and chip[FUSED_QUANTIZES] == 1:
+            kernels += 1
+            # queries are read in 16 bits and written in 8
+            sizes[NEW_READ] += 2.0 * tokens * heads * key_dim
+            sizes[NEW_WRITTEN] += 1.0 * tokens * heads * key_dim
+        rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
+        batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+        none = (False, False)
+        settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
