@@ -24,9 +24,9 @@ from simulator.serving.results import (
     TransferResult,
 )
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
+from simulator.timing import step
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
-from simulator.timing.results import UNITS
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -54,6 +54,7 @@ class Work:
     room_ps: float
     peak_fraction: float
     vector_ops: float
+    sram_bytes: float
     traffic: dict[str, int]
 
     @property
@@ -164,7 +165,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
     # most of a large deployment may never have run: there is nothing to add
     ran = [r for r in replicas if r.counters[fields.ITERATIONS]] or replicas[:1]
     totals = _totals(ran)
-    flops, least, peak, stream, vector_ops = 0, 0, 0.0, 0.0, 0.0
+    flops, least, peak, stream, vector_ops, sram_bytes = 0, 0, 0.0, 0.0, 0.0, 0.0
     traffic = dict.fromkeys(_WAYS, 0)
     for plan, mine in _by_plan(ran):
         own = _totals(mine)
@@ -181,8 +182,8 @@ def work_of(replicas: Sequence[Replica]) -> Work:
             traffic[way] += size
         # skewed loads meet fewer experts, and windows keep fewer keys: the prices know how many
         least += min(need, moved[0])
-        vector_s = own[executor.BUSY + UNITS.index("vector")] / metrics.PS_PER_S
-        vector_ops += vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle
+        vector_ops += step.vector_ops(plan, own) * chips
+        sram_bytes += step.sram_bytes(plan, own) * chips
     return Work(
         totals=totals,
         sums=metrics.added(r.sums[: fields.SUMS] for r in ran),
@@ -194,6 +195,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
         room_ps=sum(float(r.totals[executor.TIME]) * r.blocks for r in ran),
         peak_fraction=max(int(r.counters[fields.PEAK_BLOCKS]) / r.blocks for r in ran),
         vector_ops=vector_ops,
+        sram_bytes=sram_bytes,
         traffic=traffic,
     )
 
@@ -274,6 +276,7 @@ def _energy(cluster: Cluster, simulated_s: float) -> float | None:
             plan.dtypes.activation,
             flops=work.flops,
             vector_ops=work.vector_ops,
+            sram_bytes=work.sram_bytes,
             traffic=work.traffic,
             chip_seconds=simulated_s * sum(m.chips for m in members if m.plan is plan),
         )
