@@ -15,6 +15,7 @@ from simulator.errors import InputError
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
+from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.table import Table, without_faults
@@ -343,6 +344,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "context": grid[1],
         "window": np.zeros(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
+        "latent": np.zeros(count, dtype=np.int64),
     }
     experts = {
         "tokens": grid[0] * 8,
@@ -355,6 +357,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "gated": np.ones(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
+        "weights": np.full(count, SAME),
     }
     cases = {"attention-decode": attention, "attention-prefill": attention, "moe": experts}
     for name, inputs in cases.items():

@@ -94,6 +94,22 @@ class Batcher:
         return int(queued + counters[fields.INBOX_TAIL] - counters[fields.INBOX_HEAD])
 
     @property
+    def next_ps(self) -> int:
+        """When it begins something next, if nothing comes: now, or at what was posted ahead."""
+        counters = self.counters
+        if counters[fields.RUNNING] or counters[fields.QUEUE_HEAD] != counters[fields.QUEUE_TAIL]:
+            return self.now_ps
+        return max(self.now_ps, self.posted_ps or 0)
+
+    @property
+    def posted_ps(self) -> int | None:
+        """When the first request comes that was posted ahead."""
+        head = int(self.counters[fields.INBOX_HEAD])
+        if head == self.counters[fields.INBOX_TAIL]:
+            return None
+        return int(self.requests[self._inbox[head], fields.READY_AT])
+
+    @property
     def busy_ps(self) -> int:
         """Time in iterations so far."""
         return int(self.totals[executor.TIME])
@@ -176,6 +192,11 @@ class Batcher:
         """
         return bool(loop.reserve(self._state(), request, now_ps))
 
+    def will_reserve(self, request: int, now_ps: int) -> None:
+        """As ``reserve``, where there is certainly room; whoever runs it next takes the blocks."""
+        self.requests[request, fields.RESERVED_AT] = now_ps
+        self._post(np.array([~request], dtype=np.int64))
+
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
         self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
@@ -200,7 +221,8 @@ class Batcher:
         counters = self.counters
         running = self._running[: counters[fields.RUNNING]]
         waiting = self._waiting[counters[fields.QUEUE_HEAD] : counters[fields.QUEUE_TAIL]]
-        return [int(i) for i in np.concatenate([running, waiting, self._inbox_now()])]
+        posted = self._inbox_now()
+        return [int(i) for i in np.concatenate([running, waiting, posted[posted >= 0]])]
 
     def fail(self) -> list[int]:
         """Lose the cache and everything in flight; the requests, in order of admission.
@@ -314,6 +336,7 @@ def _settings(
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
+    settings[fields.WINDOW] = prices.plan.model.window or 0
     if block_bytes:
         settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s
         settings[fields.POOL_BYTES_PER_S] = tiers.pool_bytes_per_s

@@ -13,7 +13,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
 from simulator.serving.accumulators import add_gap, add_interval
-from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes
+from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes, posted_at
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -37,7 +37,6 @@ from simulator.serving.fields import (
     OUTPUT,
     PREEMPTED,
     PREFILL_ONLY,
-    READY_AT,
     RUNNING,
     SCHEDULED,
     SHARED,
@@ -122,7 +121,7 @@ def next_arrival(state: State, horizon: int) -> int:
     _, replica, requests, inbox, _, _, _, _ = state
     if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
         return horizon
-    return min(horizon, requests[inbox[replica[INBOX_HEAD]], READY_AT])
+    return min(horizon, posted_at(requests, inbox[replica[INBOX_HEAD]]))
 
 
 @inner
@@ -174,8 +173,10 @@ def run(
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= taken[done]
+        host = settings[HOST_PS]
+        pairs = cached + count
         blocks = count_iteration(
-            settings, replica, totals, sums_of, step, settings[HOST_PS], cached + count, cached
+            settings, replica, totals, sums_of, step, host, pairs, cached, new, past
         )
         add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
         add_gap(replica, duration, count)

@@ -42,7 +42,9 @@ HELD_SHARED = 18
 RUNS = 19
 """1 while it is in the running list of a replica."""
 LAST_TOKEN_AT = 20
-REQUEST_FIELDS = 21
+RESERVED_AT = 21
+"""When blocks are taken for its cache, for reservations that are posted ahead."""
+REQUEST_FIELDS = 22
 
 NEVER = -1
 
@@ -65,7 +67,7 @@ ENDED = 13
 """Sequences that the last iteration finished (or, where only prefills run, prefilled)."""
 INBOX_HEAD = 14
 INBOX_TAIL = 15
-"""Requests that were posted ahead of their time, by READY_AT."""
+"""Requests that were posted ahead of their time, by READY_AT; ~request is a reservation."""
 EVICTABLE = 16
 """Blocks of prefixes that are cached and that nobody refers to."""
 COPIED_OUT = 17
@@ -122,7 +124,9 @@ DEADLINE = 18
 """When the replica fails: no iteration that would end later takes place."""
 MEETING = 19
 """Tokens of an iteration that can meet every expert; 1 without experts."""
-SETTINGS = 20
+WINDOW = 20
+"""Keys that layers with a sliding window see, 0 without such layers."""
+SETTINGS = 21
 
 # Schedulers.
 CHUNKED = 0
@@ -145,7 +149,10 @@ LOGIT_ITERATIONS = 6
 SEQUENCE_SUM = 7
 MEETING_SUM = 8
 """Tokens, those beyond the setting MEETING of an iteration left out."""
-SUMS = 9
+WINDOW_PAIRS = 9
+WINDOW_PAST = 10
+"""As PAIR_SUM and PAST_SUM, of what layers with a sliding window see."""
+SUMS = 11
 
 # Columns of the iteration log.
 LOG_START = 0

@@ -156,7 +156,8 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     """(flops, bytes of weights and KV read once) of all iterations; see ``Transformer.flops``."""
     model = plan.model
     tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
-    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
+    windowed = int(sums[loop.WINDOW_PAIRS]) if model.window is not None else None
+    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]), windowed)
     # an iteration reads no expert that none of its tokens can have met: one token meets few, every
     # other one as many more, until all are met
     least, most = model.active_matmul_parameters, model.matmul_parameters
@@ -164,7 +165,10 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     weights = least * iterations
     weights += (most - least) * others // max(1, model.tokens_of_all_experts - 1)
     weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
-    cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
+    cached = 0
+    for layer, count in model.each_layer():
+        seen = loop.PAST_SUM if layer.attention.window is None else loop.WINDOW_PAST
+        cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)
     return flops, (weights * weight_bits + cached * kv_bits) // 8
 

@@ -166,7 +166,7 @@ def count_latent_kernels(
             token_bytes = key_dim * bits[KV_BITS] / 8.0
         add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], token_bytes, new, past, tiles)
         widths = (rank + rope, heads * key_dim, heads * value_dim)
-        count_bytes(bits, shape[0], widths, new, past, 0, sizes)
+        count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]
         if batches[i, 3] == 0:
             sizes[NEW_READ] += tokens * heads * (nope + value_dim) * a_bytes
@@ -180,4 +180,6 @@ def count_latent_kernels(
             sizes[NEW_READ] += 2.0 * tokens * heads * key_dim
             sizes[NEW_WRITTEN] += 1.0 * tokens * heads * key_dim
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
-        settle(chip, row, rate, sizes, (False, False), kernels, tiles, (0.0, 0.0), work[i])
+        batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+        none = (False, False)
+        settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
