@@ -84,9 +84,7 @@ def best_tiles(
         parts = 1
         fewer = 0
         while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
-            if parts > 1 and (
-                blocks * parts > 2 * chip[UNIT_COUNT] or fewer * chip[TILE_K] >= k
-            ):
+            if parts > 1 and (blocks * parts > 2 * chip[UNIT_COUNT] or fewer * chip[TILE_K] >= k):
                 break
             if parts > 1 and 0.0 <= next_best <= least_split:
                 break  # no split can be faster than what it adds
