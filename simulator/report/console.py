@@ -119,6 +119,10 @@ def show(console: Console, *parts: object) -> None:
         if isinstance(part, str):
             text = "\n".join(_wrapped(line, console.width) for line in part.split("\n"))
         elif console.is_terminal:
+            title = getattr(part, "title", None)
+            if isinstance(title, str) and not getattr(console, "has_begun", False):
+                part.title = title.lstrip("\n")  # type: ignore[attr-defined]
+            console.has_begun = True  # type: ignore[attr-defined]
             console.print(part, markup=False)
             continue
         else:

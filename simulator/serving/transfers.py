@@ -209,9 +209,11 @@ class Transfers:
         need = self._most_blocks([request])
         promised = self._promised.get(target.number, 0)
         if promised + need > target.blocks:
-            target.catch_up(self.cluster.world.now_ps)
+            now = self.cluster.world.now_ps
+            target.catch_up(now)
             here = [t.request for t in self._moving.values() if t.target is target]
             promised = self._most_blocks([*here, *target.requests_here()])
+            promised += target.returning(now)
         self._promised[target.number] = promised + need
         return promised + need <= target.blocks
 

@@ -176,10 +176,13 @@ def count_latent_kernels(
         kernels = 1 - batches[i, 3]
         if bits[ACTIVATION_BITS] == 8 and chip[FUSED_QUANTIZES] == 1:
             kernels += 1
-            # queries are read in 16 bits and written in 8
-            sizes[NEW_READ] += 2.0 * tokens * heads * key_dim
-            sizes[NEW_WRITTEN] += 1.0 * tokens * heads * key_dim
+            # queries, and expanded keys and values, are read in 16 bits and written in 8
+            each = key_dim if batches[i, 3] == 1 else key_dim + nope + value_dim
+            sizes[NEW_READ] += 2.0 * tokens * heads * each
+            sizes[NEW_WRITTEN] += 1.0 * tokens * heads * each
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
-        batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+        # the kernel that rotates a prompt writes its latent vectors, too
+        written = tokens if batches[i, 3] == 1 else 0
+        batch = (len(new), written, rank + rope, bits[KV_BITS])
         none = (False, False)
         settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
