@@ -25,8 +25,8 @@ def tiles_s(
     for rows, cols in gpu.tiles:
         blocks = math.ceil(m / rows) * math.ceil(n / cols)
         real = min(rows, m), min(cols, n)
-        for parts in PARTS:
-            if parts > 1 and (blocks * parts > 2 * unit.count or (parts - 1) * depth >= k):
+        for fewer, parts in zip((0, *PARTS), PARTS, strict=False):
+            if parts > 1 and (blocks * parts > 2 * unit.count or fewer * depth >= k):
                 break
             share = blocks * parts / unit.count
             waves = norm(4, 1, share)

@@ -1,8 +1,11 @@
 """Chip files: what is shipped, and every way to get one wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from simulator.config import check_file, load_chip
+from simulator.config.names import find_config
 from simulator.errors import InputError
 from simulator.hardware import SystolicArray, TensorCore
 
@@ -93,6 +96,13 @@ def test_a_gpu_has_kernels():
     assert matrix.kernels is not None
     assert (128, 256) in matrix.kernels.tiles
     assert matrix.macs_per_cycle("bf16") == 132 * 2048
+
+
+@pytest.mark.parametrize("name", ["a100", "h100", "h200", "h800", "b200", "b300", "gb200", "l40s"])
+def test_no_more_than_fifteen_values_are_fitted(name):
+    source = Path(find_config("chips", name)).read_text()
+    fitted = [line for line in source.splitlines() if "absolute relative error" in line]
+    assert 10 <= len(fitted) <= 15
 
 
 def test_a_plain_file_loads_with_defaults(tmp_path):
@@ -207,3 +217,32 @@ def test_names_are_looked_up_as_path_then_here_then_in_the_package(tmp_path, mon
     # a results folder that is called as a chip does not hide it
     (tmp_path / "h100").mkdir()
     assert load_chip("h100").name == "h100"
+
+
+def test_a_loaded_chip_is_remembered_until_its_file_changes(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "configs/chips/toy.yaml").read_text()
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    first = load_chip(file)
+    assert load_chip(file) is first
+    assert load_chip(file, ["chip.clock=2 GHz"]) is not first
+    file.write_text(text + "\n# touched\n")
+    assert load_chip(file) is not first
+    assert load_chip(file) == first
+    file.unlink()
+    with pytest.raises(InputError):
+        load_chip(file)
+
+
+def test_a_file_beside_the_user_comes_before_a_remembered_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    packaged = load_chip("toy")
+    folder = tmp_path / "configs" / "chips"
+    folder.mkdir(parents=True)
+    text = (Path(__file__).parent.parent / "configs/chips/toy.yaml").read_text()
+    slower = text.replace("kind: chip", "kind: chip\nsustained_clock: 0.5")
+    (folder / "toy.yaml").write_text(slower)
+    own = load_chip("toy")
+    assert own.sustained_clock_hz * 2 == packaged.sustained_clock_hz

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -65,10 +66,14 @@ def test_result_json_appears_last(tmp_path, monkeypatch):
     assert renamed[-1] == "result.json"
 
 
-def test_requests_csv(tmp_path):
-    files.write_requests(samples.table(), tmp_path / "requests.csv")
-    with (tmp_path / "requests.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
+def requests_csv():
+    stream = io.StringIO()
+    files.write_requests(samples.table(), stream)
+    return stream.getvalue()
+
+
+def test_requests_csv():
+    rows = list(csv.DictReader(io.StringIO(requests_csv())))
     first, second, third = rows
     assert first["arrival_s"] == "0.000000000000"
     assert first["ttft_s"] == "0.101000000000"
@@ -81,11 +86,10 @@ def test_requests_csv(tmp_path):
     assert third["replica"] == third["e2e_s"] == third["first_token_s"] == ""
 
 
-def test_long_tables_are_written_in_chunks(tmp_path, monkeypatch):
-    files.write_requests(samples.table(), tmp_path / "one.csv")
+def test_long_tables_are_written_in_chunks(monkeypatch):
+    whole = requests_csv()
     monkeypatch.setattr(files, "_CHUNK", 2)
-    files.write_requests(samples.table(), tmp_path / "two.csv")
-    assert (tmp_path / "one.csv").read_text() == (tmp_path / "two.csv").read_text()
+    assert requests_csv() == whole
 
 
 def test_manifest_resolves_the_configuration():

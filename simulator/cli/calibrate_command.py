@@ -9,8 +9,6 @@ from simulator.cli.validate_command import OPERATORS
 from simulator.cli.values import NameText, OneOf, PathText, Positive, Whole
 from simulator.errors import InputError
 
-INSTALLED = ("aiconfigurator", "published")
-
 
 @click.command("calibrate")
 @click.argument("chip", type=NameText(), metavar="CHIP")

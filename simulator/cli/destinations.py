@@ -11,9 +11,6 @@ from pathlib import Path
 from simulator.atomic import check_writable
 from simulator.errors import ChipsimError, InputError
 
-INPUTS = ("system", "model", "workload", "trace")
-"""What a command may read: names or paths of the first three, the path of the last."""
-
 
 def check_outputs(outputs: Sequence[Path], inputs: Mapping[str, str | None]) -> None:
     """Refuse files that cannot be written, are named twice, or are read by the same command.

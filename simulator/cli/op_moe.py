@@ -15,6 +15,7 @@ from simulator.cli.operator_cases import (
 )
 from simulator.cli.options import (
     DTYPES,
+    WEIGHT_DTYPES,
     cases_option,
     check_override_roots,
     choice_option,
@@ -22,6 +23,7 @@ from simulator.cli.options import (
     set_option,
 )
 from simulator.cli.values import NameText, OneOf, Whole
+from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.api import MoeCase
@@ -55,7 +57,9 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
 @click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
-@click.option("--weight-dtype", type=OneOf(*DTYPES), help="Type of the weights (default: dtype).")
+@click.option(
+    "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
+)
 @click.option(
     "--chip",
     "chip_name",
@@ -110,7 +114,12 @@ def _check(case: MoeCase, chip: Chip) -> None:
     from simulator.timing.moe_operator import check_case
 
     check_case(case, chip)
-    parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    try:
+        parse_expert_load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    except InputError as error:
+        # names the column that it stands in; a histogram's own file has said its place
+        message = error.message if error.location else f"expert_load: {error.message}"
+        raise InputError(message, location=error.location, hint=error.hint) from None
 
 
 def _price_cases(

@@ -11,13 +11,21 @@ from simulator.cli.values import NameText, OneOf, PathText, Whole
 from simulator.errors import InputError, did_you_mean
 
 DTYPES = ("bf16", "fp8", "int8")
+WEIGHT_DTYPES = (*DTYPES, "fp4", "int4")
+"""Weights of 4 bits are converted to the arithmetic's type on the way."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 tp_option = click.option(
     "--tp", type=Whole(), help="Chips of one tensor-parallel group (default: all of the system)."
 )
-seed_option = click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True)
+seed_option = click.option(
+    "--seed",
+    type=Whole(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of the traffic that is drawn, and of every other random choice.",
+)
 set_option = click.option(
     "--set",
     "overrides",
@@ -74,7 +82,9 @@ def dtype_options(command: F) -> F:
     for option in (
         click.option("--kv-dtype", type=kind, help="Data type of the KV cache (default: bf16)."),
         click.option("--activation-dtype", type=kind, help="Type that sets the arithmetic rate."),
-        click.option("--weight-dtype", type=kind, help="Data type of the weights."),
+        click.option(
+            "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Data type of the weights."
+        ),
         click.option("--dtype", type=kind, help="Weights and activations (default: bf16)."),
     ):
         command = option(command)

@@ -156,6 +156,10 @@ class FusedKernelsConfig(Section):
     copies_groups: Flag = False
     splits_prompts: Flag = False
     narrow_query_tile: Count | None = None
+    softmax_efficiency: Fraction = 1.0
+    overlaps_softmax: Flag = False
+    scans_sequences: Flag = False
+    transposes_values: Flag = False
     expert_launch: Delay | None = None
     expert_row_tile: Count = 128
 
@@ -181,6 +185,10 @@ class FusedKernelsConfig(Section):
             copies_groups=self.copies_groups,
             splits_prompts=self.splits_prompts,
             narrow_query_tile=self.narrow_query_tile,
+            softmax_efficiency=self.softmax_efficiency,
+            overlaps_softmax=self.overlaps_softmax,
+            scans_sequences=self.scans_sequences,
+            transposes_values=self.transposes_values,
             expert_launch_ps=self.expert_launch,
             expert_row_tile=self.expert_row_tile,
         )

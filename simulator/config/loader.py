@@ -20,6 +20,7 @@ from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, list_names, looks_like_path
 from simulator.config.overrides import Override, apply_overrides, parse_overrides
 from simulator.config.provenance import Provenance, Sourced, unwrap
+from simulator.config.remembered import Remembered
 from simulator.config.shapes import TWISTED, Axes, choose_shape, shape_text
 from simulator.config.system_schema import SystemConfig
 from simulator.config.validation import validate
@@ -87,11 +88,20 @@ class LoadedSystem:
             raise
 
 
+_CHIPS: Remembered[Chip] = Remembered()
+_SYSTEMS: Remembered[System] = Remembered()
+_MODELS: Remembered[Transformer | ConvNet] = Remembered()
+
+
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
     """The chip of a name in ``configs/chips`` or of a YAML file."""
-    return load_chip_file(
-        find_config("chips", name_or_path), parse_overrides(overrides)
-    ).config.build()
+    given = tuple(overrides)
+
+    def load() -> Chip:
+        path = find_config("chips", name_or_path)
+        return load_chip_file(path, parse_overrides(given)).config.build()
+
+    return _CHIPS.value(name_or_path, given, load)
 
 
 def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
@@ -100,7 +110,10 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     A family alone is one chip. ``chip.*`` overrides change the system's chip. Raises
     ``InputError`` for an unknown name and for a shape that the family does not have.
     """
-    return load_system_file(name, parse_overrides(overrides)).build()
+    given = tuple(overrides)
+    return _SYSTEMS.value(
+        name, given, lambda: load_system_file(name, parse_overrides(given)).build()
+    )
 
 
 def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:
@@ -140,8 +153,13 @@ def load_any_model(
     name_or_path: str | Path, overrides: Iterable[str] = ()
 ) -> Transformer | ConvNet:
     """As ``load_model``, convolutional networks included."""
-    path = find_config("models", name_or_path)
-    return load_model_file(path, parse_overrides(overrides)).config.build()
+    given = tuple(overrides)
+
+    def load() -> Transformer | ConvNet:
+        path = find_config("models", name_or_path)
+        return load_model_file(path, parse_overrides(given)).config.build()
+
+    return _MODELS.value(name_or_path, given, load)
 
 
 def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ChipConfig]:

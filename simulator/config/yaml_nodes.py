@@ -20,6 +20,8 @@ and so breaks on a file of ten thousand brackets.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,9 +65,25 @@ class Sequence:
 Node = Scalar | Mapping | Sequence
 
 
+_readers: list[set[str]] = []
+
+
+@contextmanager
+def files_read() -> Iterator[set[str]]:
+    """The names of the files that are read meanwhile."""
+    names: set[str] = set()
+    _readers.append(names)
+    try:
+        yield names
+    finally:
+        _readers.pop()
+
+
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file of at most 16 MiB; an ``InputError`` for whatever prevents that."""
     file = str(path)
+    for names in _readers:
+        names.add(file)
     try:
         if Path(path).is_dir():
             raise InputError(f"{file} is a directory, expected a file", location=Location(file))

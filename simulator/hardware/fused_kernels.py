@@ -40,7 +40,11 @@ class FusedKernels:
     begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
     prompt are split as well where its tiles are fewer than the multiprocessors;
     ``narrow_query_tile``: the ``query_tile`` of heads of up to 64 elements, whose results take half
-    the registers; the same unless given.
+    the registers; the same unless given. ``softmax_efficiency``: share of its 16 exponentials
+    a cycle that a multiprocessor reaches; ``overlaps_softmax``: other warps compute them while the
+    tensor cores work on the next keys. ``scans_sequences``: the tile scheduler looks
+    through the sequences of a batch. ``transposes_values``: 8-bit
+    values are turned round in shared memory before they are multiplied.
     """
 
     launch_ps: int
@@ -62,6 +66,10 @@ class FusedKernels:
     copies_groups: bool = False
     splits_prompts: bool = False
     narrow_query_tile: int | None = None
+    softmax_efficiency: float = 1.0
+    overlaps_softmax: bool = False
+    scans_sequences: bool = False
+    transposes_values: bool = False
     expert_launch_ps: int | None = None
     expert_row_tile: int = 128
 

@@ -99,7 +99,11 @@ FUSED_SPLITS_PROMPTS = FUSED + 17
 FUSED_NARROW_TILE = FUSED + 18
 FUSED_EXPERT_LAUNCH_PS = FUSED + 19
 FUSED_EXPERT_ROWS = FUSED + 20
-TILES = FUSED + 21
+FUSED_SOFTMAX = FUSED + 21
+FUSED_OVERLAPS = FUSED + 22
+FUSED_SCANS = FUSED + 23
+FUSED_TRANSPOSES = FUSED + 24
+TILES = FUSED + 25
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -191,6 +195,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
         (FUSED_EXPERT, fused.expert_efficiency),
         (FUSED_STREAM, fused.stream_efficiency),
         (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+        (FUSED_SOFTMAX, fused.softmax_efficiency),
     ):
         out[field] = max(1, int(share * PER_MILLION))
     out[FUSED_ROW_TILE] = fused.row_tile
@@ -204,6 +209,9 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_COPIES] = int(fused.copies_groups)
     out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
     out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
+    out[FUSED_OVERLAPS] = int(fused.overlaps_softmax)
+    out[FUSED_TRANSPOSES] = int(fused.transposes_values)
+    out[FUSED_SCANS] = int(fused.scans_sequences)
     out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
     out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
 

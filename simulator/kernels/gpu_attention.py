@@ -2,18 +2,20 @@
 2307.08691; Shah et al., arXiv 2407.08608; split keys: Flash-Decoding, Dao et al., 2023).
 
 A multiprocessor works on one tile at a time. A tile costs its latency and, for each key, the
-products with keys and values and the exponentials of its rows, which do not overlap, or what the
-multiprocessor can fetch if that is slower. Queries of decoding fill one tile a key-value head;
-where there are fewer tiles than multiprocessors their keys are split, and another kernel joins the
-parts.
+products with keys and values and the softmax of its rows, or what the multiprocessor can fetch if
+that is slower. Queries of decoding fill one tile a key-value head; where there are fewer tiles than
+multiprocessors their keys are split, and another kernel joins the parts.
 A prompt's tiles see whole blocks of keys up to their last query, and fetch their queries and write
-their results through the same port as the keys; the last tiles leave multiprocessors idle for half
-of the longest tile.
+their results through the same port as the keys. The longest tiles go first, so that the last to end
+are the shortest: half of one of those is lost where the tiles do not fill the multiprocessors
+evenly.
 
 All times are cycles of the chip, in float64: the kernels below only multiply and add.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -23,18 +25,20 @@ from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_EDGES,
-    FUSED_EIGHT_BIT,
     FUSED_KERNEL_PS,
     FUSED_MATRIX,
     FUSED_NARROW_TILE,
+    FUSED_OVERLAPS,
     FUSED_PACKS,
     FUSED_QUERY_TILE,
     FUSED_ROW_TILE,
     FUSED_SM_BYTES_PER_S,
+    FUSED_SOFTMAX,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
     FUSED_SPLITS_PROMPTS,
     FUSED_TILE_PS,
+    FUSED_TRANSPOSES,
     PER_MILLION,
     UNIT_COUNT,
     UNIT_RATE,
@@ -48,8 +52,16 @@ EXPONENTIALS = 16
 DECODE_ROWS = 64
 """Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
 
+TRANSPOSED_BYTES = 12.0
+"""Bytes of 8-bit values that a multiprocessor transposes a cycle, where its tensor cores take them
+in one order only (FlashAttention-3, section 3.3)."""
+
 NARROW_HEAD = 64
 """Elements of a head of which more query rows fit the registers."""
+
+RESULT_SUMS = 32768
+"""Sums of results that a tile keeps in the registers, or in tensor memory, beside its scores: 128
+rows of heads of 256 elements, 64 rows of 512."""
 
 CLUSTER = 2.0
 """Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
@@ -70,11 +82,14 @@ EXP_CYCLES = 8
 PARTIAL_BYTES = 9
 """Results of parts of the keys, in 32 bits, written by the tiles and read by the kernel that joins
 them."""
-TILE_FIELDS = 10
+SHORT_PROMPT = 10
+"""Cycles of a prompt's tile with one block of keys."""
+TILE_FIELDS = 11
 
-DecodeTile = tuple[int, int, float, float, float, float, float, float]
-"""(tiles of a sequence, rows of one, cycles for a key, latency of a tile, work from which keys are
-split, multiprocessors for a tile, cycles of the products for a key, bytes of a part of a split)"""
+DecodeTile = tuple[int, float, float, float, float, float, float, float]
+"""(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work
+from which keys are split, multiprocessors for a tile, cycles of the products for a key, bytes of a
+part of a split)"""
 
 
 @inner
@@ -84,9 +99,29 @@ def cycles_of(chip: Int64Array, ps: int) -> float:
 
 
 @inner
-def is_decode(new: int, group: int) -> bool:
-    """Whether the queries of a sequence fit one decode tile for each key-value head."""
-    return new == 1 or new * group <= DECODE_ROWS
+def joined(first: float, second: float, order: float) -> float:
+    """Time of two streams of work that overlap, but not where one waits for the other.
+
+    The norm of an order: the longer one where they differ; never below either, growing with both.
+    """
+    longer = max(first, second)
+    if longer == 0.0:
+        return 0.0
+    return float(longer * (1.0 + (min(first, second) / longer) ** order) ** (1.0 / order))
+
+
+@inner
+def overlapped(first: float, second: float) -> float:
+    """``joined`` by the cube root of the sum of cubes: a quarter more where both are equal."""
+    return joined(first, second, 3.0)
+
+
+@inner
+def is_decode(chip: Int64Array, new: int, group: int) -> bool:
+    """Whether the queries of a sequence are one decode tile for each key-value head.
+
+    Where a tile packs the heads of a group it can be that of several queries, too."""
+    return new == 1 or (chip[FUSED_PACKS] == 1 and new * group <= DECODE_ROWS)
 
 
 @inner
@@ -96,23 +131,36 @@ def decode_tiles(new: int, group: int) -> int:
 
 
 @inner
-def products(chip: Int64Array, rows: int, shape: Shape, bits: int) -> float:
+def products(chip: Int64Array, rows: int, shape: Shape) -> float:
     """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value."""
-    rate = float(chip[UNIT_RATE])
-    if bits == 8:
-        rate *= chip[FUSED_EIGHT_BIT] / PER_MILLION
-    return rows * (shape[1] + shape[2]) / rate
+    return rows * (shape[1] + shape[2]) / float(chip[UNIT_RATE])
+
+
+@inner
+def softmax(chip: Int64Array, rows: int) -> float:
+    """Cycles of one multiprocessor for the softmax of ``rows`` queries and one key."""
+    return rows * float(PER_MILLION) / EXPONENTIALS / chip[FUSED_SOFTMAX]
 
 
 @inner
 def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes: float) -> float:
-    """Cycles of one multiprocessor for one key: products and exponentials, or its fetch."""
-    arithmetic = products(chip, rows, shape, bits) + rows / EXPONENTIALS
+    """Cycles of one multiprocessor for one key: products and softmax, or its fetch.
+
+    Warps that wait for each other's results do both one after the other, others side by side,
+    with waits in between: the root of the sum of squares.
+    """
+    matrix = products(chip, rows, shape)
+    scores = softmax(chip, rows)
+    arithmetic = matrix + scores
+    if chip[FUSED_OVERLAPS] == 1:
+        arithmetic = joined(matrix, scores, 2.0)
     fetched = token_bytes / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
-    if bits == 8:
-        # converting takes as long as fetching the 16-bit form would
-        fetched *= PER_MILLION / chip[FUSED_EIGHT_BIT]
-    return max(arithmetic * PER_MILLION / chip[FUSED_MATRIX], fetched)
+    time = arithmetic * PER_MILLION / chip[FUSED_MATRIX]
+    if bits == 8 and chip[FUSED_TRANSPOSES] == 1:
+        # values come, are turned round in shared memory, and go to the tensor cores
+        time += shape[2] / TRANSPOSED_BYTES
+        fetched *= 2.0
+    return max(time, fetched)
 
 
 @inner
@@ -140,10 +188,11 @@ def decode_tile(
     if group >= chip[FUSED_SPLIT_GROUP]:
         whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
         share = chip[UNIT_COUNT] / float(all_tiles)
-    cost = products(chip, rows, shape, bits)
+    cost = products(chip, rows, shape)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     partial = float(kv_heads * new * group) * shape[2] * 8.0
-    return kv_heads * parts, rows, each, latency, whole, share, cost, partial
+    scores = softmax(chip, rows)
+    return kv_heads * parts, scores, each, latency, whole, share, cost, partial
 
 
 @inner
@@ -156,7 +205,7 @@ def add_decode(
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
-    heads, rows, each, latency, whole, share, cost, partial = tile
+    heads, scores, each, latency, whole, share, cost, partial = tile
     new, past, copies = sequence
     keys = past + new
     if 0 < window < keys:
@@ -176,39 +225,51 @@ def add_decode(
         tiles[PARTIAL_BYTES] += copies * split * partial
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * cost
-    tiles[EXP_CYCLES] += count * keys * rows / EXPONENTIALS
+    tiles[EXP_CYCLES] += count * keys * scores
     tiles[ROUNDS] += count * (1 + ceil_div(keys, KV_BLOCK_TOKENS))
 
 
 @inner
-def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, int]:
-    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt."""
+def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, float]:
+    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
+
+    A tile that packs a group's heads may begin and end between the heads of a query.
+    """
     rows = chip[FUSED_QUERY_TILE]
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
+    rows = min(rows, max(1, RESULT_SUMS // shape[2]))
     if chip[FUSED_PACKS] == 1:
-        return rows, kv_heads, max(1, rows // shape[0])
-    return rows, kv_heads * shape[0], rows
+        return rows, kv_heads, rows / float(shape[0])
+    return rows, kv_heads * shape[0], float(rows)
 
 
 @inner
-def prompt_keys(new: int, past: int, window: int, queries: int) -> tuple[int, int, int]:
+def query_blocks(new: int, queries: float) -> int:
+    """Tiles of ``new`` queries of a head."""
+    blocks: int = math.ceil(new / queries - 1e-9)
+    return max(1, blocks)
+
+
+@inner
+def prompt_keys(new: int, past: int, window: int, queries: float) -> tuple[int, float, float]:
     """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
 
     Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
     and its own length; keys come in whole blocks, of which the last is filled to between
     ``queries`` tokens and all, evenly spread.
     """
-    blocks = ceil_div(new, queries)
-    unused = max(0, KV_BLOCK_TOKENS - queries) // 2
-    last = ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
-    cap = last
+    blocks = query_blocks(new, queries)
+    block = float(KV_BLOCK_TOKENS)
+    unused = max(0.0, block - queries) / 2.0
+    cap = float(ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS)
     if window > 0:
-        cap = min(last, window + max(queries, KV_BLOCK_TOKENS))
-    growing = max(0, min(blocks - 1, (cap - past - unused) // queries))
+        cap = min(cap, window + max(queries, block))
+    growing = math.floor((cap - past - unused) / queries + 1e-9)
+    growing = max(0, min(blocks - 1, growing))
     total = growing * (past + unused) + queries * (growing * (growing + 1) // 2)
     total += (blocks - growing) * cap
-    return blocks, total, cap
+    return blocks, max(total, blocks * block), max(cap, block)
 
 
 @inner
@@ -228,8 +289,6 @@ def add_prompt(
     group, window = shape[0], shape[3]
     rows, heads, queries = prompt_heads(chip, kv_heads, shape)
     blocks, total, longest = prompt_keys(new, past, window, queries)
-    total = max(total, blocks * KV_BLOCK_TOKENS)
-    longest = max(longest, KV_BLOCK_TOKENS)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     lines = new * (kv_heads * group // heads)
@@ -245,34 +304,24 @@ def add_prompt(
     tiles[BUSY] += count * (split * (blocks * latency + lines * ends) + total * each)
     one = latency + min(rows, lines) * ends + longest / split * each
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
-    tiles[PROMPT_TILES] += count * blocks
+    tiles[PROMPT_TILES] += count * split * blocks
+    tiles[SHORT_PROMPT] = latency + KV_BLOCK_TOKENS * each
     tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
-    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits)
-    tiles[EXP_CYCLES] += count * total * rows / EXPONENTIALS
-    tiles[ROUNDS] += count * (blocks + ceil_div(total, KV_BLOCK_TOKENS))
+    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
+    tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
+    tiles[ROUNDS] += count * (blocks + math.ceil(total / KV_BLOCK_TOKENS))
 
 
 @inner
 def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     """Cycles until all tiles are done."""
     count = float(chip[UNIT_COUNT])
-    tail = 0.5 * tiles[LONGEST_PROMPT] * min(1.0, tiles[PROMPT_TILES] / count)
+    tail = 0.0
+    waves = tiles[PROMPT_TILES] / count
+    if waves > 1.0:
+        tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
     return max(longest, tiles[BUSY] / count + tail)
-
-
-@inner
-def overlapped(first: float, second: float) -> float:
-    """Time of two streams of work that overlap, but not where one waits for the other.
-
-    The cube root of the sum of cubes: the longer one where they differ, a quarter more where they
-    are equal; never below either, and growing with both.
-    """
-    longer = max(first, second)
-    if longer == 0.0:
-        return 0.0
-    ratio = min(first, second) / longer
-    return longer * (1.0 + ratio * ratio * ratio) ** (1.0 / 3.0)
 
 
 @inner
@@ -290,12 +339,12 @@ def add_batch(
     group = shape[0]
     competing = 0
     prompts = 0
-    _, heads, queries = prompt_heads(chip, kv_heads, shape)
+    _, heads, block = prompt_heads(chip, kv_heads, shape)
     for i in range(len(new)):
-        if is_decode(new[i], group):
+        if is_decode(chip, new[i], group):
             competing += kv_heads * decode_tiles(new[i], group)
         else:
-            prompts += heads * ceil_div(new[i], queries)
+            prompts += heads * query_blocks(new[i], block)
     start = 0
     queries = 1
     tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
@@ -304,7 +353,7 @@ def add_batch(
         while end < len(new) and new[end] == new[start] and past[end] == past[start]:
             end += 1
         sequence = (new[start], past[start], end - start)
-        if is_decode(new[start], group):
+        if is_decode(chip, new[start], group):
             if new[start] != queries:
                 queries = new[start]
                 tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)

@@ -68,8 +68,9 @@ def best_tiles(
 ) -> tuple[float, float, int, int, float, int, int]:
     """(time, tensor-core time, tile, split) of the best choice, (time, tile, split) of the next.
 
-    A split by more than the inner dimension has steps adds nothing, and neither does one beyond
-    two blocks for each multiprocessor.
+    A split by more than the inner dimension has steps adds nothing (the first that does is still
+    tried, so that a shorter inner dimension has every choice of a longer one that helps it), and
+    neither does one beyond two blocks for each multiprocessor.
     """
     m, k, n = shape
     best, busy, tile, split = -1.0, 0.0, 0, 1
@@ -81,10 +82,9 @@ def best_tiles(
             continue
         blocks = ceil_div(m, rows) * ceil_div(n, cols)
         parts = 1
+        fewer = 0
         while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
-            if parts > 1 and (
-                blocks * parts > 2 * chip[UNIT_COUNT] or (parts - 1) * chip[TILE_K] >= k
-            ):
+            if parts > 1 and (blocks * parts > 2 * chip[UNIT_COUNT] or fewer * chip[TILE_K] >= k):
                 break
             if parts > 1 and 0.0 <= next_best <= least_split:
                 break  # no split can be faster than what it adds
@@ -94,6 +94,7 @@ def best_tiles(
                 best, busy, tile, split = time, working, index, parts
             elif next_best < 0.0 or time < next_best:
                 next_best, next_tile, next_parts = time, index, parts
+            fewer = parts
             parts = next_split(parts)
     return best, busy, tile, split, next_best, next_tile, next_parts
 

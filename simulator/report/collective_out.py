@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.console import make_table, show
+from simulator.report.figures import count
 from simulator.units import format_bytes, format_rate, format_time
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def print_collective(system: str, timing: CollectiveTiming, console: Console) ->
     several = f", {timing.concurrent} at a time" if timing.concurrent > 1 else ""
     show(
         console,
-        f"{timing.op} of {format_bytes(timing.size_bytes)} among {timing.ranks} chips of "
+        f"{timing.op} of {format_bytes(timing.size_bytes)} among {count(timing.ranks, 'chips')} of "
         f"{system}{several}",
     )
     rows = [

@@ -62,20 +62,15 @@ def write_directory(
             stream.write(to_json(content) + "\n")
             stream.flush()
         stream = stack.enter_context(atomic_write(directory / requests))
-        _write_rows(table, stream)
+        write_requests(table, stream)
         stream.flush()
 
 
-def write_requests(table: RequestTable, path: Path) -> None:
+def write_requests(table: RequestTable, stream: TextIO) -> None:
     """One row a request in order of arrival; times in seconds, exact to the picosecond.
 
     A time that was never reached is an empty cell, as is the TPOT of a one-token output.
     """
-    with atomic_write(path) as stream:
-        _write_rows(table, stream)
-
-
-def _write_rows(table: RequestTable, stream: TextIO) -> None:
     stream.write(",".join(COLUMNS) + "\n")
     for first in range(0, len(table.arrival_ps), _CHUNK):
         stream.write(_rows(table, first, first + _CHUNK))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulator.kernels import executor
 from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.attention import attended_pairs
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner
 from simulator.serving.fields import (
@@ -39,6 +40,9 @@ from simulator.serving.fields import (
     SEQUENCE_SUM,
     TOKEN_SUM,
     TOKENS,
+    WINDOW,
+    WINDOW_PAIRS,
+    WINDOW_PAST,
 )
 from simulator.timing.step import LONGEST_STEP_PS
 
@@ -77,11 +81,13 @@ def count_iteration(
     host: int,
     pairs: int,
     cached: int,
+    new: Int64Array,
+    past: Int64Array,
 ) -> int:
     """Move the clock by a priced step and ``host`` picoseconds, and count the batch.
 
-    It has ``pairs`` unmasked query-key pairs a head and ``cached`` tokens in the cache. Returns the
-    blocks in use.
+    Its sequences have ``new`` tokens after ``past`` ones in the cache, ``pairs`` unmasked
+    query-key pairs a head and ``cached`` tokens together. Returns the blocks in use.
     """
     start = replica[NOW]
     duration = step[executor.TIME] + host
@@ -104,6 +110,11 @@ def count_iteration(
         sums[LOGIT_ITERATIONS] += 1
     sums[PAIR_SUM] += pairs
     sums[PAST_SUM] += cached
+    window = settings[WINDOW]
+    if window > 0:
+        for i in range(replica[SCHEDULED]):
+            sums[WINDOW_PAIRS] += attended_pairs(new[i], past[i], window)
+            sums[WINDOW_PAST] += min(past[i], window)
     return blocks
 
 

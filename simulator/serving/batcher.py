@@ -52,7 +52,8 @@ class Batcher:
         self.requests = requests
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-        self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
+        self.sums = np.zeros(fields.SUMS)
+        """Running sums and, once anything has run, the course over time."""
         self.logs: list[Int64Array] = []
         self.number = number
         self._load = -1
@@ -61,7 +62,7 @@ class Batcher:
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._most = options.max_batch
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
-        self.counters = np.zeros(fields.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
+        self.counters = np.zeros(fields.COUNTERS, dtype=np.int64)
         self._inbox = np.zeros(0, dtype=np.int64)
         self._waiting = np.zeros(2 * self._most + 2, dtype=np.int64)
         self._running = np.zeros(self._most + 1, dtype=np.int64)
@@ -146,6 +147,9 @@ class Batcher:
         Raises InfeasibleError where the clock leaves its range.
         """
         self._load = -1
+        if len(self.sums) == fields.SUMS:
+            # most of a large deployment may never run
+            self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS)
         self._make_room(len(self._inbox_now()))
         self.settings[fields.STOP_AT_COMPLETION] = int(stop)
         self.counters[fields.ENDED] = 0
@@ -342,6 +346,7 @@ def _settings(
     settings[fields.SEED] = options.seed & (2**62 - 1)
     settings[fields.BLOCK_BYTES] = block_bytes
     settings[fields.HASH_BLOCKS] = hash_tokens // fields.BLOCK_TOKENS
+    settings[fields.WINDOW] = prices.plan.model.window or 0
     if block_bytes:
         settings[fields.HOST_BYTES_PER_S] = tiers.host_bytes_per_s
         settings[fields.POOL_BYTES_PER_S] = tiers.pool_bytes_per_s

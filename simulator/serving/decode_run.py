@@ -49,10 +49,11 @@ from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 AHEAD = 32
 """Iterations that are looked ahead at most."""
 
-Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Room]
+Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room]
 """Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
-they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]."""
+they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
+histogram of ``serving.accumulators``, which is kept."""
 
 
 @inner
@@ -162,7 +163,7 @@ def run(
         return False
     count = replica[SCHEDULED]
     new, past = batch[NEW][:count], batch[PAST][:count]
-    _, step, taken, sums, room = scratch
+    _, step, taken, sums, gaps, room = scratch
     width = len(sums) // AHEAD
     cached = look_ahead(state, known[3], steps, taken, sums)
     done = 0
@@ -173,11 +174,13 @@ def run(
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= taken[done]
+        host = settings[HOST_PS]
+        pairs = cached + count
         blocks = count_iteration(
-            settings, replica, totals, sums_of, step, settings[HOST_PS], cached + count, cached
+            settings, replica, totals, sums_of, step, host, pairs, cached, new, past
         )
         add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
-        add_gap(replica, duration, count)
+        add_gap(gaps, duration, count)
         cached += count
         done += 1
         for slot in range(count):

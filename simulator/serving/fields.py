@@ -124,7 +124,9 @@ DEADLINE = 18
 """When the replica fails: no iteration that would end later takes place."""
 MEETING = 19
 """Tokens of an iteration that can meet every expert; 1 without experts."""
-SETTINGS = 20
+WINDOW = 20
+"""Keys that layers with a sliding window see, 0 without such layers."""
+SETTINGS = 21
 
 # Schedulers.
 CHUNKED = 0
@@ -147,7 +149,10 @@ LOGIT_ITERATIONS = 6
 SEQUENCE_SUM = 7
 MEETING_SUM = 8
 """Tokens, those beyond the setting MEETING of an iteration left out."""
-SUMS = 9
+WINDOW_PAIRS = 9
+WINDOW_PAST = 10
+"""As PAIR_SUM and PAST_SUM, of what layers with a sliding window see."""
+SUMS = 11
 
 # Columns of the iteration log.
 LOG_START = 0

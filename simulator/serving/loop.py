@@ -156,7 +156,7 @@ def advance(
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices, own, _, room_of_sums, room = scratch
+    prices, own, _, room_of_sums, gaps, room = scratch
     works = known[3]
     width = len(room_of_sums) // AHEAD
     one = room_of_sums[:width]
@@ -194,12 +194,14 @@ def advance(
         for i in range(count):
             pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
             cached += past[i]
-        blocks = count_iteration(settings, replica, totals, sums, own, host, pairs, cached)
+        blocks = count_iteration(
+            settings, replica, totals, sums, own, host, pairs, cached, new, past
+        )
         if len(log) > 0:
             write_log(log, settings, replica, own)
         emitted = replica[EMITTED_TOKENS]
         free = replica[FREE_BLOCKS] + replica[EVICTABLE]
-        finished = end_batch(state)
+        finished = end_batch(state, gaps)
         replica[RETURNED] = replica[FREE_BLOCKS] + replica[EVICTABLE] - free
         emitted = replica[EMITTED_TOKENS] - emitted
         add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)

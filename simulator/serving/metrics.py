@@ -50,15 +50,13 @@ def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     return Distribution(float(values.mean()), p50, p90, p95, p99)
 
 
-def added(parts: Iterable[npt.NDArray[Any]], length: int = 0) -> npt.NDArray[Any]:
-    """The sum of equal arrays, in their order; where there are none, ``length`` zeros."""
-    total: npt.NDArray[Any] | None = None
-    for part in parts:
-        if total is None:
-            total = part.copy()
-        else:
-            total += part
-    return np.zeros(length, dtype=np.int64) if total is None else total
+def added(parts: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The sum of arrays of the same shape, of which there is one at least, in their order."""
+    iterator = iter(parts)
+    total = next(iterator).copy()
+    for part in iterator:
+        total += part
+    return total
 
 
 def token_gaps(
@@ -93,18 +91,18 @@ def observed(
     result: RunResult,
     workload: Workload,
     requests: Int64Array,
-    counters: Sequence[Int64Array],
+    gaps: Int64Array,
     sums: Sequence[npt.NDArray[np.float64]],
     blocks: Sequence[int],
 ) -> RunResult:
     """Add what the replicas' accumulators and the table of requests say: inter-token latency,
     course over time, requests in the system, goodput, and whether the queue grew.
 
-    ``counters``, ``sums`` and ``blocks`` (of KV cache) are one of each replica.
+    ``gaps`` is the histogram of ``accumulators``; ``sums`` are those of each replica that ran,
+    ``blocks`` (of KV cache) those of all.
     """
     table = result.table
     done = table.status == 0
-    tails = (part[len(part) - acc.GAP_FIELDS :] for part in counters if part[sched.ITERATIONS])
     start = int(requests[:, sched.ARRIVAL].min())
     warmup = max(0, round(result.options["warmup_s"] * PS_PER_S) - start)
     span = max(0.0, result.simulated_s - warmup / PS_PER_S)
@@ -116,7 +114,7 @@ def observed(
     lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
-        itl_s=token_gaps(requests, done, added(tails, acc.GAP_FIELDS)),
+        itl_s=token_gaps(requests, done, gaps),
         timeline=timeline(sums, blocks, table, start) if done.any() else None,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,
@@ -156,7 +154,8 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     """(flops, bytes of weights and KV read once) of all iterations; see ``Transformer.flops``."""
     model = plan.model
     tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
-    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]))
+    windowed = int(sums[loop.WINDOW_PAIRS]) if model.window is not None else None
+    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]), windowed)
     # an iteration reads no expert that none of its tokens can have met: one token meets few, every
     # other one as many more, until all are met
     least, most = model.active_matmul_parameters, model.matmul_parameters
@@ -164,7 +163,10 @@ def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tu
     weights = least * iterations
     weights += (most - least) * others // max(1, model.tokens_of_all_experts - 1)
     weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
-    cached = model.kv_elements_per_token * int(sums[loop.PAST_SUM])
+    cached = 0
+    for layer, count in model.each_layer():
+        seen = loop.PAST_SUM if layer.attention.window is None else loop.WINDOW_PAST
+        cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
     weight_bits, _, kv_bits = (int(b) for b in plan.bits)
     return flops, (weights * weight_bits + cached * kv_bits) // 8
 

@@ -26,9 +26,9 @@ from simulator.serving.results import (
 )
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
 from simulator.serving.tiers import tiers_of
+from simulator.timing import step
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
-from simulator.timing.results import UNITS
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -56,6 +56,7 @@ class Work:
     room_ps: float
     peak_fraction: float
     vector_ops: float
+    sram_bytes: float
     traffic: dict[str, int]
 
     @property
@@ -157,8 +158,8 @@ def outcome(cluster: Cluster) -> RunResult:
         result,
         cluster.workload,
         requests,
-        [replica.counters for replica in cluster.replicas],
-        [replica.sums for replica in cluster.replicas],
+        metrics.added(fitted.prices.gaps for fitted in cluster.fitted.values()),
+        [replica.sums for replica in cluster.replicas if len(replica.sums) > fields.SUMS],
         [replica.blocks for replica in cluster.replicas],
     )
 
@@ -168,7 +169,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
     # most of a large deployment may never have run: there is nothing to add
     ran = [r for r in replicas if r.counters[fields.ITERATIONS]] or replicas[:1]
     totals = _totals(ran)
-    flops, least, peak, stream, vector_ops = 0, 0, 0.0, 0.0, 0.0
+    flops, least, peak, stream, vector_ops, sram_bytes = 0, 0, 0.0, 0.0, 0.0, 0.0
     traffic = dict.fromkeys(_WAYS, 0)
     for plan, mine in _by_plan(ran):
         own = _totals(mine)
@@ -185,12 +186,12 @@ def work_of(replicas: Sequence[Replica]) -> Work:
             traffic[way] += size
         # skewed loads meet fewer experts, and windows keep fewer keys: the prices know how many
         least += min(need, moved[0])
-        vector_s = own[executor.BUSY + UNITS.index("vector")] / metrics.PS_PER_S
-        vector_ops += vector_s * chips * chip.sustained_clock_hz * chip.vector.ops_per_cycle
+        vector_ops += step.vector_ops(plan, own) * chips
+        sram_bytes += step.sram_bytes(plan, own) * chips
     return Work(
         totals=totals,
         sums=metrics.added(r.sums[: fields.SUMS] for r in ran),
-        counters=metrics.added(r.counters[: fields.COUNTERS] for r in ran),
+        counters=metrics.added(r.counters for r in ran),
         flops=flops,
         min_bytes=least,
         peak=peak,
@@ -198,6 +199,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
         room_ps=sum(float(r.totals[executor.TIME]) * r.blocks for r in ran),
         peak_fraction=max(int(r.counters[fields.PEAK_BLOCKS]) / r.blocks for r in ran),
         vector_ops=vector_ops,
+        sram_bytes=sram_bytes,
         traffic=traffic,
     )
 
@@ -279,6 +281,7 @@ def _energy(cluster: Cluster, simulated_s: float) -> float | None:
             plan.dtypes.activation,
             flops=work.flops,
             vector_ops=work.vector_ops,
+            sram_bytes=work.sram_bytes,
             traffic=work.traffic,
             chip_seconds=simulated_s * sum(m.chips for m in members if m.plan is plan),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from simulator.errors import InfeasibleError, InputError
-from simulator.hardware import System
+from simulator.hardware import Chip, System
 from simulator.mapping.memory import BITS
 from simulator.model.convnet import ConvNet, Convolution
 from simulator.timing.energy import energy_j
@@ -69,10 +69,20 @@ def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") 
         memory_bytes=memory,
         operators=tuple(spans),
         energy_j=energy_j(
-            chip, dtype, flops=flops, vector_ops=0, traffic=traffic, chip_seconds=seconds * chips
+            chip,
+            dtype,
+            flops=flops,
+            vector_ops=0,
+            sram_bytes=_sram_bytes(chip, busy_ps) * batch / share,
+            traffic=traffic,
+            chip_seconds=seconds * chips,
         ),
         notes=("a token of this step is an image",),
     )
+
+
+def _sram_bytes(chip: Chip, busy_ps: list[int]) -> float:
+    return busy_ps[UNITS.index("sram")] / 1e12 * chip.sram.bandwidth_bytes_per_s
 
 
 def check_step(

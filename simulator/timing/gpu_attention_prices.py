@@ -20,6 +20,7 @@ from simulator.kernels.chip_vector import (
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
     FUSED_MATRIX,
+    FUSED_OVERLAPS,
     FUSED_QUANTIZES,
     FUSED_STREAM,
     HBM_BYTES_PER_S,
@@ -41,9 +42,11 @@ from simulator.kernels.gpu_attention import (
     add_batch,
     cycles_of,
     is_decode,
+    joined,
     multiprocessor_cycles,
     overlapped,
 )
+from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections
 from simulator.timing.prices import (
@@ -101,6 +104,7 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
 
 @inner
 def count_bytes(
+    chip: Int64Array,
     bits: Int64Array,
     group: int,
     widths: tuple[int, int, int],
@@ -117,7 +121,7 @@ def count_bytes(
         sizes[field] = 0.0
     for i in range(len(new)):
         cached = needed_keys(new[i], past[i], window) * cache_bytes
-        if is_decode(new[i], group):
+        if is_decode(chip, new[i], group):
             sizes[CACHED_DECODE] += cached
             sizes[QUERIES_DECODE] += new[i] * each
         else:
@@ -133,6 +137,7 @@ def settle(
     chip: Int64Array,
     row: Int64Array,
     run_bytes_per_s: int,
+    batch: tuple[int, int, int, int],
     sizes: Float64Array,
     resident_tensors: tuple[bool, bool],
     kernels: int,
@@ -142,6 +147,7 @@ def settle(
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
 
+    ``batch`` = (sequences, new tokens, elements a token in the cache, bits of one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after.
@@ -167,19 +173,23 @@ def settle(
         own = sizes[NEW_WRITTEN]
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
     main = cold * (decode * paged + (prompt + own) * stream)
-    update = cold * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * stream
+    moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
+    blocks = update_cycles(chip, batch[1], batch[2], batch[3])
+    update = overlapped(cold * moved * stream + warm * moved * near, blocks)
     near_main = warm * (decode + prompt + own) * near
-    near_update = warm * (sizes[NEW_READ] + sizes[NEW_WRITTEN]) * near
     # parts of results are joined out of L2
-    near_update += tiles[PARTIAL_BYTES] * near
+    join = tiles[PARTIAL_BYTES] * near
     fed = tiles[FED_BYTES] + sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]
     fed += sizes[NEW_READ] + sizes[NEW_WRITTEN]
-    on_chip = max(multiprocessor_cycles(chip, tiles), fed * near)
+    busy = multiprocessor_cycles(chip, tiles) + scan_cycles(chip, batch[0])
+    on_chip = max(busy, fed * near)
     if row[PLAN_NO_PREFETCH] == 1:
         waits = tiles[ROUNDS] / chip[UNIT_COUNT] * cycles_of(chip, chip[HBM_LATENCY_PS])
         body = on_chip + main + near_main + waits
     else:
-        body = overlapped(on_chip, main + near_main)
+        # loads that a warp of their own issues run far ahead of the products
+        order = 6.0 if chip[FUSED_OVERLAPS] == 1 else 3.0
+        body = joined(on_chip, main + near_main, order)
     if tiles[SPLIT] > 1.0:
         kernels += 1
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
@@ -189,12 +199,12 @@ def settle(
     work[WORK_WRITE] += math.ceil(cold * (half + sizes[NEW_WRITTEN]))
     work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
     work[WORK_VECTOR] = math.ceil(tiles[EXP_CYCLES] / chip[UNIT_COUNT])
-    work[WORK_HBM] = math.ceil(main + update + extra[1])
+    work[WORK_HBM] = math.ceil(main + cold * moved * stream + extra[1])
     work[WORK_SRAM] = math.ceil(fed * near)
     work[WORK_SRAM_BYTES] = math.ceil(fed)
     work[WORK_ROUNDS] = int(tiles[ROUNDS])
     around = max(extra[0] * PER_MILLION / chip[FUSED_MATRIX], extra[1])
-    work[WORK_CYCLES] = math.ceil(fixed + body + update + near_update + around)
+    work[WORK_CYCLES] = math.ceil(fixed + body + update + join + around)
 
 
 @inner
@@ -217,7 +227,7 @@ def count_gpu_attention(
     shape = (group, dim, dim, window)
     add_batch(chip, shape, kv_heads, a_bits, 2 * dim * bits[KV_BITS] / 8.0, new, past, tiles)
     widths = (2 * kv_heads * dim, heads * dim, heads * dim)
-    count_bytes(bits, group, widths, new, past, window, sizes)
+    count_bytes(chip, bits, group, widths, new, past, window, sizes)
     tokens = 0
     for i in range(len(new)):
         tokens += new[i]
@@ -236,7 +246,8 @@ def count_gpu_attention(
         fit and resident(chip, tokens * 2 * kv_heads * dim, a_bits),
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
-    settle(chip, row, rate, sizes, near, kernels, tiles, (0.0, 0.0), work)
+    batch = (len(new), tokens, kv_heads * dim, bits[KV_BITS])
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
 
 
 @inner
@@ -299,7 +310,7 @@ def count_gpu_latent(
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_FLOPS] += flops
     widths = (rank + rope, heads * (nope + rope), heads * value)
-    count_bytes(bits, heads, widths, new, past, 0, sizes)
+    count_bytes(chip, bits, heads, widths, new, past, 0, sizes)
     tokens = 0
     for i in range(len(new)):
         tokens += new[i]
@@ -321,4 +332,5 @@ def count_gpu_latent(
         fit and resident(chip, tokens * (rank + rope), a_bits),
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
-    settle(chip, row, rate, sizes, near, kernels, tiles, extra, work)
+    batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)

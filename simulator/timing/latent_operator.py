@@ -166,7 +166,7 @@ def count_latent_kernels(
             token_bytes = key_dim * bits[KV_BITS] / 8.0
         add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], token_bytes, new, past, tiles)
         widths = (rank + rope, heads * key_dim, heads * value_dim)
-        count_bytes(bits, shape[0], widths, new, past, 0, sizes)
+        count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]
         if batches[i, 3] == 0:
             sizes[NEW_READ] += tokens * heads * (nope + value_dim) * a_bytes
@@ -176,8 +176,13 @@ def count_latent_kernels(
         kernels = 1 - batches[i, 3]
         if bits[ACTIVATION_BITS] == 8 and chip[FUSED_QUANTIZES] == 1:
             kernels += 1
-            # queries are read in 16 bits and written in 8
-            sizes[NEW_READ] += 2.0 * tokens * heads * key_dim
-            sizes[NEW_WRITTEN] += 1.0 * tokens * heads * key_dim
+            # queries, and expanded keys and values, are read in 16 bits and written in 8
+            each = key_dim if batches[i, 3] == 1 else key_dim + nope + value_dim
+            sizes[NEW_READ] += 2.0 * tokens * heads * each
+            sizes[NEW_WRITTEN] += 1.0 * tokens * heads * each
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
-        settle(chip, row, rate, sizes, (False, False), kernels, tiles, (0.0, 0.0), work[i])
+        # the kernel that rotates a prompt writes its latent vectors, too
+        written = tokens if batches[i, 3] == 1 else 0
+        batch = (len(new), written, rank + rope, bits[KV_BITS])
+        none = (False, False)
+        settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])

@@ -192,6 +192,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             plan.dtypes.activation,
             flops=flops,
             vector_ops=vector_ops(plan, totals) * plan.system.chips * shared,
+            sram_bytes=sram_bytes(plan, totals) * plan.system.chips * shared,
             traffic=traffic,
             chip_seconds=seconds * chips,
         ),
@@ -205,11 +206,17 @@ def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:
     return whole.tokens
 
 
-def vector_ops(plan: Plan, totals: Int64Array) -> float:
+def vector_ops(plan: Plan, totals: Int64Array | list[int]) -> float:
     """Vector operations of one chip, from the time that its vector unit was busy."""
     chip = plan.system.chip
     busy_s = int(totals[executor.BUSY + UNITS.index("vector")]) / 1e12
     return busy_s * chip.sustained_clock_hz * chip.vector.ops_per_cycle
+
+
+def sram_bytes(plan: Plan, totals: Int64Array | list[int]) -> float:
+    """Bytes that the SRAM of one chip moved, from the time that it was busy."""
+    busy_s = int(totals[executor.BUSY + UNITS.index("sram")]) / 1e12
+    return busy_s * plan.system.chip.sram.bandwidth_bytes_per_s
 
 
 def _check_sizes(plan: Plan, phase: str, batch: int, context: int) -> None:

@@ -71,14 +71,15 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
 
 
 def _latent_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
-    """Latent attention: absorbed while decoding, expanded in prompts; other rows as they are."""
+    """Latent attention: absorbed while decoding, in 16 bits whatever the cache holds, expanded in
+    prompts; other rows as they are."""
     out = np.empty(len(inputs["latent"]))
     latent = inputs["latent"] > 0
     others = {name: column[~latent] for name, column in inputs.items()}
     if len(others["latent"]):
         out[~latent] = attention_seconds(machine, dtype, others, phase)
     fused = machine.chip.fused
-    converts = fused is not None and fused.quantizes_queries
+    converts = phase == "prefill" and fused is not None and fused.quantizes_queries
     columns = ("batch", "heads", "context", "latent", "head_dim", "buffers")
     cases = [
         api.LatentCase(

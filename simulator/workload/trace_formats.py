@@ -75,7 +75,6 @@ MOONCAKE = TraceFormat(
 BAILIAN = TraceFormat(
     "bailian-jsonl", "timestamp", "seconds", "input_length", "output_length", block_tokens=16
 )
-JSON_FORMATS = (MOONCAKE, BAILIAN)
 
 
 @dataclass(frozen=True, slots=True)
