@@ -117,6 +117,8 @@ def least_loaded(replicas: Sequence[Replica], now_ps: int) -> Replica:
     for replica in replicas:
         replica.catch_up(now_ps)
         load = replica.load()
+        if load == 0:
+            return replica
         if lowest < 0 or load < lowest:
             best, lowest = replica, load
     return best
