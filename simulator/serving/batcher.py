@@ -215,6 +215,8 @@ class Batcher:
 
     def cached_tokens(self, request: int) -> int:
         """Leading tokens of a request that the prefix cache has now."""
+        if self.requests.item(request, fields.HASH_COUNT) == 0:
+            return 0
         return int(loop.cached_tokens(self._state(), request))
 
     def requests_here(self) -> list[int]:
