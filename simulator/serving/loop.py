@@ -35,7 +35,6 @@ from simulator.serving.fields import (
     COMPUTED,
     COPIED_IN,
     COPIED_OUT,
-    EMITTED,
     EMITTED_TOKENS,
     ENDED,
     EVICTABLE,
@@ -59,7 +58,6 @@ from simulator.serving.fields import (
     POOL_BYTES_PER_S,
     POOL_IN,
     PREEMPTED,
-    PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
     RETURNED,
@@ -264,21 +262,6 @@ def release_held(state: State, number: int) -> None:
     request[HELD] = 0
     unrefer(settings, replica, request, request[HELD_SHARED], prefixes)
     request[HELD_SHARED] = 0
-
-
-@kernel
-def tokens_in_flight(state: State) -> int:
-    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
-    _, replica, requests, inbox, waiting, running, _, _ = state
-    tokens = 0
-    for index in range(replica[RUNNING]):
-        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
-    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
-        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
-    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
-        if inbox[index] >= 0:
-            tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
-    return tokens
 
 
 @kernel
