@@ -8,7 +8,9 @@ of the first (19,366 requests, 5.53 a second, prompts of 1,155 tokens and answer
 average), and 12,031 requests of ``agent``, whose turns share long prefixes too. ``--requests`` is
 the length of the long replay on 64 replicas (1,000,000; 0 leaves it out). Each case runs once to
 warm the kernel cache and then ``--repeat`` times, the long one once; the fastest is printed,
-because other work on the machine only adds time.
+because other work on the machine only adds time. How busy it was shows in what ``import numba``
+takes, which is printed before and after: 0.25 CPU seconds on the quiet machine of
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -62,14 +64,19 @@ class Case:
 
 def measure(*words: str) -> Cost:
     """Run chipsim once and return its own cost; stops where it fails."""
+    return measure_python("-m", "simulator", *words)
+
+
+def measure_python(*words: str) -> Cost:
+    """Run Python once and return its own cost; stops where it fails."""
     with tempfile.TemporaryFile("w+") as stdout:
         began = time.monotonic()
-        process = subprocess.Popen([sys.executable, "-m", "simulator", *words], stdout=stdout)
+        process = subprocess.Popen([sys.executable, *words], stdout=stdout)
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            sys.exit(f"chipsim {' '.join(words)} ended with status {process.returncode}")
+            sys.exit(f"python {' '.join(words)} ended with status {process.returncode}")
         stdout.seek(0)
         text = stdout.read()
     # ru_maxrss is in KiB on Linux
@@ -80,6 +87,12 @@ def fastest(repeat: int, *words: str) -> Cost:
     """The run with the fewest CPU seconds of ``repeat``, after one that is not counted."""
     measure(*words)
     return min((measure(*words) for _ in range(repeat)), key=lambda cost: cost.cpu_s)
+
+
+def show_calibration() -> None:
+    """What a fixed piece of work takes now: how busy the machine is."""
+    cost = min((measure_python("-c", "import numba") for _ in range(3)), key=lambda c: c.cpu_s)
+    print(f"\nimport numba: {cost.cpu_s:.2f} CPU s, {cost.wall_s:.2f} s wall\n")
 
 
 def show_startup(trace: str, repeat: int) -> None:
@@ -119,14 +132,14 @@ def long_cases(trace: str) -> Iterator[Case]:
 
 
 def show(case: Case, cost: Cost) -> None:
-    """One line about a replay; what is over its limit is marked."""
+    """One line about a replay, with the shares of its limits; what is over one is marked."""
     result = json.loads(cost.stdout)
     arrived = result["requests"]["arrived"]
     over = "  over" if cost.cpu_s > case.most_s or cost.peak_mb > case.most_mb else ""
     print(
         f"{case.label:<30}{arrived:>10,}{result['iterations']:>12,}{cost.cpu_s:>8.2f}"
-        f"{case.most_s:>7.0f}{cost.wall_s:>8.2f}{cost.peak_mb:>9.0f}"
-        f"{arrived / cost.cpu_s:>16,.0f}{over}"
+        f"{cost.cpu_s / case.most_s:>9.0%}{cost.wall_s:>8.2f}{cost.peak_mb:>9.0f}"
+        f"{cost.peak_mb / case.most_mb:>9.0%}{arrived / cost.cpu_s:>16,.0f}{over}"
     )
 
 
@@ -148,16 +161,18 @@ def main() -> None:
         prompts = ("agent", "--limit", str(PROMPTS))
         if arguments.prompts:
             prompts = ("--trace", arguments.prompts)
+        show_calibration()
         show_startup(trace, arguments.repeat)
         print(
-            f"\n{'replay':<30}{'requests':>10}{'iterations':>12}{'CPU s':>8}{'limit':>7}"
-            f"{'wall s':>8}{'peak MB':>9}{'requests/CPU s':>16}"
+            f"\n{'replay':<30}{'requests':>10}{'iterations':>12}{'CPU s':>8}{'of limit':>9}"
+            f"{'wall s':>8}{'peak MB':>9}{'of limit':>9}{'requests/CPU s':>16}"
         )
         for case in cases(trace, prompts):
             show(case, fastest(arguments.repeat, *case.words, "--format", "json"))
         if arguments.requests:
             for case in long_cases(generated(arguments.requests)):
                 show(case, measure(*case.words, "--format", "json"))
+        show_calibration()
 
 
 if __name__ == "__main__":

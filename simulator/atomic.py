@@ -41,9 +41,9 @@ def check_writable(path: str | Path) -> None:
     """Raise the ``InputError`` that ``atomic_write`` would, before long work is done for it."""
     target = Path(path)
     try:
-        target = Path(os.path.realpath(target))
         if _is_special(target):
             return
+        target = Path(os.path.realpath(target))
         _refuse_bad_target(target, path)
         temporary = _temporary(target)
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -52,16 +52,19 @@ def check_writable(path: str | Path) -> None:
         raise _unwritable(path, error) from None
 
 
+_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+
+
 @contextlib.contextmanager
 def _atomic_write(path: Path, binary: bool) -> Iterator[IO[Any]]:
     temporary: Path | None = None
     try:
-        # A symbolic link keeps pointing where it did: its target is replaced.
-        target = Path(os.path.realpath(path))
-        if _is_special(target):
-            with _open(os.open(target, os.O_WRONLY), binary) as stream:
+        if _is_special(path):
+            with _open(os.open(path, os.O_WRONLY | os.O_APPEND), binary) as stream:
                 yield stream
             return
+        # A symbolic link keeps pointing where it did: its target is replaced.
+        target = Path(os.path.realpath(path))
         _refuse_bad_target(target, path)
         aside = _temporary(target)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -89,8 +92,11 @@ def _open(descriptor: int, binary: bool) -> IO[Any]:
     return os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
 
 
-def _is_special(target: Path) -> bool:
-    return target.exists() and not target.is_file() and not target.is_dir()
+def _is_special(path: Path) -> bool:
+    """A device, a pipe, or one of our own open files, whose links lead to no name to replace."""
+    if str(path).startswith(_OPEN_FILES):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _temporary(target: Path) -> Path:

@@ -108,7 +108,7 @@ def test_a_bad_case_says_where(capsys, tmp_path, old, new, message, place):
     [
         (["collective"], 2, "give OP and BYTES"),
         (["collective", "all-reduce", "1MB"], 2, "--system"),
-        (["collective", "all-reduce", "-5", "--system", "h100:8"], 2, ""),
+        (["collective", "all-reduce", "-5", "--system", "h100:8"], 3, "-5"),
         (["collective", "all-reduce", "1XB", "--system", "h100:8"], 3, "unknown unit"),
         (["collective", "allreduce", "1MB", "--system", "h100:8"], 3, "did you mean"),
         (["collective", "all-reduce", "1MB", "--system", "h100:9"], 3, "has no shape"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,36 @@ def test_a_bad_load_of_experts_is_shown_in_its_row(
     error = capsys.readouterr().err
     assert "moe.csv:3:13" in error
     assert "did you mean 'power:1.2'?" in error
+
+
+def test_a_pipe_is_written_as_it_is() -> None:
+    """The link behind ``/dev/stdout`` has no name that could be replaced."""
+    from simulator.atomic import atomic_write, check_writable
+
+    source, sink = os.pipe()
+    path = f"/dev/fd/{sink}"
+    check_writable(path)
+    with atomic_write(path) as stream:
+        stream.write("whole\n")
+    os.close(sink)
+    with os.fdopen(source) as stream:
+        assert stream.read() == "whole\n"
+
+
+def test_a_trace_of_sessions_says_what_it_loses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = str(tmp_path / "agent.csv")
+    assert main(["trace", "generate", "agent", "--count", "9", "-o", target]) == 0
+    assert "a CSV trace has no sessions" in capsys.readouterr().err
+    assert main(["trace", "generate", "chat", "--count", "9", "-o", target]) == 0
+    assert "no sessions" not in capsys.readouterr().err
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("m,k,n\n1,2,\x1b[31m3\n")
+    assert main(["op", "matmul", "--cases", str(path), "--chip", "h100"]) == 3
+    assert " | 1,2,.[31m3" in capsys.readouterr().err

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from reference_serving import BLOCK, Sequence, Server, open_loop
 from test_serving_replay import plan_for
 
-from simulator.api import load_model, load_system
+from simulator.api import LayoutOptions, load_model, load_system, plan_of
 from simulator.errors import InputError
 from simulator.serving import fields
 from simulator.serving.batcher import Batcher
 from simulator.serving.options import SCHEDULERS, KvTiers, ServingOptions
 from simulator.serving.price_table import PriceTable
-from simulator.timing.plan import Plan, make_plan
+from simulator.timing.layout_search import Search
+from simulator.timing.plan import Dtypes, Plan, make_plan
 
 BLOCK_BYTES = 1000
 SOME = settings(deadline=None, derandomize=True, max_examples=150)
@@ -389,11 +390,35 @@ def test_remembered_prices_change_nothing(
     run(slow)
     for name in ("requests", "totals", "sums", "counters"):
         assert (getattr(quick, name) == getattr(slow, name)).all(), name
+    assert (quick.prices.gaps == slow.prices.gaps).all()
 
 
 def test_remembered_prices_change_nothing_on_a_gpu() -> None:
-    """There a price depends on the longest sequence, too: only single ones are remembered."""
-    plan = make_plan(load_system("h100"), load_model("llama-toy"))
+    """There a price depends on the longest sequence, too."""
+    compare_long_run(make_plan(load_system("h100"), load_model("llama-toy")))
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "degrees"),
+    [
+        ("tpu-v6e:2x2", "llama3-8b", "tp2-pp2"),
+        ("tpu-v6e:2x2", "llama3-8b", "tp2-dp2"),
+        ("tpu-v7x:2x2x1", "gemma3-27b", "tp4"),
+        ("h100:8", "gpt-oss-120b", "tp8-ep8"),
+        ("tpu-v7x:2x2x4", "deepseek-v3", "tp16-ep16"),
+    ],
+)
+def test_remembered_prices_change_nothing_under_any_layout(
+    system: str, model: str, degrees: str
+) -> None:
+    """Stages, ranks that share the sequences, windows, latent attention, experts."""
+    options = LayoutOptions(layout=degrees)
+    search = Search("decode", 8, 256)
+    plan = plan_of(load_system(system), load_model(model), options, Dtypes("fp8"), search)
+    compare_long_run(plan)
+
+
+def compare_long_run(plan: Plan) -> None:
     rows = [Row(10**7 * (i % 5), 5 + 37 * i % 300, 1 + 13 * i % 60) for i in range(40)]
     rows += [Row(10**12, 30, 60), Row(10**12, 30, 60)]
     options = ServingOptions(max_batch=8, token_budget=256)
@@ -403,6 +428,7 @@ def test_remembered_prices_change_nothing_on_a_gpu() -> None:
     run(slow)
     for name in ("requests", "totals", "sums", "counters"):
         assert (getattr(quick, name) == getattr(slow, name)).all(), name
+    assert (quick.prices.gaps == slow.prices.gaps).all()
 
 
 def test_urgent_requests_overtake_and_are_not_preempted() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reference_pipeline import pipeline_cycles
 
 from simulator.errors import InputError
-from simulator.kernels.systolic_pipeline import chunk_count, chunk_start
+from simulator.kernels.systolic_chunks import chunk_count, chunk_start
 from simulator.timing.systolic import (
     BUFFERS,
     SystolicCase,

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator import api
 from simulator.api import price_matmuls
 from simulator.cli import main
 from simulator.errors import InputError
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
+from simulator.validation.engines import ENGINES
 from simulator.validation.files import read_tables
+from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.table import Table, without_faults
@@ -278,11 +281,49 @@ def test_a_busy_server_takes_longer_for_a_token():
         "output_tokens": np.array([128, 128, 128]),
         "tp": np.array([1, 1, 1]),
         "model": np.array(["llama3-8b"] * 3),
+        "engine": np.array([""] * 3),
     }
-    seconds = OPERATORS["server"].price(Machine("h100"), "bf16", inputs)
-    work = OPERATORS["server"].work(Machine("h100"), "bf16", inputs)
+    machine = Machine("h100")
+    seconds = OPERATORS["server"].price(machine, "bf16", inputs)
+    work = OPERATORS["server"].work(machine, "bf16", inputs)
     assert seconds[0] < seconds[1] < seconds[2]
     assert (seconds > work.floor_s).all()
+    # engines add a time a step and a sequence; what they do not wait for takes no time
+    named = {
+        name: OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array([name] * 3)})
+        for name in ENGINES
+    }
+    added = named["vllm"] - named["trtllm"]
+    assert added[0] == pytest.approx(1.25e-3 + 17.7e-6)
+    assert added[2] == pytest.approx(1.25e-3 + 64 * 17.7e-6)
+    assert named["sglang"][0] > named["trtllm"][0]
+    assert named["sglang"][2] < named["trtllm"][2]
+    with pytest.raises(InputError, match="unknown engine 'vlm'"):
+        OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array(["vlm"] * 3)})
+
+
+def test_servers_of_8_bits_exchange_and_attend_in_16():
+    inputs = {
+        "batch": np.array([32]),
+        "prompt_tokens": np.array([1024]),
+        "output_tokens": np.array([128]),
+        "tp": np.array([8]),
+        "model": np.array(["llama3-8b"]),
+        "engine": np.array(["vllm"]),
+    }
+    machine = Machine("h100")
+    mixed = OPERATORS["server"].price(machine, "fp8", inputs)[0]
+    wide = OPERATORS["server"].price(machine, "bf16", inputs)[0]
+    step = api.price_step(
+        machine.system(8),
+        "llama3-8b",
+        phase="decode",
+        batch=32,
+        context=1088,
+        weight_dtype="fp8",
+        activation_dtype="fp8",
+    )
+    assert (step.time_ps - step.host_ps) / 1e12 < mixed < wide
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)
@@ -343,6 +384,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "context": grid[1],
         "window": np.zeros(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
+        "latent": np.zeros(count, dtype=np.int64),
     }
     experts = {
         "tokens": grid[0] * 8,
@@ -355,6 +397,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "gated": np.ones(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
+        "weights": np.full(count, SAME),
     }
     cases = {"attention-decode": attention, "attention-prefill": attention, "moe": experts}
     for name, inputs in cases.items():

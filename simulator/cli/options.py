@@ -19,7 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 tp_option = click.option(
     "--tp", type=Whole(), help="Chips of one tensor-parallel group (default: all of the system)."
 )
-seed_option = click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True)
+seed_option = click.option(
+    "--seed",
+    type=Whole(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of the traffic that is drawn, and of every other random choice.",
+)
 set_option = click.option(
     "--set",
     "overrides",

@@ -84,6 +84,12 @@ def generate_command(
     if output != "-":
         check_outputs([Path(output)], {"workload": workload})
     requests = _open_loop(generate(spec, count, seed))
+    if requests.session is not None:
+        click.echo(
+            f"{workload}: a CSV trace has no sessions: turns do not wait for answers in it and "
+            "share no prefixes",
+            err=True,
+        )
     if output == "-":
         write_trace(requests, sys.stdout)
         return

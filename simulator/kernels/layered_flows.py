@@ -43,6 +43,46 @@ def layers_ready(flow: Int64Array, now: int) -> int:
     return since * flow[LAYERS] // flow[DURATION]
 
 
+@inner
+def skip_layers(
+    flows: Int64Array,
+    layer_bytes: Float64Array,
+    sent: Float64Array,
+    now: int,
+    until: int,
+    took: int,
+) -> int:
+    """Go through layers that pass as the last one did; the time at which the last of them is gone.
+
+    At ``now`` every active flow has sent what is ready, and the last layer took ``took``. Where
+    all have the same layers at the same times, and each is gone before the next one is ready, the
+    next ones take as long. The very last layer is left.
+    """
+    first = -1
+    for index in range(len(flows)):
+        if flows[index, STATE] != ACTIVE:
+            continue
+        if first < 0:
+            first = index
+        for field in range(START, FLOW_FIELDS):
+            if flows[index, field] != flows[first, field]:
+                return now
+    if first < 0:
+        return now
+    start, duration, layers = flows[first, START], flows[first, DURATION], flows[first, LAYERS]
+    if took >= duration // layers:
+        return now
+    last = layers - 1
+    if until - took < start + duration:
+        last = min(last, layers_ready(flows[first], until - took))
+    if last <= layers_ready(flows[first], now):
+        return now
+    for index in range(len(flows)):
+        if flows[index, STATE] == ACTIVE:
+            sent[index] = last * layer_bytes[index]
+    return start + ceil_div(last * duration, layers) + took
+
+
 @kernel
 def forward(
     flows: Int64Array,
@@ -66,9 +106,12 @@ def forward(
     ready = np.zeros(count, dtype=np.float64)
     ends = np.zeros(count, dtype=np.int64)
     rates = np.zeros(count, dtype=np.float64)
+    # when the layer was ready that is being sent, if nothing else was sent then
+    began = NEVER
     while True:
         then = until
         arrived = False
+        any_sending = False
         for index in range(count):
             sending[index] = 0
             if flows[index, STATE] != ACTIVE:
@@ -77,6 +120,7 @@ def forward(
             ready[index] = layers * layer_bytes[index]
             if ready[index] - sent[index] > NEGLIGIBLE:
                 sending[index] = 1
+                any_sending = True
             elif layers == flows[index, LAYERS]:
                 flows[index, STATE] = ARRIVED
                 arrived = True
@@ -85,7 +129,17 @@ def forward(
                 then = min(then, flows[index, START] + wait)
         if arrived:
             return now
-        max_min_rates(first, link, share, capacity, sending, rates)
+        if not any_sending:
+            if began != NEVER:
+                later = skip_layers(flows, layer_bytes, sent, now, until, now - began)
+                began = NEVER
+                if later > now:
+                    now = later
+                    continue
+            if then < until:
+                began = then
+        else:
+            max_min_rates(first, link, share, capacity, sending, rates)
         for index in range(count):
             ends[index] = NEVER
             if sending[index] and rates[index] > 0.0:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS, WS
-from simulator.kernels.systolic_pipeline import chunk_start
+from simulator.kernels.systolic_chunks import chunk_start
 
 WRITE = 1
 OPERAND_A = 0
@@ -275,43 +275,4 @@ def emit_dram(
             kinds[at] = tile_kinds[i]
             run = _run_of(g, kind & 6, row0 + row, col0, False)
             at = _put(table, kinds, at, (starts[i] + row * width * q) // p, run, width)
-    return at
-
-
-@kernel
-def _digits(value: int, out: Bytes, at: int) -> int:
-    if value < 0:
-        out[at] = 45
-        at += 1
-        value = -value
-    length = 1
-    rest = value // 10
-    while rest > 0:
-        rest //= 10
-        length += 1
-    for place in range(at + length - 1, at - 1, -1):
-        out[place] = 48 + value % 10
-        value //= 10
-    return at + length
-
-
-@kernel
-def csv_lines(table: Ints, kinds: Bytes, names: Bytes, out: Bytes) -> int:
-    """``cycle,memory,operand,access,address,stride,words`` as text; returns the bytes used.
-
-    ``names`` has a row per kind with the three middle words, commas included, padded with zeros.
-    ``out`` needs 120 bytes a record.
-    """
-    at = 0
-    for i in range(table.shape[1]):
-        at = _digits(table[0, i], out, at)
-        for letter in names[kinds[i]]:
-            if letter == 0:
-                break
-            out[at] = letter
-            at += 1
-        for column in range(1, 4):
-            at = _digits(table[column, i], out, at)
-            out[at] = 44 if column < 3 else 10
-            at += 1
     return at

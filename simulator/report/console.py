@@ -106,21 +106,31 @@ def _fit(
 
 
 def show(console: Console, *parts: object) -> None:
-    """Print lines and tables; square brackets in them are not markup."""
+    """Print lines and tables; square brackets in them are not markup.
+
+    What is printed first has no blank line above it.
+    """
     for part in parts:
+        if not getattr(console, "has_begun", False):
+            console.has_begun = True  # type: ignore[attr-defined]
+            title = getattr(part, "title", None)
+            if isinstance(title, str):
+                part.title = title.lstrip("\n")  # type: ignore[attr-defined]
         if isinstance(part, str):
             text = "\n".join(_wrapped(line, console.width) for line in part.split("\n"))
         elif console.is_terminal:
+            title = getattr(part, "title", None)
+            if isinstance(title, str) and not getattr(console, "has_begun", False):
+                part.title = title.lstrip("\n")  # type: ignore[attr-defined]
+            console.has_begun = True  # type: ignore[attr-defined]
             console.print(part, markup=False)
             continue
         else:
             with console.capture() as captured:
                 console.print(part, markup=False)
-            # without the blanks that fill the lines up, and the one above the first table of all
+            # without the blanks that fill the lines up
             text = "\n".join(line.rstrip() for line in captured.get().splitlines())
-        begun = getattr(console, "has_begun", False)
-        console.has_begun = True  # type: ignore[attr-defined]
-        console.print(text if begun else text.lstrip("\n"), markup=False, soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _wrapped(line: str, width: int) -> str:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from simulator.atomic import atomic_write
 from simulator.errors import InputError, Location
 from simulator.kernels import systolic_trace as kernel
+from simulator.kernels.systolic_trace_csv import csv_lines
 
 if TYPE_CHECKING:
     from simulator.timing.systolic import Schedule, SystolicCase
@@ -248,7 +249,7 @@ def _write_csv(stream: IO[bytes], pieces: Iterator[Records]) -> int:
         for first in range(0, len(kinds), 1 << 16):
             part = np.ascontiguousarray(table[:, first : first + (1 << 16)])
             out = np.empty(120 * part.shape[1], np.uint8)
-            used = kernel.csv_lines(part, kinds[first : first + (1 << 16)], names, out)
+            used = csv_lines(part, kinds[first : first + (1 << 16)], names, out)
             stream.write(out[:used].tobytes())
         total += len(kinds)
     return total

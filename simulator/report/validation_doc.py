@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.atomic import atomic_write
+from simulator.report.validation_out import error_texts
 from simulator.report.versions import package_version, versions
 
 if TYPE_CHECKING:
@@ -73,20 +74,8 @@ def _errors(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    found = row.errors
-    figures = (
-        found.mape_percent,
-        found.median_percent,
-        found.p90_percent,
-        found.bias_percent,
-        found.weighted_percent,
-        *row.baselines.values(),
-    )
-    return (
-        f"{row.chip} {row.dtype}, {row.table}",
-        f"{found.count:,}",
-        *("–" if value is None else f"{value:.1f}" for value in figures),
-    )
+    name = f"{row.chip} {row.dtype}, {row.table}"
+    return (name, f"{row.errors.count:,}", *error_texts(row, missing="–"))
 
 
 def _regimes(rows: Iterable[Row]) -> str:

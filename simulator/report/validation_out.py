@@ -93,6 +93,11 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
+    return (row.regime, f"{row.errors.count:,}", *error_texts(row))
+
+
+def error_texts(row: Row, missing: str = MISSING) -> list[str]:
+    """The errors of a row, then those of the simple methods beside them, in percent."""
     found = row.errors
     figures = (
         found.mape_percent,
@@ -100,11 +105,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         found.p90_percent,
         found.bias_percent,
         found.weighted_percent,
+        *row.baselines.values(),
     )
-    simple = (MISSING if value is None else f"{value:.1f}" for value in row.baselines.values())
-    return (
-        row.regime,
-        f"{found.count:,}",
-        *(f"{value:.1f}" for value in figures),
-        *simple,
-    )
+    return [missing if value is None else f"{value:.1f}" for value in figures]

@@ -14,6 +14,7 @@ import numpy as np
 
 from simulator.atomic import atomic_write
 from simulator.report.json_out import plain
+from simulator.report.validation_out import error_texts
 from simulator.report.validation_script import SCRIPT, STYLE
 from simulator.report.versions import chipsim_version
 
@@ -122,18 +123,9 @@ def _plot(item: Comparison) -> dict[str, Any]:
 
 
 def _table_row(row: Row) -> str:
-    found = row.errors
-    figures = [
-        found.mape_percent,
-        found.median_percent,
-        found.p90_percent,
-        found.bias_percent,
-        found.weighted_percent,
-        *row.baselines.values(),
-    ]
     words = [row.chip, row.operator, row.dtype, row.table, row.regime]
     cells = [f"<td>{html.escape(word)}</td>" for word in words]
-    cells.append(f'<td class="n">{found.count:,}</td>')
-    cells += [f'<td class="n">{"-" if v is None else format(v, ".1f")}</td>' for v in figures]
+    figures = [f"{row.errors.count:,}", *error_texts(row)]
+    cells += [f'<td class="n">{text}</td>' for text in figures]
     kind = ' class="whole"' if row.regime == "all" else ""
     return f"<tr{kind}>{''.join(cells)}</tr>"

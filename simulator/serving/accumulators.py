@@ -1,12 +1,11 @@
 """What the serving loop counts while it runs: gaps between tokens, and the course over time.
 
-Both are fixed tails of arrays that the loop carries anyway, so that a run of any length takes the
-same memory:
+Both have a fixed size, so that a run of any length takes the same memory:
 
-- the last ``GAP_FIELDS`` of a replica's counters (int64): a histogram of the times between two
-  tokens of a request, 256 bins for each power of two (a bin is 0.4 % wide);
-- the last ``TIMELINE_FIELDS`` of its sums (float64): ``BINS`` equal intervals of time. Where the
-  run outgrows them, pairs of intervals are joined and all are twice as long.
+- a histogram of the times between two tokens of a request, int64[GAP_FIELDS], with 256 bins for
+  each power of two (a bin is 0.4 % wide); replicas with the same plan share it;
+- the last ``TIMELINE_FIELDS`` of a replica's sums (float64): ``BINS`` equal intervals of time.
+  Where the run outgrows them, pairs of intervals are joined and all are twice as long.
 """
 
 from __future__ import annotations
@@ -37,19 +36,18 @@ TIMELINE_FIELDS = 1 + SERIES * BINS
 
 
 @inner
-def add_gap(replica: Int64Array, gap: int, count: int) -> None:
+def add_gap(gaps: Int64Array, gap: int, count: int) -> None:
     """Count the time between two tokens of ``count`` requests, in picoseconds."""
-    base = len(replica) - GAP_FIELDS
-    if gap != replica[base + LAST_GAP]:
+    if gap != gaps[LAST_GAP]:
         # mostly that of the last gap
-        exponent = max(0, (replica[base + LAST_BIN] >> SUB_BIN_BITS) - 1)
+        exponent = max(0, (gaps[LAST_BIN] >> SUB_BIN_BITS) - 1)
         while gap >> exponent >= 2 * SUB_BINS:
             exponent += 1
         while exponent > 0 and gap >> exponent < SUB_BINS:
             exponent -= 1
-        replica[base + LAST_GAP] = gap
-        replica[base + LAST_BIN] = exponent * SUB_BINS + (gap >> exponent)
-    replica[base + replica[base + LAST_BIN]] += count
+        gaps[LAST_GAP] = gap
+        gaps[LAST_BIN] = exponent * SUB_BINS + (gap >> exponent)
+    gaps[gaps[LAST_BIN]] += count
 
 
 @inner

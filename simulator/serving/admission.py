@@ -39,11 +39,14 @@ from simulator.serving.fields import (
     QUEUE_HEAD,
     QUEUE_TAIL,
     READY_AT,
+    RESERVED_AT,
     RUNNING,
     RUNS,
     SCHEDULED,
     SCHEDULED_AT,
+    SCHEDULER,
     SPECULATED,
+    STATIC,
     SWAP,
     SWAPPED,
     SWAPS,
@@ -107,15 +110,45 @@ def put_back(replica: Int64Array, requests: Int64Array, waiting: Int64Array, req
 
 
 @inner
+def posted_at(requests: Int64Array, entry: int) -> int:
+    """When an entry of the inbox takes effect."""
+    if entry < 0:
+        return requests[~entry, RESERVED_AT]
+    return requests[entry, READY_AT]
+
+
+@inner
+def room_for(settings: Int64Array, request: Int64Array) -> int:
+    """Tokens beyond those computed for which a cache that comes needs blocks.
+
+    One, or, where a batch runs to its end, all that will follow: requests that hold a part of what
+    they need would wait for each other.
+    """
+    if settings[SCHEDULER] == STATIC:
+        return max(1, request[OUTPUT] - request[EMITTED])
+    return 1
+
+
+@inner
 def receive(
-    replica: Int64Array, requests: Int64Array, inbox: Int64Array, waiting: Int64Array
+    settings: Int64Array,
+    replica: Int64Array,
+    requests: Int64Array,
+    inbox: Int64Array,
+    waiting: Int64Array,
+    prefixes: Prefixes,
 ) -> None:
-    """Queue the requests whose time has come."""
+    """Queue the requests whose time has come, and take the blocks that were to be reserved."""
     while (
         replica[INBOX_HEAD] < replica[INBOX_TAIL]
-        and requests[inbox[replica[INBOX_HEAD]], READY_AT] <= replica[NOW]
+        and posted_at(requests, inbox[replica[INBOX_HEAD]]) <= replica[NOW]
     ):
-        enqueue(replica, requests, waiting, inbox[replica[INBOX_HEAD]])
+        entry = inbox[replica[INBOX_HEAD]]
+        if entry < 0:
+            request = requests[~entry]
+            grow(settings, replica, request, prefixes, room_for(settings, request))
+        else:
+            enqueue(replica, requests, waiting, entry)
         replica[INBOX_HEAD] += 1
 
 

@@ -52,7 +52,8 @@ class Batcher:
         self.requests = requests
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
-        self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS, dtype=np.float64)
+        self.sums = np.zeros(fields.SUMS)
+        """Running sums and, once anything has run, the course over time."""
         self.logs: list[Int64Array] = []
         self.number = number
         self._load = -1
@@ -61,7 +62,7 @@ class Batcher:
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._most = options.max_batch
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
-        self.counters = np.zeros(fields.COUNTERS + acc.GAP_FIELDS, dtype=np.int64)
+        self.counters = np.zeros(fields.COUNTERS, dtype=np.int64)
         self._inbox = np.zeros(0, dtype=np.int64)
         self._waiting = np.zeros(2 * self._most + 2, dtype=np.int64)
         self._running = np.zeros(self._most + 1, dtype=np.int64)
@@ -92,6 +93,22 @@ class Batcher:
         counters = self.counters
         queued = counters[fields.QUEUE_TAIL] - counters[fields.QUEUE_HEAD]
         return int(queued + counters[fields.INBOX_TAIL] - counters[fields.INBOX_HEAD])
+
+    @property
+    def next_ps(self) -> int:
+        """When it begins something next, if nothing comes: now, or at what was posted ahead."""
+        counters = self.counters
+        if counters[fields.RUNNING] or counters[fields.QUEUE_HEAD] != counters[fields.QUEUE_TAIL]:
+            return self.now_ps
+        return max(self.now_ps, self.posted_ps or 0)
+
+    @property
+    def posted_ps(self) -> int | None:
+        """When the first request comes that was posted ahead."""
+        head = int(self.counters[fields.INBOX_HEAD])
+        if head == self.counters[fields.INBOX_TAIL]:
+            return None
+        return int(self.requests[self._inbox[head], fields.READY_AT])
 
     @property
     def busy_ps(self) -> int:
@@ -130,6 +147,9 @@ class Batcher:
         Raises InfeasibleError where the clock leaves its range.
         """
         self._load = -1
+        if len(self.sums) == fields.SUMS:
+            # most of a large deployment may never run
+            self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS)
         self._make_room(len(self._inbox_now()))
         self.settings[fields.STOP_AT_COMPLETION] = int(stop)
         self.counters[fields.ENDED] = 0
@@ -176,6 +196,17 @@ class Batcher:
         """
         return bool(loop.reserve(self._state(), request, now_ps))
 
+    def will_reserve(self, request: int, now_ps: int) -> None:
+        """As ``reserve``, where there is certainly room; whoever runs it next takes the blocks."""
+        self.requests[request, fields.RESERVED_AT] = now_ps
+        self._post(np.array([~request], dtype=np.int64))
+
+    def returning(self, now_ps: int) -> int:
+        """Blocks that come back at the end of an iteration which goes on."""
+        counters = self.counters
+        under_way = counters[fields.NOW] > now_ps and counters[fields.ENDED] > 0
+        return int(counters[fields.RETURNED]) if under_way else 0
+
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
         self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
@@ -200,7 +231,8 @@ class Batcher:
         counters = self.counters
         running = self._running[: counters[fields.RUNNING]]
         waiting = self._waiting[counters[fields.QUEUE_HEAD] : counters[fields.QUEUE_TAIL]]
-        return [int(i) for i in np.concatenate([running, waiting, self._inbox_now()])]
+        posted = self._inbox_now()
+        return [int(i) for i in np.concatenate([running, waiting, posted[posted >= 0]])]
 
     def fail(self) -> list[int]:
         """Lose the cache and everything in flight; the requests, in order of admission.

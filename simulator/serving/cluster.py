@@ -141,6 +141,14 @@ class Cluster:
         """Requests that wait for any replica to come back."""
         self.users = _Users(self, progress)
         self.watched = not self.users.ahead
+        self.undisturbed = (
+            self.users.ahead
+            and self.back_router.blind
+            and deployment.disaggregate == ALWAYS
+            and deployment.rebalance_ps is None
+            and not deployment.faults
+        )
+        """Whether every request goes to a replica of each pool that is known before the run."""
         self._wakes: dict[int, Event] = {}
         self._successors: dict[int, Replica] = {}
         self.prefill: PrefillSide | None = None
@@ -160,7 +168,9 @@ class Cluster:
             if self.deployment.rebalance_ps is not None:
                 self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
                 self.world.process(self.rebalancer.run())
-        if self.back_router.blind and self.prefill is None and self.users.ahead:
+        if self.prefill is not None and self.undisturbed:
+            self.prefill.deal_ahead(np.flatnonzero(self.status == COMPLETED))
+        elif self.back_router.blind and self.prefill is None and self.users.ahead:
             self.world.process(self.users.deal_ahead())
         else:
             self.users.start()
@@ -538,9 +548,13 @@ class _Users:
             replica.post_all(mine)
         router.turn = turn + len(batch)  # type: ignore[attr-defined]
 
-    def _send(self, request: int) -> None:
+    def passed(self, request: int) -> None:
+        """Show how far the run has come."""
         if self._progress is not None and time.monotonic() - self._shown > 0.05:
             self._show(request / len(self.traffic))
+
+    def _send(self, request: int) -> None:
+        self.passed(request)
         self.cluster.send(request)
 
     def _send_turn(self, request: int) -> None:

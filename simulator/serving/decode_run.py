@@ -13,7 +13,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
 from simulator.serving.accumulators import add_gap, add_interval
-from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes
+from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes, posted_at
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -37,7 +37,6 @@ from simulator.serving.fields import (
     OUTPUT,
     PREEMPTED,
     PREFILL_ONLY,
-    READY_AT,
     RUNNING,
     SCHEDULED,
     SHARED,
@@ -50,10 +49,11 @@ from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 AHEAD = 32
 """Iterations that are looked ahead at most."""
 
-Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Room]
+Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room]
 """Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
-they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]."""
+they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
+histogram of ``serving.accumulators``, which is kept."""
 
 
 @inner
@@ -122,7 +122,7 @@ def next_arrival(state: State, horizon: int) -> int:
     _, replica, requests, inbox, _, _, _, _ = state
     if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
         return horizon
-    return min(horizon, requests[inbox[replica[INBOX_HEAD]], READY_AT])
+    return min(horizon, posted_at(requests, inbox[replica[INBOX_HEAD]]))
 
 
 @inner
@@ -163,7 +163,7 @@ def run(
         return False
     count = replica[SCHEDULED]
     new, past = batch[NEW][:count], batch[PAST][:count]
-    _, step, taken, sums, room = scratch
+    _, step, taken, sums, gaps, room = scratch
     width = len(sums) // AHEAD
     cached = look_ahead(state, known[3], steps, taken, sums)
     done = 0
@@ -180,7 +180,7 @@ def run(
             settings, replica, totals, sums_of, step, host, pairs, cached, new, past
         )
         add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
-        add_gap(replica, duration, count)
+        add_gap(gaps, duration, count)
         cached += count
         done += 1
         for slot in range(count):

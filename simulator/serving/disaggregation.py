@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.serving import fields
@@ -14,6 +16,8 @@ from simulator.serving.transfers import Transfers
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
+
+Int64Array = npt.NDArray[np.int64]
 
 
 class PrefillSide:
@@ -51,11 +55,23 @@ class PrefillSide:
         replica.post(request, cluster.world.now_ps)
         cluster.wake(replica)
 
+    def deal_ahead(self, accepted: Int64Array) -> None:
+        """Give all requests out in turn, at their arrivals: nothing can come in between."""
+        target = np.arange(len(accepted)) % len(self.replicas)
+        for index, replica in enumerate(self.replicas):
+            own = accepted[target == index]
+            self.cluster.prefill_of[own] = replica.number
+            replica.post_all(own)
+
     def run(self, replica: Replica) -> Generator[Event, None, None]:
         """The process of one replica."""
         cluster, world = self.cluster, self.cluster.world
         while replica in self.replicas:
+            if replica.next_ps > world.now_ps:
+                yield world.sleep_until(replica.next_ps)
             if replica.resting:
+                if not replica.idle:
+                    self._look_again(replica)
                 yield cluster.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
@@ -69,11 +85,22 @@ class PrefillSide:
             start, end = replica.last_iteration()
             if start > world.now_ps:
                 yield world.sleep_until(start)
+            cluster.users.passed(ended[-1])
             for request in ended:
                 if cluster.requests[request, fields.COMPLETED_AT] == fields.NEVER:
                     self.transfers.begin(request, replica, start, end)
             yield world.sleep_until(end)
+            if not cluster.watched:
+                continue
             done = [r for r in ended if cluster.requests[r, fields.COMPLETED_AT] != fields.NEVER]
             if done:
                 cluster.users.answered(done)
                 yield world.sleep_until(end)
+
+    def _look_again(self, replica: Replica) -> None:
+        """Wake a replica that rests when the next of its requests comes, posted ahead."""
+        posted = replica.posted_ps
+        if posted is not None:
+            event = self.cluster.world.sleep_until(max(posted, self.cluster.world.now_ps))
+            assert event.callbacks is not None
+            event.callbacks.append(lambda _: self.cluster.wake(replica))

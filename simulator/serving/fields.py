@@ -42,7 +42,9 @@ HELD_SHARED = 18
 RUNS = 19
 """1 while it is in the running list of a replica."""
 LAST_TOKEN_AT = 20
-REQUEST_FIELDS = 21
+RESERVED_AT = 21
+"""When blocks are taken for its cache, for reservations that are posted ahead."""
+REQUEST_FIELDS = 22
 
 NEVER = -1
 
@@ -65,7 +67,7 @@ ENDED = 13
 """Sequences that the last iteration finished (or, where only prefills run, prefilled)."""
 INBOX_HEAD = 14
 INBOX_TAIL = 15
-"""Requests that were posted ahead of their time, by READY_AT."""
+"""Requests that were posted ahead of their time, by READY_AT; ~request is a reservation."""
 EVICTABLE = 16
 """Blocks of prefixes that are cached and that nobody refers to."""
 COPIED_OUT = 17

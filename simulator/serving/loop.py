@@ -27,7 +27,7 @@ from simulator.serving.accounts import CUT as CUT
 from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.accumulators import add_interval
-from simulator.serving.admission import NEW, PAST, State, receive
+from simulator.serving.admission import NEW, PAST, State, posted_at, receive, room_for
 from simulator.serving.decode_run import AHEAD, Scratch, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
@@ -56,19 +56,15 @@ from simulator.serving.fields import (
     MOVED_OUT,
     MOVED_POOL,
     NOW,
-    OUTPUT,
     POOL_BYTES_PER_S,
     POOL_IN,
     PREEMPTED,
     PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
-    READY_AT,
     RETURNED,
     RUNNING,
     SCHEDULED,
-    SCHEDULER,
-    STATIC,
     STOP_AT_COMPLETION,
     TOKENS,
 )
@@ -116,11 +112,11 @@ def next_batch(state: State, horizon: int) -> int:
 
     Returns GOES_ON when there is one, otherwise why there is none.
     """
-    _, replica, requests, inbox, waiting, _, _, _ = state
+    settings, replica, requests, inbox, waiting, _, _, prefixes = state
     while True:
         if replica[NOW] >= horizon:
             return HORIZON
-        receive(replica, requests, inbox, waiting)
+        receive(settings, replica, requests, inbox, waiting, prefixes)
         reason = IDLE
         if replica[RUNNING] > 0 or replica[QUEUE_HEAD] < replica[QUEUE_TAIL]:
             replica[FORMED_AFTER] = replica[PREEMPTED]
@@ -133,7 +129,7 @@ def next_batch(state: State, horizon: int) -> int:
             reason = STALLED
         if replica[INBOX_HEAD] == replica[INBOX_TAIL]:
             return reason
-        coming = requests[inbox[replica[INBOX_HEAD]], READY_AT]
+        coming = posted_at(requests, inbox[replica[INBOX_HEAD]])
         if coming >= horizon:
             return HORIZON if reason == IDLE else reason
         replica[NOW] = coming
@@ -160,7 +156,7 @@ def advance(
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices, own, _, room_of_sums, room = scratch
+    prices, own, _, room_of_sums, gaps, room = scratch
     works = known[3]
     width = len(room_of_sums) // AHEAD
     one = room_of_sums[:width]
@@ -205,7 +201,7 @@ def advance(
             write_log(log, settings, replica, own)
         emitted = replica[EMITTED_TOKENS]
         free = replica[FREE_BLOCKS] + replica[EVICTABLE]
-        finished = end_batch(state)
+        finished = end_batch(state, gaps)
         replica[RETURNED] = replica[FREE_BLOCKS] + replica[EVICTABLE] - free
         emitted = replica[EMITTED_TOKENS] - emitted
         add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
@@ -215,18 +211,25 @@ def advance(
 
 @kernel
 def reserve(state: State, number: int, now: int) -> bool:
-    """Take the blocks for COMPUTED + 1 tokens of a request ahead of its arrival.
+    """Take the blocks for a cache that will come, and room for what follows.
 
-    Those that an iteration returns which goes on at ``now`` are not there yet.
-
-    Where a batch runs to its end they are those for all tokens that will follow: requests that
-    hold a part of what they need would wait for each other.
+    Blocks that an iteration returns which goes on at ``now`` are not there yet. What was to be
+    reserved by now is taken first.
     """
-    settings, replica, requests, _, _, _, _, prefixes = state
+    settings, replica, requests, inbox, _, _, _, prefixes = state
+    kept = replica[INBOX_HEAD]
+    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
+        entry = inbox[index]
+        if entry < 0:
+            grow(
+                settings, replica, requests[~entry], prefixes, room_for(settings, requests[~entry])
+            )
+        else:
+            inbox[kept] = entry
+            kept += 1
+    replica[INBOX_TAIL] = kept
     request = requests[number]
-    more = 1
-    if settings[SCHEDULER] == STATIC:
-        more = max(1, request[OUTPUT] - request[EMITTED])
+    more = room_for(settings, request)
     later = 0
     if replica[NOW] > now and replica[ENDED] > 0:
         later = replica[RETURNED]
@@ -257,7 +260,8 @@ def tokens_in_flight(state: State) -> int:
     for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
         tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
     for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
-        tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
+        if inbox[index] >= 0:
+            tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
     return tokens
 
 

@@ -50,15 +50,13 @@ def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     return Distribution(float(values.mean()), p50, p90, p95, p99)
 
 
-def added(parts: Iterable[npt.NDArray[Any]], length: int = 0) -> npt.NDArray[Any]:
-    """The sum of equal arrays, in their order; where there are none, ``length`` zeros."""
-    total: npt.NDArray[Any] | None = None
-    for part in parts:
-        if total is None:
-            total = part.copy()
-        else:
-            total += part
-    return np.zeros(length, dtype=np.int64) if total is None else total
+def added(parts: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The sum of arrays of the same shape, of which there is one at least, in their order."""
+    iterator = iter(parts)
+    total = next(iterator).copy()
+    for part in iterator:
+        total += part
+    return total
 
 
 def token_gaps(
@@ -93,18 +91,18 @@ def observed(
     result: RunResult,
     workload: Workload,
     requests: Int64Array,
-    counters: Sequence[Int64Array],
+    gaps: Int64Array,
     sums: Sequence[npt.NDArray[np.float64]],
     blocks: Sequence[int],
 ) -> RunResult:
     """Add what the replicas' accumulators and the table of requests say: inter-token latency,
     course over time, requests in the system, goodput, and whether the queue grew.
 
-    ``counters``, ``sums`` and ``blocks`` (of KV cache) are one of each replica.
+    ``gaps`` is the histogram of ``accumulators``; ``sums`` are those of each replica that ran,
+    ``blocks`` (of KV cache) those of all.
     """
     table = result.table
     done = table.status == 0
-    tails = (part[len(part) - acc.GAP_FIELDS :] for part in counters if part[sched.ITERATIONS])
     start = int(requests[:, sched.ARRIVAL].min())
     warmup = max(0, round(result.options["warmup_s"] * PS_PER_S) - start)
     span = max(0.0, result.simulated_s - warmup / PS_PER_S)
@@ -116,7 +114,7 @@ def observed(
     lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
-        itl_s=token_gaps(requests, done, added(tails, acc.GAP_FIELDS)),
+        itl_s=token_gaps(requests, done, gaps),
         timeline=timeline(sums, blocks, table, start) if done.any() else None,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,

@@ -154,8 +154,8 @@ def outcome(cluster: Cluster) -> RunResult:
         result,
         cluster.workload,
         requests,
-        [replica.counters for replica in cluster.replicas],
-        [replica.sums for replica in cluster.replicas],
+        metrics.added(fitted.prices.gaps for fitted in cluster.fitted.values()),
+        [replica.sums for replica in cluster.replicas if len(replica.sums) > fields.SUMS],
         [replica.blocks for replica in cluster.replicas],
     )
 
@@ -187,7 +187,7 @@ def work_of(replicas: Sequence[Replica]) -> Work:
     return Work(
         totals=totals,
         sums=metrics.added(r.sums[: fields.SUMS] for r in ran),
-        counters=metrics.added(r.counters[: fields.COUNTERS] for r in ran),
+        counters=metrics.added(r.counters for r in ran),
         flops=flops,
         min_bytes=least,
         peak=peak,

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
+from simulator.serving import accumulators as acc
 from simulator.serving import fields
 from simulator.serving.decode_run import AHEAD, Scratch
 from simulator.timing import compile_ahead
@@ -34,6 +35,8 @@ class PriceTable:
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
         self.known = self._known(0, 0)
         """What ``timing.decode_prices`` knows of decode iterations."""
+        self.gaps = np.zeros(acc.GAP_FIELDS, dtype=np.int64)
+        """The times between tokens on all its replicas, see ``serving.accumulators``."""
         self.scratch = self._scratch(0)
 
     def cover(self, requests: Int64Array) -> None:
@@ -71,6 +74,7 @@ class PriceTable:
             np.zeros(TOTAL_FIELDS, dtype=np.int64),
             np.zeros(AHEAD, dtype=np.int64),
             np.zeros(AHEAD * width, dtype=np.int64),
+            self.gaps,
             (
                 np.zeros(TOTAL_FIELDS, dtype=np.int64),
                 np.zeros((len(self.plan.stages), TOTAL_FIELDS), dtype=np.int64),

@@ -70,7 +70,12 @@ def form_batch(state: State) -> None:
 
 @inner
 def emit(
-    settings: Int64Array, replica: Int64Array, request: Int64Array, number: int, tokens: int
+    settings: Int64Array,
+    replica: Int64Array,
+    request: Int64Array,
+    number: int,
+    tokens: int,
+    gaps: Int64Array,
 ) -> bool:
     """Count computed tokens, and what they emit; whether the request leaves the replica."""
     computed = request[COMPUTED] + tokens
@@ -90,7 +95,7 @@ def emit(
     if request[FIRST_TOKEN_AT] == NEVER:
         request[FIRST_TOKEN_AT] = replica[NOW]
     else:
-        add_gap(replica, replica[NOW] - request[LAST_TOKEN_AT], 1)
+        add_gap(gaps, replica[NOW] - request[LAST_TOKEN_AT], 1)
     request[LAST_TOKEN_AT] = replica[NOW]
     if request[EMITTED] == request[OUTPUT]:
         request[COMPLETED_AT] = replica[NOW]
@@ -100,17 +105,18 @@ def emit(
 
 
 @inner
-def end_batch(state: State) -> int:
+def end_batch(state: State, gaps: Int64Array) -> int:
     """Emit tokens and retire finished sequences at NOW; returns how many left the replica.
 
-    Their numbers are left at the start of the batch's row of sequences.
+    Their numbers are left at the start of the batch's row of sequences. ``gaps`` is the histogram
+    of ``serving.accumulators``.
     """
     settings, replica, requests, _, _, running, batch, prefixes = state
     finished = 0
     for slot in range(replica[SCHEDULED]):
         sequence = batch[SEQUENCE, slot]
         request = requests[sequence]
-        leaves = emit(settings, replica, request, sequence, batch[NEW, slot])
+        leaves = emit(settings, replica, request, sequence, batch[NEW, slot], gaps)
         if request[SHARED] < request[HASH_COUNT]:
             publish(settings, replica, request, prefixes)
         if leaves:

@@ -47,12 +47,12 @@ def timeline(
     table: RequestTable,
     start_ps: int,
 ) -> Timeline | None:
-    """Join the replicas' intervals; ``sums`` and ``blocks`` (of KV cache) are one each.
+    """Join the replicas' intervals; ``sums`` are those that ran, ``blocks`` (of KV cache) all.
 
     ``start_ps`` is the time of the first arrival on the replicas' clock. None where nothing ran.
     """
     tails = [part[len(part) - acc.TIMELINE_FIELDS :] for part in sums]
-    width = max(int(tail[acc.WIDTH]) for tail in tails)
+    width = max((int(tail[acc.WIDTH]) for tail in tails), default=0)
     if width == 0:
         return None
     series = np.zeros((acc.SERIES, acc.BINS))
@@ -77,7 +77,7 @@ def timeline(
         kv_fraction=values[acc.BLOCK_PS] / (span * sum(blocks)),
         tokens_per_s=values[acc.EMITTED_TOKENS] / (span / 1e12),
         computed_tokens_per_s=values[acc.COMPUTED_TOKENS] / (span / 1e12),
-        busy_fraction=values[acc.BUSY_PS] / (span * len(tails)),
+        busy_fraction=values[acc.BUSY_PS] / (span * len(blocks)),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.errors import InputError
 from simulator.kernels import systolic as closed
+from simulator.kernels import systolic_chunks as chunking
 from simulator.kernels import systolic_pipeline as pipeline
 
 DATAFLOWS = {"ws": closed.WS, "os": closed.OS, "is": closed.IS}
@@ -216,7 +217,7 @@ def systolic_schedule(case: SystolicCase) -> Schedule:
         raise InputError(wrong[1])
     flow = DATAFLOWS[case.dataflow]
     stream = closed.stream_cycles(flow, case.m, case.k, case.n, case.macs)
-    chunks = pipeline.chunk_count(stream, case.rows, case.cols)
+    chunks = chunking.chunk_count(stream, case.rows, case.cols)
     folds = closed.fold_count(flow, case.m, case.k, case.n, case.rows, case.cols)
     if folds * chunks > MAX_TRACED_TILES:
         raise InputError(
@@ -267,7 +268,7 @@ def _buffer_names(case: SystolicCase) -> tuple[str, str, str]:
 
 
 def _tiles(case: SystolicCase) -> tuple[int, int, int]:
-    tiles = pipeline.tile_words(
+    tiles = chunking.tile_words(
         DATAFLOWS[case.dataflow], *extents(case), case.rows, case.cols, case.macs
     )
     return tiles[0], tiles[1], tiles[2]
@@ -291,7 +292,7 @@ def _check_memory(case: SystolicCase) -> tuple[str, str] | None:
     sizes = _shape(case)
     folds = closed.fold_count(sizes[0], case.m, case.k, case.n, case.rows, case.cols)
     stream = closed.stream_cycles(sizes[0], case.m, case.k, case.n, case.macs)
-    if folds * pipeline.chunk_count(stream, case.rows, case.cols) > MAX_TILES:
+    if folds * chunking.chunk_count(stream, case.rows, case.cols) > MAX_TILES:
         return "m", f"{folds} folds are too many for finite memory (2**27 tiles at most)"
     if case.bandwidth is not None:
         traffic = closed.sram_ifmap_reads(sizes[0], *sizes[2:])
@@ -315,7 +316,7 @@ def _stall_free(case: SystolicCase) -> float | None:
         return None
     sizes = _shape(case)
     return float(
-        pipeline.stall_free_bandwidth(
+        chunking.stall_free_bandwidth(
             sizes[0], sizes[1], *extents(case), case.rows, case.cols, case.macs, capacities[2]
         )
     )

@@ -55,6 +55,7 @@ def load_servers(path: Path, chip: str, system: str) -> list[Table]:
             ours: np.array([int(row[theirs]) for row in picked]) for ours, theirs in COLUMNS.items()
         }
         inputs["model"] = np.array([MODELS[row["model_path"]] for row in picked])
+        inputs["engine"] = np.array([row["backend"] for row in picked])
         seconds = np.array([float(row["silicon_tpot_ms"] or "nan") * 1e-3 for row in picked])
         source = "silicon_sample"
         tables.append(Table(chip, "server", dtype, source, source, inputs, seconds, notes))
@@ -73,6 +74,8 @@ def _refusal(row: dict[str, str], known: set[str]) -> str | None:
         return "prefill and decode on separate servers"
     if row["pp_size"] != "1" or row["attention_dp_size"] not in ("", "0", "1"):
         return "pipeline stages or data-parallel attention"
+    if "dynamo_version" in row["silicon_data_source"]:
+        return "behind a Dynamo router of servers whose number is not stated"
     if row["gemm_quant_mode"] not in DTYPES:
         return f"no price for data type {row['gemm_quant_mode']}"
     return None
