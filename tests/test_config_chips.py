@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.config import check_file, load_chip
+from simulator.config.names import find_config
 from simulator.errors import InputError
 from simulator.hardware import SystolicArray, TensorCore
 
@@ -95,6 +96,13 @@ def test_a_gpu_has_kernels():
     assert matrix.kernels is not None
     assert (128, 256) in matrix.kernels.tiles
     assert matrix.macs_per_cycle("bf16") == 132 * 2048
+
+
+@pytest.mark.parametrize("name", ["a100", "h100", "h200", "h800", "b200", "b300", "gb200", "l40s"])
+def test_no_more_than_fifteen_values_are_fitted(name):
+    source = Path(find_config("chips", name)).read_text()
+    fitted = [line for line in source.splitlines() if "absolute relative error" in line]
+    assert 10 <= len(fitted) <= 15
 
 
 def test_a_plain_file_loads_with_defaults(tmp_path):

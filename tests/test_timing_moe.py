@@ -185,3 +185,74 @@ def test_a_histogram_file_is_checked_line_by_line(tmp_path: Path) -> None:
 def test_bad_cases_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         price(load_chip("h100"), dataclasses.replace(LAYER, **change))
+
+
+H100 = load_chip("h100")
+WIDE = MoeCase(8, 4096, 14336, 8, 2)
+"""Mixtral 8x7B; 117 MB for each of an expert's matrices, more than the L2 holds."""
+
+
+@pytest.mark.parametrize("name", ["h100", "b200", "a100", "l40s"])
+def test_a_gpu_with_more_of_anything_is_never_slower(name: str) -> None:
+    chip = load_chip(name)
+    fused = chip.fused
+    assert fused is not None
+    better = [
+        dataclasses.replace(
+            chip,
+            hbm=dataclasses.replace(
+                chip.hbm, bandwidth_bytes_per_s=2 * chip.hbm.bandwidth_bytes_per_s
+            ),
+        ),
+        dataclasses.replace(
+            chip, sram=dataclasses.replace(chip.sram, capacity_bytes=4 * chip.sram.capacity_bytes)
+        ),
+        dataclasses.replace(
+            chip,
+            fused=dataclasses.replace(
+                fused, sm_bandwidth_bytes_per_s=2 * fused.sm_bandwidth_bytes_per_s
+            ),
+        ),
+        dataclasses.replace(chip, fused=dataclasses.replace(fused, expert_row_tile=256)),
+    ]
+    for tokens in (1, 7, 64, 500, 4096):
+        for load in ("balanced", "power:1.2"):
+            case = dataclasses.replace(LAYER, tokens=tokens, expert_load=load)
+            own = price(chip, case).cycles
+            assert all(price(other, case).cycles <= own for other in better)
+
+
+def test_weights_are_read_again_where_the_cache_cannot_hold_an_expert() -> None:
+    once = price(H100, WIDE).hbm_read_bytes
+    weights = 3 * 8 * 4096 * 14336 * 2
+    assert once == pytest.approx(weights, rel=0.01)
+    # 1,024 rows of each expert make eight tiles; 224 columns of tiles leave none side by side
+    again = price(H100, dataclasses.replace(WIDE, tokens=4096)).hbm_read_bytes
+    assert again > 3 * weights
+    sram = dataclasses.replace(H100.sram, capacity_bytes=2**30)
+    large = dataclasses.replace(H100, sram=sram)
+    kept = price(large, dataclasses.replace(WIDE, tokens=4096)).hbm_read_bytes
+    assert kept < 1.2 * weights
+
+
+def test_narrow_weights_move_fewer_bytes_and_never_cost_more() -> None:
+    for tokens in (1, 64, 4096):
+        case = dataclasses.replace(LAYER, tokens=tokens)
+        found = [
+            price(H100, dataclasses.replace(case, weight_dtype=dtype))
+            for dtype in ("bf16", "fp8", "fp4")
+        ]
+        assert found[0].hbm_read_bytes > found[1].hbm_read_bytes > found[2].hbm_read_bytes
+        assert found[0].time_s >= found[1].time_s >= found[2].time_s
+        assert found[2].flops == found[0].flops
+
+
+def test_engines_that_quantize_pay_for_it() -> None:
+    fused = H100.fused
+    assert fused is not None
+    without = dataclasses.replace(H100, fused=dataclasses.replace(fused, quantizes_queries=False))
+    case = dataclasses.replace(LAYER, dtype="fp8")
+    read = price(H100, case).hbm_read_bytes - price(without, case).hbm_read_bytes
+    assert read in (0, case.tokens * case.hidden * 2)
+    assert price(H100, case).time_s > price(without, case).time_s
+    assert price(H100, LAYER).time_s == price(without, LAYER).time_s

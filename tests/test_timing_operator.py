@@ -116,3 +116,26 @@ def test_no_rate_and_no_room() -> None:
     small = dataclasses.replace(TOY, sram=dataclasses.replace(TOY.sram, capacity_bytes=64))
     with pytest.raises(InfeasibleError, match="SRAM"):
         price(small, 64, 64, 64)
+
+
+def test_a_shape_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in another order and after another chip, and each with its own result."""
+    from simulator.mapping import matmul as mapper
+    from simulator.timing import operator
+
+    searched = []
+    original = mapper.search_all
+
+    def counting(chip: object, shapes: object, bits: object, out: object) -> None:
+        searched.extend(map(tuple, shapes.tolist()))  # type: ignore[attr-defined]
+        original(chip, shapes, bits, out)  # type: ignore[arg-type]
+
+    operator._remembered.cache_clear()
+    monkeypatch.setattr(mapper, "search_all", counting)
+    cases = [(64, 64, 64, "bf16"), (32, 64, 16, "bf16"), (64, 64, 64, "bf16")]
+    first = operator.price_matmuls(TOY, cases)
+    assert searched == [(64, 64, 64), (32, 64, 16)]
+    faster = dataclasses.replace(TOY, clock_hz=2 * TOY.clock_hz)
+    assert operator.price_matmuls(faster, cases[:1])[0] != first[0]
+    assert operator.price_matmuls(TOY, cases[::-1]) == first[::-1]
+    assert len(searched) == 3

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
 from simulator.mapping.memory import BITS
+from simulator.mapping.tiles import Bits
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming
@@ -24,6 +27,9 @@ LARGEST = 2**31
 
 LARGEST_VOLUME = 2**55
 """Largest m*k*n, for the same reason."""
+
+MOST_REMEMBERED = 2**16
+"""Shapes whose mappings are kept for each chip and data type."""
 
 LARGEST_COPY = 2**44
 """Largest copy in bytes (16 TiB)."""
@@ -71,14 +77,32 @@ def price_matmuls(
         bits = BITS[dtype]
         scaled = quantize and bits < 16
         results = 16 if scaled else bits
-        out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
         array = np.array(sizes, np.int64)
-        mapper.search_all(vector, array, (bits, bits, results, bits, bits), out)
+        out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
         if scaled:
             add_quantization(vector, array, bits, out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _remembered(chip: bytes, bits: Bits) -> dict[tuple[int, int, int], Int64Array]:
+    """The mappings found so far for a chip, as its vector's bytes, and for bits of the operands."""
+    return {}
+
+
+def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -> Int64Array:
+    """The best mapping of each shape, int64[shapes, fields]; a shape is searched for once."""
+    known = _remembered(vector.tobytes(), bits)
+    if len(known) > MOST_REMEMBERED:
+        known.clear()
+    missing = [shape for shape in dict.fromkeys(sizes) if shape not in known]
+    if missing:
+        found = np.empty((len(missing), tiles.MAP_FIELDS), dtype=np.int64)
+        mapper.search_all(vector, np.array(missing, np.int64), bits, found)
+        known.update(zip(missing, found, strict=True))
+    return np.array([known[shape] for shape in sizes])
 
 
 def _check_size(m: int, k: int, n: int) -> None:

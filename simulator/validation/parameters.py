@@ -2,8 +2,9 @@
 
 A path that a file cannot have (an ``efficiency`` beside a DRAM preset, a tile's overhead on a
 tensor core) is passed over. The latency of HBM is none of them: every operator pays it together
-with its overhead, so that measurements cannot tell the two apart. ``neutral`` is the value at
-which the effect is gone, for the ablation.
+with its overhead, so that measurements cannot tell the two apart; nor are ``step`` and ``feed`` of
+the matrix kernels, which hold for a family of chips. ``neutral`` is the value at which the effect
+is gone, for the ablation.
 """
 
 from __future__ import annotations
@@ -112,26 +113,6 @@ PARAMETERS = (
         must_exist=True,
     ),
     Parameter(
-        "chip.matrix.kernels.step",
-        "ns",
-        1,
-        500,
-        0.0,
-        "least time of a step through the inner dimension",
-        ("matmul",),
-        must_exist=True,
-    ),
-    Parameter(
-        "chip.matrix.kernels.feed",
-        "GB/s",
-        20,
-        2000,
-        100000,
-        "what one multiprocessor pulls from L2",
-        ("matmul",),
-        must_exist=True,
-    ),
-    Parameter(
         "chip.matrix.kernels.issue_efficiency",
         "",
         0.4,
@@ -209,6 +190,16 @@ PARAMETERS = (
         None,
         "what one multiprocessor streams",
         FUSED,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.softmax_efficiency",
+        "",
+        0.2,
+        1.0,
+        1.0,
+        "share of its exponentials that a multiprocessor reaches in attention",
+        ATTENTION,
         must_exist=True,
     ),
     Parameter(
