@@ -103,11 +103,14 @@ class Batcher:
 
     @property
     def posted_ps(self) -> int | None:
-        """When the first request comes that was posted ahead."""
+        """When the first of what was posted takes effect."""
         head = int(self.counters[fields.INBOX_HEAD])
         if head == self.counters[fields.INBOX_TAIL]:
             return None
-        return int(self.requests[self._inbox[head], fields.READY_AT])
+        entry = int(self._inbox[head])
+        if entry < 0:
+            return int(self.requests[~entry, fields.RESERVED_AT])
+        return int(self.requests[entry, fields.READY_AT])
 
     @property
     def busy_ps(self) -> int:

@@ -295,8 +295,13 @@ class Cluster:
             event.succeed()
 
     def asleep(self, replica: Replica) -> Event:
-        """An event that ``wake`` triggers."""
+        """An event that ``wake`` triggers, or the time of what has been posted to the replica."""
         event = self._wakes[replica.number] = Event(self.world)
+        posted = replica.posted_ps
+        if replica.stalled and posted is not None:
+            timer = self.world.sleep_until(max(posted, self.world.now_ps))
+            assert timer.callbacks is not None
+            timer.callbacks.append(lambda _: self.wake(replica))
         return event
 
     def watch(self, replica: Replica) -> Generator[Event, None, None]:

@@ -70,8 +70,6 @@ class PrefillSide:
             if replica.next_ps > world.now_ps:
                 yield world.sleep_until(replica.next_ps)
             if replica.resting:
-                if not replica.idle:
-                    self._look_again(replica)
                 yield cluster.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.
                 yield world.sleep_until(world.now_ps)
@@ -96,11 +94,3 @@ class PrefillSide:
             if done:
                 cluster.users.answered(done)
                 yield world.sleep_until(end)
-
-    def _look_again(self, replica: Replica) -> None:
-        """Wake a replica that rests when the next of its requests comes, posted ahead."""
-        posted = replica.posted_ps
-        if posted is not None:
-            event = self.cluster.world.sleep_until(max(posted, self.cluster.world.now_ps))
-            assert event.callbacks is not None
-            event.callbacks.append(lambda _: self.cluster.wake(replica))
