@@ -49,7 +49,7 @@ class ChipsimError(Exception):
 
     def __str__(self) -> str:
         """The message, its place and an underlined excerpt, as the terminal shows it."""
-        lines = [self.message]
+        lines = [printable(self.message)]
         loc = self.location
         if loc is not None:
             lines.append(f"  --> {loc}")
@@ -57,10 +57,10 @@ class ChipsimError(Exception):
             shown, column = _excerpt(loc.text, loc.column)
             lines.append(f"   | {shown}")
             mark = "^" * max(1, min(loc.length, len(shown) - column + 1))
-            tail = f"  {self.hint}" if self.hint else ""
+            tail = f"  {printable(self.hint)}" if self.hint else ""
             lines.append(f"   | {' ' * (column - 1)}{mark}{tail}")
         elif self.hint:
-            lines.append(f"   = {self.hint}")
+            lines.append(f"   = {printable(self.hint)}")
         return "\n".join(lines)
 
 
@@ -80,6 +80,11 @@ class AssertionFailedError(ChipsimError):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """What a user typed or a file holds, with a point for what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else "." for c in text)
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like ``name``, or None where nothing comes close."""
     found = difflib.get_close_matches(name.lower(), list(candidates), n=1, cutoff=0.55)
@@ -97,8 +102,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 def _excerpt(text: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a line around a column, and the column's new place in it."""
-    # what would move the cursor or hide is shown as a point
-    text = "".join(c if c.isprintable() else "." for c in text.rstrip("\r\n").replace("\t", " "))
+    text = printable(text.rstrip("\r\n").replace("\t", " ").replace("\n", "."))
     if len(text) <= width:
         return text, min(column, len(text) + 1)
     start = max(0, min(column - 1 - width // 2, len(text) - width))

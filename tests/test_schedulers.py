@@ -70,6 +70,7 @@ def run(batcher: Batcher) -> Batcher:
     batcher.post_all(np.arange(len(batcher.requests)))
     batcher.advance(fields.NO_HORIZON)
     assert batcher.idle
+    assert batcher.load() == 0
     return batcher
 
 
@@ -374,6 +375,24 @@ def test_speculation_emits_what_is_expected(drafts: int, acceptance: float) -> N
     powers = [acceptance**i for i in range(drafts + 1)]
     # the last steps of a request verify less
     assert emitted / steps == pytest.approx(sum(powers), rel=0.03)
+
+
+@SOME
+@given(st.data(), options_of(), st.sampled_from([6, 9, 40]))
+def test_the_load_is_the_tokens_of_all_requests_here(
+    data: st.DataObject, options: ServingOptions, blocks: int
+) -> None:
+    """Prompt and emitted tokens of running, waiting and posted requests, at any time."""
+    rows = data.draw(requests_of(1))
+    batcher = batcher_for(plan_for(blocks, options), blocks, options, rows)
+    batcher.post_all(np.arange(len(rows)))
+    last = int(batcher.requests[:, fields.ARRIVAL].max())
+    for part in range(1, 9):
+        batcher.catch_up(last * part // 4)
+        here = batcher.requests[batcher.requests_here()]
+        assert batcher.load() == here[:, [fields.PROMPT, fields.EMITTED]].sum()
+    batcher.fail()
+    assert batcher.load() == 0
 
 
 @SOME

@@ -21,12 +21,12 @@ from simulator.serving import cluster as clusters
 from simulator.serving import fields
 from simulator.serving.cluster import replay, serve
 from simulator.serving.faults import outages, parse_fault
-from simulator.serving.options import SCHEDULERS, ServingOptions
+from simulator.serving.options import SCHEDULERS, KvTiers, ServingOptions
 from simulator.serving.pools import Deployment, KvLink, Member, Pool, kv_bytes, one_system
 from simulator.serving.results import RunResult
 from simulator.serving.status import COMPLETED, LOST
 from simulator.timing.plan import Plan
-from simulator.workload.request import ClosedLoop, Requests, Workload
+from simulator.workload.request import ClosedLoop, PrefixBlocks, Requests, Workload
 
 SOME = settings(deadline=None, derandomize=True, max_examples=60)
 FEW = settings(deadline=None, derandomize=True, max_examples=25)
@@ -74,6 +74,13 @@ def test_disaggregation_equals_the_reference(
     check_against_reference(rows, budget, blocks, copies, rate, latency)
 
 
+WAITED_ONCE = [
+    *[(0, 22, 19), (0, 24, 19), (605460, 42, 13), (616732, 50, 22), (0, 4, 30), (241930, 37, 27)],
+    *[(0, 17, 22), (1, 2, 8), (1, 38, 19), (1, 28, 7), (1, 18, 19), (116627, 38, 26)],
+    *[(885603711, 56, 16), (451268, 30, 14)],
+]
+
+
 @pytest.mark.parametrize(
     ("rows", "budget", "blocks", "copies", "rate", "latency"),
     [
@@ -85,6 +92,8 @@ def test_disaggregation_equals_the_reference(
         ([(0, 19, 6), (0, 5, 4), (1, 58, 11), (1, 17, 4), (0, 16, 12)], 50, 6, 2, None, 0),
         # several replicas without room moved each other's clocks by a picosecond
         ([(0, 17, 30), (0, 45, 7), (0, 49, 27), (1, 38, 26), (0, 50, 10)], 16, 6, 2, 10**7, 9),
+        # one that had waited for blocks once was thought to wait for ever
+        (WAITED_ONCE, 50, 6, 2, None, 0),
     ],
 )
 def test_scarce_blocks_equal_the_reference(
@@ -406,6 +415,63 @@ def test_a_link_that_stays_broken_is_given_up() -> None:
     anew = run(Deployment(members, kv_link=link, faults=(mine,)), traffic)
     assert anew.requests.completed == 1
     assert anew.table.completed_ps[0] > plain.table.completed_ps[0] + moving // 2
+
+
+def test_what_the_decode_pool_has_cached_need_not_move() -> None:
+    options = dataclasses.replace(OPTIONS, prefix_cache=True)
+    plan = plan_for(500, options)
+    rows = [(0, 60, 20), (10**9, 60, 20), (10**9, 40, 20), (10**9, 60, 20)]
+    # blocks of 16 tokens: three whole ones of 60 tokens, the same for all but the last request
+    names = np.array([1, 2, 3, 1, 2, 3, 1, 2, 7, 8, 9], dtype=np.int64)
+    prefix = PrefixBlocks(np.array([0, 3, 6, 8]), np.array([3, 3, 2, 3]), names, BLOCK)
+    traffic = dataclasses.replace(requests_of(rows), prefix=prefix)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters, "Cluster", Kept)
+        result = run(pools(plan, plan, kv_link=KvLink(10**8)), traffic, options)
+    whole, found = kv_bytes(plan, 60), kv_bytes(plan, 12)
+    assert result.kv_transfer is not None
+    assert Kept.last.prefill is not None
+    assert Kept.last.prefill.transfers.log.sizes == [whole, found, kv_bytes(plan, 8), whole]
+    assert result.kv_transfer.bytes == 2 * whole + found + kv_bytes(plan, 8)
+    for replica in Kept.last.replicas:
+        free = replica.counters[fields.FREE_BLOCKS] + replica.counters[fields.EVICTABLE]
+        assert replica.idle and free == replica.blocks
+    requests = Kept.last.requests
+    for field in (fields.BLOCKS, fields.HELD, fields.SHARED, fields.HELD_SHARED):
+        assert not requests[:, field].any()
+
+
+def test_a_request_is_lost_with_one_failure_too_many() -> None:
+    plan = plan_for(500, OPTIONS)
+    traffic = requests_of([(0, 30, 200)])
+    alone = int(run(one_pool(plan, 1), traffic).table.completed_ps[0])
+    times = [alone // 8 * (i + 1) for i in range(3)]
+    faults = tuple(parse_fault(f"replica:0@{t} ps,repair 1 ps") for t in times)
+    for most, lost in ((0, 1), (2, 1), (3, 0)):
+        result = run(one_pool(plan, 1, faults=faults, max_retries=most), traffic)
+        assert result.lost_requests == lost
+        assert result.requests.completed == 1 - lost
+    with pytest.raises(InputError, match="--max-retries"):
+        one_pool(plan, 1, max_retries=-1)
+
+
+def test_speculation_and_tiers_are_in_the_document() -> None:
+    plan = plan_for(9, OPTIONS)
+    plain = run_json(run(one_pool(plan, 1), requests_of([(0, 30, 20)])))
+    assert plain["speculation"] is None and plain["kv_tiers"] is None
+    tiers = KvTiers(10**6, 10**9)
+    options = dataclasses.replace(OPTIONS, speculate=2, preemption="swap", tiers=tiers)
+    # drafts need room for their logits
+    plan = plan_for(9, dataclasses.replace(options, max_batch=3 * options.max_batch))
+    both = run_json(run(one_pool(plan, 1), requests_of([(0, 30, 60), (0, 30, 60)]), options))
+    assert both["speculation"]["drafts"] == 2
+    verified, kept = (both["speculation"][f"{key}_tokens"] for key in ("verified", "emitted"))
+    # the first token of each comes from its prompt
+    assert kept == 2 * 59 and kept < verified <= 3 * kept
+    found = both["kv_tiers"]
+    assert found["host_bytes"] == 10**6 and found["swaps"] >= 1
+    assert found["to_host_bytes"] == found["from_host_bytes"] > 0
+    assert found["to_host_bytes"] % kv_bytes(plan, BLOCK) == 0
 
 
 def test_routers_look_at_what_they_say() -> None:

@@ -148,6 +148,7 @@ def make_deployment(
         rebalance_ps=None if options["rebalance"] is None else _period(options["rebalance"]),
         faults=tuple(parse_fault(text) for text in options["faults"]),
         on_failure=options["on_failure"],
+        max_retries=options["max_retries"],
     )
 
 
@@ -204,7 +205,7 @@ def recorded_options(options: Mapping[str, Any]) -> dict[str, Any]:
     kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
     names = ("max_batch", "token_budget", "seed", "limit", "rate_scale")
     serving = ("router", "disaggregate", "kv_link", "rebalance", "on_failure", "scheduler")
-    more = ("preemption", "prefix_cache", "watermark")
+    more = ("max_retries", "preemption", "prefix_cache", "watermark")
     chosen = {name: options[name] for name in (*LAYOUT_NAMES, *names, *serving, *more)}
     chosen |= resolve_dtypes(*(options[kind] for kind in kinds))
     chosen |= {"warmup_s": options["warmup"], "set": list(options["overrides"])}

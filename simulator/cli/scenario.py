@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.errors import InputError
+from simulator.errors import InputError, Location
 
 if TYPE_CHECKING:
     from simulator.config.scenario_schema import Scenario, Setting
@@ -44,6 +44,9 @@ def apply_scenario(options: dict[str, Any], context: click.Context) -> None:
             given |= {"disaggregate", "kv_link", "rebalance"}
     else:
         options["members"] = scenario.members
+        for role, members in scenario.members.items():
+            for member, place in zip(members, scenario.places[role], strict=True):
+                _check_named("system", member.system, place)
     for key, setting in scenario.settings.items():
         name = _NAMES.get(key, key)
         if name not in given and (name != "model" or options["model"] is None):
@@ -69,6 +72,8 @@ def _converted(context: click.Context, name: str, setting: Setting) -> Any:
     """A value as the command line would read it; errors say where it stands."""
     param = next((p for p in context.command.params if p.name == name), None)
     if param is None or name in ("system", "model", "workload"):
+        assert isinstance(setting.text, str)
+        _check_named(name, setting.text, setting.location)
         return setting.text
     try:
         if isinstance(setting.text, tuple):
@@ -79,6 +84,25 @@ def _converted(context: click.Context, name: str, setting: Setting) -> Any:
         return param.type.convert(setting.text, param, context)
     except InputError as error:
         raise InputError(error.message, location=setting.location, hint=error.hint) from None
+
+
+def _check_named(name: str, text: str, place: Location) -> None:
+    """Refuse an unknown system or model while its place is known.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    from simulator.config.loader import load_system
+    from simulator.config.names import find_config
+
+    try:
+        if name == "system":
+            load_system(text)
+        elif name == "model":
+            find_config("models", text)
+    except InputError as error:
+        place = error.location or place
+        raise InputError(error.message, location=place, hint=error.hint) from None
 
 
 def _check(name: str, value: Any) -> None:

@@ -15,6 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 SCHEDULERS = ("chunked", "prefill-first", "decode-first", "static")
 ROUTERS = ("round-robin", "least-loaded", "prefix-aware", "power-of-two")
+RETRIES = 10
+"""As ``serving.pools.MOST_RETRIES``, which is not worth importing numpy for a help text."""
 
 
 class Fraction(Positive):
@@ -78,6 +80,13 @@ _OPTIONS = (
         "lose",
         default="retry",
         help="What happens to the requests of a replica that fails.",
+    ),
+    click.option(
+        "--max-retries",
+        type=Whole(least=0),
+        default=RETRIES,
+        show_default=True,
+        help="Failures after which a request is lost.",
     ),
     choice_option(
         "--scheduler",

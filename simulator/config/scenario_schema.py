@@ -70,6 +70,7 @@ class ScenarioConfig(Section):
     rebalance: Duration | None = None
     fail: list[str] | None = None
     on_failure: Literal["retry", "lose"] | None = None
+    max_retries: CountOrZero | None = None
     scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] | None = None
     preemption: Literal["recompute", "swap"] | None = None
     prefix_cache: Literal["on", "off"] | None = None
@@ -122,6 +123,8 @@ class Scenario:
     name: str
     members: dict[str, tuple[MemberConfig, ...]]
     settings: dict[str, Setting]
+    places: dict[str, tuple[Location, ...]]
+    """Where the systems of ``members`` stand."""
 
 
 ROLES = ("serve", "prefill", "decode")
@@ -161,7 +164,14 @@ def load_scenario(path: str | Path) -> Scenario:
         for key, entry in node.entries.items()
         if key not in NOT_OPTIONS
     }
-    return Scenario(config.name, {k: v for k, v in members.items() if v}, settings)
+    places = {role: _places(node.entries[role]) for role in ROLES if role in node.entries}
+    return Scenario(config.name, {k: v for k, v in members.items() if v}, settings, places)
+
+
+def _places(members: Node) -> tuple[Location, ...]:
+    assert isinstance(members, Sequence)
+    found = [item.entries["system"] for item in members.items if isinstance(item, Mapping)]
+    return tuple(entry.location for entry in found)
 
 
 def _as_lists(node: Mapping, keys: Iterator[str] | tuple[str, ...]) -> None:

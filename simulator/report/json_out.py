@@ -90,6 +90,8 @@ def run_json(result: RunResult) -> Json:
         "mean_tokens_per_iteration": result.mean_tokens_per_iteration,
         "preemptions": result.preemptions,
         "prefix_hit_rate": result.prefix_hit_rate,
+        "speculation": None if result.speculation is None else dict(result.speculation),
+        "kv_tiers": None if result.kv_tiers is None else dict(result.kv_tiers),
         "lost_requests": result.lost_requests,
         "failures": result.failures,
         "pool_changes": result.pool_changes,

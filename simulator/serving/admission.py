@@ -45,6 +45,7 @@ from simulator.serving.fields import (
     SCHEDULED,
     SCHEDULED_AT,
     SCHEDULER,
+    SHARED,
     SPECULATED,
     STATIC,
     SWAP,
@@ -290,7 +291,7 @@ def admit(state: State, left: int, whole: bool, reserve: int) -> int:
         tokens = left
     if settings[PREFILL_ONLY] == 1:
         reserve = max(reserve, PROMPT_WHOLE)
-    held = request[BLOCKS] + found * settings[HASH_BLOCKS]
+    held = request[BLOCKS] + (request[SHARED] + found) * settings[HASH_BLOCKS]
     need = max(0, ceil_div(to_reserve(request, known + tokens, reserve), BLOCK_TOKENS) - held)
     spare = need
     if replica[RUNNING] > 0:

@@ -56,7 +56,6 @@ class Batcher:
         """Running sums and, once anything has run, the course over time."""
         self.logs: list[Int64Array] = []
         self.number = number
-        self._load = -1
         self.settings = _settings(prices, options, blocks, block_bytes, hash_tokens)
         self.settings[fields.PREFILL_ONLY] = int(prefills)
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
@@ -75,16 +74,16 @@ class Batcher:
     @property
     def now_ps(self) -> int:
         """The end of the last iteration, or the time to which an idle replica was set."""
-        return int(self.counters[fields.NOW])
+        return self.counters.item(fields.NOW)
 
     @property
     def idle(self) -> bool:
         """Whether nothing runs, waits, or was posted ahead."""
-        counters = self.counters
-        return bool(
-            counters[fields.RUNNING] == 0
-            and counters[fields.QUEUE_HEAD] == counters[fields.QUEUE_TAIL]
-            and counters[fields.INBOX_HEAD] == counters[fields.INBOX_TAIL]
+        item = self.counters.item
+        return (
+            item(fields.RUNNING) == 0
+            and item(fields.QUEUE_HEAD) == item(fields.QUEUE_TAIL)
+            and item(fields.INBOX_HEAD) == item(fields.INBOX_TAIL)
         )
 
     @property
@@ -146,7 +145,6 @@ class Batcher:
 
         Raises InfeasibleError where the clock leaves its range.
         """
-        self._load = -1
         if len(self.sums) == fields.SUMS:
             # most of a large deployment may never run
             self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS)
@@ -192,6 +190,7 @@ class Batcher:
     def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
 
+        What its prefix cache has already is shared: SHARED hash blocks need not come.
         ``post`` the request when its COMPUTED tokens have arrived.
         """
         return bool(loop.reserve(self._state(), request, now_ps))
@@ -209,8 +208,7 @@ class Batcher:
 
     def cancel(self, request: int) -> None:
         """Return the blocks of a reservation."""
-        self.counters[fields.FREE_BLOCKS] += self.requests[request, fields.BLOCKS]
-        self.requests[request, fields.BLOCKS] = 0
+        loop.cancel(self._state(), request)
 
     def release(self, request: int) -> None:
         """Free the blocks that were held for a request since its prefill."""
@@ -218,12 +216,13 @@ class Batcher:
 
     def load(self) -> int:
         """Tokens in flight: prompts and emitted tokens of all requests that it has."""
-        if self._load < 0:
-            self._load = int(loop.tokens_in_flight(self._state()))
-        return self._load
+        counters = self.counters
+        return counters.item(fields.IN_FLIGHT) + counters.item(fields.EMITTED_TOKENS)
 
     def cached_tokens(self, request: int) -> int:
         """Leading tokens of a request that the prefix cache has now."""
+        if self.requests.item(request, fields.HASH_COUNT) == 0:
+            return 0
         return int(loop.cached_tokens(self._state(), request))
 
     def requests_here(self) -> list[int]:
@@ -241,6 +240,7 @@ class Batcher:
         reserved for others are gone too; HELD of those others is up to the caller.
         """
         lost = self.requests_here()
+        self.counters[fields.IN_FLIGHT] -= self._tokens_of(lost)
         for field in (fields.COMPUTED, fields.BLOCKS, fields.SHARED, fields.SWAPPED, fields.RUNS):
             self.requests[lost, field] = 0
         counters = self.counters
@@ -248,7 +248,6 @@ class Batcher:
             counters[field] = 0
         counters[fields.QUEUE_TAIL] = counters[fields.QUEUE_HEAD]
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
-        self._load = -1
         self._empty_cache()
         return lost
 
@@ -273,8 +272,12 @@ class Batcher:
         counters = self.counters
         return self._inbox[counters[fields.INBOX_HEAD] : counters[fields.INBOX_TAIL]]
 
+    def _tokens_of(self, requests: Int64Array | list[int]) -> int:
+        return int(self.requests[requests][:, [fields.PROMPT, fields.EMITTED]].sum())
+
     def _post(self, requests: Int64Array) -> None:
         counters = self.counters
+        counters[fields.IN_FLIGHT] += self._tokens_of(requests[requests >= 0])
         head, tail = int(counters[fields.INBOX_HEAD]), int(counters[fields.INBOX_TAIL])
         if tail + len(requests) > len(self._inbox):
             grown = np.zeros(2 * (tail - head + len(requests)), dtype=np.int64)
@@ -283,7 +286,6 @@ class Batcher:
             counters[fields.INBOX_HEAD] = 0
         self._inbox[tail : tail + len(requests)] = requests
         counters[fields.INBOX_TAIL] = tail + len(requests)
-        self._load = -1
 
     def _make_room(self, more: int) -> None:
         """Let ``more`` requests join the queue, and every running one return to its head."""

@@ -125,6 +125,7 @@ class Cluster:
         self.requests, self.status = self._request_rows()
         if options.prefix_cache and self.traffic.prefix is not None:
             self._name_prefixes(self.traffic.prefix)
+        self.retries = np.zeros(len(self.requests), dtype=np.int64)
         self.replica_of = np.full(len(self.requests), -1, dtype=np.int64)
         self.prefill_of = np.full(len(self.requests), -1, dtype=np.int64)
         self.replicas: list[Replica] = []
@@ -178,6 +179,16 @@ class Cluster:
         self.users.finish(self.back)
         for request in self.backlog:
             self.status[request] = LOST
+        self._check_answered()
+
+    def _check_answered(self) -> None:
+        """Fail aloud where requests are left over: that would be a fault of the simulator."""
+        left = (self.status == COMPLETED) & (self.requests[:, fields.COMPLETED_AT] == fields.NEVER)
+        if left.any():
+            raise AssertionError(
+                f"internal error: {int(left.sum())} requests were neither answered nor lost, "
+                f"the first of them is {int(np.flatnonzero(left)[0])}"
+            )
 
     def open_replicas(self, replicas: Sequence[Replica]) -> Sequence[Replica]:
         """Those that take new requests."""
@@ -265,7 +276,9 @@ class Cluster:
         """What was under way when something failed: again from the start, or lost."""
         for request in requests:
             self.requests[request, fields.COMPUTED] = 0
-            if self.deployment.on_failure == "lose":
+            self.retries[request] += 1
+            most = self.deployment.max_retries
+            if self.deployment.on_failure == "lose" or self.retries[request] > most:
                 self.lose(request)
             else:
                 self.send(request)

@@ -94,7 +94,10 @@ FORMED_AFTER = 31
 EMITTED_TOKENS = 32
 RETURNED = 33
 """Blocks that the sequences of ENDED returned, at the end of the last iteration."""
-COUNTERS = 34
+IN_FLIGHT = 34
+"""Prompt and emitted tokens of requests when they came, less those of requests when they left:
+with EMITTED_TOKENS, the tokens of all that are here."""
+COUNTERS = 35
 
 # Fixed settings.
 BUDGET = 0

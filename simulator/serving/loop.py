@@ -32,17 +32,16 @@ from simulator.serving.decode_run import AHEAD, Scratch, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
-    BLOCKS,
     COMPUTED,
     COPIED_IN,
     COPIED_OUT,
-    EMITTED,
     EMITTED_TOKENS,
     ENDED,
     EVICTABLE,
     FORMED_AFTER,
     FREE_BLOCKS,
     HASH_BLOCKS,
+    HASH_COUNT,
     HELD,
     HELD_SHARED,
     HOST_BYTES_PER_S,
@@ -59,7 +58,6 @@ from simulator.serving.fields import (
     POOL_BYTES_PER_S,
     POOL_IN,
     PREEMPTED,
-    PROMPT,
     QUEUE_HEAD,
     QUEUE_TAIL,
     RETURNED,
@@ -68,7 +66,7 @@ from simulator.serving.fields import (
     STOP_AT_COMPLETION,
     TOKENS,
 )
-from simulator.serving.kv_cache import cached_prefix, grow
+from simulator.serving.kv_cache import cached_prefix, grow, release, share
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
 from simulator.timing.batch import Packed, price_step
@@ -213,6 +211,7 @@ def advance(
 def reserve(state: State, number: int, now: int) -> bool:
     """Take the blocks for a cache that will come, and room for what follows.
 
+    What the prefix cache has of it is shared, and need not come: SHARED says how much that is.
     Blocks that an iteration returns which goes on at ``now`` are not there yet. What was to be
     reserved by now is taken first.
     """
@@ -233,10 +232,25 @@ def reserve(state: State, number: int, now: int) -> bool:
     later = 0
     if replica[NOW] > now and replica[ENDED] > 0:
         later = replica[RETURNED]
-    need = ceil_div(request[COMPUTED] + more, BLOCK_TOKENS) - request[BLOCKS]
-    if need > replica[FREE_BLOCKS] + replica[EVICTABLE] - later:
+    found = 0
+    if request[HASH_COUNT] > 0:
+        found = cached_prefix(settings, request, prefixes)
+    need = ceil_div(request[COMPUTED] + more, BLOCK_TOKENS) - found * settings[HASH_BLOCKS]
+    if found > 0:
+        computed = request[COMPUTED]
+        if not share(settings, replica, request, prefixes, found, need + later):
+            return False
+        request[COMPUTED] = computed
+    elif need > replica[FREE_BLOCKS] + replica[EVICTABLE] - later:
         return False
     return grow(settings, replica, request, prefixes, more)
+
+
+@kernel
+def cancel(state: State, number: int) -> None:
+    """Return the blocks of a reservation."""
+    settings, replica, requests, _, _, _, _, prefixes = state
+    release(settings, replica, requests[number], prefixes)
 
 
 @kernel
@@ -248,21 +262,6 @@ def release_held(state: State, number: int) -> None:
     request[HELD] = 0
     unrefer(settings, replica, request, request[HELD_SHARED], prefixes)
     request[HELD_SHARED] = 0
-
-
-@kernel
-def tokens_in_flight(state: State) -> int:
-    """Prompts and emitted tokens of all requests that a replica has; what a router balances."""
-    _, replica, requests, inbox, waiting, running, _, _ = state
-    tokens = 0
-    for index in range(replica[RUNNING]):
-        tokens += requests[running[index], PROMPT] + requests[running[index], EMITTED]
-    for index in range(replica[QUEUE_HEAD], replica[QUEUE_TAIL]):
-        tokens += requests[waiting[index], PROMPT] + requests[waiting[index], EMITTED]
-    for index in range(replica[INBOX_HEAD], replica[INBOX_TAIL]):
-        if inbox[index] >= 0:
-            tokens += requests[inbox[index], PROMPT] + requests[inbox[index], EMITTED]
-    return tokens
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from simulator.serving.results import (
     TransferResult,
 )
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
+from simulator.serving.tiers import tiers_of
 from simulator.timing import step
 from simulator.timing.energy import energy_j
 from simulator.timing.plan import Plan
@@ -149,6 +151,8 @@ def outcome(cluster: Cluster) -> RunResult:
         prefix_hit_rate=_hit_rate(cluster, work),
         pools=_pools(cluster),
         kv_transfer=_transfers(cluster, simulated_s),
+        speculation=_speculation(cluster, work),
+        kv_tiers=_tiers(cluster),
     )
     return metrics.observed(
         result,
@@ -237,6 +241,7 @@ def _options(cluster: Cluster) -> dict[str, Any]:
     if deployment.faults:
         chosen["fail"] = [fault.text for fault in deployment.faults]
         chosen["on_failure"] = deployment.on_failure
+        chosen["max_retries"] = deployment.max_retries
     return chosen
 
 
@@ -302,6 +307,34 @@ def _hit_rate(cluster: Cluster, work: Work) -> float | None:
         return None
     prompts = int(work.counters[fields.PROMPT_TOKENS])
     return int(work.counters[fields.FOUND_TOKENS]) / prompts if prompts else 0.0
+
+
+def _speculation(cluster: Cluster, work: Work) -> dict[str, float] | None:
+    """What was chosen and what came of it; None without drafts."""
+    options = cluster.options
+    if options.speculate == 0:
+        return None
+    return {
+        "drafts": options.speculate,
+        "acceptance": options.acceptance,
+        "verified_tokens": int(work.counters[fields.VERIFIED]),
+        "emitted_tokens": int(work.counters[fields.DECODED]),
+    }
+
+
+def _tiers(cluster: Cluster) -> dict[str, int] | None:
+    """The tiers of a decode replica, and what all replicas moved; None without any."""
+    tiers = tiers_of(cluster.deployment.pools[-1].members[0].plan, cluster.options)
+    if tiers.host_bytes == 0:
+        return None
+    moved = dict.fromkeys(("to_host_bytes", "from_host_bytes", "from_pool_bytes"), 0)
+    columns = (fields.MOVED_OUT, fields.MOVED_IN, fields.MOVED_POOL)
+    for replica in cluster.replicas:
+        size = int(replica.settings[fields.BLOCK_BYTES])
+        for name, column in zip(moved, columns, strict=True):
+            moved[name] += int(replica.counters[column]) * size
+    swaps = sum(int(replica.counters[fields.SWAPS]) for replica in cluster.replicas)
+    return {**dataclasses.asdict(tiers), **moved, "swaps": swaps}
 
 
 def _pools(cluster: Cluster) -> dict[str, PoolResult]:

@@ -23,6 +23,9 @@ ON_FAILURE = ("retry", "lose")
 
 MOST_REPLICAS = 65_536
 
+MOST_RETRIES = 10
+"""Failures that a request survives, unless another number is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class KvLink:
@@ -98,7 +101,8 @@ class Deployment:
     One pool of role ``serve``, or one of ``prefill`` and one of ``decode``. With two pools
     ``disaggregate`` says which prompts are prefilled apart: all (``always``), none (``never``) or
     those with more than ``uncached_tokens`` tokens that are not cached (``uncached``). ``kv_link``
-    None takes the network of each system.
+    None takes the network of each system. A request is computed again after a failure
+    (``on_failure`` retry) at most ``max_retries`` times, and is lost with the next one.
     """
 
     pools: tuple[Pool, ...]
@@ -109,6 +113,7 @@ class Deployment:
     rebalance_ps: int | None = None
     faults: tuple[Fault, ...] = field(default=())
     on_failure: str = "retry"
+    max_retries: int = MOST_RETRIES
 
     def __post_init__(self) -> None:
         roles = [pool.role for pool in self.pools]
@@ -122,6 +127,8 @@ class Deployment:
                     f"the {pool.role} pool has {pool.replicas} replicas, "
                     f"expected 1 to {MOST_REPLICAS}"
                 )
+        if self.max_retries < 0:
+            raise InputError(f"--max-retries must be at least 0, found {self.max_retries}")
         if self.rebalance_ps is not None and len(self.pools) == 1:
             raise InputError("--rebalance needs a prefill and a decode pool")
         if self.rebalance_ps is not None and self.rebalance_ps <= 0:

@@ -75,6 +75,21 @@ class Replica(Batcher):
         if self.stalled and when_ps != NO_HORIZON:
             self.set_clock(when_ps)
 
+    def post(self, request: int, ready_ps: int) -> None:
+        """As the batcher does; who comes may be served before those who wait for blocks."""
+        super().post(request, ready_ps)
+        self.stalled = False
+
+    def release(self, request: int) -> None:
+        """As the batcher does, for iterations that begin from its clock on."""
+        super().release(request)
+        self.stalled = False
+
+    def cancel(self, request: int) -> None:
+        """As the batcher does, for iterations that begin from its clock on."""
+        super().cancel(request)
+        self.stalled = False
+
     def resume(self, now_ps: int) -> None:
         """Something has come from outside: it may have blocks now."""
         if self.stalled:

@@ -139,7 +139,11 @@ class RunResult:
     prices of this chip were compared with. ``itl_s`` are the times between two tokens
     of a request; ``failures`` counts those of replicas and links, ``pool_changes`` replicas that
     changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
-    where the queue is stable.
+    where the queue is stable. ``speculation`` has ``drafts`` and ``acceptance`` as chosen, and the
+    tokens of decode steps: ``verified_tokens`` computed, ``emitted_tokens`` of them kept.
+    ``kv_tiers`` has the sizes and rates of a decode replica's tiers, the bytes that all replicas
+    moved (``to_host_bytes``, ``from_host_bytes``, of these ``from_pool_bytes``) and ``swaps``.
+    Both are None where there is no such thing.
     """
 
     system: str
@@ -191,6 +195,8 @@ class RunResult:
     timeline: Timeline | None = None
     goodput: Goodput | None = None
     queue_growth: QueueGrowth | None = None
+    speculation: dict[str, float] | None = None
+    kv_tiers: dict[str, int] | None = None
 
     @property
     def output_tokens_per_s_per_chip(self) -> float:

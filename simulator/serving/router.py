@@ -78,10 +78,10 @@ class PrefixAware:
     def choose(self, request: int, replicas: Sequence[Replica], now_ps: int) -> Replica:
         """The cheapest at this instant, the first of equals."""
         best, lowest = replicas[0], -1
+        row = best.requests[request]
+        length = int(row[fields.PROMPT] + row[fields.EMITTED])
         for replica in replicas:
             replica.catch_up(now_ps)
-            row = replica.requests[request]
-            length = int(row[fields.PROMPT] + row[fields.EMITTED])
             cost = replica.load() + length - replica.cached_tokens(request)
             if lowest < 0 or cost < lowest:
                 best, lowest = replica, cost
@@ -117,6 +117,8 @@ def least_loaded(replicas: Sequence[Replica], now_ps: int) -> Replica:
     for replica in replicas:
         replica.catch_up(now_ps)
         load = replica.load()
+        if load == 0:
+            return replica
         if lowest < 0 or load < lowest:
             best, lowest = replica, load
     return best

@@ -26,6 +26,7 @@ from simulator.serving.fields import (
     HASH_COUNT,
     HELD,
     HELD_SHARED,
+    IN_FLIGHT,
     LAST_TOKEN_AT,
     LOGITS,
     NEVER,
@@ -127,6 +128,7 @@ def end_batch(state: State, gaps: Int64Array) -> int:
             else:
                 release(settings, replica, request, prefixes)
             request[RUNS] = 0
+            replica[IN_FLIGHT] -= request[PROMPT] + request[EMITTED]
             batch[SEQUENCE, finished] = sequence
             finished += 1
     if finished > 0:

@@ -1,7 +1,8 @@
 """KV caches on their way from prefill to decode replicas.
 
 A transfer begins with the iteration that ends a prompt. The decode replica is chosen then and
-reserves blocks for the prompt and one token; where it has none the transfer waits, first come first
+reserves blocks for the prompt and one token, and shares those that its prefix cache has already,
+which then need not move; where it has none the transfer waits, first come first
 served, until a sequence of that replica ends. Layer l of L is ready at start + duration (l + 1) / L
 of that iteration and leaves over the links of both replicas, which all transfers share max-min
 fairly. When everything has arrived the source releases its blocks and the request joins the queue
@@ -33,8 +34,8 @@ class Transfer:
     source: Replica
     start_ps: int
     end_ps: int
-    size: int
     began_ps: int
+    size: int = 0
     target: Replica | None = None
     flows_from_ps: int = 0
 
@@ -78,10 +79,8 @@ class Transfers:
 
     def begin(self, request: int, source: Replica, start_ps: int, end_ps: int) -> None:
         """The last iteration of a prompt begins: choose a decode replica, send what is ready."""
-        tokens = int(self.cluster.requests[request, fields.COMPUTED])
-        size = kv_bytes(source.plan, tokens)
         now = self.cluster.world.now_ps
-        self._place(Transfer(request, source, start_ps, end_ps, size, now))
+        self._place(Transfer(request, source, start_ps, end_ps, now))
 
     def move_links(self, old: Replica, new: Replica) -> None:
         """A replica has changed its pool, and keeps its links."""
@@ -227,6 +226,9 @@ class Transfers:
         assert transfer.target is not None
         transfer.flows_from_ps = self.cluster.world.now_ps
         self._moving[transfer.request] = transfer
+        row = self.cluster.requests[transfer.request]
+        there = int(row[fields.SHARED]) * self.cluster.hash_tokens
+        transfer.size = kv_bytes(transfer.source.plan, int(row[fields.COMPUTED]) - there)
         outward, _ = self._ways(transfer.source)
         _, inward = self._ways(transfer.target)
         self.network.start(
