@@ -158,8 +158,8 @@ PARAMETERS = (
         0.5,
         50,
         0.0,
-        "launch and tail of an attention or expert operator with all its kernels",
-        FUSED,
+        "launch and tail of an attention operator",
+        ATTENTION,
         must_exist=True,
     ),
     Parameter(
@@ -169,7 +169,7 @@ PARAMETERS = (
         20,
         0.0,
         "each further kernel of such an operator",
-        FUSED,
+        ATTENTION,
         must_exist=True,
     ),
     Parameter(
@@ -179,7 +179,7 @@ PARAMETERS = (
         20,
         0.0,
         "a tile from its first load to its last store",
-        FUSED,
+        ATTENTION,
         must_exist=True,
     ),
     Parameter(
@@ -210,6 +210,16 @@ PARAMETERS = (
         1.0,
         "share of the peak rate in attention",
         ATTENTION,
+        must_exist=True,
+    ),
+    Parameter(
+        "chip.fused_kernels.expert_launch",
+        "us",
+        0.5,
+        100,
+        0.0,
+        "launches and tails of all kernels of an expert layer",
+        ("moe",),
         must_exist=True,
     ),
     Parameter(
