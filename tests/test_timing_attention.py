@@ -154,6 +154,33 @@ def test_a_warm_cache_is_faster_only_where_the_operands_fit() -> None:
         assert (price(h100, case).hbm_bytes < cold.hbm_bytes) is gains
 
 
+@pytest.mark.parametrize("name", ["h100", "b200", "a100"])
+def test_the_cache_is_updated_by_a_block_of_threads_a_token(name: str) -> None:
+    chip = load_chip(name)
+    tokens = 256 * 128
+    for kv_heads in (1, 4, 32):
+        case = AttentionCase(256, kv_heads, kv_heads, 128, 128, "prefill")
+        rounds = tokens * min(512, kv_heads * 128) / (2048 * chip.matrix.count)
+        assert price(chip, case).time_s > rounds * 2.5e-6
+
+
+@pytest.mark.parametrize("name", ["h100", "h200", "b200"])
+@pytest.mark.parametrize("dim", [64, 128, 512])
+def test_a_larger_batch_never_costs_less(name: str, dim: int) -> None:
+    chip = load_chip(name)
+    sizes = (1, 31, 32, 512, 991, 992, 993, 1024, 2048)
+    times = [price(chip, AttentionCase(b, 8, 1, dim, 512, "decode")).cycles for b in sizes]
+    assert times == sorted(times)
+
+
+def test_wide_heads_have_small_tiles() -> None:
+    # twice the width means half the rows, so keys and values are fetched twice as often
+    half, whole = (
+        price(load_chip("h100"), AttentionCase(8, 8, 1, dim, 8192, "prefill")) for dim in (256, 512)
+    )
+    assert whole.time_s > 3 * half.time_s
+
+
 def latent(chip: Chip, new: list[int], past: list[int], heads: int = 16) -> np.ndarray:
     row = np.zeros(prices.PLAN_FIELDS, dtype=np.int64)
     row[prices.PLAN_HEADS] = heads
