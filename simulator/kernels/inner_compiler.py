@@ -1,66 +1,203 @@
-"""How numba compiles a function that only kernels call.
+"""How numba compiles kernels and the functions that only kernels call.
 
 numba makes machine code of every function by itself, and optimises it again, with all that it
 calls, wherever it is linked in. A function that is always linked into a kernel needs neither: it is
-optimised and turned into machine code once, as part of the kernel. That is half of the time that
-compiling takes. What is replaced here are the two last passes of numba's pipeline for such a
-function, and what its code library does when it is complete.
+optimised and turned into machine code once, as part of the kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from numba.core import compiler, compiler_machinery, typed_passes
+from llvmlite import binding as llvm
+from numba.core import (
+    codegen,
+    compiler,
+    compiler_machinery,
+    cpu,
+    funcdesc,
+    ir,
+    ir_utils,
+    postproc,
+    ssa,
+    typed_passes,
+    types,
+    untyped_passes,
+)
+from numba.core.rewrites import static_getitem
 
+from simulator.kernels.lean_lowering import LeanLower, MayRaise, PlainContext, PlainLower, plain
+
+_Library: Any = codegen.JITCodeLibrary
 _CompilerBase: Any = compiler.CompilerBase
-_LoweringPass: Any = compiler_machinery.LoweringPass
 _register_pass: Any = compiler_machinery.register_pass
 
 
-def _leave_alone() -> None:
-    """Instead of optimising a module that will be optimised where it is linked in."""
+class _Part(_Library):  # type: ignore[misc]
+    """The code of an inner function, as it was lowered, to be linked into kernels."""
+
+    def add_ir_module(self, module: Any) -> None:
+        """Take over the one module of the function, for kernels that need it."""
+        for function in module.functions:
+            if function.blocks and not function.linkage:
+                function.linkage = "linkonce_odr"
+        parsed = llvm.parse_assembly(str(module))
+        parsed.name = module.name
+        self._final_module = self._shared_module = parsed
+
+    def finalize(self) -> None:
+        """Keep the module as it is; callees stay apart, so that a kernel links each only once."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
 
 
-@_register_pass(mutates_CFG=False, analysis_only=False)
-class _KeepModule(_LoweringPass):  # type: ignore[misc]
-    """Before lowering: the library keeps its module as it is, for linking."""
+class _Whole(_Library):  # type: ignore[misc]
+    """The code of a kernel, with that of every function that it calls, directly or not."""
 
-    _name = "chipsim_keep_module"
+    def _optimize_functions(self, module: Any) -> None:
+        """Nothing: the whole kernel is optimised at once."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def finalize(self) -> None:
+        """Link, optimise and make machine code."""
+        for library in _needed(self, set()):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        for function in self._final_module.functions:
+            if function.linkage == llvm.Linkage.linkonce_odr and not function.is_declaration:
+                function.linkage = "internal"
+        self._optimize_final_module()
+        self._final_module.verify()
+        self._finalize_final_module()
 
-    def run_pass(self, state: Any) -> bool:
-        library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-        state.library = library
 
-        def complete() -> None:
-            library._finalize_dynamic_globals()
-            library._finalized = True
+def _needed(library: Any, seen: set[Any]) -> Iterator[Any]:
+    for needed in library._linking_libraries:
+        if needed not in seen:
+            seen.add(needed)
+            yield needed
+            if isinstance(needed, _Part):
+                yield from _needed(needed, seen)
 
-        library._optimize_final_module = _leave_alone
-        library._finalize_final_module = complete
-        state.flags.no_compile = True
+
+
+class _Passes:
+    """What numba's pass manager does, with those passes only that kernels need.
+
+    numba brings a function into its canonical form again after each of some thirty passes.
+    """
+
+    pipeline_name = "nopython"
+
+    def __init__(self, linked: bool) -> None:
+        self.exec_times: dict[str, float] = {}
+        self._linked = linked
+
+    def run(self, state: Any) -> None:
+        """Compile the function of a state."""
+        _translate(state)
+        typed_passes.NopythonTypeInference().run_pass(state)
+        typed_passes.PreLowerStripPhis().run_pass(state)
+        counted = _counts_references(state)
+        if counted:
+            typed_passes.IRLegalization().run_pass(state)
+        else:
+            state.targetctx.enable_nrt = False
+        if not self._linked:
+            state.library = _Whole(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.library.enable_object_caching()
+            _LeanLowering().run_pass(state)
+        elif counted or not _lower_plain(state):
+            state.library = _Part(state.targetctx.codegen(), state.func_id.func_qualname)
+            state.flags.no_compile = True
+            _LeanLowering().run_pass(state)
+            _enlist(state)
+        typed_passes.NoPythonBackend().run_pass(state)
+
+
+def _lower_plain(state: Any) -> bool:
+    """Lower a function as one that cannot raise; False, and nothing done, where it might."""
+    target, usual = state.targetctx, state.targetctx.__class__
+    if usual is not cpu.CPUContext:
+        return False
+    library = _Part(target.codegen(), state.func_id.func_qualname)
+    fndesc = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+        state.func_ir,
+        state.typemap,
+        state.return_type,
+        state.calltypes,
+        mangler=target.mangler,
+        inline=state.flags.forceinline,
+        noalias=state.flags.noalias,
+        abi_tags=[state.flags.get_mangle_string()],
+    )
+    target.__class__ = PlainContext
+    try:
+        with target.push_code_library(library):
+            lower = PlainLower(target, library, fndesc, state.func_ir, metadata=state.metadata)
+            lower.lower()
+    except MayRaise:
+        return False
+    finally:
+        target.__class__ = usual
+    nothing: dict[str, str] = {}
+    entry_point = nothing.popitem
+    plain[entry_point] = (fndesc, library)
+    state.library = library
+    state["cr"] = compiler._LowerResult(fndesc, None, cfunc=entry_point, env=lower.env)
+    return True
+
+
+def _translate(state: Any) -> None:
+    """From bytecode to numba's IR, in SSA form."""
+    untyped_passes.TranslateByteCode().run_pass(state)
+    untyped_passes.FixupArgs().run_pass(state)
+    postproc.PostProcessor(state.func_ir).run()
+    blocks = state.func_ir.blocks
+    for key, block in list(blocks.items()):
+        rewrite = static_getitem.RewriteConstGetitems(state)
+        if rewrite.match(state.func_ir, block, None, None):
+            blocks[key] = rewrite.apply()
+    state.func_ir = ssa.reconstruct_ssa(state.func_ir)
+    state.func_ir._definitions = ir_utils.build_definitions(state.func_ir.blocks)
+
+
+def _holds_array(kind: Any) -> bool:
+    if isinstance(kind, types.BaseTuple):
+        return any(_holds_array(member) for member in kind)
+    return isinstance(kind, types.Array)
+
+
+def _counts_references(state: Any) -> bool:
+    """Whether a function may own an array: it gets one from a call, or returns one.
+
+    All others only see arrays that a caller owns and keeps.
+    """
+    if _holds_array(state.return_type):
         return True
+    return any(
+        kind is not None and _holds_array(kind.return_type)
+        for what, kind in state.calltypes.items()
+        if isinstance(what, ir.Expr) and what.op == "call"
+    )
 
 
-@_register_pass(mutates_CFG=False, analysis_only=False)
-class _Enlist(_LoweringPass):  # type: ignore[misc]
-    """After lowering: callers find the function by an entry point that only serves as its name."""
+@_register_pass(mutates_CFG=True, analysis_only=False)
+class _LeanLowering(typed_passes.BaseNativeLowering):
+    _name = "chipsim_lowering"
 
-    _name = "chipsim_enlist"
+    @property
+    def lowering_class(self) -> Any:
+        return LeanLower
 
-    def __init__(self) -> None:
-        super().__init__()
 
-    def run_pass(self, state: Any) -> bool:
-        # numba asks for a builtin function, one for each; this one raises whatever it is given
-        nothing: dict[str, str] = {}
-        lowered, entry_point = state["cr"], nothing.popitem
-        state.targetctx.insert_user_function(entry_point, lowered.fndesc, [state.library])
-        state["cr"] = lowered._replace(cfunc=entry_point)
-        return True
+def _enlist(state: Any) -> None:
+    """Callers find the function by an entry point that only serves as its name."""
+    # numba asks for a builtin function, one for each; this one raises whatever it is given
+    nothing: dict[str, str] = {}
+    lowered, entry_point = state["cr"], nothing.popitem
+    state.targetctx.insert_user_function(entry_point, lowered.fndesc, [state.library])
+    state["cr"] = lowered._replace(cfunc=entry_point)
 
 
 class InnerCompiler(_CompilerBase):  # type: ignore[misc]
@@ -68,9 +205,12 @@ class InnerCompiler(_CompilerBase):  # type: ignore[misc]
 
     def define_pipelines(self) -> list[Any]:
         """The one pipeline, see ``numba.core.compiler.Compiler``."""
-        builder: Any = compiler.DefaultPassBuilder
-        pipeline = builder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(_KeepModule, typed_passes.AnnotateTypes)
-        pipeline.add_pass_after(_Enlist, typed_passes.NativeLowering)
-        pipeline.finalize()
-        return [pipeline]
+        return [_Passes(True)]
+
+
+class KernelCompiler(_CompilerBase):  # type: ignore[misc]
+    """numba's pipeline for nopython functions, which links every function once."""
+
+    def define_pipelines(self) -> list[Any]:
+        """The one pipeline, see ``numba.core.compiler.Compiler``."""
+        return [_Passes(False)]

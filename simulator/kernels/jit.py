@@ -27,7 +27,7 @@ from numba import njit, types
 from numba.core import caching, config, event
 from numba.core.runtime import nrt
 
-from simulator.kernels.inner_compiler import InnerCompiler
+from simulator.kernels.inner_compiler import InnerCompiler, KernelCompiler
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -113,7 +113,10 @@ def _one_for_all_constants(dispatcher: Any) -> Any:
 
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    compiled = _one_for_all_constants(njit(**_OPTIONS)(function))
+    compiled: Any = njit(**_OPTIONS, pipeline_class=KernelCompiler)(function)
+    linked: Any = inner(function)
+    compiled.get_call_template = linked.get_call_template
+    compiled.get_overload = linked.get_overload
     with kernel_cache():
         compiled._cache = _Cache(function)
     kernel: F = compiled
