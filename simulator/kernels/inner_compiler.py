@@ -28,10 +28,16 @@ from numba.core import (
 from numba.core.rewrites import static_getitem
 
 from simulator.kernels.lean_lowering import LeanLower, MayRaise, PlainContext, PlainLower, plain
+from simulator.kernels.operator_types import remembered
+from simulator.kernels.stack_arrays import is_on_stack, keep_on_stack
 
 _Library: Any = codegen.JITCodeLibrary
 _CompilerBase: Any = compiler.CompilerBase
 _register_pass: Any = compiler_machinery.register_pass
+
+
+LARGE = 200
+"""Functions with more instructions than this are called, not copied to where they are called."""
 
 
 class _Part(_Library):  # type: ignore[misc]
@@ -58,6 +64,13 @@ class _Whole(_Library):  # type: ignore[misc]
     def _optimize_functions(self, module: Any) -> None:
         """Nothing: the whole kernel is optimised at once."""
 
+    def _optimize_final_module(self) -> None:
+        """As numba does, without vectorizers: the loops are short, or depend on themselves."""
+        passes, builder = self._codegen._module_pass_manager(
+            loop_vectorize=False, slp_vectorize=False
+        )
+        passes.run(self._final_module, builder)
+
     def finalize(self) -> None:
         """Link, optimise and make machine code."""
         for library in _needed(self, set()):
@@ -66,8 +79,9 @@ class _Whole(_Library):  # type: ignore[misc]
         for function in self._final_module.functions:
             if function.linkage == llvm.Linkage.linkonce_odr and not function.is_declaration:
                 function.linkage = "internal"
+                if sum(len(list(block.instructions)) for block in function.blocks) > LARGE:
+                    function.add_function_attribute("noinline")
         self._optimize_final_module()
-        self._final_module.verify()
         self._finalize_final_module()
 
 
@@ -96,7 +110,8 @@ class _Passes:
     def run(self, state: Any) -> None:
         """Compile the function of a state."""
         _translate(state)
-        typed_passes.NopythonTypeInference().run_pass(state)
+        with remembered():
+            typed_passes.NopythonTypeInference().run_pass(state)
         typed_passes.PreLowerStripPhis().run_pass(state)
         counted = _counts_references(state)
         if counted:
@@ -153,6 +168,7 @@ def _translate(state: Any) -> None:
     untyped_passes.TranslateByteCode().run_pass(state)
     untyped_passes.FixupArgs().run_pass(state)
     postproc.PostProcessor(state.func_ir).run()
+    keep_on_stack(state.func_ir)
     blocks = state.func_ir.blocks
     for key, block in list(blocks.items()):
         rewrite = static_getitem.RewriteConstGetitems(state)
@@ -178,7 +194,9 @@ def _counts_references(state: Any) -> bool:
     return any(
         kind is not None and _holds_array(kind.return_type)
         for what, kind in state.calltypes.items()
-        if isinstance(what, ir.Expr) and what.op == "call"
+        if isinstance(what, ir.Expr)
+        and what.op == "call"
+        and not is_on_stack(state.typemap[what.func.name])
     )
 
 

@@ -73,6 +73,10 @@ def indices_of(kind: Any) -> int:
 class LeanLower(_Lower):  # type: ignore[misc]
     """numba's lowering with short ways for integers, floats and contiguous arrays."""
 
+    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
+        """A variable's place on the stack, without the description for debuggers."""
+        return _cgutils.alloca_once(self.builder, lltype, name=name)
+
     # operators
 
     def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
