@@ -14,6 +14,7 @@ compile), and so are checks for division by zero (sizes and rates are validated 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import shutil
@@ -137,6 +138,27 @@ def is_compiled(function: Any) -> bool:
     return any(folder.glob(f"*.{function.py_func.__name__}-*.nbi"))
 
 
+class _Compiling(event.Listener):
+    """Python's garbage collector rests while numba compiles: it finds little and looks at all."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._collects = False
+
+    def on_start(self, event: Any) -> None:
+        """Called when numba begins to compile a function, maybe inside of another."""
+        if self._depth == 0:
+            self._collects = gc.isenabled()
+            gc.disable()
+        self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        """Called when it is done."""
+        self._depth -= 1
+        if self._depth == 0 and self._collects:
+            gc.enable()
+
+
 class _Announcer(event.Listener):
     """Says on stderr, once a process, that kernels are being compiled and not read from disk."""
 
@@ -158,3 +180,4 @@ class _Announcer(event.Listener):
 
 
 _register("numba:compile", _Announcer())
+_register("numba:compile", _Compiling())
