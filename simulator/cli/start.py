@@ -7,6 +7,7 @@ before anything takes time.
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, as listed in ``simulator.cli``.
     """
+    # importing makes many objects that stay: look for garbage among them less often
+    gc.set_threshold(50_000, 20, 100)
     with _remembering_interrupts():
         try:
             from simulator.cli.entry import main as enter

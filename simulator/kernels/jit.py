@@ -66,7 +66,21 @@ _FOLDER = _cache_folder()
 
 
 _FunctionCache: Any = caching.FunctionCache
+_CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 _allocator: Any = nrt.rtsys
+
+
+class _CacheImpl(_CompileResultCacheImpl):  # type: ignore[misc]
+    """What a file of the cache holds, without the environments of the functions inside a kernel.
+
+    They hold Python objects that a function refers to, which kernels do not, and rebuilding them
+    takes as long as everything else that is done with the file.
+    """
+
+    def reduce(self, data: Any) -> Any:
+        """A compiled function as what can be pickled."""
+        *parts, _environments = data._reduce()
+        return (*parts, ())
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]
@@ -75,6 +89,8 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
     Finished machine code needs none of them, only numba's allocator, and they are half of the time
     that a command which finds its kernels compiled spends in numba. Compiling fills them by itself.
     """
+
+    _impl_class = _CacheImpl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
@@ -171,7 +187,7 @@ class _Announcer(event.Listener):
         if not self._said and module.startswith("simulator."):
             self._said = True
             print(
-                "chipsim: compiling kernels for this machine (first run only, half a minute)",
+                "chipsim: compiling kernels for this machine (first run only, some 20 seconds)",
                 file=sys.stderr,
             )
 
