@@ -14,6 +14,7 @@ compile), and so are checks for division by zero (sizes and rates are validated 
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import os
@@ -128,21 +129,62 @@ def _one_for_all_constants(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def kernel(function: F) -> F:
-    """Compile a function of integers, floats and arrays with numba, and cache the result."""
+class _Lazy:
+    """A jitted function that numba learns of when somebody calls it or compiles a call of it.
+
+    A command calls a handful of the kernels whose modules it imports.
+    """
+
+    def __init__(self, function: Any, make: Callable[[Any], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self._make = make
+        self._made: Any = None
+
+    def _dispatcher(self) -> Any:
+        if self._made is None:
+            self._made = self._make(self.py_func)
+        return self._made
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._dispatcher()._numba_type_
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self._made or self._dispatcher())(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._dispatcher(), name)
+
+
+def _make_inner(function: Any) -> Any:
+    return _one_for_all_constants(njit(**_INNER)(function))
+
+
+def _make_kernel(function: Any) -> Any:
     compiled: Any = njit(**_OPTIONS, pipeline_class=KernelCompiler)(function)
-    linked: Any = inner(function)
-    compiled.get_call_template = linked.get_call_template
-    compiled.get_overload = linked.get_overload
+    linked = _Lazy(function, _make_inner)
+    # other kernels link the function as an inner one
+    compiled.get_call_template = lambda args, kws: linked.get_call_template(args, kws)
+    compiled.get_overload = lambda sig: linked.get_overload(sig)
     with kernel_cache():
         compiled._cache = _Cache(function)
-    kernel: F = compiled
+    return compiled
+
+
+def kernel(function: F) -> F:
+    """Compile a function of integers, floats and arrays with numba, and cache the result."""
+    lazy: Any = _Lazy(function, _make_kernel)
+    kernel: F = lazy
     return kernel
 
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    compiled: F = _one_for_all_constants(njit(**_INNER)(function))
+    lazy: Any = _Lazy(function, _make_inner)
+    compiled: F = lazy
     return compiled
 
 
