@@ -5,12 +5,15 @@ calls, wherever it is linked in. A function that is always linked into a kernel 
 optimised and turned into machine code once, as part of the kernel.
 """
 
+# numba's own types are incomplete
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from llvmlite import binding as llvm
+from llvmlite import binding as _binding
 from numba.core import (
     codegen,
     compiler,
@@ -31,8 +34,17 @@ from simulator.kernels.lean_lowering import LeanLower, MayRaise, PlainContext, P
 from simulator.kernels.operator_types import remembered
 from simulator.kernels.stack_arrays import is_on_stack, keep_on_stack
 
+_llvm: Any = _binding
 _Library: Any = codegen.JITCodeLibrary
 _CompilerBase: Any = compiler.CompilerBase
+_typed: Any = typed_passes
+_untyped: Any = untyped_passes
+_postproc: Any = postproc
+_static_getitem: Any = static_getitem
+_ssa: Any = ssa
+_ir_utils: Any = ir_utils
+_funcdesc: Any = funcdesc
+_compiler: Any = compiler
 _register_pass: Any = compiler_machinery.register_pass
 
 
@@ -48,7 +60,7 @@ class _Part(_Library):  # type: ignore[misc]
         for function in module.functions:
             if function.blocks and not function.linkage:
                 function.linkage = "linkonce_odr"
-        parsed = llvm.parse_assembly(str(module))
+        parsed = _llvm.parse_assembly(str(module))
         parsed.name = module.name
         self._final_module = self._shared_module = parsed
 
@@ -77,7 +89,7 @@ class _Whole(_Library):  # type: ignore[misc]
             self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         for function in self._final_module.functions:
-            if function.linkage == llvm.Linkage.linkonce_odr and not function.is_declaration:
+            if function.linkage == _llvm.Linkage.linkonce_odr and not function.is_declaration:
                 function.linkage = "internal"
                 if sum(len(list(block.instructions)) for block in function.blocks) > LARGE:
                     function.add_function_attribute("noinline")
@@ -94,7 +106,6 @@ def _needed(library: Any, seen: set[Any]) -> Iterator[Any]:
                 yield from _needed(needed, seen)
 
 
-
 class _Passes:
     """What numba's pass manager does, with those passes only that kernels need.
 
@@ -109,13 +120,17 @@ class _Passes:
 
     def run(self, state: Any) -> None:
         """Compile the function of a state."""
-        _translate(state)
-        with remembered():
-            typed_passes.NopythonTypeInference().run_pass(state)
-        typed_passes.PreLowerStripPhis().run_pass(state)
+        declared = state.return_type
+        stacked = _translate(state, True)
+        _infer(state)
+        if stacked and _holds_array(state.return_type):
+            # what is returned must outlive the call
+            state.return_type = declared
+            _translate(state, False)
+            _infer(state)
         counted = _counts_references(state)
         if counted:
-            typed_passes.IRLegalization().run_pass(state)
+            _typed.IRLegalization().run_pass(state)
         else:
             state.targetctx.enable_nrt = False
         if not self._linked:
@@ -127,7 +142,7 @@ class _Passes:
             state.flags.no_compile = True
             _LeanLowering().run_pass(state)
             _enlist(state)
-        typed_passes.NoPythonBackend().run_pass(state)
+        _typed.NoPythonBackend().run_pass(state)
 
 
 def _lower_plain(state: Any) -> bool:
@@ -136,7 +151,7 @@ def _lower_plain(state: Any) -> bool:
     if usual is not cpu.CPUContext:
         return False
     library = _Part(target.codegen(), state.func_id.func_qualname)
-    fndesc = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+    fndesc = _funcdesc.PythonFunctionDescriptor.from_specialized_function(
         state.func_ir,
         state.typemap,
         state.return_type,
@@ -159,23 +174,31 @@ def _lower_plain(state: Any) -> bool:
     entry_point = nothing.popitem
     plain[entry_point] = (fndesc, library)
     state.library = library
-    state["cr"] = compiler._LowerResult(fndesc, None, cfunc=entry_point, env=lower.env)
+    state["cr"] = _compiler._LowerResult(fndesc, None, cfunc=entry_point, env=lower.env)
     return True
 
 
-def _translate(state: Any) -> None:
-    """From bytecode to numba's IR, in SSA form."""
-    untyped_passes.TranslateByteCode().run_pass(state)
-    untyped_passes.FixupArgs().run_pass(state)
-    postproc.PostProcessor(state.func_ir).run()
-    keep_on_stack(state.func_ir)
+def _infer(state: Any) -> None:
+    """Find the types of all variables."""
+    with remembered():
+        _typed.NopythonTypeInference().run_pass(state)
+    _typed.PreLowerStripPhis().run_pass(state)
+
+
+def _translate(state: Any, stack: bool) -> bool:
+    """From bytecode to numba's IR, in SSA form; whether arrays were put on the stack."""
+    _untyped.TranslateByteCode().run_pass(state)
+    _untyped.FixupArgs().run_pass(state)
+    _postproc.PostProcessor(state.func_ir).run()
+    stacked = stack and keep_on_stack(state.func_ir)
     blocks = state.func_ir.blocks
     for key, block in list(blocks.items()):
-        rewrite = static_getitem.RewriteConstGetitems(state)
+        rewrite = _static_getitem.RewriteConstGetitems(state)
         if rewrite.match(state.func_ir, block, None, None):
             blocks[key] = rewrite.apply()
-    state.func_ir = ssa.reconstruct_ssa(state.func_ir)
-    state.func_ir._definitions = ir_utils.build_definitions(state.func_ir.blocks)
+    state.func_ir = _ssa.reconstruct_ssa(state.func_ir)
+    state.func_ir._definitions = _ir_utils.build_definitions(state.func_ir.blocks)
+    return stacked
 
 
 def _holds_array(kind: Any) -> bool:
@@ -201,7 +224,7 @@ def _counts_references(state: Any) -> bool:
 
 
 @_register_pass(mutates_CFG=True, analysis_only=False)
-class _LeanLowering(typed_passes.BaseNativeLowering):
+class _LeanLowering(_typed.BaseNativeLowering):
     _name = "chipsim_lowering"
 
     @property

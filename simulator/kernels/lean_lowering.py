@@ -6,6 +6,9 @@ compiling a kernel takes. Kernels are made of integers, floats and C-contiguous 
 common operations on those are written directly here. Everything else is left to numba.
 """
 
+# numba's own types are incomplete
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+
 from __future__ import annotations
 
 import operator
@@ -335,7 +338,7 @@ class LeanLower(_Lower):  # type: ignore[misc]
         return self.context.get_dummy_value() if fndesc.restype == types.none else result
 
 
-class MayRaise(Exception):
+class MayRaise(Exception):  # noqa: N818
     """A function that was lowered as one that cannot raise turns out to need numba's way."""
 
 

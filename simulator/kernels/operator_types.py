@@ -21,7 +21,7 @@ _OPERATORS = {
     for name in (
         "add iadd sub isub mul imul truediv itruediv floordiv ifloordiv mod imod neg pos invert "
         "and_ iand or_ ior xor ixor lshift ilshift rshift irshift eq ne lt le gt ge not_ truth"
-    ).split()
+    ).split()  # noqa: SIM905
     if hasattr(operator, name)
 } | {min, max, bool, abs, len, range}
 

@@ -4,6 +4,9 @@
 would compile a function for each shape and dtype, allocate memory, and count references to it.
 """
 
+# numba's own types are incomplete
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+
 from __future__ import annotations
 
 import math
@@ -76,11 +79,12 @@ def is_on_stack(function: Any) -> bool:
     return isinstance(function, types.Function) and function.typing_key in _MAKERS.values()
 
 
-def keep_on_stack(func_ir: Any) -> None:
-    """Replace the calls outside of loops, in a function that does not return an array.
+def keep_on_stack(func_ir: Any) -> bool:
+    """Replace the calls outside of loops, whose passes would share the memory; whether any was.
 
-    Inside of a loop each pass would get the same memory.
+    Not for a function that returns an array.
     """
+    changed = False
     found = [
         (label, place, statement)
         for label, block in func_ir.blocks.items()
@@ -91,7 +95,7 @@ def keep_on_stack(func_ir: Any) -> None:
         and _allocator(func_ir, statement.value) is not None
     ]
     if not found:
-        return
+        return False
     loops = _analysis.compute_cfg_from_blocks(func_ir.blocks).loops().values()
     repeated = {label for loop in loops for label in loop.body}
     for label, place, statement in reversed(found):
@@ -99,6 +103,7 @@ def keep_on_stack(func_ir: Any) -> None:
         dtype = _dtype(func_ir, statement.value)
         if label in repeated or shape is None or dtype not in _DTYPES:
             continue
+        changed = True
         block, target, loc = func_ir.blocks[label], statement.target, statement.loc
         zeroed = _allocator(func_ir, statement.value) is np.zeros
         names = [f"{target.name}.{part}" for part in ("make", "rows", "columns")]
@@ -109,6 +114,7 @@ def keep_on_stack(func_ir: Any) -> None:
             ir.Assign(ir.Const(shape[1] if len(shape) > 1 else -1, loc), columns, loc),
             ir.Assign(ir.Expr.call(make, [rows, columns], (), loc), target, loc),
         ]
+    return changed
 
 
 def _unused(name: str) -> str:
