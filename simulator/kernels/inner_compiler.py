@@ -6,7 +6,7 @@ optimised and turned into machine code once, as part of the kernel.
 """
 
 # numba's own types are incomplete
-# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped"
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LARGE = 200
 """Functions with more instructions than this are called, not copied to where they are called."""
 
 
-class _Part(_Library):  # type: ignore[misc]
+class _Part(_Library):
     """The code of an inner function, as it was lowered, to be linked into kernels."""
 
     def add_ir_module(self, module: Any) -> None:
@@ -70,7 +70,7 @@ class _Part(_Library):  # type: ignore[misc]
         self._finalized = True
 
 
-class _Whole(_Library):  # type: ignore[misc]
+class _Whole(_Library):
     """The code of a kernel, with that of every function that it calls, directly or not."""
 
     def _optimize_functions(self, module: Any) -> None:
@@ -241,7 +241,7 @@ def _enlist(state: Any) -> None:
     state["cr"] = lowered._replace(cfunc=entry_point)
 
 
-class InnerCompiler(_CompilerBase):  # type: ignore[misc]
+class InnerCompiler(_CompilerBase):
     """numba's pipeline for nopython functions, without machine code."""
 
     def define_pipelines(self) -> list[Any]:
@@ -249,7 +249,7 @@ class InnerCompiler(_CompilerBase):  # type: ignore[misc]
         return [_Passes(True)]
 
 
-class KernelCompiler(_CompilerBase):  # type: ignore[misc]
+class KernelCompiler(_CompilerBase):
     """numba's pipeline for nopython functions, which links every function once."""
 
     def define_pipelines(self) -> list[Any]:

@@ -7,7 +7,7 @@ common operations on those are written directly here. Everything else is left to
 """
 
 # numba's own types are incomplete
-# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped"
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def indices_of(kind: Any) -> int:
     return 0
 
 
-class LeanLower(_Lower):  # type: ignore[misc]
+class LeanLower(_Lower):
     """numba's lowering with short ways for integers, floats and contiguous arrays."""
 
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
@@ -194,7 +194,7 @@ class LeanLower(_Lower):  # type: ignore[misc]
         first = kind.ndim - resty.ndim
         view = llvm.Constant(self.context.get_value_type(resty), None)
         position = self.context.data_model_manager[resty].get_field_position
-        own = {}
+        own: dict[str, Any] = {}
         for name in ("shape", "strides"):
             whole = self._member(array, kind, name)
             part = llvm.Constant(llvm.ArrayType(_WORD, resty.ndim), None)
@@ -342,7 +342,7 @@ class MayRaise(Exception):  # noqa: N818
     """A function that was lowered as one that cannot raise turns out to need numba's way."""
 
 
-class PlainContext(_CPUContext):  # type: ignore[misc]
+class PlainContext(_CPUContext):
     """numba's context inside a function that cannot raise."""
 
     @property

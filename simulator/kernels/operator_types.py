@@ -18,10 +18,41 @@ _unliteral: Any = types.unliteral
 
 _OPERATORS = {
     getattr(operator, name)
-    for name in (
-        "add iadd sub isub mul imul truediv itruediv floordiv ifloordiv mod imod neg pos invert "
-        "and_ iand or_ ior xor ixor lshift ilshift rshift irshift eq ne lt le gt ge not_ truth"
-    ).split()  # noqa: SIM905
+    for name in [
+        "add",
+        "iadd",
+        "sub",
+        "isub",
+        "mul",
+        "imul",
+        "truediv",
+        "itruediv",
+        "floordiv",
+        "ifloordiv",
+        "mod",
+        "imod",
+        "neg",
+        "pos",
+        "invert",
+        "and_",
+        "iand",
+        "or_",
+        "ior",
+        "xor",
+        "ixor",
+        "lshift",
+        "ilshift",
+        "rshift",
+        "irshift",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "not_",
+        "truth",
+    ]
     if hasattr(operator, name)
 } | {min, max, bool, abs, len, range}
 

@@ -5,7 +5,7 @@ would compile a function for each shape and dtype, allocate memory, and count re
 """
 
 # numba's own types are incomplete
-# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped,unused-ignore,var-annotated"
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped"
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def keep_on_stack(func_ir: Any) -> bool:
 
 
 def _unused(name: str) -> str:
-    return _ir_utils.mk_unique_var(name)  # type: ignore[no-any-return]
+    return _ir_utils.mk_unique_var(name)
 
 
 def _constant(func_ir: Any, variable: Any) -> Any:
