@@ -1,39 +1,237 @@
-"""What kernels must be for the decorators of ``kernels.jit`` to be safe."""
+"""Kernels compute what Python computes: the short way to machine code against numba's and Python.
+
+All other tests run kernels too; these look at one construction of the language at a time.
+"""
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+import math
 
-import simulator
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+from numba.core.runtime import _nrt_python, rtsys
 
-SOURCES = sorted(Path(simulator.__file__).parent.rglob("*.py"))
+from simulator.kernels.jit import inner, kernel
 
-
-def jitted() -> dict[str, ast.FunctionDef]:
-    """All functions that are compiled, by name."""
-    found = {}
-    for source in SOURCES:
-        for node in ast.parse(source.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and any(
-                isinstance(d, ast.Name) and d.id in ("kernel", "inner") for d in node.decorator_list
-            ):
-                found[node.name] = node
-    return found
+FEW = settings(deadline=None, derandomize=True, max_examples=150)
+WORDS = st.integers(-(10**6), 10**6)
+FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-def names(function: ast.FunctionDef) -> set[str]:
-    body = (node for statement in function.body for node in ast.walk(statement))
-    return {node.id for node in body if isinstance(node, ast.Name)}
+def integers(a: int, b: int, out) -> None:
+    d = b if b != 0 else 7
+    out[0] = a + b
+    out[1] = a - b
+    out[2] = a * b
+    out[3] = a // d
+    out[4] = a % d
+    out[5] = -a
+    out[6] = a & b
+    out[7] = a | b
+    out[8] = a ^ b
+    out[9] = a << (b & 15)
+    out[10] = a >> (b & 15)
+    out[11] = ~a
+    out[12] = min(a, b, 3)
+    out[13] = max(a, b, -3)
+    out[14] = abs(a)
+    out[15] = int(a < b) + 2 * int(a <= b) + 4 * int(a == b) + 8 * int(a != b)
+    out[16] = int(a > b) + 2 * int(a >= b) + 4 * int(not a)
+    out[17] = a if a > b else b
+    out[18] = int(a < 5 < b) + 2 * int(a > 0 and b > 0) + 4 * int(a > 0 or b > 0)
+    total = a
+    total += 3
+    total -= b
+    total *= 2
+    total //= 3
+    total %= 1000
+    out[19] = total
 
 
-def test_who_is_handed_an_array_counts_references() -> None:
-    # A function that does not name numpy is compiled without counting references. One that gives
-    # an array to such a caller would leak it, and one that passes on an array that it was given
-    # would free it under its owner.
-    functions = jitted()
-    assert len(functions) > 100
-    makers = {n for n, f in functions.items() if f.returns and "Array" in ast.unparse(f.returns)}
-    for name, function in functions.items():
-        if name in makers or makers & names(function):
-            assert "np" in names(function), name
+def reals(a: float, n: int, out) -> None:
+    d = a if a != 0.0 else 0.5
+    out[0] = a + n
+    out[1] = n - a
+    out[2] = a * n
+    out[3] = n / d
+    out[4] = n // d
+    out[5] = n % d
+    out[6] = -a
+    out[7] = min(a, 1.5)
+    out[8] = max(a, float(n))
+    out[9] = abs(a)
+    out[10] = math.ceil(a)
+    out[11] = math.floor(a)
+    out[12] = math.sqrt(abs(a))
+    out[13] = int(a)
+    out[14] = 1.0 if a < n else 0.0
+    out[15] = 1.0 if a == n else 0.0
+    out[16] = n / (n * n + 1)
+    out[17] = round(a)
+    out[18] = a**2
+    out[19] = math.inf if a > n else 1.0
+
+
+def loops(a: int, b: int, out) -> None:
+    for i in range(len(out)):
+        out[i] = 0
+    for i in range(a % 7, b % 29, 3):
+        out[0] += i
+        if i % 5 == 4:
+            continue
+        out[1] += 1
+        if i > 20:
+            break
+    for i in range(b % 17, -3, -2):
+        out[2] = out[2] * 3 + i
+    last = -1
+    for last in range(a % 4):
+        out[4] += last
+    out[5] = last
+    i = a % 50
+    while True:
+        i -= 7
+        if i < 0:
+            break
+        out[6] += i
+    for j in range(3):
+        for k in range(j):
+            out[7] += 10 * j + k
+    rows = out[8:20]
+    for k in range(-len(rows), 0):
+        rows[k] = k * a
+
+
+PROGRAMS = {"integers": integers, "loops": loops}
+
+
+@FEW
+@given(st.sampled_from(sorted(PROGRAMS)), WORDS, WORDS)
+def test_integers_and_loops(name, a, b):
+    outs = [np.zeros(20, dtype=np.int64) for _ in range(3)]
+    PROGRAMS[name](a, b, outs[0])
+    KERNELS[name](a, b, outs[1])
+    NUMBA[name](a, b, outs[2])
+    assert outs[1].tolist() == outs[0].tolist()
+    assert outs[2].tolist() == outs[0].tolist()
+
+
+@FEW
+@given(FLOATS, WORDS)
+def test_reals(a, n):
+    outs = [np.zeros(20) for _ in range(3)]
+    reals(a, n, outs[0])
+    KERNELS["reals"](a, n, outs[1])
+    NUMBA["reals"](a, n, outs[2])
+    assert outs[1].tolist() == pytest.approx(outs[0].tolist(), rel=1e-15)
+    assert outs[1].tolist() == outs[2].tolist()
+
+
+KERNELS = {name: kernel(program) for name, program in (PROGRAMS | {"reals": reals}).items()}
+NUMBA = {
+    name: njit(error_model="numpy")(program)
+    for name, program in (PROGRAMS | {"reals": reals}).items()
+}
+
+
+@inner
+def swapped(pair: tuple[int, float]) -> tuple[float, int]:
+    return pair[1], pair[0]
+
+
+@inner
+def squares(count: int, start: int):
+    """A new array, of a size that only the call knows."""
+    made = np.empty(count, dtype=np.int64)
+    for i in range(count):
+        made[i] = (start + i) ** 2
+    return made
+
+
+@inner
+def small(start: int):
+    """A new array of a constant size, which must outlive the call."""
+    made = np.zeros(4, dtype=np.int64)
+    made[1] = start
+    return made
+
+
+@inner
+def next_of(value: int) -> int:
+    return value + 1 if value < 100 else 0
+
+
+@inner
+def tail(values, first: int):
+    return values[first:]
+
+
+@kernel
+def put_together(table, flags, count: int, out) -> float:
+    room = np.zeros((2, 3), dtype=np.int64)
+    for i in range(count):
+        # anew in each turn
+        each = np.zeros(3, dtype=np.int64)
+        each[i % 3] += i
+        room[i % 2, 1] += each[i % 3] + each[0]
+    first, second = small(count), small(10 * count)
+    made = squares(count, 2)
+    real, whole = swapped((count, 0.5))
+    out[0] = room[0, 1] + 100 * room[1, 1]
+    out[1] = first[1] + second[1] + len(made)
+    out[2] = made[-1] if count > 0 else -1
+    row = table[1]
+    out[3] = row[-1] + table[-1, -2] + table[0][1]
+    out[4] = tail(row, 1)[0]
+    part = table[:, 1:]
+    out[5] = part[1, 0] + part.shape[1]
+    for i in range(len(flags)):
+        flags[i] = not flags[i] or i == 1
+    out[6] = flags.sum()
+    out[7] = next_of(count) + whole
+    row[0] = 77
+    return real
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 40])
+def test_arrays_rows_and_functions_inside(count):
+    table = np.arange(12, dtype=np.int64).reshape(3, 4)
+    flags = np.array([True, True, False])
+    out = np.zeros(8, dtype=np.int64)
+    assert put_together(table, flags, count, out) == 0.5
+    room = [0, 0]
+    for i in range(count):
+        room[i % 2] += i + (i if i % 3 == 0 else 0)
+    assert out.tolist() == [
+        room[0] + 100 * room[1],
+        11 * count + count,
+        (count + 1) ** 2 if count else -1,
+        7 + 10 + 1,
+        5,
+        5 + 3,
+        2,
+        2 * count + 1,
+    ]
+    assert flags.tolist() == [False, True, True]
+    assert table[1, 0] == 77
+
+
+@kernel
+def many_arrays(times: int) -> int:
+    total = 0
+    for i in range(times):
+        made = squares(1000, i)
+        total += made[i % 1000] & 1
+    return total
+
+
+def test_arrays_are_freed():
+    _nrt_python.memsys_enable_stats()
+    many_arrays(1)
+    before = rtsys.get_allocation_stats()
+    assert many_arrays(1000) == sum(((i + i % 1000) ** 2) & 1 for i in range(1000))
+    after = rtsys.get_allocation_stats()
+    assert after.alloc - before.alloc == after.free - before.free

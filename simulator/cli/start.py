@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -38,6 +39,8 @@ def main(args: Sequence[str] | None = None) -> int:
         # before anybody else registers anything: the first to be registered is the last to be run
         atexit.unregister(_keep_status)
         atexit.register(_keep_status)
+    # importing makes many objects that stay: look for garbage among them less often
+    gc.set_threshold(50_000, 20, 100)
     with _remembering_interrupts():
         _status = _enter(args)
     return _status

@@ -1,16 +1,12 @@
 """The decorators of the kernels: compiled when first called, no Python objects.
 
 ``kernel`` is for functions that Python calls: they are cached on disk, with everything that they
-call. ``inner`` is for functions that only kernels call; without a way in from Python and a file of
-their own they compile in a quarter less time.
+call. ``inner`` is for functions that only kernels call; they get no machine code and no file of
+their own. Both are compiled by ``kernels.compiler`` where numba is the version that it knows.
 
 numba decides whether a cached function is still good by the file that defines it, and does not see
 that a constant or a function from another file has changed. So the cache lies in a folder that is
 named after the content of every file that kernels are made of: an edit leads to another folder.
-
-numba counts the references to every view of an array, with atomic additions that were half of the
-time of a long replay. Only functions that make arrays of their own need them (numba refuses to
-compile those without): the ones that name numpy.
 
 Wrappers for calls from C are left out (nobody makes any, and they cost an eighth of the time to
 compile), and so are checks for division by zero (sizes and rates are validated before).
@@ -18,6 +14,8 @@ compile), and so are checks for division by zero (sizes and rates are validated 
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
 import os
 import shutil
@@ -27,11 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit, types
+from numba import njit, types, version_info
 from numba.core import caching, config, event
 from numba.core.runtime import nrt
 
-from simulator.kernels.inner_compiler import InnerCompiler
+KNOWN_NUMBA = (0, 68)
+"""The version of numba whose internals ``kernels.compiler`` was tested with."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -41,11 +40,14 @@ _FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
 
 # Not in numba's stubs, hence typed as Any.
 _OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
-_INNER: dict[str, Any] = {
-    **_OPTIONS,
-    "no_cpython_wrapper": True,
-    "pipeline_class": InnerCompiler,
-}
+_KERNEL: dict[str, Any] = {**_OPTIONS}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_SHORT = tuple(version_info[:2]) == KNOWN_NUMBA
+if _SHORT:
+    from simulator.kernels.compiler.pipelines import InnerCompiler, KernelCompiler
+
+    _KERNEL["pipeline_class"] = KernelCompiler
+    _INNER["pipeline_class"] = InnerCompiler
 _register: Any = event.register
 _config: Any = config
 _unliteral: Any = types.unliteral
@@ -69,7 +71,21 @@ _FOLDER = _cache_folder()
 
 
 _FunctionCache: Any = caching.FunctionCache
+_CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 _allocator: Any = nrt.rtsys
+
+
+class _CacheImpl(_CompileResultCacheImpl):  # type: ignore[misc]
+    """What a file of the cache holds, without the environments of the functions inside a kernel.
+
+    They hold Python objects that a function refers to, which kernels do not, and rebuilding them
+    takes as long as everything else that is done with the file.
+    """
+
+    def reduce(self, data: Any) -> Any:
+        """A compiled function as what can be pickled."""
+        *parts, _environments = data._reduce()
+        return (*parts, ())
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]
@@ -78,6 +94,8 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
     Finished machine code needs none of them, only numba's allocator, and they are half of the time
     that a command which finds its kernels compiled spends in numba. Compiling fills them by itself.
     """
+
+    _impl_class = _CacheImpl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
@@ -115,25 +133,65 @@ def _one_for_all_constants(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def _makes_arrays(function: Callable[..., object]) -> bool:
-    """Whether references to arrays have to be counted in a function."""
-    return "np" in function.__code__.co_names
+class _Lazy:
+    """A jitted function that numba learns of when somebody calls it or compiles a call of it.
+
+    A command calls a handful of the kernels whose modules it imports.
+    """
+
+    def __init__(self, function: Any, make: Callable[[Any], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self._make = make
+        self._made: Any = None
+
+    def _dispatcher(self) -> Any:
+        if self._made is None:
+            self._made = self._make(self.py_func)
+        return self._made
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._dispatcher()._numba_type_
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self._made or self._dispatcher())(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._dispatcher(), name)
+
+
+def _make_inner(function: Any) -> Any:
+    return _one_for_all_constants(njit(**_INNER)(function))
+
+
+def _make_kernel(function: Any) -> Any:
+    compiled: Any = njit(**_KERNEL)(function)
+    if _SHORT:
+        # other kernels link the function as an inner one
+        linked = _Lazy(function, _make_inner)
+        compiled.get_call_template = lambda args, kws: linked.get_call_template(args, kws)
+        compiled.get_overload = lambda sig: linked.get_overload(sig)
+    else:
+        compiled = _one_for_all_constants(compiled)
+    with kernel_cache():
+        compiled._cache = _Cache(function)
+    return compiled
 
 
 def kernel(function: F) -> F:
     """Compile a function of integers, floats and arrays with numba, and cache the result."""
-    options: dict[str, Any] = {**_OPTIONS, "_nrt": _makes_arrays(function)}
-    compiled = _one_for_all_constants(njit(**options)(function))
-    with kernel_cache():
-        compiled._cache = _Cache(function)
-    kernel: F = compiled
+    lazy: Any = _Lazy(function, _make_kernel)
+    kernel: F = lazy
     return kernel
 
 
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
-    options: dict[str, Any] = {**_INNER, "_nrt": _makes_arrays(function)}
-    compiled: F = _one_for_all_constants(njit(**options)(function))
+    lazy: Any = _Lazy(function, _make_inner)
+    compiled: F = lazy
     return compiled
 
 
@@ -143,6 +201,27 @@ def is_compiled(function: Any) -> bool:
     if not os.access(folder, os.W_OK):
         return True
     return any(folder.glob(f"*.{function.py_func.__name__}-*.nbi"))
+
+
+class _Compiling(event.Listener):
+    """Python's garbage collector rests while numba compiles: it finds little and looks at all."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._collects = False
+
+    def on_start(self, event: Any) -> None:
+        """Called when numba begins to compile a function, maybe inside of another."""
+        if self._depth == 0:
+            self._collects = gc.isenabled()
+            gc.disable()
+        self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        """Called when it is done."""
+        self._depth -= 1
+        if self._depth == 0 and self._collects:
+            gc.enable()
 
 
 class _Announcer(event.Listener):
@@ -157,7 +236,7 @@ class _Announcer(event.Listener):
         if not self._said and module.startswith("simulator."):
             self._said = True
             print(
-                "chipsim: compiling kernels for this machine (first run only, half a minute)",
+                "chipsim: compiling kernels for this machine (first run only, some 20 seconds)",
                 file=sys.stderr,
             )
 
@@ -166,3 +245,4 @@ class _Announcer(event.Listener):
 
 
 _register("numba:compile", _Announcer())
+_register("numba:compile", _Compiling())

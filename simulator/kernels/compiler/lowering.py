@@ -1,0 +1,403 @@
+"""From typed numba IR to LLVM for the kernels' few types, in as few instructions as it takes.
+
+numba writes an access to an array as some forty lines of LLVM that its optimiser then removes, and
+looks every operator up in its tables of implementations; both together are most of the time that
+compiling a kernel takes. Kernels are made of integers, floats and C-contiguous arrays, so the
+common operations on those are written directly here. Everything else is left to numba.
+"""
+
+# numba's own types are incomplete
+# mypy: disable-error-code="no-untyped-call,attr-defined,index,union-attr,misc,import-untyped"
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import llvmlite.ir as llvm
+from numba.core import cgutils, cpu, ir, ir_utils, lowering, types
+
+_Lower: Any = lowering.Lower
+_CPUContext: Any = cpu.CPUContext
+_types: Any = types
+_cgutils: Any = cgutils
+_ir_utils: Any = ir_utils
+
+plain: dict[Any, tuple[Any, Any]] = {}
+"""Functions that cannot raise, by entry point: (descriptor, library)."""
+
+_WORD = llvm.IntType(64)
+
+_ARITHMETIC = {
+    operator.add: "add",
+    operator.iadd: "add",
+    operator.sub: "sub",
+    operator.isub: "sub",
+    operator.mul: "mul",
+    operator.imul: "mul",
+}
+_BITWISE = {
+    operator.and_: "and_",
+    operator.iand: "and_",
+    operator.or_: "or_",
+    operator.ior: "or_",
+    operator.xor: "xor",
+    operator.ixor: "xor",
+}
+_COMPARISON = {
+    operator.eq: "==",
+    operator.ne: "!=",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+}
+
+
+def is_plain_array(kind: Any) -> bool:
+    """Whether elements lie one after another, as numbers of one type."""
+    return (
+        isinstance(kind, types.Array)
+        and kind.layout == "C"
+        and kind.aligned
+        and isinstance(kind.dtype, (types.Integer, types.Float, types.Boolean))
+    )
+
+
+def indices_of(kind: Any) -> int:
+    """How many integers an index consists of; 0 where there is something else."""
+    if isinstance(kind, types.Integer):
+        return 1
+    if isinstance(kind, types.BaseTuple) and all(isinstance(k, types.Integer) for k in kind):
+        return len(kind)
+    return 0
+
+
+class LeanLower(_Lower):
+    """numba's lowering with short ways for integers, floats and contiguous arrays."""
+
+    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
+        """A variable's place on the stack, without the description for debuggers."""
+        return _cgutils.alloca_once(self.builder, lltype, name=name)
+
+    # operators
+
+    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
+        """Arithmetic and comparisons of two int64 or two float64."""
+        left, right = (_types.unliteral(self.typeof(side.name)) for side in (expr.lhs, expr.rhs))
+        if left != right or left not in (types.int64, types.float64):
+            return super().lower_binop(resty, expr, op)
+        whole = left == types.int64
+        result = _types.unliteral(resty)
+        if op in _COMPARISON and result == types.boolean:
+            a, b = self.loadvar(expr.lhs.name), self.loadvar(expr.rhs.name)
+            if whole:
+                return self.builder.icmp_signed(_COMPARISON[op], a, b)
+            if op is operator.ne:
+                return self.builder.fcmp_unordered("!=", a, b)
+            return self.builder.fcmp_ordered(_COMPARISON[op], a, b)
+        if result != left:
+            return super().lower_binop(resty, expr, op)
+        name = _ARITHMETIC.get(op)
+        if name is not None and not whole:
+            name = "f" + name
+        if name is None and whole:
+            name = _BITWISE.get(op)
+        if name is None:
+            return super().lower_binop(resty, expr, op)
+        a, b = self.loadvar(expr.lhs.name), self.loadvar(expr.rhs.name)
+        return getattr(self.builder, name)(a, b)
+
+    # elements
+
+    def lower_expr(self, resty: Any, expr: Any) -> Any:
+        """Elements and rows of arrays, members of tuples; the rest is numba's."""
+        if expr.op == "static_getitem":
+            kind = self.typeof(expr.value.name)
+            if isinstance(kind, types.BaseTuple) and isinstance(expr.index, int):
+                index = expr.index + (len(kind) if expr.index < 0 else 0)
+                member = self.builder.extract_value(self.loadvar(expr.value.name), index)
+                member = self.context.cast(self.builder, member, kind[index], resty)
+                self.incref(resty, member)
+                return member
+            if is_plain_array(kind) and expr.index_var is not None:
+                return self._element(resty, expr, kind, expr.index_var)
+        elif expr.op == "getitem":
+            kind = self.typeof(expr.value.name)
+            if is_plain_array(kind):
+                return self._element(resty, expr, kind, expr.index)
+        elif expr.op == "getiter" and resty == types.range_iter64_type:
+            steps = self._ranges.get(expr.value.name)
+            if steps is not None:
+                return self._range_iterator(resty, steps)
+        elif expr.op == "iternext":
+            kind = self.typeof(expr.value.name)
+            if kind == types.range_iter64_type:
+                return self._next_of_range(resty, self.loadvar(expr.value.name), kind)
+        elif expr.op in ("pair_first", "pair_second"):
+            kind = self.typeof(expr.value.name)
+            if isinstance(kind.first_type, types.Integer):
+                first = expr.op == "pair_first"
+                return self.builder.extract_value(self.loadvar(expr.value.name), 0 if first else 1)
+        return super().lower_expr(resty, expr)
+
+    def _element(self, resty: Any, expr: Any, kind: Any, index: Any) -> Any:
+        count = indices_of(self.typeof(index.name))
+        if not 0 < count <= kind.ndim:
+            return super().lower_expr(resty, expr)
+        array = self.loadvar(expr.value.name)
+        at = self._address(array, kind, index)
+        if count == kind.ndim:
+            element = self.context.unpack_value(self.builder, kind.dtype, at)
+            return self.context.cast(self.builder, element, kind.dtype, resty)
+        if not isinstance(resty, types.Array) or resty.layout != "C":
+            return super().lower_expr(resty, expr)
+        return self._view(array, kind, resty, at)
+
+    def _member(self, array: Any, kind: Any, name: str) -> Any:
+        position = self.context.data_model_manager[kind].get_field_position(name)
+        return self.builder.extract_value(array, position)
+
+    def _address(self, array: Any, kind: Any, index: Any) -> Any:
+        """Where the element, or the first one of the part, with this index is."""
+        build = self.builder
+        value = self.loadvar(index.name)
+        index_kind = self.typeof(index.name)
+        if isinstance(index_kind, types.Integer):
+            parts, part_kinds = [value], [index_kind]
+        else:
+            parts = [build.extract_value(value, i) for i in range(len(index_kind))]
+            part_kinds = list(index_kind)
+        shape = None
+        offset = None
+        for i in range(kind.ndim):
+            if i > 0 or not self._never_negative(part_kinds[0]):
+                shape = shape or self._member(array, kind, "shape")
+            size = build.extract_value(shape, i) if shape is not None else None
+            if offset is not None:
+                offset = build.mul(offset, size)
+            if i < len(parts):
+                part = self.context.cast(build, parts[i], part_kinds[i], types.int64)
+                if not self._never_negative(part_kinds[i]):
+                    low = build.icmp_signed("<", part, llvm.Constant(_WORD, 0))
+                    part = build.select(low, build.add(part, size), part)
+                offset = part if offset is None else build.add(offset, part)
+        return build.gep(self._member(array, kind, "data"), [offset])
+
+    @staticmethod
+    def _never_negative(kind: Any) -> bool:
+        return isinstance(kind, types.IntegerLiteral) and kind.literal_value >= 0
+
+    def _view(self, array: Any, kind: Any, resty: Any, at: Any) -> Any:
+        """The array of the last dimensions that begins at an address."""
+        build = self.builder
+        first = kind.ndim - resty.ndim
+        view = llvm.Constant(self.context.get_value_type(resty), None)
+        position = self.context.data_model_manager[resty].get_field_position
+        own: dict[str, Any] = {}
+        for name in ("shape", "strides"):
+            whole = self._member(array, kind, name)
+            part = llvm.Constant(llvm.ArrayType(_WORD, resty.ndim), None)
+            for i in range(resty.ndim):
+                size = build.extract_value(whole, first + i)
+                part = build.insert_value(part, size, i)
+                if name == "shape":
+                    own["nitems"] = size if i == 0 else build.mul(own["nitems"], size)
+            own[name] = part
+        own["itemsize"] = self._member(array, kind, "itemsize")
+        own["data"] = at
+        if self.context.enable_nrt:
+            own["meminfo"] = self._member(array, kind, "meminfo")
+        for name, value in own.items():
+            view = build.insert_value(view, value, position(name))
+        self.incref(resty, view)
+        return view
+
+    def lower_inst(self, inst: Any) -> Any:
+        """An assignment to an element; the rest is numba's."""
+        if isinstance(inst, ir.Assign):
+            self._remember_range(inst.target.name, inst.value)
+        if isinstance(inst, (ir.SetItem, ir.StaticSetItem)):
+            static = isinstance(inst, ir.StaticSetItem)
+            index = inst.index_var if static else inst.index
+            kind = self.typeof(inst.target.name)
+            if (
+                index is not None
+                and is_plain_array(kind)
+                and indices_of(self.typeof(index.name)) == kind.ndim
+            ):
+                value_kind = self.typeof(inst.value.name)
+                if isinstance(value_kind, (types.Integer, types.Float, types.Boolean)):
+                    value = self.loadvar(inst.value.name)
+                    value = self.context.cast(self.builder, value, value_kind, kind.dtype)
+                    at = self._address(self.loadvar(inst.target.name), kind, index)
+                    self.context.pack_value(self.builder, kind.dtype, value, at)
+                    return None
+        return super().lower_inst(inst)
+
+    # loops
+
+    def pre_block(self, block: Any) -> None:
+        """Ranges are remembered from where they are made to where their loop begins."""
+        super().pre_block(block)
+        self._ranges: dict[str, tuple[Any, Any, int]] = {}
+
+    def _remember_range(self, name: str, made: Any) -> None:
+        """(first, end, step) of a range of int64 whose step is known."""
+        if not (isinstance(made, ir.Expr) and made.op == "call") or made.vararg or made.kws:
+            return
+        what = self.typeof(made.func.name)
+        kinds = [self.typeof(arg.name) for arg in made.args]
+        if (
+            not isinstance(what, types.Function)
+            or what.typing_key is not range
+            or any(_types.unliteral(kind) != types.int64 for kind in kinds)
+        ):
+            return
+        step = 1
+        if len(kinds) == 3:
+            step = _ir_utils.guard(_ir_utils.find_const, self.func_ir, made.args[2])
+            if not isinstance(step, int) or step == 0:
+                return
+        values = [self.loadvar(arg.name) for arg in made.args[:2]]
+        if len(values) == 1:
+            values.insert(0, llvm.Constant(_WORD, 0))
+        self._ranges[name] = (values[0], values[1], step)
+
+    def _range_iterator(self, resty: Any, steps: tuple[Any, Any, int]) -> Any:
+        """numba's iterator of a range, without a division where the step is 1."""
+        build = self.builder
+        first, end, step = steps
+        left = build.sub(end, first) if step > 0 else build.sub(first, end)
+        zero = llvm.Constant(_WORD, 0)
+        if abs(step) != 1:
+            left = build.add(left, llvm.Constant(_WORD, abs(step) - 1))
+        count = build.select(build.icmp_signed(">", left, zero), left, zero)
+        if abs(step) != 1:
+            count = build.sdiv(count, llvm.Constant(_WORD, abs(step)))
+        iterator = llvm.Constant(self.context.get_value_type(resty), None)
+        members = {
+            "iter": _cgutils.alloca_once(build, _WORD),
+            "stop": end,
+            "step": llvm.Constant(_WORD, step),
+            "count": _cgutils.alloca_once(build, _WORD),
+        }
+        build.store(first, members["iter"])
+        build.store(count, members["count"])
+        position = self.context.data_model_manager[resty].get_field_position
+        for name, value in members.items():
+            iterator = build.insert_value(iterator, value, position(name))
+        return iterator
+
+    def _next_of_range(self, resty: Any, iterator: Any, kind: Any) -> Any:
+        build = self.builder
+        position = self.context.data_model_manager[kind].get_field_position
+        at = build.extract_value(iterator, position("iter"))
+        left_at = build.extract_value(iterator, position("count"))
+        step = build.extract_value(iterator, position("step"))
+        value, left = build.load(at), build.load(left_at)
+        build.store(build.sub(left, llvm.Constant(_WORD, 1)), left_at)
+        build.store(build.add(value, step), at)
+        pair = llvm.Constant(self.context.get_value_type(resty), llvm.Undefined)
+        pair = build.insert_value(pair, value, 0)
+        return build.insert_value(pair, build.icmp_signed(">", left, llvm.Constant(_WORD, 0)), 1)
+
+    # calls
+
+    def _lower_call_normal(self, fnty: Any, expr: Any, signature: Any) -> Any:
+        """Functions that cannot raise, ``len``, ``min`` and ``max`` of integers; else numba's."""
+        if isinstance(fnty, types.Dispatcher):
+            found = plain.get(fnty.get_overload(signature))
+            if found is not None:
+                values = self.fold_call_args(fnty, signature, expr.args, expr.vararg, expr.kws)
+                return self._call_plain(*found, values)
+        if isinstance(fnty, types.Function) and not expr.kws and not expr.vararg:
+            kinds = [_types.unliteral(self.typeof(arg.name)) for arg in expr.args]
+            what = fnty.typing_key
+            if what is len and isinstance(kinds[0], types.Array):
+                shape = self._member(self.loadvar(expr.args[0].name), kinds[0], "shape")
+                return self.builder.extract_value(shape, 0)
+            if (what is min or what is max) and kinds == [types.int64, types.int64]:
+                a, b = (self.loadvar(arg.name) for arg in expr.args)
+                less = self.builder.icmp_signed("<" if what is min else ">", b, a)
+                return self.builder.select(less, b, a)
+        return super()._lower_call_normal(fnty, expr, signature)
+
+    def _call_plain(self, fndesc: Any, library: Any, values: list[Any]) -> Any:
+        function = declare_plain(self.context, self.module, fndesc)
+        passed = []
+        for value, argument in zip(values, function.args, strict=True):
+            if argument.type == value.type:
+                passed.append(value)
+            else:
+                at = _cgutils.alloca_once(self.builder, value.type)
+                self.builder.store(value, at)
+                passed.append(at)
+        result = self.builder.call(function, passed)
+        self.context.add_linking_libs([library])
+        return self.context.get_dummy_value() if fndesc.restype == types.none else result
+
+
+class MayRaise(Exception):  # noqa: N818
+    """A function that was lowered as one that cannot raise turns out to need numba's way."""
+
+
+class PlainContext(_CPUContext):
+    """numba's context inside a function that cannot raise."""
+
+    @property
+    def call_conv(self) -> Any:
+        """Nothing: whatever asks for it is about to raise, or to pass on an exception."""
+        raise MayRaise
+
+
+def declare_plain(context: Any, module: Any, fndesc: Any) -> Any:
+    """The LLVM function: arrays and tuples by address, the result as its value."""
+    result = llvm.VoidType()
+    if fndesc.restype != types.none:
+        result = context.get_value_type(fndesc.restype)
+    arguments = []
+    for kind in fndesc.argtypes:
+        own = context.get_value_type(kind)
+        if isinstance(own, (llvm.LiteralStructType, llvm.ArrayType)):
+            own = own.as_pointer()
+        arguments.append(own)
+    whole = llvm.FunctionType(result, arguments)
+    return _cgutils.get_or_insert_function(module, whole, fndesc.mangled_name)
+
+
+class PlainLower(LeanLower):
+    """Lowering of a function that cannot raise, which so needs no status beside its result."""
+
+    @property
+    def call_conv(self) -> Any:
+        """Nothing that numba's lowering could use."""
+        return None
+
+    def emit_environment_object(self) -> None:
+        """No environment: only exceptions and Python objects need one."""
+
+    def setup_function(self, fndesc: Any) -> None:
+        """Begin the LLVM function."""
+        self.function = declare_plain(self.context, self.module, fndesc)
+        self.function.linkage = "linkonce_odr"
+        self.entry_block = self.function.append_basic_block("entry")
+        self.builder = llvm.IRBuilder(self.entry_block)
+        self.call_helper = None
+
+    def extract_function_arguments(self) -> list[Any]:
+        """The values of the arguments."""
+        self.fnargs = []
+        for kind, argument in zip(self.fndesc.argtypes, self.function.args, strict=True):
+            own = self.context.get_value_type(kind)
+            value = argument if argument.type == own else self.builder.load(argument)
+            self.fnargs.append(value)
+        return self.fnargs
+
+    def lower_inst(self, inst: Any) -> Any:
+        """A return hands back the value itself."""
+        if not isinstance(inst, ir.Return):
+            return super().lower_inst(inst)
+        if self.fndesc.restype == types.none:
+            return self.builder.ret_void()
+        return self.builder.ret(self.loadvar(inst.value.name))
