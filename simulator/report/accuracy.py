@@ -30,7 +30,8 @@ def accuracy_line(entries: Sequence[Validated], dtypes: Collection[str]) -> str:
         f"{SHORT.get(name, name)} {entry.mape_percent:.1f} %" for name, entry in first.items()
     )
     rows = sum(entry.count for entry in first.values())
-    return f"accuracy: mean error against {rows:,} measurements of this chip: {parts}"
+    plural = "" if rows == 1 else "s"
+    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {parts}"
 
 
 def accuracy_json(entries: Sequence[Validated]) -> list[dict[str, Any]]:
