@@ -30,9 +30,6 @@ GRIDS: tuple[FabricKind, ...] = ("ring", "torus", "mesh", "twisted-torus", "wafe
 SWITCHED: tuple[FabricKind, ...] = ("switch", "pcie")
 """Kinds where every chip has one port, and any two chips are one pass apart."""
 
-NESTED: tuple[FabricKind, ...] = ("hierarchy", "dragonfly")
-"""Kinds made of equal groups (``inner``) that ``outer`` joins."""
-
 
 @dataclass(frozen=True, slots=True)
 class Protocol:

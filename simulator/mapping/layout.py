@@ -17,9 +17,6 @@ from simulator.model.layers import Dense, Experts, GroupedQuery
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
 
-DEGREES = ("tp", "pp", "ep", "dp", "sp")
-"""The options of the command line, and what a compact layout such as ``tp4-pp2`` is made of."""
-
 
 def choose_layout(
     system: System,

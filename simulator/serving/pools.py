@@ -19,8 +19,6 @@ NEVER = "never"
 UNCACHED = "uncached"
 POLICIES = (ALWAYS, NEVER, UNCACHED)
 
-ON_FAILURE = ("retry", "lose")
-
 MOST_REPLICAS = 65_536
 
 MOST_RETRIES = 10

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Int64Array
@@ -17,10 +17,9 @@ from simulator.timing import attention_prices as kernels
 from simulator.timing import prices
 from simulator.timing import work as work_fields
 from simulator.timing.hbm import resolve_memory
+from simulator.timing.operator_checks import check_dtypes, check_phase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
-
-PHASES = ("prefill", "decode")
 
 LARGEST_BATCH = 2**20
 LARGEST_CONTEXT = 2**24
@@ -81,11 +80,7 @@ def price_attentions(chip: Chip, cases: Sequence[AttentionCase]) -> list[Operato
 
 def check_case(case: AttentionCase, chip: Chip) -> None:
     """Raise InputError where a case is not one that can be priced."""
-    if case.phase not in PHASES:
-        raise InputError(
-            f"phase: found '{case.phase}', expected prefill or decode",
-            hint=did_you_mean(case.phase, PHASES),
-        )
+    check_phase(case.phase)
     limits = (
         ("batch", case.batch, LARGEST_BATCH),
         ("heads", case.heads, LARGEST_HEADS),
@@ -102,14 +97,7 @@ def check_case(case: AttentionCase, chip: Chip) -> None:
     queries = case.context if case.phase == "prefill" else 1
     if case.batch * case.heads * case.head_dim * case.context * queries > LARGEST_WORK:
         raise InputError("batch x heads x head_dim x query-key pairs is above 2^56")
-    for name in (case.dtype, case.kv_dtype or case.dtype):
-        if name not in BITS:
-            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
-    if case.dtype not in chip.matrix.dtypes:
-        raise InputError(
-            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
-            hint=f"it has {', '.join(chip.matrix.dtypes)}",
-        )
+    check_dtypes(chip, case.dtype, case.kv_dtype)
 
 
 def _fill(case: AttentionCase, row: Int64Array, batch: Int64Array) -> None:

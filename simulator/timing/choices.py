@@ -10,6 +10,7 @@ from simulator.errors import InputError, did_you_mean
 from simulator.kernels.arrays import Int64Array
 from simulator.mapping.memory import BITS
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
+from simulator.timing.operator_checks import check_known
 
 MOE_MODES = {"sorted": MODE_SORTED, "fused": MODE_FUSED}
 """Ways to run routed experts; see ``timing.moe_prices``."""
@@ -24,9 +25,7 @@ class Dtypes:
     kv: str = "bf16"
 
     def __post_init__(self) -> None:
-        for name in (self.weight, self.activation, self.kv):
-            if name not in BITS:
-                raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
+        check_known(self.weight, self.activation, self.kv)
 
     def bits(self) -> Int64Array:
         """Bits of (weight, activation, kv) elements."""

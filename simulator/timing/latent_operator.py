@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError
 from simulator.hardware import Chip, TensorCore
 from simulator.kernels.arithmetic import clear
 from simulator.kernels.arrays import Int64Array
@@ -22,7 +22,7 @@ from simulator.kernels.gpu_attention import TILE_FIELDS, add_batch
 from simulator.kernels.jit import kernel
 from simulator.mapping.memory import BITS
 from simulator.timing import prices
-from simulator.timing.attention_operator import LARGEST_WORK, PHASES
+from simulator.timing.attention_operator import LARGEST_WORK
 from simulator.timing.attention_prices import KV_RUN_TOKENS
 from simulator.timing.gpu_attention_prices import (
     BYTE_FIELDS,
@@ -32,6 +32,7 @@ from simulator.timing.gpu_attention_prices import (
     settle,
 )
 from simulator.timing.hbm import resolve_memory
+from simulator.timing.operator_checks import check_dtypes, check_phase
 from simulator.timing.prices import ACTIVATION_BITS, KV_BITS
 from simulator.timing.work import WORK_CYCLES, WORK_FIELDS, WORK_FLOPS
 
@@ -90,11 +91,7 @@ def latent_seconds(chip: Chip, cases: Sequence[LatentCase]) -> list[float]:
 
 
 def _check(case: LatentCase, chip: Chip) -> None:
-    if case.phase not in PHASES:
-        raise InputError(
-            f"phase: found '{case.phase}', expected prefill or decode",
-            hint=did_you_mean(case.phase, PHASES),
-        )
+    check_phase(case.phase)
     sizes = ("batch", "heads", "context", "rank", "rope", "nope", "value")
     work = 1
     for name in sizes:
@@ -104,14 +101,7 @@ def _check(case: LatentCase, chip: Chip) -> None:
     queries = case.context if case.phase == "prefill" else 1
     if work * case.context * queries > LARGEST_WORK:
         raise InputError("batch x heads x rank x query-key pairs is above 2^56")
-    for name in (case.dtype, case.kv_dtype or case.dtype):
-        if name not in BITS:
-            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
-    if case.dtype not in chip.matrix.dtypes:
-        raise InputError(
-            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
-            hint=f"it has {', '.join(chip.matrix.dtypes)}",
-        )
+    check_dtypes(chip, case.dtype, case.kv_dtype)
 
 
 def _fill(case: LatentCase, row: Int64Array, batch: Int64Array) -> None:

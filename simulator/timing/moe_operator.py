@@ -22,6 +22,7 @@ from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
 from simulator.timing.expert_load import parse_expert_load
 from simulator.timing.hbm import resolve_memory
+from simulator.timing.operator_checks import check_dtypes
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
@@ -126,14 +127,7 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             f"moe: found '{case.moe}', expected sorted or fused",
             hint=did_you_mean(case.moe, MODES),
         )
-    for name in (case.dtype, case.weight_dtype or case.dtype):
-        if name not in BITS:
-            raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
-    if case.dtype not in chip.matrix.dtypes:
-        raise InputError(
-            f"chip '{chip.name}' has no rate for dtype '{case.dtype}'",
-            hint=f"it has {', '.join(chip.matrix.dtypes)}",
-        )
+    check_dtypes(chip, case.dtype, case.weight_dtype)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cases import Cases, Cell, read_cases
-from simulator.errors import InputError, Location, did_you_mean, nearest
+from simulator.errors import InputError, Location, nearest
 from simulator.hardware import Chip
 from simulator.validation.operators import Operator
 from simulator.validation.table import LeftOut, Table
@@ -128,9 +128,3 @@ def _seconds(cell: Cell) -> float:
     except ValueError:
         raise cell.fail(TIME, "seconds, a number such as 1.25e-5") from None
     return value
-
-
-def check_dtype(dtype: str, known: tuple[str, ...]) -> None:
-    """Refuse an unknown data type."""
-    if dtype not in known:
-        raise InputError(f"unknown data type '{dtype}'", hint=did_you_mean(dtype, known))

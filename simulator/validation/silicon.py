@@ -95,13 +95,6 @@ def package_folder() -> Path:
     return Path(aiconfigurator_core.__file__).parent / "systems"
 
 
-def source_version() -> str:
-    """``aiconfigurator-core`` with its version."""
-    from importlib.metadata import version
-
-    return f"aiconfigurator-core {version('aiconfigurator-core')}"
-
-
 def load_tables(chip: str, operator: str, *, every_stack: bool = False) -> list[Table]:
     """Tables of a chip and operator by data type; times are as they stand, faults included.
 

@@ -53,7 +53,6 @@ _OPERATORS = {
         "not_",
         "truth",
     ]
-    if hasattr(operator, name)
 } | {min, max, bool, abs, len, range}
 
 _known: dict[Any, Any] = {}
