@@ -78,7 +78,6 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
     from simulator.cli.deployment import check_complete, name_arguments
     from simulator.cli.destinations import check_outputs, output_directory
     from simulator.cli.scenario import apply_scenario
-    from simulator.report.files import FILES
     from simulator.report.metrics import RUN_METRICS, metric_values
 
     name_arguments(options, words)
@@ -90,7 +89,11 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
     check_override_roots(options["overrides"], roots)
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:
-        written = [] if directory is None else [directory / name for name in FILES]
+        written = []
+        if directory is not None:
+            from simulator.report.files import FILES
+
+            written = [directory / name for name in FILES]
         if options["timeline"] is not None:
             written.append(Path(options["timeline"]))
         for inputs in _inputs(options):

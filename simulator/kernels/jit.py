@@ -12,6 +12,9 @@ Wrappers for calls from C are left out (nobody makes any, and they cost an eight
 compile), and so are checks for division by zero (sizes and rates are validated before).
 """
 
+# numba's own types are incomplete
+# mypy: disable-error-code="attr-defined,import-untyped"
+
 from __future__ import annotations
 
 import functools
