@@ -13,7 +13,7 @@ import numpy.typing as npt
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.kernels.executor import TOTAL_FIELDS
-from simulator.serving import accounts, fields, loop
+from simulator.serving import accounts, compile_ahead, fields, loop
 from simulator.serving import accumulators as acc
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
@@ -151,6 +151,7 @@ class Batcher:
         if len(self.sums) == fields.SUMS:
             # most of a large deployment may never run
             self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS)
+        compile_ahead.finish()
         self._make_room(len(self._inbox_now()))
         self.settings[fields.STOP_AT_COMPLETION] = int(stop)
         self.counters[fields.ENDED] = 0
