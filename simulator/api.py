@@ -244,6 +244,7 @@ def price_step(
     system = load_system(system) if isinstance(system, str) else system
     model = load_any_model(model) if isinstance(model, str) else model
     options = layout or LayoutOptions(tp=tp)
+    _check_speculation(options, phase)
     if not isinstance(model, Transformer):
         from simulator.timing import convnet as convnets
 
@@ -286,6 +287,7 @@ def find_layouts(
     the smallest number of chips that would do.
     """
     chosen = options or LayoutOptions()
+    _check_speculation(chosen, phase)
     model = load_model(model) if isinstance(model, str) else model
     chosen.check(model)
     return search_layouts(
@@ -333,6 +335,14 @@ def plan_of(
         experts=options.experts,
         speculation=options.speculation,
     )
+
+
+def _check_speculation(options: LayoutOptions, phase: str) -> None:
+    if options.speculation.drafts and phase == "prefill":
+        raise InputError(
+            f"--speculate {options.speculate}: a prefill step drafts nothing, its tokens are known",
+            hint="expected --phase decode, or no --speculate",
+        )
 
 
 def _read(layout: str) -> Layout:
