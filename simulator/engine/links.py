@@ -119,18 +119,16 @@ class SharedLinks:
     def _forward(
         self, flows: npt.NDArray[np.int64], sent: npt.NDArray[np.float64], until: int
     ) -> int:
-        return int(
-            kernels.forward(
-                flows,
-                self._layer_bytes,
-                sent,
-                self._first,
-                self._link,
-                self._share,
-                self._capacity,
-                self._now,
-                until,
-            )
+        return kernels.forward(
+            flows,
+            self._layer_bytes,
+            sent,
+            self._first,
+            self._link,
+            self._share,
+            self._capacity,
+            self._now,
+            until,
         )
 
     def _any_arrived(self) -> bool:

@@ -12,19 +12,26 @@ import numpy.typing as npt
 
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
+from simulator.kernels.arrays import BoolArray
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.serving import accounts, fields, loop
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.course import MARKS, Tally, empty_course
+from simulator.serving.decode_run import Scratch
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
 from simulator.serving.prefix_cache import AFTER, BEFORE, ENTRY_FIELDS, SENTINELS, UNUSED
 from simulator.serving.price_table import PriceTable
 from simulator.serving.tiers import tiers_of
+from simulator.timing.batch import Packed
+from simulator.timing.decode_prices import Known
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 LOG_ROWS = 8192
+
+_Fixed = tuple[State, Int64Array, BoolArray, Packed, Known, Scratch, Tally, Int64Array]
+"""What ``loop.advance`` takes before the horizon."""
 
 
 class Batcher:
@@ -72,6 +79,8 @@ class Batcher:
         self._batch = np.zeros((BATCH_ROWS, self._most + 1), dtype=np.int64)
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
+        self._fixed: _Fixed | None = None
+        """None after one of its arrays has been replaced."""
         self._empty_cache()
         prices.cover(requests)
 
@@ -148,7 +157,7 @@ class Batcher:
 
     def catch_up(self, when_ps: int) -> None:
         """Run all iterations that start before a time."""
-        if self.now_ps < when_ps and not self.idle:
+        if self.counters.item(fields.NOW) < when_ps and not self.idle:
             self.advance(when_ps)
 
     def advance(self, horizon_ps: int, stop: bool = False) -> int:
@@ -159,20 +168,11 @@ class Batcher:
         Raises InfeasibleError where the clock leaves its range.
         """
         self._make_room()
-        self.settings[fields.STOP_AT_COMPLETION] = int(stop)
+        self.settings[fields.STOP_AT_COMPLETION] = stop
         self.counters[fields.ENDED] = 0
+        fixed = self._fixed or self._fix()
         while True:
-            reason = loop.advance(
-                self._state(),
-                self.prices.table,
-                self.prices.priced,
-                self.prices.plan.packed,
-                self.prices.known,
-                self.prices.scratch,
-                self.tally,
-                self._log,
-                horizon_ps,
-            )
+            reason = loop.advance(*fixed, horizon_ps)
             if reason == accounts.TOO_LONG:
                 raise InfeasibleError(
                     "simulated time leaves the range of the clock (104 days), or one step takes "
@@ -186,7 +186,22 @@ class Batcher:
                 self.logs.append(self._log.copy())
                 self.counters[fields.LOGGED] = 0
             else:
-                return int(reason)
+                return reason
+
+    def _fix(self) -> _Fixed:
+        """Gather what ``loop.advance`` takes: that takes as long as many a call of it."""
+        prices = self.prices
+        self._fixed = (
+            self._state(),
+            prices.table,
+            prices.priced,
+            prices.plan.packed,
+            prices.known,
+            prices.scratch,
+            self.tally,
+            self._log,
+        )
+        return self._fixed
 
     def ended(self) -> list[int]:
         """Requests that left with the last iteration, after ``advance(..., stop=True)``."""
@@ -298,6 +313,7 @@ class Batcher:
             grown = np.zeros(2 * (tail - head + count), dtype=np.int64)
             grown[: tail - head] = self._inbox[head:tail]
             self._inbox, tail = grown, tail - head
+            self._fixed = None
             counters[fields.INBOX_HEAD] = 0
         counters[fields.INBOX_TAIL] = tail + count
         return tail
@@ -314,6 +330,7 @@ class Batcher:
         room = np.zeros(start + 2 * (len(queued) + more), dtype=np.int64)
         room[start : start + len(queued)] = queued
         self._waiting = room
+        self._fixed = None
         counters[fields.QUEUE_HEAD] = start
         counters[fields.QUEUE_TAIL] = start + len(queued)
 
@@ -343,6 +360,7 @@ class Batcher:
         following = np.concatenate([unused[1:], unused[:1]])
         self._entries[unused, AFTER] = following
         self._entries[following, BEFORE] = unused
+        self._fixed = None
 
 
 def _settings(

@@ -256,8 +256,11 @@ class Transfers:
     def _arrived(self, request: int) -> None:
         transfer = self._moving[request]
         assert transfer.target is not None
-        ends = (self._place_of[r.number] for r in (transfer.source, transfer.target))
-        latency = max([self.links[place].latency_ps for place in ends])
+        links, place = self.links, self._place_of
+        latency = max(
+            links[place[transfer.source.number]].latency_ps,
+            links[place[transfer.target.number]].latency_ps,
+        )
         if latency == 0:
             self._deliver(transfer)
             return
