@@ -115,6 +115,7 @@ class EnergyConfig(Section):
     hbm_byte: EnergyPj
     link_byte: EnergyPj
     idle: WattsOrZero
+    basis: Note | None = None
 
 
 class PowerConfig(Section):
@@ -266,4 +267,5 @@ def _energy(config: EnergyConfig | None) -> Energy | None:
         hbm_byte_pj=config.hbm_byte,
         link_byte_pj=config.link_byte,
         idle_w=config.idle,
+        basis=config.basis,
     )

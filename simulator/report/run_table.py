@@ -132,8 +132,7 @@ def throughput_table(result: RunResult, console: Console) -> Table:
         ("tokens of an iteration, mean", f"{result.mean_tokens_per_iteration:,.1f} tokens"),
         ("preemptions", count(result.preemptions, "preemptions")),
         *([("prompt tokens from the prefix cache", percent(hits))] if hits is not None else []),
-        ("energy", _energy(result)),
-        ("cost", usd(result.cost_usd)),
+        *_energy_and_cost(result),
     ]
     return make_table(console, "Throughput and efficiency", ("figure", "value"), rows)
 
@@ -172,9 +171,22 @@ def memory_table(result: RunResult, console: Console) -> Table:
     return make_table(console, "HBM of each chip", ("part", "size"), rows)
 
 
-def _energy(result: RunResult) -> str:
-    if result.energy_j is None:
-        return f"{MISSING} (the chip file states no energies)"
+def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
+    """In all and by output token, as far as the chip files have energies and prices."""
     tokens = result.requests.output_tokens
-    each = f" ({scaled(result.energy_j / tokens, 'J')} per output token)" if tokens else ""
-    return scaled(result.energy_j, "J") + each
+    rows = []
+    if result.energy_j is None:
+        rows.append(("energy", f"{MISSING} (the chip file states no energies)"))
+    else:
+        label = "energy, estimated" if result.energy_basis else "energy"
+        rows.append((label, scaled(result.energy_j, "J")))
+        if tokens:
+            rows.append((f"{label}, of an output token", scaled(result.energy_j / tokens, "J")))
+    if result.cost_usd is None:
+        rows.append(("cost", f"{MISSING} (the chip file states no price)"))
+    else:
+        rows.append(("cost", usd(result.cost_usd)))
+        if tokens:
+            each = usd(result.cost_usd / tokens * 1e6)
+            rows.append(("cost of a million output tokens", each))
+    return rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware.chip import Validated
+from simulator.hardware import Chip
 from simulator.serving import fields, metrics
 from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
 from simulator.serving.replica import Replica
@@ -25,7 +25,7 @@ from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED
 from simulator.serving.tiers import tiers_of
 from simulator.serving.timeline import timeline
 from simulator.serving.work import PS_PER_S, Work, added, by_plan, shares, work_of
-from simulator.timing.energy import energy_j
+from simulator.timing.energy import energy_basis, energy_j
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -49,6 +49,7 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
+    chips = _chips(deployment.pools)
     result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
@@ -59,7 +60,7 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
-        accuracy=_accuracy(deployment.pools),
+        accuracy=tuple(entry for chip in chips for entry in chip.validation),
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
         simulated_s=simulated_s,
@@ -84,6 +85,7 @@ def outcome(cluster: Cluster) -> RunResult:
         flops=work.flops,
         min_bytes=work.min_bytes,
         energy_j=_energy(cluster, simulated_s),
+        energy_basis=energy_basis(chips),
         cost_usd=_cost(deployment.pools, simulated_s),
         advice=metrics.advice(causes, times["queue_s"].p99, times["ttft_s"].p99),
         table=_table(cluster, start),
@@ -151,12 +153,10 @@ def _counts(
     )
 
 
-def _accuracy(pools: Sequence[Pool]) -> tuple[Validated, ...]:
-    """What the chips' prices were compared with, each chip once."""
-    found: dict[str, tuple[Validated, ...]] = {}
-    for member in (member for pool in pools for member in pool.members):
-        found[member.plan.system.chip.name] = member.plan.system.chip.validation
-    return tuple(item for items in found.values() for item in items)
+def _chips(pools: Sequence[Pool]) -> list[Chip]:
+    """The kinds of chip in the pools, each once."""
+    members = (member for pool in pools for member in pool.members)
+    return list({m.plan.system.chip.name: m.plan.system.chip for m in members}.values())
 
 
 def _energy(cluster: Cluster, simulated_s: float) -> float | None:
