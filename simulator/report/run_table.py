@@ -17,6 +17,7 @@ from simulator.report.figures import (
     scaled,
     usd,
 )
+from simulator.report.run_course import course_table
 from simulator.report.run_pools import pools_table, transfer_table
 from simulator.timing.results import CAUSES, UNITS
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from simulator.serving.results import RunResult
 
 
-def print_run(result: RunResult, console: Console) -> None:
-    """Latency, throughput, units, memory, and what to try next."""
+def print_run(result: RunResult, console: Console, *, over_time: bool = False) -> None:
+    """Latency, throughput, units, memory, and what to try next; its course where it is wanted."""
     show(console, *heading(result))
     show(console, latency_table(result, console))
     if result.goodput is not None:
@@ -41,6 +42,8 @@ def print_run(result: RunResult, console: Console) -> None:
         show(console, pools_table(result, console))
     if result.kv_transfer is not None:
         show(console, transfer_table(result.kv_transfer, console))
+    if over_time and result.timeline is not None:
+        show(console, course_table(result.timeline, console))
     rests_on = accuracy_line(result.accuracy, result.dtypes.values())
     show(console, f"\nlimit: {result.advice}", rests_on)
 
