@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import Literal
 
 KIB = 2**10
 MIB = 2**20
 
-ROUND_TRIP = Fraction(122, 100)
+ROUND_TRIP = Fraction("1.2")
 """Passes through the switch from a read to its data."""
 
 
@@ -49,32 +50,32 @@ class EngineKernel:
 # with 16 bytes under way. A barrier before and after; the two-shot kernel has one more in between,
 # which orders memory: its threads release their stores to one peer after the other.
 PULL_ONE = EngineKernel(
-    "pull one-shot", "one-shot", Fraction("3.3"), Fraction("0.05"), window_bytes=36 * 512 * 16
+    "pull one-shot", "one-shot", Fraction("3.45"), Fraction("0.055"), window_bytes=36 * 512 * 16
 )
 PULL_TWO = EngineKernel(
-    "pull two-shot", "two-shot", Fraction("3.6"), Fraction("1.15"), window_bytes=36 * 512 * 16
+    "pull two-shot", "two-shot", Fraction("3.9"), Fraction("1.12"), window_bytes=36 * 512 * 16
 )
 # SGLang's second kernels (jit_kernel/csrc/distributed): push needs no barrier, two-shot three.
-PUSH_ONE = EngineKernel("push one-shot", "one-shot", Fraction("0.65"), Fraction("0.17"))
-SHORT_TWO = EngineKernel("pull two-shot", "two-shot", Fraction("5"), Fraction("0.3"))
+PUSH_ONE = EngineKernel("push one-shot", "one-shot", Fraction("0.8"), Fraction("0.16"))
+SHORT_TWO = EngineKernel("pull two-shot", "two-shot", Fraction("6"), Fraction("0.2"))
 # TensorRT-LLM allReduceFusionKernels.cu: one-shot pushes and polls the data itself (Lamport).
-LAMPORT_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.2"), Fraction("0.12"))
-STAGED_TWO = EngineKernel("staged two-shot", "two-shot", Fraction("8.4"), Fraction("1.05"), copies=4)
+LAMPORT_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.125"))
+STAGED_TWO = EngineKernel("staged two-shot", "two-shot", Fraction("5.8"), Fraction("0.87"), copies=4)
 # Before 1.1 (TRTLLM-8129) its stores were ordered more strongly.
-ORDERED_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("0.8"), Fraction("0.5"))
+ORDERED_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.5"))
 # vLLM device_communicators/symm_mem.py: a copy into symmetric memory, a kernel of PyTorch
 # (CUDASymmetricMemoryOps.cu, few blocks), and a copy out of it: three launches.
 MULTICAST = EngineKernel(
-    "multicast", "in-network", Fraction("5"), launches=3, copies=2, window_bytes=720_000
+    "multicast", "in-network", Fraction("5.4"), launches=3, copies=2, window_bytes=710_000
 )
 SYMMETRIC_TWO = EngineKernel(
     "symmetric two-shot",
     "two-shot",
-    Fraction("3.8"),
-    Fraction("0.8"),
+    Fraction("3.9"),
+    Fraction("0.83"),
     launches=3,
     copies=2,
-    window_bytes=860_000,
+    window_bytes=840_000,
 )
 
 Limits = tuple[tuple[EngineKernel | None, int], ...]
@@ -140,16 +141,42 @@ _SGLANG: Rules = {
         }
     ),
 }
-# cpp/tensorrt_llm/common/customAllReduceUtils.h, AllReduceBestStrategyTable, hidden size 4096
-_TENSORRT: Rules = {
-    ("9.0", 2): ((LAMPORT_ONE, 16 * MIB),),
-    ("9.0", 4): ((LAMPORT_ONE, MIB), (STAGED_TWO, 8 * MIB)),
-    ("9.0", 8): ((LAMPORT_ONE, 512 * KIB), (None, MIB), (STAGED_TWO, 4 * MIB)),
+
+
+def _by_tokens(row: str) -> Limits:
+    """A row of TensorRT-LLM's table: from 2^k tokens of 8 KiB up 4 one-shot, 5 two-shot, 0 NCCL."""
+    kinds = {"4": LAMPORT_ONE, "5": STAGED_TWO, "0": None}
+    limits: list[tuple[EngineKernel | None, int]] = []
+    most = 16 * KIB
+    for kind, same in groupby(row):
+        most *= 2 ** (len(list(same)) - (0 if limits else 1))
+        limits.append((kinds[kind], most - _BELOW))
+    return tuple(limits)
+
+
+# cpp/tensorrt_llm/common/customAllReduceUtils.h, AllReduceBestStrategyTable, hidden size 4096,
+# not fused: of 1.2.0rc5 and of 1.3.0rc10
+_TENSORRT_12: Rules = {
+    ("9.0", 2): _by_tokens("45454444444"),
+    ("9.0", 4): _by_tokens("4445555455"),
+    ("9.0", 8): _by_tokens("4444445555"),
     **_blackwell(
         {
-            2: ((LAMPORT_ONE, 16 * MIB),),
-            4: ((LAMPORT_ONE, 4 * MIB), (STAGED_TWO, 16 * MIB)),
-            8: ((LAMPORT_ONE, 2 * MIB), (STAGED_TWO, 32 * MIB)),
+            2: _by_tokens("44444444444"),
+            4: _by_tokens("4444444445"),
+            8: _by_tokens("4444444455"),
+        }
+    ),
+}
+_TENSORRT_13: Rules = {
+    ("9.0", 2): _by_tokens("444444444444"),
+    ("9.0", 4): _by_tokens("44444444555"),
+    ("9.0", 8): _by_tokens("4444444055"),
+    **_blackwell(
+        {
+            2: _by_tokens("444444444444"),
+            4: _by_tokens("444444444455"),
+            8: _by_tokens("4444444445555"),
         }
     ),
 }
@@ -168,6 +195,7 @@ ENGINES: dict[str, Rules] = {
     "tensorrt-llm-1.0": {
         (level, n): ((ORDERED_ONE, MIB),) for level in _CAPABILITIES for n in (2, 4, 8)
     },
-    "tensorrt-llm-1.2": _TENSORRT,
+    "tensorrt-llm-1.2": _TENSORRT_12,
+    "tensorrt-llm-1.3": _TENSORRT_13,
 }
 """The engines by name and the first version that was compared; a later version takes the last."""
