@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from simulator.config.fields import (
     Bandwidth,
-    Bytes,
     Count,
     CountOrZero,
     Delay,

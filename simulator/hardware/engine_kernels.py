@@ -60,7 +60,9 @@ PUSH_ONE = EngineKernel("push one-shot", "one-shot", Fraction("0.8"), Fraction("
 SHORT_TWO = EngineKernel("pull two-shot", "two-shot", Fraction("6"), Fraction("0.2"))
 # TensorRT-LLM allReduceFusionKernels.cu: one-shot pushes and polls the data itself (Lamport).
 LAMPORT_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.125"))
-STAGED_TWO = EngineKernel("staged two-shot", "two-shot", Fraction("5.8"), Fraction("0.87"), copies=4)
+STAGED_TWO = EngineKernel(
+    "staged two-shot", "two-shot", Fraction("5.8"), Fraction("0.87"), copies=4
+)
 # Before 1.1 (TRTLLM-8129) its stores were ordered more strongly.
 ORDERED_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.5"))
 # vLLM device_communicators/symm_mem.py: a copy into symmetric memory, a kernel of PyTorch
@@ -187,9 +189,7 @@ ENGINES: dict[str, Rules] = {
         (level, n): _pull(n, 8 * MIB - _BELOW) for level in _CAPABILITIES for n in _PULL_RANKS
     },
     "vllm-0.18": _VLLM,
-    "sglang-0.5.9": {
-        (level, n): _pull(n, 8 * MIB) for level in _CAPABILITIES for n in _PULL_RANKS
-    },
+    "sglang-0.5.9": {(level, n): _pull(n, 8 * MIB) for level in _CAPABILITIES for n in _PULL_RANKS},
     "sglang-0.5.14": _SGLANG,
     # one-shot up to 128 tokens of 4,096 elements, as before TRTLLM-8129
     "tensorrt-llm-1.0": {

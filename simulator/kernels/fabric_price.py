@@ -57,7 +57,8 @@ def phase_bytes(phase: Int64Array, size: int) -> int:
 def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int, int]:
     """(picoseconds, link picoseconds, busiest link's bytes, index) of the fastest schedule.
 
-    ``table`` is that of ``simulator.fabric.pack``. Schedules for other sizes are left out. An operation without schedules, or one among a single rank, costs nothing and has index -1.
+    ``table`` is that of ``simulator.fabric.pack``. Schedules for other sizes are left out. An
+    operation without schedules, or one among a single rank, costs nothing and has index -1.
     """
     best, best_moving, best_bytes, best_index = 0, 0, 0, -1
     at = table[op * HEAD_FIELDS + HEAD_OFFSET]
