@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from simulator.config.engine_schema import load_engine
 from simulator.config.layout_schema import load_layout
 from simulator.config.loader import load_any_model, load_chip, load_model, load_system
 from simulator.config.workload_loader import load_workload
@@ -61,6 +62,7 @@ __all__ = [
     "find_layouts",
     "generate",
     "load_chip",
+    "load_engine",
     "load_layout",
     "load_model",
     "load_system",

@@ -51,7 +51,7 @@ __all__ = [
     "load_system",
 ]
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout", "scenario")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory", "engine", "layout", "scenario")
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -41,7 +41,7 @@ def print_run(result: RunResult, console: Console) -> None:
         show(console, pools_table(result, console))
     if result.kv_transfer is not None:
         show(console, transfer_table(result.kv_transfer, console))
-    rests_on = accuracy_line(result.accuracy, result.dtypes.values())
+    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine)
     show(console, f"\nlimit: {result.advice}", rests_on)
 
 

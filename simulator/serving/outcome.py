@@ -117,6 +117,7 @@ def outcome(cluster: Cluster) -> RunResult:
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
         accuracy=_accuracy(deployment.pools),
+        engine=plan.system.engine,
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
         simulated_s=simulated_s,
@@ -266,7 +267,7 @@ def _accuracy(pools: Sequence[Pool]) -> tuple[Validated, ...]:
     """What the chips' prices were compared with, each chip once."""
     found: dict[str, tuple[Validated, ...]] = {}
     for member in (member for pool in pools for member in pool.members):
-        found[member.plan.system.chip.name] = member.plan.system.chip.validation
+        found[member.plan.system.chip.name] = member.plan.system.validation
     return tuple(item for items in found.values() for item in items)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware import Validated
+from simulator.hardware import ServingEngine, Validated
 
 if TYPE_CHECKING:
     from simulator.serving.goodput import Goodput
@@ -136,7 +136,7 @@ class RunResult:
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``layout`` is a replica's,
     ``accuracy`` lists the measurements that
-    prices of this chip were compared with. ``itl_s`` are the times between two tokens
+    prices of this chip were compared with, ``engine`` is whose host it is (None: the system's). ``itl_s`` are the times between two tokens
     of a request; ``failures`` counts those of replicas and links, ``pool_changes`` replicas that
     changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
     where the queue is stable. ``speculation`` has ``drafts`` and ``acceptance`` as chosen, and the
@@ -189,6 +189,7 @@ class RunResult:
     pools: dict[str, PoolResult] = field(default_factory=dict)
     kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
+    engine: ServingEngine | None = None
     layout: str = ""
     itl_s: Distribution = Distribution(None, None, None, None, None)
     mean_requests_in_system: float = 0.0
