@@ -15,7 +15,6 @@ from simulator.cli import main
 from simulator.errors import InputError
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
-from simulator.validation.engines import ENGINES
 from simulator.validation.files import read_tables
 from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
@@ -282,6 +281,7 @@ def test_a_busy_server_takes_longer_for_a_token():
         "tp": np.array([1, 1, 1]),
         "model": np.array(["llama3-8b"] * 3),
         "engine": np.array([""] * 3),
+        "kv_dtype": np.array(["bf16"] * 3),
     }
     machine = Machine("h100")
     seconds = OPERATORS["server"].price(machine, "bf16", inputs)
@@ -291,11 +291,14 @@ def test_a_busy_server_takes_longer_for_a_token():
     # engines add a time a step and a sequence; what they do not wait for takes no time
     named = {
         name: OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array([name] * 3)})
-        for name in ENGINES
+        for name in ("vllm", "trtllm", "sglang")
     }
+    vllm, trtllm = api.load_engine("vllm"), api.load_engine("trtllm")
     added = named["vllm"] - named["trtllm"]
-    assert added[0] == pytest.approx(1.25e-3 + 17.7e-6)
-    assert added[2] == pytest.approx(1.25e-3 + 64 * 17.7e-6)
+    for row, batch in ((0, 1), (2, 64)):
+        more = vllm.iteration_ps - trtllm.iteration_ps
+        more += batch * (vllm.sequence_ps - trtllm.sequence_ps)
+        assert added[row] == pytest.approx(more / 1e12)
     assert named["sglang"][0] > named["trtllm"][0]
     assert named["sglang"][2] < named["trtllm"][2]
     with pytest.raises(InputError, match="unknown engine 'vlm'"):
@@ -310,6 +313,7 @@ def test_servers_of_8_bits_exchange_and_attend_in_16():
         "tp": np.array([8]),
         "model": np.array(["llama3-8b"]),
         "engine": np.array(["vllm"]),
+        "kv_dtype": np.array(["bf16"]),
     }
     machine = Machine("h100")
     mixed = OPERATORS["server"].price(machine, "fp8", inputs)[0]

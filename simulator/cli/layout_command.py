@@ -9,8 +9,8 @@ import click
 from simulator.cli.layout_options import chosen_layout, expert_options
 from simulator.cli.options import (
     check_override_roots,
-    chosen_engine,
     choice_option,
+    chosen_engine,
     dtype_options,
     format_option,
     overrides_for,
@@ -67,9 +67,7 @@ def layout(
 
     check_override_roots(overrides, ("chip", "system", "model", "engine"))
     host = chosen_engine(engine, overrides)
-    system = with_engine(
-        load_system(system_name, overrides_for(overrides, "system", "chip")), host
-    )
+    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
     model = load_model(model_name, overrides_for(overrides, "model"))
     dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
     found = find_layouts(

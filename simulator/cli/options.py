@@ -190,9 +190,13 @@ def chosen_engine(name: str | None, overrides: Sequence[str]) -> ServingEngine |
         if own:
             raise InputError(f"--set: '{own[0]}' needs --engine", hint="for example --engine vllm")
         return None
+    from dataclasses import replace
+
     from simulator.config.engine_schema import load_engine
 
-    return load_engine(name, own)
+    engine = load_engine(name, own)
+    # what was measured is the engine as its file has it
+    return replace(engine, validation=()) if own else engine
 
 
 def with_engine(system: System, engine: ServingEngine | None) -> System:

@@ -41,7 +41,8 @@ def name_inputs(options: dict[str, Any], words: tuple[str, ...]) -> dict[str, st
     roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
     check_override_roots(options["overrides"], roots)
     systems = [member.system for pool in wanted_pools(options).values() for member in pool]
-    return {"system": systems[0], **{k: options[k] for k in ("model", "workload", "trace", "engine")}}
+    others = {name: options[name] for name in ("model", "workload", "trace", "engine")}
+    return {"system": systems[0], **others}
 
 
 def load_search(

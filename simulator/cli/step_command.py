@@ -69,13 +69,12 @@ def step(
     if timeline is not None:
         from simulator.cli.destinations import check_outputs
 
-        check_outputs([Path(timeline)], {"system": system_name, "model": model_name, "engine": engine})
+        inputs = {"system": system_name, "model": model_name, "engine": engine}
+        check_outputs([Path(timeline)], inputs)
     from simulator.config.loader import load_any_model, load_system
 
     host = chosen_engine(engine, overrides)
-    system = with_engine(
-        load_system(system_name, overrides_for(overrides, "system", "chip")), host
-    )
+    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
     model = load_any_model(model_name, overrides_for(overrides, "model"))
 
     from simulator.api import price_step

@@ -52,8 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A named configuration; ``kind`` is one of chip, system, model, workload, memory,
-    engine."""
+    """A named configuration; ``kind`` is one of chip, system, model, workload, memory, engine."""
 
     kind: str
     name: str
@@ -62,7 +61,7 @@ class Description:
 
 
 def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) -> Description:
-    """All values of a chip, system, model, workload, memory, engine or file, with overrides applied.
+    """All values of a named configuration or of a file, with overrides applied.
 
     Without ``kind`` a name is looked up as a system, chip, model, workload, memory and engine in
     that order; a system shows its chip as well.

@@ -16,7 +16,8 @@ class System:
     """``name`` is the family with its shape, such as ``tpu-v7x:2x2x1``.
 
     ``host_overhead_ps`` is what the host adds to every iteration of a serving loop (scheduling,
-    sampling, launch), unless an ``engine`` says more of it; ``hbm_reserve_fraction`` of each chip's HBM is left to the runtime.
+    sampling, launch), unless an ``engine`` says more of it; ``hbm_reserve_fraction`` of each chip's
+    HBM is left to the runtime.
     ``network`` joins it to other systems, where there is one. ``host_link_bytes_per_s`` is what one
     chip can copy to and, at the same time, from ``host_memory_bytes`` of its host's memory (0 where
     nobody has said).

@@ -136,7 +136,8 @@ class RunResult:
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``layout`` is a replica's,
     ``accuracy`` lists the measurements that
-    prices of this chip were compared with, ``engine`` is whose host it is (None: the system's). ``itl_s`` are the times between two tokens
+    prices of this chip were compared with, ``engine`` is whose host it is (None: the system's).
+    ``itl_s`` are the times between two tokens
     of a request; ``failures`` counts those of replicas and links, ``pool_changes`` replicas that
     changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
     where the queue is stable. ``speculation`` has ``drafts`` and ``acceptance`` as chosen, and the

@@ -22,8 +22,8 @@ from simulator.units import format_bytes
 def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") -> StepTiming:
     """One pass of ``batch`` images; chips share them evenly, and the fullest sets the time.
 
-    Raises InputError for a batch below 1, for a system with a serving engine and a dtype that the chip has no rate for,
-    InfeasibleError where weights and activations do not fit HBM.
+    Raises InputError for a batch below 1, for a system with a serving engine and a dtype that the
+    chip has no rate for, InfeasibleError where weights and activations do not fit HBM.
     """
     if batch < 1:
         raise InputError(f"--batch must be at least 1, found {batch}")
