@@ -9,6 +9,7 @@ from pathlib import Path
 from simulator.config.loader import (
     load_any_model,
     load_chip,
+    load_engine,
     load_layout,
     load_model,
     load_system,
@@ -66,6 +67,7 @@ __all__ = [
     "find_layouts",
     "generate",
     "load_chip",
+    "load_engine",
     "load_layout",
     "load_model",
     "load_system",

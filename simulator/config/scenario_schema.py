@@ -71,6 +71,7 @@ class ScenarioConfig(Section):
     fail: list[str] | None = None
     on_failure: Literal["retry", "lose"] | None = None
     max_retries: CountOrZero | None = None
+    engine: str | None = None
     scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] | None = None
     preemption: Literal["recompute", "swap"] | None = None
     prefix_cache: Literal["on", "off"] | None = None

@@ -81,7 +81,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
             {
                 "operators_s": seconds(operators),
                 "host_s": seconds(result.host_ps),
-                "system.host_overhead": duration(seconds(system.host_overhead_ps)),
+                **_host_values(system),
                 "chip.operator_overhead": duration(seconds(chip.operator_overhead_ps)),
             },
         ),
@@ -190,9 +190,10 @@ def _latencies(result: RunResult) -> list[Explanation]:
 def _host(system: System) -> Explanation:
     return Explanation(
         "host",
-        "overhead of the serving loop, once an iteration",
-        f"= {duration(seconds(system.host_overhead_ps))}",
-        {"system.host_overhead": duration(seconds(system.host_overhead_ps))},
+        "overhead of the serving loop, once an iteration"
+        + ("" if system.engine is None else ", and for each sequence in it"),
+        f"= {' + '.join(_host_values(system).values())}",
+        _host_values(system),
     )
 
 
@@ -203,6 +204,16 @@ def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
     return {
         "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
         "chip.power.energy.idle": f"{energy.idle_w:g} W",
+    }
+
+
+def _host_values(system: System) -> dict[str, str]:
+    """The configuration values that the host's time is made of."""
+    if system.engine is None:
+        return {"system.host_overhead": duration(seconds(system.host_overhead_ps))}
+    return {
+        "engine.iteration": duration(seconds(system.engine.iteration_ps)),
+        "engine.sequence": f"{duration(seconds(system.engine.sequence_ps))} a sequence",
     }
 
 

@@ -103,6 +103,7 @@ def run_json(result: RunResult) -> Json:
         "energy_basis": result.energy_basis,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
+        "engine": None if result.engine is None else result.engine.name,
         "accuracy": accuracy_json(result.accuracy),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
@@ -189,6 +190,7 @@ def step_json(result: StepTiming) -> Json:
         "dtypes": dict(result.dtypes),
         "time_s": result.time_s,
         "host_s": seconds(result.host_ps),
+        "engine": None if result.engine is None else result.engine.name,
         "tokens": result.tokens,
         "tokens_per_s": result.tokens / result.time_s if result.time_ps else None,
         "mfu": result.mfu,

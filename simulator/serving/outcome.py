@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware import Chip
+from simulator.hardware import System
 from simulator.serving import fields, metrics
 from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
 from simulator.serving.replica import Replica
@@ -49,7 +49,7 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
-    chips = _chips(deployment.pools)
+    systems = _systems(deployment.pools)
     result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
@@ -60,7 +60,8 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
-        accuracy=tuple(entry for chip in chips for entry in chip.validation),
+        accuracy=tuple(entry for system in systems for entry in system.validation),
+        engine=plan.system.engine,
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
         simulated_s=simulated_s,
@@ -85,7 +86,7 @@ def outcome(cluster: Cluster) -> RunResult:
         flops=work.flops,
         min_bytes=work.min_bytes,
         energy_j=_energy(cluster, simulated_s),
-        energy_basis=energy_basis(chips),
+        energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=_cost(deployment.pools, simulated_s),
         advice=metrics.advice(causes, times["queue_s"].p99, times["ttft_s"].p99),
         table=_table(cluster, start),
@@ -153,10 +154,10 @@ def _counts(
     )
 
 
-def _chips(pools: Sequence[Pool]) -> list[Chip]:
-    """The kinds of chip in the pools, each once."""
+def _systems(pools: Sequence[Pool]) -> list[System]:
+    """One system of each kind of chip in the pools."""
     members = (member for pool in pools for member in pool.members)
-    return list({m.plan.system.chip.name: m.plan.system.chip for m in members}.values())
+    return list({m.plan.system.chip.name: m.plan.system for m in members}.values())
 
 
 def _energy(cluster: Cluster, simulated_s: float) -> float | None:
