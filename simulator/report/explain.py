@@ -209,3 +209,14 @@ def ratio(figure: str, formula: str, top: float, unit: str, time_s: float) -> Ex
         f"= {number} / {time_s:.6g} s = {result}",
         {unit.replace(" ", "_"): top, "time_s": time_s},
     )
+
+
+def host(system: Any) -> Explanation:
+    """The overhead of the serving loop."""
+    overhead = duration(system.host_overhead_ps / 1e12)
+    return Explanation(
+        "host",
+        "overhead of the serving loop, once an iteration",
+        f"= {overhead}",
+        {"system.host_overhead": overhead},
+    )
