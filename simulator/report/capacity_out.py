@@ -81,7 +81,7 @@ def print_capacity(document: Json, console: Console) -> None:
         f"promised to {percent(document['wanted_attainment'])}: {limits}",
         f"{_answer(document)}, of which "
         f"{percent(document['slo_attainment'])} meet the SLO: goodput "
-        f"{rate(document['goodput_requests_per_s'], 'requests')} until the last answer",
+        f"{rate(document['goodput_requests_per_s'], 'requests')}",
     ]
     most = document["most_goodput"]
     if most["goodput_requests_per_s"] > document["goodput_requests_per_s"]:

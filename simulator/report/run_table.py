@@ -83,8 +83,8 @@ def heading(result: RunResult) -> list[str]:
 
 
 def _whole(result: RunResult) -> str:
-    """All chips as replicas; pools may have different ones."""
-    if len(result.pools) > 1:
+    """All chips as replicas, pool by pool where they are not alike."""
+    if len({(pool.tp, pool.layout) for pool in result.pools.values()}) > 1:
         parts = [
             f"{role} {count(pool.chips, 'chips')} = {groups(pool.replicas, pool.tp, pool.layout)}"
             for role, pool in result.pools.items()
@@ -178,7 +178,11 @@ def memory_table(result: RunResult, console: Console) -> Table:
     if "blocks" in kv:
         size = int(kv.get("block_tokens", 0))
         rows.append(("KV cache of a replica", f"{int(kv['blocks']):,} blocks of {size} tokens"))
-    return make_table(console, "HBM of each chip", ("part", "size"), rows)
+    title = "HBM of each chip"
+    first, *others = result.system.split(" + ")
+    if others:
+        title += f" of the first kind of system, {first}"
+    return make_table(console, title, ("part", "size"), rows)
 
 
 def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
