@@ -174,7 +174,13 @@ def _report(
         )
         write_directory(directory, document, result.table, manifest)
     explain = options["explain"]
-    reasons = explain_run(result, system) if explain else []
+    pools = {
+        pool.role: [member.plan.system for member in pool.members]
+        for pool in inputs.deployment.pools
+    }
+    kinds = {kind.name for found in pools.values() for kind in found}
+    several = pools if len(pools) > 1 or len(kinds) > 1 else None
+    reasons = explain_run(result, system, several) if explain else []
     emit(
         options["output_format"],
         document,

@@ -90,15 +90,21 @@ class PoolResult:
     """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
 
     Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    ``tp``, ``layout``, ``memory_bytes`` and the ``blocks`` of ``kv`` are those of the first kind of
+    replica in it.
     """
 
     system: str
     replicas: int
     final_replicas: int
     chips: int
+    tp: int
+    layout: str
     utilization: dict[str, float]
     mfu: float
     mbu: float
+    flops: int
+    min_bytes: int
     bound_by: dict[str, float]
     iterations: int
     serving_s: float
