@@ -112,6 +112,7 @@ def test_the_host_of_a_server_is_found_again(tmp_path, capsys):
         "tp": np.ones(6, dtype=np.int64),
         "model": np.array(["llama3-8b"] * 6),
         "engine": np.array([""] * 6),
+        "kv_dtype": np.array(["bf16"] * 6),
     }
     machine = Machine("h100", ("system.host_overhead=3 ms",))
     seconds = OPERATORS["server"].price(machine, "bf16", inputs)

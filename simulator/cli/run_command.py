@@ -86,7 +86,7 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
         raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
     apply_scenario(options, context)
     check_complete(options)
-    roots = ("chip", "system", "model", "workload", "prefill", "decode")
+    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
     check_override_roots(options["overrides"], roots)
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:
@@ -105,7 +105,7 @@ def _inputs(options: dict[str, Any]) -> list[dict[str, str | None]]:
     """What the command reads, once for each system."""
     from simulator.cli.deployment import wanted_pools
 
-    others = {name: options[name] for name in ("model", "workload", "trace")}
+    others = {name: options[name] for name in ("model", "workload", "trace", "engine")}
     systems = [member.system for members in wanted_pools(options).values() for member in members]
     return [{"system": system, **others} for system in systems]
 
@@ -167,6 +167,12 @@ def _report(
             trace_file=inputs.file,
         )
         write_directory(directory, document, result.table, manifest)
-    reasons = explain_run(result, system) if options["explain"] else []
-    emit(options["output_format"], document, lambda console: print_run(result, console), reasons)
+    explain = options["explain"]
+    reasons = explain_run(result, system) if explain else []
+    emit(
+        options["output_format"],
+        document,
+        lambda console: print_run(result, console, over_time=explain),
+        reasons,
+    )
     return document

@@ -9,9 +9,10 @@ from simulator.report.explain import Explanation
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
 from simulator.report.json_out import seconds
 from simulator.report.op_table import runner_up_line, tile_text
+from simulator.timing.energy import energies
 
 if TYPE_CHECKING:
-    from simulator.hardware import Chip, System
+    from simulator.hardware import Chip, Energy, System
     from simulator.serving.results import Distribution, RunResult
     from simulator.timing.results import MatmulTiming, StepTiming
 
@@ -80,7 +81,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
             {
                 "operators_s": seconds(operators),
                 "host_s": seconds(result.host_ps),
-                "system.host_overhead": duration(seconds(system.host_overhead_ps)),
+                **_host_values(system),
                 "chip.operator_overhead": duration(seconds(chip.operator_overhead_ps)),
             },
         ),
@@ -189,15 +190,36 @@ def _latencies(result: RunResult) -> list[Explanation]:
 def _host(system: System) -> Explanation:
     return Explanation(
         "host",
-        "overhead of the serving loop, once an iteration",
-        f"= {duration(seconds(system.host_overhead_ps))}",
-        {"system.host_overhead": duration(seconds(system.host_overhead_ps))},
+        "overhead of the serving loop, once an iteration"
+        + ("" if system.engine is None else ", and for each sequence in it"),
+        f"= {' + '.join(_host_values(system).values())}",
+        _host_values(system),
     )
+
+
+def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
+    """The values of the chip file that its energies come from."""
+    if chip.power.energy is None:  # those of a GPU's power model
+        return {"chip.power.tdp": f"{chip.power.tdp_w:g} W", "idle": f"{energy.idle_w:g} W"}
+    return {
+        "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
+        "chip.power.energy.idle": f"{energy.idle_w:g} W",
+    }
+
+
+def _host_values(system: System) -> dict[str, str]:
+    """The configuration values that the host's time is made of."""
+    if system.engine is None:
+        return {"system.host_overhead": duration(seconds(system.host_overhead_ps))}
+    return {
+        "engine.iteration": duration(seconds(system.engine.iteration_ps)),
+        "engine.sequence": f"{duration(seconds(system.engine.sequence_ps))} a sequence",
+    }
 
 
 def _energy_and_cost(result: RunResult, system: System) -> list[Explanation]:
     found: list[Explanation] = []
-    energy = system.chip.power.energy
+    energy = energies(system.chip)
     if result.energy_j is not None and energy is not None:
         traffic = result.traffic_bytes
         moved = sum(traffic.get(name, 0) for name in ("hbm_read", "hbm_write"))
@@ -207,11 +229,8 @@ def _energy_and_cost(result: RunResult, system: System) -> list[Explanation]:
                 "multiply-accumulates, vector operations and bytes of each level x their energy "
                 "+ idle power x time x chips",
                 f"= {scaled(result.energy_j, 'J')}; HBM moved {bytes_text(moved)} at "
-                f"{energy.hbm_byte_pj:g} pJ a byte",
-                {
-                    "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
-                    "chip.power.energy.idle": f"{energy.idle_w:g} W",
-                },
+                f"{energy.hbm_byte_pj:g} pJ a byte" + (f"; {energy.basis}" if energy.basis else ""),
+                _energies_of(system.chip, energy),
             )
         )
     price = system.chip.price_usd_per_hour

@@ -100,8 +100,10 @@ def run_json(result: RunResult) -> Json:
         "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),
         "memory_bytes": dict(result.memory_bytes),
         "energy_j": result.energy_j,
+        "energy_basis": result.energy_basis,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
+        "engine": None if result.engine is None else result.engine.name,
         "accuracy": accuracy_json(result.accuracy),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
@@ -188,6 +190,7 @@ def step_json(result: StepTiming) -> Json:
         "dtypes": dict(result.dtypes),
         "time_s": result.time_s,
         "host_s": seconds(result.host_ps),
+        "engine": None if result.engine is None else result.engine.name,
         "tokens": result.tokens,
         "tokens_per_s": result.tokens / result.time_s if result.time_ps else None,
         "mfu": result.mfu,
@@ -199,6 +202,7 @@ def step_json(result: StepTiming) -> Json:
         "flops": result.flops,
         "min_bytes": result.min_bytes,
         "energy_j": result.energy_j,
+        "energy_basis": result.energy_basis,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
         "overheads": [

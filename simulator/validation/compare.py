@@ -65,7 +65,8 @@ class Comparison:
         return self.predicted_s / self.table.measured_s - 1
 
     def rows(self) -> list[Row]:
-        """One row a regime that occurs, ``all`` first; experts by how the tokens spread as well."""
+        """One row a regime that occurs, ``all`` first; experts by how the tokens spread and servers
+        by their engine as well."""
         found = []
         for regime in REGIMES:
             mask = np.ones(len(self.table), bool) if regime == "all" else self.regimes == regime
@@ -77,6 +78,9 @@ class Comparison:
             for name, mask in (("balanced", even), ("power law", ~even)):
                 if mask.any() and not mask.all():
                     found.append(self._row(name, mask))
+        if self.table.operator == "server":
+            engines = self.table.inputs["engine"]
+            found += [self._row(name, engines == name) for name in sorted(set(engines)) if name]
         return found
 
     def _row(self, regime: str, mask: npt.NDArray[np.bool_]) -> Row:
