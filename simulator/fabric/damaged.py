@@ -2,9 +2,10 @@
 
 An all-to-all is routed link by link, single messages as flows (``detours``). What every chip has
 to get (all-gather, reduce-scatter, all-reduce, broadcast) can be packed into spanning trees that
-fill the least cut (Edmonds, 1973; Zhao et al., "ForestColl", 2024): n chips need (n-1) shards over c links, c being the fewest that
-cut any chip off. Where no larger part hangs on fewer links than the least connected chip, that
-is exact in bandwidth; elsewhere it is a lower bound, and the answer says so.
+fill the least cut (Edmonds, 1973; Zhao et al., "ForestColl", 2024): n chips need (n-1) shards over
+c links, c being the fewest that cut any chip off. Where no larger part hangs on fewer links than
+the least connected chip, that is exact in bandwidth; elsewhere it is a lower bound, and the answer
+says so.
 """
 
 from __future__ import annotations
