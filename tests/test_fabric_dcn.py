@@ -103,3 +103,18 @@ def test_a_dragonflys_chips_share_their_global_links():
 def test_fabrics_without_nvlink(name):
     fabric = load_system(name).fabric
     assert price_collective(fabric, "all-reduce", 2**20).time_ps > 0
+
+
+def test_cards_behind_one_bridge_share_it():
+    """Four messages of a ring at 20.6 GB/s together; two cards and a message alone do not share."""
+    four, two = (load_system(f"l40s:{n}").fabric for n in (4, 2))
+    free = load_system("l40s:4", ("system.fabric.shared_bandwidth=1TB/s",)).fabric
+    size = 2**29
+    shared = price_collective(four, "all-gather", size, algorithm="ring")
+    assert shared.link_ps == pytest.approx(size * 3 / 4 * 1e12 / 5.15e9, rel=1e-6)
+    alone = price_collective(free, "all-gather", size, algorithm="ring")
+    assert alone.link_ps == pytest.approx(size * 3 / 4 * 1e12 / (0.64 * 32e9), rel=1e-6)
+    assert price_collective(four, "p2p", size) == price_collective(free, "p2p", size)
+    assert price_collective(two, "p2p", size).time_ps == price_collective(four, "p2p", size).time_ps
+    with pytest.raises(InputError, match="belongs to pcie"):
+        load_system("h100:8", ("system.fabric.shared_bandwidth=1TB/s",))
