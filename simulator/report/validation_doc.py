@@ -23,8 +23,8 @@ measurements. Written by `chipsim validate --markdown`; [accuracy.md](accuracy.m
 tables are read, what the columns mean and how to measure and calibrate a chip of your own.
 """
 
-PLANNED = """The rows of one source (H200, vLLM, Llama 3.1 8B in fp8) are far off, and count in every
-mean above. Their times are those of fewer requests in flight than they state;
+PLANNED = """The rows of one source (H200, vLLM, Llama 3.1 8B in fp8) are far off, and count in
+every mean above. Their times are those of fewer requests in flight than they state;
 [accuracy.md](accuracy.md#servers-that-are-far-off) has the evidence.
 """
 
