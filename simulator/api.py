@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulator.config.engine_schema import load_engine
-from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_any_model, load_chip, load_model, load_system
-from simulator.config.workload_loader import load_workload
+from simulator.config.loader import (
+    load_any_model,
+    load_chip,
+    load_engine,
+    load_layout,
+    load_model,
+    load_system,
+    load_workload,
+)
 from simulator.errors import InfeasibleError, InputError, nearest
 from simulator.fabric.collective_timing import CollectiveTiming
 from simulator.fabric.collectives import price_collective

@@ -11,7 +11,7 @@ import pytest
 from simulator import api
 from simulator.cli import main
 from simulator.config import find_config, list_names
-from simulator.config.engine_schema import load_engine
+from simulator.config.loader import load_engine
 from simulator.errors import InputError
 from simulator.hardware import ServingEngine, Validated
 from simulator.report.accuracy import accuracy_line

@@ -64,7 +64,7 @@ def show_command(
     name: str, kind: str | None, overrides: tuple[str, ...], output_format: str
 ) -> None:
     """Show the resolved values of NAME with units, sources and confidence."""
-    from simulator.config import describe
+    from simulator.config.catalog import describe
     from simulator.report.json_out import to_json
 
     found = describe(name, kind, overrides)
@@ -101,7 +101,7 @@ def show_command(
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check_command(files: tuple[str, ...]) -> None:
     """Check each FILE; every bad one is reported, and the exit status is then 3."""
-    from simulator.config import check_file
+    from simulator.config.catalog import check_file
 
     bad = []
     for file in files:
@@ -118,7 +118,7 @@ def check_command(files: tuple[str, ...]) -> None:
 
 def _shapes(family: str) -> str:
     """The shapes of a system, for its line in the list; nothing where its file is bad."""
-    from simulator.config.loader import load_system_file
+    from simulator.config.config_files import load_system_file
     from simulator.config.shapes import listing
 
     try:

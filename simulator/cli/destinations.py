@@ -45,7 +45,7 @@ def _is_device(path: Path) -> bool:
 
 def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
     """The files behind names and paths; one that cannot be found fails when it is loaded."""
-    from simulator.config.loader import load_system_file
+    from simulator.config.config_files import load_system_file
     from simulator.config.names import find_config
 
     system = inputs.get("system")

@@ -192,7 +192,7 @@ def chosen_engine(name: str | None, overrides: Sequence[str]) -> ServingEngine |
         return None
     from dataclasses import replace
 
-    from simulator.config.engine_schema import load_engine
+    from simulator.config.loader import load_engine
 
     engine = load_engine(name, own)
     # what was measured is the engine as its file has it

@@ -167,6 +167,12 @@ def _report(
             trace_file=inputs.file,
         )
         write_directory(directory, document, result.table, manifest)
-    reasons = explain_run(result, system) if options["explain"] else []
-    emit(options["output_format"], document, lambda console: print_run(result, console), reasons)
+    explain = options["explain"]
+    reasons = explain_run(result, system) if explain else []
+    emit(
+        options["output_format"],
+        document,
+        lambda console: print_run(result, console, over_time=explain),
+        reasons,
+    )
     return document

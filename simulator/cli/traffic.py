@@ -70,7 +70,7 @@ def is_trace_path(name: str) -> bool:
 def _generated(
     name: str, limit: int | None, rate_scale: float | None, seed: int, overrides: tuple[str, ...]
 ) -> tuple[Workload, str | None]:
-    from simulator.config.workload_loader import load_workload
+    from simulator.config.loader import load_workload
     from simulator.workload.generate import generate
     from simulator.workload.request import Requests
     from simulator.workload.traces import scale_rate

@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from simulator.config.fields import Quantity
-from simulator.config.loader import (
+from simulator.config.config_files import (
     Loaded,
     LoadedSystem,
     kind_of_file,
@@ -18,6 +17,7 @@ from simulator.config.loader import (
     load_model_file,
     load_system_file,
 )
+from simulator.config.fields import Quantity
 from simulator.config.names import (
     KINDS,
     find_config,
@@ -92,7 +92,7 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
         engine = load_engine_file(path, parse_overrides(overrides))
         return Description(kind, engine.config.name, str(path), tuple(_rows(engine, kind)))
     # imported here, since a workload brings numpy with it and nothing else does
-    from simulator.config.workload_loader import load_workload_file
+    from simulator.config.workload_files import load_workload_file
 
     workload = load_workload_file(path, parse_overrides(overrides))
     return Description(kind, workload.config.name, str(path), tuple(_rows(workload, kind)))
@@ -129,11 +129,11 @@ def check_file(path: str | Path) -> str:
 
         load_scenario(path)
     elif kind == "layout":
-        from simulator.config.layout_schema import load_layout
+        from simulator.config.loader import load_layout
 
         load_layout(path)
     else:
-        from simulator.config.workload_loader import load_workload_file
+        from simulator.config.workload_files import load_workload_file
 
         load_workload_file(Path(path)).config.build()
     return kind

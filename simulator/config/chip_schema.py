@@ -85,7 +85,7 @@ class HbmConfig(Section):
         """
         shares: tuple[float, ...] = ()
         if self.dram is not None:
-            from simulator.config.dram_schema import load_memory
+            from simulator.config.loader import load_memory
 
             shares = load_memory(self.dram).run_efficiency
         return Dram(
@@ -115,6 +115,7 @@ class EnergyConfig(Section):
     hbm_byte: EnergyPj
     link_byte: EnergyPj
     idle: WattsOrZero
+    basis: Note | None = None
 
 
 class PowerConfig(Section):
@@ -266,4 +267,5 @@ def _energy(config: EnergyConfig | None) -> Energy | None:
         hbm_byte_pj=config.hbm_byte,
         link_byte_pj=config.link_byte,
         idle_w=config.idle,
+        basis=config.basis,
     )

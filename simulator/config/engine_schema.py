@@ -9,10 +9,9 @@ from typing import Literal
 from pydantic import Field
 
 from simulator.config.chip_schema import ValidatedConfig
+from simulator.config.config_files import Loaded, kind_of_file
 from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section
-from simulator.config.loader import Loaded, kind_of_file
-from simulator.config.names import find_config
-from simulator.config.overrides import Override, apply_overrides, parse_overrides
+from simulator.config.overrides import Override, apply_overrides
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, read_yaml
@@ -47,16 +46,6 @@ class EngineConfig(Section):
         return ServingEngine(
             self.name, self.iteration, self.sequence, self.scheduler, self.prompt_wait, found
         )
-
-
-def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ServingEngine:
-    """The engine of a name in ``configs/engines`` or of a YAML file.
-
-    ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
-    unknown name (with the nearest one) and for the first fault of the file.
-    """
-    path = find_config("engines", name_or_path)
-    return load_engine_file(path, parse_overrides(overrides)).config.build()
 
 
 def load_engine_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[EngineConfig]:

@@ -24,6 +24,7 @@ from simulator.kernels.chip_vector import (
     GPU_SPLITS,
     GPU_STEP_PS,
     GPU_TILE_PS,
+    HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
     SRAM_BYTES_PER_S,
     TILE_K,
@@ -46,9 +47,6 @@ infinity would be perfect overlap, 1 none. Within a multiprocessor it is 4 (``bl
 BOOST_PS = 600e6
 """Length of a kernel at which the power limit has taken half of its effect: shorter ones are over
 before the regulator, which acts on an average, has answered."""
-
-HBM_BYTE_PJ = 50.0
-"""Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
 
 QUANTIZE_GAP_PS = 900_000.0
 """What the matmul waits, beyond a launch, for the kernel that it depends on to drain."""

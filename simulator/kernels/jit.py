@@ -25,9 +25,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llvmlite import binding
 from numba import njit, types, version_info
 from numba.core import caching, config, event
-from numba.core.runtime import nrt
+from numba.core.runtime import _nrt_python
 
 KNOWN_NUMBA = (0, 68)
 """The version of numba whose internals ``kernels.compiler`` was tested with."""
@@ -72,36 +73,53 @@ _FOLDER = _cache_folder()
 
 _FunctionCache: Any = caching.FunctionCache
 _CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
-_allocator: Any = nrt.rtsys
+_allocator: Any = _nrt_python
+_llvm: Any = binding
 
 
 class _CacheImpl(_CompileResultCacheImpl):  # type: ignore[misc]
-    """What a file of the cache holds, without the environments of the functions inside a kernel.
+    """What a file of the cache holds: machine code, and little else of what numba keeps.
 
-    They hold Python objects that a function refers to, which kernels do not, and rebuilding them
-    takes as long as everything else that is done with the file.
+    Left out are the environments of the functions inside a kernel (they hold Python objects that
+    a function refers to, which kernels do not) and, where other kernels link a kernel as an inner
+    function, its bitcode. Reading them takes longer than everything else that is done with the
+    file.
     """
 
     def reduce(self, data: Any) -> Any:
         """A compiled function as what can be pickled."""
-        *parts, _environments = data._reduce()
-        return (*parts, ())
+        (name, kind, code), function, *parts, _environments = data._reduce()
+        if _SHORT:
+            machine_code, _bitcode = code
+            # numba looks there for the names that the machine code defines
+            defined = f'@"{function.llvm_cpython_wrapper_name}" = global i8 0'
+            code = (machine_code, _llvm.parse_assembly(defined).as_bitcode())
+        return ((name, kind, code), function, *parts, ())
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]
-    """numba's cache, without filling the type and target registries before it reads a file.
+    """numba's cache, without what numba does for the sake of compiling before it reads a file.
 
-    Finished machine code needs none of them, only numba's allocator, and they are half of the time
-    that a command which finds its kernels compiled spends in numba. Compiling fills them by itself.
+    That is to fill its registries of types and targets and to compile its own allocator, which take
+    most of the time that a command spends in numba if it finds its kernels compiled. Finished
+    machine code has all of it inside but the allocator's parts that are written in C. Compiling
+    does what it needs by itself.
     """
 
     _impl_class = _CacheImpl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
-        _allocator.initialize(target_context)
+        _tell_linker()
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
+
+
+@functools.cache
+def _tell_linker() -> None:
+    """Name the C functions of numba's allocator to LLVM, as ``_Runtime.initialize`` does."""
+    for name, address in _allocator.c_helpers.items():
+        _llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def write_calibrated(result: Calibration, name: str, path: str) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from simulator.config.loader import kind_of_file
+    from simulator.config.config_files import kind_of_file
     from simulator.config.names import find_config
     from simulator.config.writer import Replacement, rewrite, set_list
     from simulator.config.yaml_nodes import Mapping, parse_yaml, read_text

@@ -9,9 +9,10 @@ from simulator.report.explain import Explanation
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
 from simulator.report.json_out import seconds
 from simulator.report.op_table import runner_up_line, tile_text
+from simulator.timing.energy import energies
 
 if TYPE_CHECKING:
-    from simulator.hardware import Chip, System
+    from simulator.hardware import Chip, Energy, System
     from simulator.serving.results import Distribution, RunResult
     from simulator.timing.results import MatmulTiming, StepTiming
 
@@ -206,9 +207,19 @@ def _host_values(system: System) -> dict[str, str]:
     }
 
 
+def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
+    """The values of the chip file that its energies come from."""
+    if chip.power.energy is None:  # those of a GPU's power model
+        return {"chip.power.tdp": f"{chip.power.tdp_w:g} W", "idle": f"{energy.idle_w:g} W"}
+    return {
+        "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
+        "chip.power.energy.idle": f"{energy.idle_w:g} W",
+    }
+
+
 def _energy_and_cost(result: RunResult, system: System) -> list[Explanation]:
     found: list[Explanation] = []
-    energy = system.chip.power.energy
+    energy = energies(system.chip)
     if result.energy_j is not None and energy is not None:
         traffic = result.traffic_bytes
         moved = sum(traffic.get(name, 0) for name in ("hbm_read", "hbm_write"))
@@ -218,11 +229,8 @@ def _energy_and_cost(result: RunResult, system: System) -> list[Explanation]:
                 "multiply-accumulates, vector operations and bytes of each level x their energy "
                 "+ idle power x time x chips",
                 f"= {scaled(result.energy_j, 'J')}; HBM moved {bytes_text(moved)} at "
-                f"{energy.hbm_byte_pj:g} pJ a byte",
-                {
-                    "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
-                    "chip.power.energy.idle": f"{energy.idle_w:g} W",
-                },
+                f"{energy.hbm_byte_pj:g} pJ a byte" + (f"; {energy.basis}" if energy.basis else ""),
+                _energies_of(system.chip, energy),
             )
         )
     price = system.chip.price_usd_per_hour

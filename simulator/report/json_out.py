@@ -100,6 +100,7 @@ def run_json(result: RunResult) -> Json:
         "kv_transfer": None if result.kv_transfer is None else _transfer(result.kv_transfer),
         "memory_bytes": dict(result.memory_bytes),
         "energy_j": result.energy_j,
+        "energy_basis": result.energy_basis,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
         "engine": None if result.engine is None else result.engine.name,
@@ -201,6 +202,7 @@ def step_json(result: StepTiming) -> Json:
         "flops": result.flops,
         "min_bytes": result.min_bytes,
         "energy_j": result.energy_j,
+        "energy_basis": result.energy_basis,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
         "overheads": [

@@ -17,6 +17,7 @@ from simulator.report.figures import (
     scaled,
     usd,
 )
+from simulator.report.run_course import course_table
 from simulator.report.run_pools import pools_table, transfer_table
 from simulator.timing.results import CAUSES, UNITS
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from simulator.serving.results import RunResult
 
 
-def print_run(result: RunResult, console: Console) -> None:
-    """Latency, throughput, units, memory, and what to try next."""
+def print_run(result: RunResult, console: Console, *, over_time: bool = False) -> None:
+    """Latency, throughput, units, memory, and what to try next; its course where it is wanted."""
     show(console, *heading(result))
     show(console, latency_table(result, console))
     if result.goodput is not None:
@@ -41,6 +42,8 @@ def print_run(result: RunResult, console: Console) -> None:
         show(console, pools_table(result, console))
     if result.kv_transfer is not None:
         show(console, transfer_table(result.kv_transfer, console))
+    if over_time and result.timeline is not None:
+        show(console, course_table(result.timeline, console))
     rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine)
     show(console, f"\nlimit: {result.advice}", rests_on)
 
@@ -129,8 +132,7 @@ def throughput_table(result: RunResult, console: Console) -> Table:
         ("tokens of an iteration, mean", f"{result.mean_tokens_per_iteration:,.1f} tokens"),
         ("preemptions", count(result.preemptions, "preemptions")),
         *([("prompt tokens from the prefix cache", percent(hits))] if hits is not None else []),
-        ("energy", _energy(result)),
-        ("cost", usd(result.cost_usd)),
+        *_energy_and_cost(result),
     ]
     return make_table(console, "Throughput and efficiency", ("figure", "value"), rows)
 
@@ -169,9 +171,22 @@ def memory_table(result: RunResult, console: Console) -> Table:
     return make_table(console, "HBM of each chip", ("part", "size"), rows)
 
 
-def _energy(result: RunResult) -> str:
-    if result.energy_j is None:
-        return f"{MISSING} (the chip file states no energies)"
+def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
+    """In all and by output token, as far as the chip files have energies and prices."""
     tokens = result.requests.output_tokens
-    each = f" ({scaled(result.energy_j / tokens, 'J')} per output token)" if tokens else ""
-    return scaled(result.energy_j, "J") + each
+    rows = []
+    if result.energy_j is None:
+        rows.append(("energy", f"{MISSING} (the chip file states no energies)"))
+    else:
+        label = "energy, estimated" if result.energy_basis else "energy"
+        rows.append((label, scaled(result.energy_j, "J")))
+        if tokens:
+            rows.append((f"{label}, of an output token", scaled(result.energy_j / tokens, "J")))
+    if result.cost_usd is None:
+        rows.append(("cost", f"{MISSING} (the chip file states no price)"))
+    else:
+        rows.append(("cost", usd(result.cost_usd)))
+        if tokens:
+            each = usd(result.cost_usd / tokens * 1e6)
+            rows.append(("cost of a million output tokens", each))
+    return rows

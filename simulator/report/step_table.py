@@ -142,7 +142,10 @@ def _summary(result: StepTiming, console: Console) -> Table:
         ("HBM traffic, read", bytes_text(traffic.get("hbm_read"))),
         ("HBM traffic, written", bytes_text(traffic.get("hbm_write"))),
         ("fabric traffic", bytes_text(traffic.get("fabric"))),
-        ("energy", MISSING if result.energy_j is None else scaled(result.energy_j, "J")),
+        (
+            "energy, estimated" if result.energy_basis else "energy",
+            MISSING if result.energy_j is None else scaled(result.energy_j, "J"),
+        ),
     ]
     rows += [
         (f"HBM of each chip: {what}", bytes_text(n)) for what, n in result.memory_bytes.items()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import ceil_div, clear
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
-from simulator.serving.accumulators import add_gap, add_interval
 from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes, posted_at
+from simulator.serving.course import Tally, close_iteration
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -45,6 +45,7 @@ from simulator.serving.fields import (
     TOKENS,
     VERIFIED,
 )
+from simulator.serving.token_gaps import add_gap
 from simulator.timing.batch import Packed
 from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 
@@ -55,7 +56,7 @@ Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room
 """Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
 they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
-histogram of ``serving.accumulators``, which is kept."""
+histogram of ``serving.token_gaps``, which is kept."""
 
 
 @inner
@@ -148,7 +149,6 @@ def settle(state: State, done: int) -> None:
         request[LAST_TOKEN_AT] = replica[NOW]
     replica[VERIFIED] += done * count
     replica[DECODED] += done * count
-    replica[EMITTED_TOKENS] += done * count
     replica[SCHEDULED] = 0
     replica[ENDED] = 0
 
@@ -160,8 +160,7 @@ def run(
     table: Int64Array,
     known: Known,
     scratch: Scratch,
-    totals: Int64Array,
-    sums_of: Float64Array,
+    tally: Tally,
     horizon: int,
 ) -> bool:
     """Go through the iterations before the next event; False, and nothing done, without any."""
@@ -185,10 +184,9 @@ def run(
             break
         replica[FREE_BLOCKS] -= taken[done]
         pairs = cached + count
-        blocks = count_iteration(
-            settings, replica, totals, sums_of, step, host, pairs, cached, new, past
-        )
-        add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
+        count_iteration(settings, replica, tally, step, host, pairs, cached, new, past)
+        replica[EMITTED_TOKENS] += count
+        close_iteration(replica, tally)
         add_gap(gaps, duration, count)
         cached += count
         done += 1

@@ -97,7 +97,9 @@ RETURNED = 33
 IN_FLIGHT = 34
 """Prompt and emitted tokens of requests when they came, less those of requests when they left:
 with EMITTED_TOKENS, the tokens of all that are here."""
-COUNTERS = 35
+LAST_END = 35
+"""When the last iteration ended; NOW may be later."""
+COUNTERS = 36
 
 # Fixed settings.
 BUDGET = 0

@@ -13,7 +13,7 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, System
 from simulator.mapping.memory import BITS
 from simulator.model.convnet import ConvNet, Convolution
-from simulator.timing.energy import energy_j
+from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.operator import price_matmuls
 from simulator.timing.results import CAUSES, UNITS, MatmulTiming, OperatorSpan, StepTiming
 from simulator.units import format_bytes
@@ -73,6 +73,7 @@ def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") 
         traffic_bytes=traffic,
         memory_bytes=memory,
         operators=tuple(spans),
+        energy_basis=energy_basis([chip]),
         energy_j=energy_j(
             chip,
             dtype,

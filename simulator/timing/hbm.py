@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from simulator.config.dram_schema import load_memory
+from simulator.config.loader import load_memory
 from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip
 from simulator.timing.memory import stream_efficiency
 

@@ -134,9 +134,9 @@ class StepTiming:
     ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
-    drafts as far as they are expected. ``accuracy`` lists the
-    measurements that prices of this chip were compared with; ``engine`` is whose host it is, None
-    for that of the system.
+    drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
+    chip were compared with, ``energy_basis`` what its energies rest on; ``engine`` is whose host it
+    is, None for that of the system.
     """
 
     system: str
@@ -165,6 +165,7 @@ class StepTiming:
     overheads: tuple[Overhead, ...] = ()
     speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
+    energy_basis: str | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
     engine: ServingEngine | None = None

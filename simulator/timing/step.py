@@ -12,7 +12,7 @@ from simulator.kernels import executor
 from simulator.mapping.memory import Memory, check_room
 from simulator.mapping.overheads import overheads
 from simulator.timing.batch import price_sequences, run_stages
-from simulator.timing.energy import energy_j
+from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.plan import Plan
 from simulator.timing.results import CAUSES, UNITS, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
@@ -191,6 +191,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
         accuracy=plan.system.validation,
         engine=plan.system.engine,
+        energy_basis=energy_basis([chip]),
         energy_j=energy_j(
             chip,
             plan.dtypes.activation,
