@@ -124,11 +124,7 @@ def _engines(rows: Iterable[Row]) -> Iterable[str]:
 
 
 def _rest(result: Validation) -> str:
-    lines = [
-        f"- {item.chip} {item.operator} {item.dtype}, {item.table}: "
-        f"{item.left_out.count:,} rows: {item.left_out.reason}"
-        for item in result.omissions
-    ]
+    lines = [f"- {item.text}" for item in result.omissions]
     absent: dict[str, list[str]] = {}
     for chip, operator in result.missing:
         absent.setdefault(chip, []).append(operator)
