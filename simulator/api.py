@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.config.loader import (
     load_any_model,
     load_chip,
+    load_engine,
     load_layout,
     load_model,
     load_system,
@@ -69,6 +70,7 @@ __all__ = [
     "find_layouts",
     "generate",
     "load_chip",
+    "load_engine",
     "load_layout",
     "load_model",
     "load_system",

@@ -1,17 +1,49 @@
-"""The first run compiles in two processes: what is compiled ahead is what a run then asks for."""
+"""The first run compiles in two processes: what is compiled ahead is what a run then calls."""
+
+from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from simulator import load_model, load_system, simulate
+from simulator import simulate
 from simulator.kernels import folder
 from simulator.serving import compile_ahead, loop
-from simulator.timing.rows import price_rows
 
 ROOT = Path(__file__).parents[1]
+
+
+class CalledError(Exception):
+    """Ends a run at its first call of the loop."""
+
+
+def types_of(value: Any) -> Any:
+    """As numba tells arguments apart: arrays by their elements and axes, integers all alike."""
+    if isinstance(value, tuple):
+        return tuple(types_of(part) for part in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.ndim, value.flags.c_contiguous
+    return int if isinstance(value, int) else type(value)
+
+
+def test_the_loop_is_compiled_for_the_types_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def advance(*arguments: Any) -> int:
+        calls.append(types_of(arguments))
+        raise CalledError
+
+    monkeypatch.setattr(loop, "advance", advance)
+    with pytest.raises(CalledError):
+        compile_ahead.compile_loop()
+    with pytest.raises(CalledError):
+        simulate("toy", "llama-toy", "chat")
+    ahead, run = calls
+    assert ahead == run
 
 
 class Helper:
@@ -39,14 +71,6 @@ def helpers(monkeypatch):
     monkeypatch.setattr(compile_ahead.atexit, "register", lambda function: function)
     monkeypatch.setattr(compile_ahead.os, "cpu_count", lambda: 2)
     return found
-
-
-def test_the_same_types_as_those_of_a_run():
-    compile_ahead.compile_loop()
-    compile_ahead.compile_prices()
-    before = len(loop.advance.signatures), len(price_rows.signatures)
-    simulate(load_system("tpu-v6e"), load_model("llama3-8b"), "agent")
-    assert (len(loop.advance.signatures), len(price_rows.signatures)) == before
 
 
 def test_a_process_for_what_is_not_compiled(helpers, monkeypatch):

@@ -8,14 +8,14 @@ from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
-KINDS = ("chips", "systems", "models", "workloads", "memories")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 WIDEST = 40
 """Columns of ``show`` are padded to this width at most; longer texts push their line out."""
 
 
 @click.group("config")
 def config() -> None:
-    """List, show and check chips, systems, models, workloads and memories.
+    """List, show and check chips, systems, models, workloads, memories and serving engines.
 
     \b
     Examples:
@@ -55,8 +55,8 @@ def list_command(kind: str | None, output_format: str) -> None:
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
-    type=OneOf("chip", "system", "model", "workload", "memory"),
-    help="What the name is (default: the first of system, chip, model, workload, memory).",
+    type=OneOf("chip", "system", "model", "workload", "memory", "engine"),
+    help="What the name is (default: the first of system, chip, model, workload, memory, engine).",
 )
 @set_option
 @format_option

@@ -53,7 +53,7 @@ def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
         with contextlib.suppress(ChipsimError):
             loaded = load_system_file(system)
             yield from (loaded.system.path, loaded.chip.path)
-    for kind in ("model", "workload"):
+    for kind in ("model", "workload", "engine"):
         name = inputs.get(kind)
         if name is not None:
             with contextlib.suppress(ChipsimError):

@@ -35,7 +35,7 @@ from simulator.hardware import System
 from simulator.model.huggingface import parse_config
 from simulator.model.recipe import Recipe
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout", "scenario")
+FILE_KINDS = ("chip", "system", "model", "workload", "memory", "engine", "layout", "scenario")
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from simulator.config.remembered import Remembered
 from simulator.errors import InputError
-from simulator.hardware import Chip, System
+from simulator.hardware import Chip, ServingEngine, System
 from simulator.model.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "load_any_model",
     "load_chip",
+    "load_engine",
     "load_group",
     "load_layout",
     "load_memory",
@@ -38,6 +39,7 @@ __all__ = [
 _CHIPS: Remembered[Chip] = Remembered("chip")
 _SYSTEMS: Remembered[System] = Remembered("system")
 _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
+_ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
 
@@ -159,6 +161,25 @@ def load_memory(name_or_path: str | Path) -> DramChannel:
         return load_memory_file(find_config("memories", name_or_path)).build()
 
     return _MEMORIES.value(name_or_path, (), load)
+
+
+def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ServingEngine:
+    """The serving engine of a name in ``configs/engines`` or of a YAML file.
+
+    ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
+    unknown name (with the nearest one) and for the first fault of the file.
+    """
+    given = tuple(overrides)
+
+    def load() -> ServingEngine:
+        from simulator.config.engine_schema import load_engine_file
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+
+        path = find_config("engines", name_or_path)
+        return load_engine_file(path, parse_overrides(given)).config.build()
+
+    return _ENGINES.value(name_or_path, given, load)
 
 
 def load_layout(path: str | Path) -> Layout:

@@ -7,7 +7,7 @@ from pathlib import Path
 from simulator.config.consulted import exists, note_sought
 from simulator.errors import InputError, Location, did_you_mean
 
-KINDS = ("chips", "systems", "models", "workloads", "memories")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 

@@ -12,18 +12,26 @@ import numpy.typing as npt
 
 from simulator.errors import InfeasibleError
 from simulator.kernels import executor
+from simulator.kernels.arrays import BoolArray
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.serving import accounts, compile_ahead, fields, loop
-from simulator.serving import accumulators as acc
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
+from simulator.serving.course import MARKS, Tally, empty_course
+from simulator.serving.decode_run import Scratch
 from simulator.serving.options import PREEMPTIONS, SCHEDULERS, ServingOptions
 from simulator.serving.prefix_cache import AFTER, BEFORE, ENTRY_FIELDS, SENTINELS, UNUSED
 from simulator.serving.price_table import PriceTable
 from simulator.serving.tiers import tiers_of
+from simulator.timing.batch import Packed
+from simulator.timing.decode_prices import Known
 
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 LOG_ROWS = 8192
+
+_Fixed = tuple[State, Int64Array, BoolArray, Packed, Known, Scratch, Tally, Int64Array]
+"""What ``loop.advance`` takes before the horizon."""
 
 
 class Batcher:
@@ -32,7 +40,8 @@ class Batcher:
     ``requests`` is int64[requests, fields.REQUEST_FIELDS], shared by all replicas; ``ids`` the
     content ids of all hash blocks of ``hash_tokens`` tokens. A replica that ``prefills`` only lets
     a request go at its first token and holds its blocks until ``release``. ``block_bytes`` are
-    those of a block on all its chips.
+    those of a block on all its chips. ``course`` is that of ``serving.course``, its own unless
+    given.
     """
 
     def __init__(
@@ -47,13 +56,15 @@ class Batcher:
         hash_tokens: int = fields.BLOCK_TOKENS,
         number: int = 0,
         prefills: bool = False,
+        course: Float64Array | None = None,
     ) -> None:
         self.prices = prices
         self.requests = requests
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
         self.sums = np.zeros(fields.SUMS)
-        """Running sums and, once anything has run, the course over time."""
+        self.course = empty_course() if course is None else course
+        self.tally: Tally = (self.totals, self.sums, np.zeros(MARKS), self.course)
         self.logs: list[Int64Array] = []
         self.number = number
         self.settings = _settings(prices, options, blocks, block_bytes, hash_tokens)
@@ -68,6 +79,8 @@ class Batcher:
         self._batch = np.zeros((BATCH_ROWS, self._most + 1), dtype=np.int64)
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
+        self._fixed: _Fixed | None = None
+        """None after one of its arrays has been replaced."""
         self._empty_cache()
         prices.cover(requests)
 
@@ -89,33 +102,33 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Requests in the queue, with those that were posted ahead."""
-        counters = self.counters
-        queued = counters[fields.QUEUE_TAIL] - counters[fields.QUEUE_HEAD]
-        return int(queued + counters[fields.INBOX_TAIL] - counters[fields.INBOX_HEAD])
+        item = self.counters.item
+        queued = item(fields.QUEUE_TAIL) - item(fields.QUEUE_HEAD)
+        return queued + item(fields.INBOX_TAIL) - item(fields.INBOX_HEAD)
 
     @property
     def next_ps(self) -> int:
         """When it begins something next, if nothing comes: now, or at what was posted ahead."""
-        counters = self.counters
-        if counters[fields.RUNNING] or counters[fields.QUEUE_HEAD] != counters[fields.QUEUE_TAIL]:
+        item = self.counters.item
+        if item(fields.RUNNING) or item(fields.QUEUE_HEAD) != item(fields.QUEUE_TAIL):
             return self.now_ps
         return max(self.now_ps, self.posted_ps or 0)
 
     @property
     def posted_ps(self) -> int | None:
         """When the first of what was posted takes effect."""
-        head = int(self.counters[fields.INBOX_HEAD])
-        if head == self.counters[fields.INBOX_TAIL]:
+        head = self.counters.item(fields.INBOX_HEAD)
+        if head == self.counters.item(fields.INBOX_TAIL):
             return None
-        entry = int(self._inbox[head])
+        entry = self._inbox.item(head)
         if entry < 0:
-            return int(self.requests[~entry, fields.RESERVED_AT])
-        return int(self.requests[entry, fields.READY_AT])
+            return self.requests.item(~entry, fields.RESERVED_AT)
+        return self.requests.item(entry, fields.READY_AT)
 
     @property
     def busy_ps(self) -> int:
         """Time in iterations so far."""
-        return int(self.totals[executor.TIME])
+        return self.totals.item(executor.TIME)
 
     def fails_at(self, when_ps: int) -> None:
         """Say when the replica will fail: no iteration runs beyond that."""
@@ -127,18 +140,24 @@ class Batcher:
 
     def post(self, request: int, ready_ps: int) -> None:
         """Put a request into the queue at a time that is not before those posted earlier."""
-        self.requests[request, fields.READY_AT] = ready_ps
-        self._post(np.array([request], dtype=np.int64))
+        requests = self.requests
+        requests[request, fields.READY_AT] = ready_ps
+        tokens = requests.item(request, fields.PROMPT) + requests.item(request, fields.EMITTED)
+        self.counters[fields.IN_FLIGHT] += tokens
+        place = self._next_place(1)
+        self._inbox[place] = request
 
     def post_all(self, requests: Int64Array) -> None:
         """Post requests at their arrivals, which are in order of time."""
         if len(requests):
             self.requests[requests, fields.READY_AT] = self.requests[requests, fields.ARRIVAL]
-            self._post(requests)
+            self.counters[fields.IN_FLIGHT] += self._tokens_of(requests)
+            first = self._next_place(len(requests))
+            self._inbox[first : first + len(requests)] = requests
 
     def catch_up(self, when_ps: int) -> None:
         """Run all iterations that start before a time."""
-        if self.now_ps < when_ps and not self.idle:
+        if self.counters.item(fields.NOW) < when_ps and not self.idle:
             self.advance(when_ps)
 
     def advance(self, horizon_ps: int, stop: bool = False) -> int:
@@ -148,26 +167,13 @@ class Batcher:
 
         Raises InfeasibleError where the clock leaves its range.
         """
-        if len(self.sums) == fields.SUMS:
-            # most of a large deployment may never run
-            self.sums = np.zeros(fields.SUMS + acc.TIMELINE_FIELDS)
         compile_ahead.finish()
-        self._make_room(len(self._inbox_now()))
-        self.settings[fields.STOP_AT_COMPLETION] = int(stop)
+        self._make_room()
+        self.settings[fields.STOP_AT_COMPLETION] = stop
         self.counters[fields.ENDED] = 0
+        fixed = self._fixed or self._fix()
         while True:
-            reason = loop.advance(
-                self._state(),
-                self.prices.table,
-                self.prices.priced,
-                self.prices.plan.packed,
-                self.prices.known,
-                self.prices.scratch,
-                self.totals,
-                self.sums,
-                self._log,
-                horizon_ps,
-            )
+            reason = loop.advance(*fixed, horizon_ps)
             if reason == accounts.TOO_LONG:
                 raise InfeasibleError(
                     "simulated time leaves the range of the clock (104 days), or one step takes "
@@ -181,15 +187,31 @@ class Batcher:
                 self.logs.append(self._log.copy())
                 self.counters[fields.LOGGED] = 0
             else:
-                return int(reason)
+                return reason
+
+    def _fix(self) -> _Fixed:
+        """Gather what ``loop.advance`` takes: that takes as long as many a call of it."""
+        prices = self.prices
+        self._fixed = (
+            self._state(),
+            prices.table,
+            prices.priced,
+            prices.plan.packed,
+            prices.known,
+            prices.scratch,
+            self.tally,
+            self._log,
+        )
+        return self._fixed
 
     def ended(self) -> list[int]:
         """Requests that left with the last iteration, after ``advance(..., stop=True)``."""
-        return [int(i) for i in self._batch[SEQUENCE, : self.counters[fields.ENDED]]]
+        found: list[int] = self._batch[SEQUENCE, : self.counters.item(fields.ENDED)].tolist()
+        return found
 
     def last_iteration(self) -> tuple[int, int]:
         """Start and end of the last iteration, picoseconds."""
-        return int(self.counters[fields.LAST_START]), self.now_ps
+        return self.counters.item(fields.LAST_START), self.now_ps
 
     def reserve(self, request: int, now_ps: int) -> bool:
         """Take the blocks for a cache that will come, and one more token; False without room.
@@ -202,7 +224,8 @@ class Batcher:
     def will_reserve(self, request: int, now_ps: int) -> None:
         """As ``reserve``, where there is certainly room; whoever runs it next takes the blocks."""
         self.requests[request, fields.RESERVED_AT] = now_ps
-        self._post(np.array([~request], dtype=np.int64))
+        place = self._next_place(1)
+        self._inbox[place] = ~request
 
     def returning(self, now_ps: int) -> int:
         """Blocks that come back at the end of an iteration which goes on."""
@@ -216,7 +239,11 @@ class Batcher:
 
     def release(self, request: int) -> None:
         """Free the blocks that were held for a request since its prefill."""
-        loop.release_held(self._state(), request)
+        if self.requests.item(request, fields.HELD_SHARED) > 0:
+            loop.release_held(self._state(), request)
+            return
+        self.counters[fields.FREE_BLOCKS] += self.requests.item(request, fields.HELD)
+        self.requests[request, fields.HELD] = 0
 
     def load(self) -> int:
         """Tokens in flight: prompts and emitted tokens of all requests that it has."""
@@ -279,22 +306,24 @@ class Batcher:
     def _tokens_of(self, requests: Int64Array | list[int]) -> int:
         return int(self.requests[requests][:, [fields.PROMPT, fields.EMITTED]].sum())
 
-    def _post(self, requests: Int64Array) -> None:
+    def _next_place(self, count: int) -> int:
+        """The first of ``count`` places at the end of the inbox, which are taken."""
         counters = self.counters
-        counters[fields.IN_FLIGHT] += self._tokens_of(requests[requests >= 0])
-        head, tail = int(counters[fields.INBOX_HEAD]), int(counters[fields.INBOX_TAIL])
-        if tail + len(requests) > len(self._inbox):
-            grown = np.zeros(2 * (tail - head + len(requests)), dtype=np.int64)
+        head, tail = counters.item(fields.INBOX_HEAD), counters.item(fields.INBOX_TAIL)
+        if tail + count > len(self._inbox):
+            grown = np.zeros(2 * (tail - head + count), dtype=np.int64)
             grown[: tail - head] = self._inbox[head:tail]
-            self._inbox, head, tail = grown, 0, tail - head
+            self._inbox, tail = grown, tail - head
+            self._fixed = None
             counters[fields.INBOX_HEAD] = 0
-        self._inbox[tail : tail + len(requests)] = requests
-        counters[fields.INBOX_TAIL] = tail + len(requests)
+        counters[fields.INBOX_TAIL] = tail + count
+        return tail
 
-    def _make_room(self, more: int) -> None:
-        """Let ``more`` requests join the queue, and every running one return to its head."""
-        counters = self.counters
-        head, tail = int(counters[fields.QUEUE_HEAD]), int(counters[fields.QUEUE_TAIL])
+    def _make_room(self) -> None:
+        """Let all that was posted join the queue, and every running one return to its head."""
+        counters, item = self.counters, self.counters.item
+        head, tail = item(fields.QUEUE_HEAD), item(fields.QUEUE_TAIL)
+        more = item(fields.INBOX_TAIL) - item(fields.INBOX_HEAD)
         if head >= self._most and tail + more <= len(self._waiting):
             return
         queued = self._waiting[head:tail]
@@ -302,6 +331,7 @@ class Batcher:
         room = np.zeros(start + 2 * (len(queued) + more), dtype=np.int64)
         room[start : start + len(queued)] = queued
         self._waiting = room
+        self._fixed = None
         counters[fields.QUEUE_HEAD] = start
         counters[fields.QUEUE_TAIL] = start + len(queued)
 
@@ -331,6 +361,7 @@ class Batcher:
         following = np.concatenate([unused[1:], unused[:1]])
         self._entries[unused, AFTER] = following
         self._entries[following, BEFORE] = unused
+        self._fixed = None
 
 
 def _settings(
@@ -342,7 +373,9 @@ def _settings(
     settings[fields.BUDGET] = options.token_budget
     settings[fields.MOST] = options.max_batch
     settings[fields.BLOCKS_IN_ALL] = blocks
-    settings[fields.HOST_PS] = prices.plan.system.host_overhead_ps
+    settings[fields.HOST_PS] = prices.plan.system.host_iteration_ps
+    settings[fields.HOST_SEQUENCE_PS] = prices.plan.system.host_sequence_ps
+    settings[fields.HOSTS] = prices.plan.layout.dp
     settings[fields.SCHEDULER] = SCHEDULERS[options.scheduler]
     settings[fields.PREEMPTION] = PREEMPTIONS[options.preemption]
     settings[fields.HEADROOM] = int(options.watermark * blocks)

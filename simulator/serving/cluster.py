@@ -20,6 +20,7 @@ from simulator.engine.world import World
 from simulator.errors import InfeasibleError, InputError
 from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
+from simulator.serving.course import empty_course
 from simulator.serving.faults import check_faults
 from simulator.serving.lives import Lives
 from simulator.serving.options import ServingOptions
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from simulator.serving.rebalance import Rebalancer
 
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 Progress = Callable[[float], None]
 
 _SLICES = 64
@@ -134,6 +136,8 @@ class Cluster:
         self.replicas: list[Replica] = []
         """All replicas that there have been, by number."""
         self.chips_of: list[range] = []
+        self.courses: dict[tuple[int, bool], Float64Array] = {}
+        """What the replicas of a plan that prefill, or do not, did over time."""
         pools = [self._build(pool) for pool in deployment.pools]
         self.back = pools[-1]
         self.back_router = make_router(deployment.router, options.seed)
@@ -354,6 +358,7 @@ class Cluster:
         chips = self.chips_of[replica.number]
         other = self._new_replica(replica.plan, not replica.prefills, chips)
         other.set_clock(self.world.now_ps)
+        replica.until_ps = other.since_ps = self.world.now_ps
         other.fails_at(int(replica.settings[fields.DEADLINE]))
         self._successors[replica.number] = other
         self.prefill.transfers.move_links(replica, other)
@@ -406,6 +411,9 @@ class Cluster:
 
     def _new_replica(self, plan: Plan, prefills: bool, chips: range) -> Replica:
         fitted = self.fitted[id(plan)]
+        key = (id(plan), prefills)
+        if key not in self.courses:
+            self.courses[key] = empty_course()
         replica = Replica(
             fitted.prices,
             self.requests,
@@ -416,6 +424,7 @@ class Cluster:
             ids=self.prefix_ids,
             hash_tokens=self.hash_tokens,
             prefills=prefills,
+            course=self.courses[key],
         )
         self.replicas.append(replica)
         self.chips_of.append(chips)

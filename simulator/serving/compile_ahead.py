@@ -75,8 +75,9 @@ def compile_loop() -> None:
     scratch = (*(room(3), room(1), room(1), room(1), room(1)), (room(1), room(2), room(1)))
     priced = np.zeros((2, 0), dtype=np.bool_)
     sums = np.zeros(0, dtype=np.float64)
+    tally = (room(1), sums, sums, np.zeros((0, 0), dtype=np.float64))
     # it stops at once, since it is not before the horizon
-    loop.advance(state, room(4), priced, packed, known, scratch, room(1), sums, room(2), 0)
+    loop.advance(state, room(4), priced, packed, known, scratch, tally, room(2), 0)
 
 
 def compile_prices() -> None:
