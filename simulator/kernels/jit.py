@@ -70,12 +70,29 @@ class _CacheImpl(_CompileResultCacheImpl):  # type: ignore[misc]
     def reduce(self, data: Any) -> Any:
         """A compiled function as what can be pickled."""
         (name, kind, code), function, *parts, _environments = data._reduce()
+        allocates = True
         if _SHORT:
+            allocates = _needs_compiled_allocator(data.library._final_module)
             machine_code, _bitcode = code
             # numba looks there for the names that the machine code defines
             defined = f'@"{function.llvm_cpython_wrapper_name}" = global i8 0'
             code = (machine_code, _llvm.parse_assembly(defined).as_bitcode())
-        return ((name, kind, code), function, *parts, ())
+        return allocates, ((name, kind, code), function, *parts, ())
+
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        """A compiled function that can be called, from what was pickled."""
+        allocates, parts = payload
+        if allocates:
+            _runtime.initialize(target_context)
+        else:
+            _tell_linker()
+        return super().rebuild(target_context, parts)
+
+
+def _needs_compiled_allocator(module: Any) -> bool:
+    """Whether finished code calls what numba compiles of its allocator, and does not contain it."""
+    compiled = {f.name for f in _runtime.library._final_module.functions if not f.is_declaration}
+    return any(f.is_declaration and f.name in compiled for f in module.functions)
 
 
 class _Cache(_FunctionCache):  # type: ignore[misc]
@@ -83,18 +100,14 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
     That is to fill its registries of types and targets and to compile its own allocator, which take
     most of the time that a command spends in numba if it finds its kernels compiled. Finished
-    machine code has all of it inside but the allocator's parts that are written in C. Compiling
-    does what it needs by itself.
+    machine code needs no registries, and seldom more of the allocator than its parts in C.
+    Compiling does what it needs by itself.
     """
 
     _impl_class = _CacheImpl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
-        if _SHORT:
-            _tell_linker()
-        else:
-            _runtime.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 
