@@ -1,24 +1,25 @@
 """Compare collective times with the tables that NVIDIA ships in aiconfigurator-core.
 
-NCCL's tables are compared with the library's algorithms alone, those of the serving engines'
-all-reduce in captured graphs with all that a step may take (algorithm ``engine``).
+NCCL's tables are compared with the library's algorithms alone, those of serving engines, all-reduce
+in captured graphs, with the kernels of that engine (``--algorithm vllm-0.18`` and so on).
 
     pip install 'aiconfigurator-core==0.12.0' pyarrow
     python benchmarks/nccl_compare.py [FOLDER]
 
 FOLDER is the package's ``systems/data``; it is found by itself where the package is installed.
-Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compared (engines: to the
-end of the table, 1 GiB).
+Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compared.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from simulator.config import load_system
 from simulator.fabric.collectives import price_collective
+from simulator.hardware.engine_kernels import ENGINES
 
 TABLES = {
     "a100": "a100_sxm/comm/nccl/2.27.3",
@@ -28,14 +29,9 @@ TABLES = {
     "gb200": "gb200/comm/nccl/2.29.2",
     "gb300": "gb300/comm/nccl/2.29.2",
 }
-ENGINES = {
-    "a100": "a100_sxm/comm/vllm/0.14.0",
-    "h100": "h100_sxm/comm/vllm/0.24.0",
-    "h200": "h200_sxm/comm/vllm/0.24.0",
-    "b200": "b200_sxm/comm/sglang/0.5.14",
-    "gb200": "gb200/comm/sglang/0.5.14",
-    "gb300": "gb300/comm/sglang/0.5.14",
-}
+STACKS = {"vllm": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
+COPIES = {"sglang/0.5.6.post2"}
+"""Equal to another table: that of TensorRT-LLM 1.2.0rc5."""
 OPS = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -61,29 +57,47 @@ def errors_of(name: str, folder: Path) -> dict[str, list[float]]:
     return found
 
 
-def engine_errors(name: str, folder: Path) -> list[float]:
-    """Absolute relative errors of the serving engine's all-reduce; 2 to 4 ranks on NVL72."""
+def engine_of(stack: str, version: str) -> str:
+    """The last engine of the stack whose version is not above the table's."""
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", text)][:3]
+
+    names = [name for name in ENGINES if name.rpartition("-")[0] == STACKS[stack]]
+    return max(
+        (name for name in names if numbers(name) <= numbers(version)),
+        key=numbers,
+    )
+
+
+def engine_errors(name: str, folder: Path) -> dict[str, list[float]]:
+    """Absolute relative errors by engine and version; 2 to 4 ranks on NVL72."""
     from pyarrow import parquet
 
     most = 4 if name.startswith("gb") else 8
     fabrics = {ranks: load_system(f"{name}:{ranks}").fabric for ranks in (2, 4, 8)}
-    found = []
-    for row in parquet.read_table(
-        folder / ENGINES[name] / "custom_allreduce_perf.parquet"
-    ).to_pylist():
-        size = 2 * row["message_size"]
-        if size < 2**10 or row["num_gpus"] > most or not row["kernel_source"].endswith("_graph"):
+    found: dict[str, list[float]] = defaultdict(list)
+    comm = folder / Path(TABLES[name]).parts[0] / "comm"
+    for path in sorted(comm.glob("*/*/custom_allreduce_perf.parquet")):
+        stack, version = path.parts[-3:-1]
+        if f"{stack}/{version}" in COPIES:
             continue
-        fabric = fabrics[row["num_gpus"]]
-        ours = price_collective(fabric, "all-reduce", size, algorithm="engine").time_s * 1e3
-        found.append(abs(ours / row["latency"] - 1))
+        engine = engine_of(stack, version)
+        for row in parquet.read_table(path).to_pylist():
+            size = 2 * row["message_size"]
+            eager = row["kernel_source"].endswith("_eager")
+            if eager or not 2**10 <= size <= 2**29 or row["num_gpus"] > most:
+                continue
+            fabric = fabrics[row["num_gpus"]]
+            ours = price_collective(fabric, "all-reduce", size, algorithm=engine).time_s * 1e3
+            found[f"{stack} {version}"].append(abs(ours / row["latency"] - 1))
     return found
 
 
 def main(folder: Path) -> None:
     print("system,collective,rows,mean_error,median_error,p90_error")
     for name in TABLES:
-        everything = errors_of(name, folder) | {"engine all-reduce": engine_errors(name, folder)}
+        everything = errors_of(name, folder) | engine_errors(name, folder)
         for op, errors in everything.items():
             ordered = sorted(errors)
             count = len(ordered)

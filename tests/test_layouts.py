@@ -11,8 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import systems
 
-from simulator.config.layout_schema import load_layout
-from simulator.config.loader import load_model, load_system
+from simulator.config.loader import load_layout, load_model, load_system
 from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import price_collective
 from simulator.fabric.groups import strided_group

@@ -127,6 +127,10 @@ def _check(name: str, value: Any) -> None:
         deployment.parse_policy(value)
     elif name == "kv_tiers":
         deployment.parse_tiers(value)
+    elif name == "engine":
+        from simulator.config.names import find_config
+
+        find_config("engines", value)
     elif name == "faults":
         from simulator.serving.faults import parse_fault
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from simulator.config.config_files import kind_of_file
 from simulator.config.distribution_schema import PositiveNumber
 from simulator.config.fields import (
     Count,
@@ -25,7 +26,6 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
-from simulator.config.loader import kind_of_file
 from simulator.config.names import is_file, looks_like_path, packaged_folder
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
@@ -71,6 +71,7 @@ class ScenarioConfig(Section):
     fail: list[str] | None = None
     on_failure: Literal["retry", "lose"] | None = None
     max_retries: CountOrZero | None = None
+    engine: str | None = None
     scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] | None = None
     preemption: Literal["recompute", "swap"] | None = None
     prefix_cache: Literal["on", "off"] | None = None

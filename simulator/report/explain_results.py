@@ -96,7 +96,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
             {
                 "operators_s": seconds(operators),
                 "host_s": seconds(result.host_ps),
-                "system.host_overhead": duration(seconds(system.host_overhead_ps)),
+                **why.host_values(system),
                 "chip.operator_overhead": duration(seconds(chip.operator_overhead_ps)),
             },
         ),

@@ -52,7 +52,7 @@ def print_run(result: RunResult, console: Console, *, over_time: bool = False) -
         show(console, transfer_table(result.kv_transfer, console))
     if over_time and result.timeline is not None:
         show(console, course_table(result.timeline, console))
-    rests_on = accuracy_line(result.accuracy, result.dtypes.values())
+    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine)
     show(console, f"\nlimit: {result.advice}", rests_on)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simulator.hardware import Chip
+from simulator.hardware import System
 from simulator.serving.pools import Pool
 from simulator.serving.work import by_plan, work_of
 from simulator.timing.energy import energy_j
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
 
 
-def kinds_of_chip(pools: Sequence[Pool]) -> list[Chip]:
-    """The kinds of chip in the pools, each once."""
+def kinds_of_chip(pools: Sequence[Pool]) -> list[System]:
+    """One system of each kind of chip in the pools."""
     members = (member for pool in pools for member in pool.members)
-    return list({m.plan.system.chip.name: m.plan.system.chip for m in members}.values())
+    return list({m.plan.system.chip.name: m.plan.system for m in members}.values())
 
 
 def energy_of(cluster: Cluster, simulated_s: float) -> float | None:

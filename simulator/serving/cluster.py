@@ -8,20 +8,19 @@ and there is no event for any of them.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from simpy.events import Event
 
 from simulator.engine.world import World
 from simulator.serving import fields
-from simulator.serving.disaggregation import PrefillSide
 from simulator.serving.faults import check_faults
 from simulator.serving.fitting import fit_all, smallest_tokens
 from simulator.serving.fleet import Fleet
 from simulator.serving.lives import Lives
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import ALWAYS, NEVER, Deployment, check_joined, one_system
-from simulator.serving.rebalance import Rebalancer
 from simulator.serving.replica import Replica
 from simulator.serving.request_rows import HashBlocks, name_prefixes, request_rows
 from simulator.serving.results import RunResult
@@ -30,6 +29,10 @@ from simulator.serving.status import COMPLETED, LOST
 from simulator.serving.users import Progress, Users
 from simulator.timing.plan import Plan
 from simulator.workload.request import Workload
+
+if TYPE_CHECKING:
+    from simulator.serving.disaggregation import PrefillSide
+    from simulator.serving.rebalance import Rebalancer
 
 
 def replay(
@@ -117,6 +120,8 @@ class Cluster:
         self._wakes: dict[int, Event] = {}
         self.prefill: PrefillSide | None = None
         if len(pools) == 2:
+            from simulator.serving.disaggregation import PrefillSide
+
             self.prefill = PrefillSide(self, pools[0])
         self.lives = Lives(self)
         self.rebalancer: Rebalancer | None = None
@@ -130,6 +135,8 @@ class Cluster:
         if self.prefill is not None:
             self.prefill.start()
             if self.deployment.rebalance_ps is not None:
+                from simulator.serving.rebalance import Rebalancer
+
                 self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
                 self.world.process(self.rebalancer.run())
         if self.prefill is not None and self.undisturbed:

@@ -29,6 +29,8 @@ from simulator.serving.fields import (
     HASH_BLOCKS,
     HASH_COUNT,
     HOST_PS,
+    HOST_SEQUENCE_PS,
+    HOSTS,
     INBOX_HEAD,
     INBOX_TAIL,
     LAST_START,
@@ -55,6 +57,13 @@ Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
 they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
 histogram of ``serving.token_gaps``, which is kept."""
+
+
+@inner
+def host_ps(settings: Int64Array, sequences: int) -> int:
+    """What the host adds to an iteration of so many sequences, as ``System.host_ps``."""
+    shared = ceil_div(sequences, settings[HOSTS])
+    return settings[HOST_PS] + shared * settings[HOST_SEQUENCE_PS]
 
 
 @inner
@@ -165,15 +174,15 @@ def run(
     _, step, taken, sums, gaps, room = scratch
     width = len(sums) // AHEAD
     cached = look_ahead(state, known[3], steps, taken, sums)
+    host = host_ps(settings, count)
     done = 0
     while done < steps and replica[NOW] < bound and taken[done] <= replica[FREE_BLOCKS]:
         own = sums[done * width : (done + 1) * width]
         price_decode(packed, table, known, room, new, past, own, step)
-        duration = step[executor.TIME] + settings[HOST_PS]
+        duration = step[executor.TIME] + host
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= taken[done]
-        host = settings[HOST_PS]
         pairs = cached + count
         count_iteration(settings, replica, tally, step, host, pairs, cached, new, past)
         replica[EMITTED_TOKENS] += count

@@ -131,7 +131,11 @@ MEETING = 19
 """Tokens of an iteration that can meet every expert; 1 without experts."""
 WINDOW = 20
 """Keys that layers with a sliding window see, 0 without such layers."""
-SETTINGS = 21
+HOST_SEQUENCE_PS = 21
+"""What the host adds to an iteration for each sequence of it."""
+HOSTS = 22
+"""Ranks that share the sequences, each with a host of its own."""
+SETTINGS = 23
 
 # Schedulers.
 CHUNKED = 0

@@ -28,7 +28,7 @@ from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
 from simulator.serving.admission import NEW, PAST, State, posted_at, receive, room_for
 from simulator.serving.course import Tally, close_iteration
-from simulator.serving.decode_run import AHEAD, Scratch, run
+from simulator.serving.decode_run import AHEAD, Scratch, host_ps, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
@@ -44,7 +44,6 @@ from simulator.serving.fields import (
     HELD,
     HELD_SHARED,
     HOST_BYTES_PER_S,
-    HOST_PS,
     INBOX_HEAD,
     INBOX_TAIL,
     LOGGED,
@@ -180,7 +179,7 @@ def advance(
             price_mixed(packed, table, works, room[2], rows, new, past, one, prices, own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
-        host = settings[HOST_PS] + copy_ps(settings, replica)
+        host = host_ps(settings, count) + copy_ps(settings, replica)
         reason = refused(settings, replica, own[executor.TIME] + host)
         if reason != GOES_ON:
             return reason

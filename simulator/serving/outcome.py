@@ -43,7 +43,7 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
-    chips = kinds_of_chip(deployment.pools)
+    systems = kinds_of_chip(deployment.pools)
     pools = pool_results(cluster)
     result = RunResult(
         system=_system_name(deployment.pools),
@@ -55,7 +55,8 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
-        accuracy=tuple(entry for chip in chips for entry in chip.validation),
+        accuracy=tuple(entry for system in systems for entry in system.validation),
+        engine=plan.system.engine,
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
         simulated_s=simulated_s,
@@ -80,7 +81,7 @@ def outcome(cluster: Cluster) -> RunResult:
         flops=work.flops,
         min_bytes=work.min_bytes,
         energy_j=energy_of(cluster, simulated_s),
-        energy_basis=energy_basis(chips),
+        energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=cost_of(deployment.pools, simulated_s),
         advice=advice(pools, times["queue_s"].p99, times["ttft_s"].p99, simulated_s),
         table=_table(cluster, start),

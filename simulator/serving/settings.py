@@ -22,7 +22,9 @@ def settings_of(
     settings[fields.BUDGET] = options.token_budget
     settings[fields.MOST] = options.max_batch
     settings[fields.BLOCKS_IN_ALL] = blocks
-    settings[fields.HOST_PS] = prices.plan.system.host_overhead_ps
+    settings[fields.HOST_PS] = prices.plan.system.host_iteration_ps
+    settings[fields.HOST_SEQUENCE_PS] = prices.plan.system.host_sequence_ps
+    settings[fields.HOSTS] = prices.plan.layout.dp
     settings[fields.SCHEDULER] = SCHEDULERS[options.scheduler]
     settings[fields.PREEMPTION] = PREEMPTIONS[options.preemption]
     settings[fields.HEADROOM] = int(options.watermark * blocks)

@@ -174,7 +174,7 @@ def _candidate(priced: PricedStep, search: Search) -> Candidate:
     steady = int(totals[executor.TIME])
     if search.phase == "prefill":
         steady = steady * batches // (batches + depth - 1)
-    host = plan.system.host_overhead_ps
+    host = priced.host_ps
     causes = {name: int(totals[executor.CAUSES + i]) for i, name in enumerate(CAUSES)}
     causes["host"] += host
     good = _tokens(search) * (plan.speculation.tokens if search.phase == "decode" else 1)
@@ -256,7 +256,7 @@ def _bound_ps(
                 seconds = max(flops / peak, read / chip.hbm.bandwidth_bytes_per_s)
                 total += section.repeat * seconds
         worst = max(worst, total)
-    return worst * layout.micro_batches * 1e12 + system.host_overhead_ps
+    return worst * layout.micro_batches * 1e12 + system.host_iteration_ps
 
 
 def _no_layout(

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from simulator.errors import InputError
 from simulator.workload import trace_cells
-from simulator.workload.request import Int64Array
+from simulator.workload.request import MAX_TOKENS, Int64Array
 from simulator.workload.trace_blocks import Block
-from simulator.workload.trace_formats import MAX_TOKENS, CsvLayout
+from simulator.workload.trace_formats import CsvLayout
 from simulator.workload.trace_marks import Marks, check_class, parse_priority
 
 Bytes = npt.NDArray[np.uint8]

@@ -13,11 +13,6 @@ from simulator.errors import InputError, Location, nearest
 
 TimeKind = Literal["wall clock", "seconds", "milliseconds"]
 
-# Larger than any context there is; a number beyond it is a mistake, and sums still fit 64 bits.
-MAX_TOKENS = 2**40
-# 2**63 picoseconds are 106.75 days.
-MAX_SPAN_S = 9_200_000
-
 
 @dataclass(frozen=True, slots=True)
 class TraceFormat:
