@@ -12,14 +12,13 @@ Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compare
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from simulator.config import load_system
 from simulator.fabric.collectives import price_collective
-from simulator.hardware.engine_kernels import ENGINES
+from simulator.hardware.engine_kernels import engine_of
 
 TABLES = {
     "a100": "a100_sxm/comm/nccl/2.27.3",
@@ -29,7 +28,6 @@ TABLES = {
     "gb200": "gb200/comm/nccl/2.29.2",
     "gb300": "gb300/comm/nccl/2.29.2",
 }
-STACKS = {"vllm": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
 COPIES = {"sglang/0.5.6.post2"}
 """Equal to another table: that of TensorRT-LLM 1.2.0rc5."""
 OPS = {
@@ -55,19 +53,6 @@ def errors_of(name: str, folder: Path) -> dict[str, list[float]]:
         ours = price_collective(fabrics[row["num_gpus"]], op, size).time_s * 1e3
         found[op].append(abs(ours / row["latency"] - 1))
     return found
-
-
-def engine_of(stack: str, version: str) -> str:
-    """The last engine of the stack whose version is not above the table's."""
-
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d+", text)][:3]
-
-    names = [name for name in ENGINES if name.rpartition("-")[0] == STACKS[stack]]
-    return max(
-        (name for name in names if numbers(name) <= numbers(version)),
-        key=numbers,
-    )
 
 
 def engine_errors(name: str, folder: Path) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,9 +30,13 @@ def with_engine(fabric: Fabric, name: str) -> Fabric:
 
 
 def engine_limits(fabric: Fabric, op: Op) -> Limits:
-    """The kernels that the engine takes for the operation, up to which sizes; none: no kernels."""
+    """The kernels that the engine takes for the operation, up to which sizes; none: no kernels.
+
+    They map the memory of other processes, so all ranks have to be on one host: vLLM's and SGLang's
+    ``in_the_same_node_as``.
+    """
     engine = fabric.engine
-    if engine is None or op != "all-reduce":
+    if engine is None or op != "all-reduce" or fabric.chips > math.prod(fabric.host or (8,)):
         return ()
     return ENGINES[engine.name].get((engine.capability, fabric.chips), ())
 
