@@ -192,7 +192,7 @@ def test_engine_tables(system, engine, size, microseconds, within):
 
 @pytest.mark.parametrize("system", ["a100", "h100", "h200", "b200", "gb200", "gb300"])
 def test_less_is_slower_only_at_the_limits_of_a_rule(system):
-    for n in (2, 4):
+    for n in (2, 4, 8):
         fabric = load_system(f"{system}:{n}").fabric
         sizes = sorted({2**k * m // 4 for k in range(2, 28) for m in (4, 5, 6, 7)})
         found = [time_of(fabric, size) for size in sizes]
