@@ -136,6 +136,19 @@ def test_only_an_all_reduce_of_few_ranks_on_one_switch():
         time_of(switch(8, None), 1_000, "one-shot")
 
 
+def test_fully_connected_chips_send_over_all_links_at_once():
+    """50 GB/s to each peer: one-shot S over a link, two-shot twice a quarter; no multicast."""
+    joined = replace(switch(4), kind="fully-connected")
+    size = 300_000
+    one, two = (time_of(joined, size, name) for name in ("one-shot", "two-shot"))
+    assert one.time_ps == 3_000_000 + 1_440_000 + 6_000_000
+    assert two.time_ps == 3_000_000 + 6_800_000 + 2 * 1_500_000
+    assert (one.link_ps, one.injection_ps) == (6_000_000, 0)
+    assert (one.bytes_per_link_max, one.bytes_on_wire) == (size, 12 * size)
+    multicast = replace(joined, engine=named("vllm-0.18"))
+    assert time_of(multicast, 10 * MIB, "vllm-0.18").algorithm == "ring"
+
+
 def test_another_engine_by_name():
     fabric = switch(8)
     for name in ("vllm-0.18", "tensorrt-llm-1.3"):
@@ -181,6 +194,10 @@ MEASURED = [
     ("gb200:4", "tensorrt-llm-1.3", 2**21, 14.6, 0.1),
     ("gb200:4", "sglang-0.5.14", 2**22, 21.7, 0.1),
     ("gb300:4", "vllm-0.18", 2**24, 66.0, 0.05),
+    ("gb200-nvl4:2", "sglang-0.5.9", 2**10, 5.0, 0.1),
+    ("gb200-nvl4:2", "sglang-0.5.9", 2**23, 44.1, 0.1),
+    ("gb200-nvl4:4", "sglang-0.5.9", 2**22, 27.1, 0.1),
+    ("gb200-nvl4:4", "vllm-0.18", 2**29, 1470.0, 0.1),
 ]
 
 
