@@ -443,6 +443,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "tp": np.ones(count, dtype=np.int64),
         "ep": np.ones(count, dtype=np.int64),
         "gated": np.ones(count, dtype=np.int64),
+        "blocks": np.zeros(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
         "weights": np.full(count, SAME),
