@@ -261,7 +261,7 @@ def test_who_offers_an_algorithm(capsys):
     offered = {other["algorithm"]: other["offered_by"] for other in found["alternatives"]}
     assert found["offered_by"] == "library"
     assert offered == {
-        "one-shot": "engine", "two-shot": "engine", "in-network": "library", "tree": "none",
+        "one-shot": "none", "in-network": "library", "tree": "none",
         "direct": "none", "halving-doubling": "none",
     }  # fmt: skip
     # nothing that the library has is faster than what it takes

@@ -39,9 +39,9 @@ __all__ = [
 _CHIPS: Remembered[Chip] = Remembered("chip")
 _SYSTEMS: Remembered[System] = Remembered("system")
 _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
+_ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
-_ENGINES: Remembered[ServingEngine] = Remembered("engine")
 
 
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:

@@ -11,10 +11,17 @@ from simulator.units import format_bytes, format_rate, format_time
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simulator.fabric.dcn import Transfer
     from simulator.fabric.inspect import Inspection
 
 
-def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict[str, Any]:
+Moved = Sequence[tuple["Transfer", int]]
+"""Transfers between groups, and the picoseconds after which each has arrived."""
+
+
+def fabric_json(
+    system: str, found: Inspection, failures: Sequence[str], moved: Moved = ()
+) -> dict[str, Any]:
     """The document ``chipsim.fabric/1``; link loads are in shares (see ``docs/fabric.md``)."""
     return {
         "schema": "chipsim.fabric/1",
@@ -37,11 +44,20 @@ def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict
         "time_s": {"before": found.time_before_s, "after": found.time_after_s},
         "max_link_load": {"before": found.load_before, "after": found.load_after},
         "uplinks_bytes_per_s": list(found.uplinks),
+        "transfers": [
+            {
+                "source": each.source,
+                "target": each.target,
+                "size_bytes": each.size_bytes,
+                "time_s": end / 1e12,
+            }
+            for each, end in moved
+        ],
         "notes": list(found.notes),
     }
 
 
-def print_fabric(system: str, found: Inspection, console: Console) -> None:
+def print_fabric(system: str, found: Inspection, moved: Moved, console: Console) -> None:
     """Parts, failures and traffic."""
     rows = [
         ("chips", f"{found.chips:,}"),
@@ -66,5 +82,16 @@ def print_fabric(system: str, found: Inspection, console: Console) -> None:
         ("shares on the busiest link", f"{found.load_before:.6g}", f"{found.load_after:.6g}"),
     ]
     show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    if moved:
+        sent = [
+            (
+                f"{each.source} to {each.target}",
+                format_bytes(each.size_bytes),
+                format_time(end / 1e12),
+            )
+            for each, end in moved
+        ]
+        title = "Transfers between groups, all at once"
+        show(console, make_table(console, title, ("groups", "size", "arrived after"), sent))
     for note in found.notes:
         show(console, note)

@@ -14,7 +14,7 @@ from simulator.errors import InfeasibleError
 from simulator.kernels import executor
 from simulator.kernels.arrays import BoolArray
 from simulator.kernels.executor import TOTAL_FIELDS
-from simulator.serving import accounts, fields, loop
+from simulator.serving import accounts, compile_ahead, fields, loop
 from simulator.serving.admission import BATCH_ROWS, SEQUENCE, State
 from simulator.serving.course import MARKS, Tally, empty_course
 from simulator.serving.decode_run import Scratch
@@ -167,6 +167,7 @@ class Batcher:
 
         Raises InfeasibleError where the clock leaves its range.
         """
+        compile_ahead.finish()
         self._make_room()
         self.settings[fields.STOP_AT_COMPLETION] = stop
         self.counters[fields.ENDED] = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,6 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
 from simulator.serving.course import empty_course
-from simulator.serving.disaggregation import PrefillSide
 from simulator.serving.faults import check_faults
 from simulator.serving.lives import Lives
 from simulator.serving.options import ServingOptions
@@ -33,7 +33,6 @@ from simulator.serving.pools import (
     one_system,
 )
 from simulator.serving.price_table import PriceTable
-from simulator.serving.rebalance import Rebalancer
 from simulator.serving.replica import NO_HORIZON, Replica
 from simulator.serving.results import RunResult
 from simulator.serving.router import make_router
@@ -42,6 +41,10 @@ from simulator.serving.turns import Turns
 from simulator.timing.layout_search import Search, with_chips
 from simulator.timing.plan import Plan
 from simulator.workload.request import ClosedLoop, PrefixBlocks, Requests, Workload
+
+if TYPE_CHECKING:
+    from simulator.serving.disaggregation import PrefillSide
+    from simulator.serving.rebalance import Rebalancer
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
@@ -158,6 +161,8 @@ class Cluster:
         self._successors: dict[int, Replica] = {}
         self.prefill: PrefillSide | None = None
         if len(pools) == 2:
+            from simulator.serving.disaggregation import PrefillSide
+
             self.prefill = PrefillSide(self, pools[0])
         self.lives = Lives(self)
         self.rebalancer: Rebalancer | None = None
@@ -171,6 +176,8 @@ class Cluster:
         if self.prefill is not None:
             self.prefill.start()
             if self.deployment.rebalance_ps is not None:
+                from simulator.serving.rebalance import Rebalancer
+
                 self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
                 self.world.process(self.rebalancer.run())
         if self.prefill is not None and self.undisturbed:

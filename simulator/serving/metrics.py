@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from simulator.serving import token_gaps as gap
 from simulator.serving.goodput import judge
 from simulator.serving.population import exact_sum, integral_ps
 from simulator.serving.replica import Replica
-from simulator.serving.results import Distribution, IterationLog, RunResult
+from simulator.serving.results import Distribution, IterationLog, PoolResult, RunResult
 from simulator.serving.stability import queue_growth
 from simulator.serving.timeline import Timeline
 from simulator.serving.work import PS_PER_S
@@ -23,6 +24,9 @@ from simulator.workload.request import Requests, Workload
 
 Int64Array = npt.NDArray[np.int64]
 PERCENTILES = (50, 90, 95, 99)
+
+NEAR_CAPACITY = 0.7
+"""Share of the time in iterations from which on queues are due to the load and not to bursts."""
 
 _ADVICE = {
     "hbm": "time goes to reading weights and KV from HBM: a smaller --weight-dtype or --kv-dtype, "
@@ -34,6 +38,8 @@ _ADVICE = {
     "latency": "time goes to fixed costs of operators (launch, fill, first word): larger batches, "
     "or a smaller --tp",
     "host": "time goes to the host between iterations: larger batches, or a faster runtime",
+    "bubble": "time goes to waiting for other stages of the pipeline: more requests at once, or a "
+    "smaller --pp",
 }
 
 
@@ -146,13 +152,34 @@ def iteration_log(replicas: list[Replica]) -> IterationLog:
     )
 
 
-def advice(bound_by: dict[str, float], queue_p99_s: float | None, ttft_p99_s: float | None) -> str:
-    """One line: what limits this run and what to try next."""
+def advice(
+    pools: Mapping[str, PoolResult],
+    queue_p99_s: float | None,
+    ttft_p99_s: float | None,
+    simulated_s: float,
+) -> str:
+    """One line: what limits each pool and what to try next, and whether requests queue for long."""
+    lines = [
+        (f"{role} pool: " if len(pools) > 1 else "") + _limit(pool.bound_by)
+        for role, pool in pools.items()
+    ]
+    if queue_p99_s and ttft_p99_s and queue_p99_s > max(1.0, 0.5 * ttft_p99_s):
+        role, first = next(iter(pools.items()))
+        busy = first.serving_s / (first.replicas * simulated_s) if simulated_s else 0.0
+        where = f" before the {role} pool" if len(pools) > 1 else ""
+        line = f"requests queue{where} for up to {queue_p99_s:.2f} s (p99): "
+        if busy > NEAR_CAPACITY:
+            line += "the load is near capacity"
+        else:
+            line += f"they come in bursts, for its replicas work only {busy:.0%} of the time"
+        lines.append(line)
+    return "; ".join(lines)
+
+
+def _limit(bound_by: dict[str, float]) -> str:
+    """What most of the time goes to, and what would help."""
     if not any(bound_by.values()):
         return "nothing ran"
     worst = max(bound_by, key=lambda cause: bound_by[cause])
     line = f"{bound_by[worst]:.0%} of {_ADVICE[worst]}"
-    line = line.replace("of time goes", "of the time goes", 1)
-    if queue_p99_s and ttft_p99_s and queue_p99_s > max(1.0, 0.5 * ttft_p99_s):
-        line += f"; requests queue for up to {queue_p99_s:.2f} s (p99): the load is near capacity"
-    return line
+    return line.replace("of time goes", "of the time goes", 1)

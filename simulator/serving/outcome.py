@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware import Chip, Validated
+from simulator.hardware import System
 from simulator.serving import fields, metrics
 from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
 from simulator.serving.replica import Replica
@@ -28,7 +28,7 @@ from simulator.serving.work import PS_PER_S, Work, added, by_plan, shares, work_
 from simulator.timing.energy import energy_basis, energy_j
 
 if TYPE_CHECKING:
-    from simulator.serving.cluster import Cluster
+    from simulator.serving.cluster import Cluster, Fitted
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -49,7 +49,8 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
-    chips = _chips(deployment.pools)
+    systems = _systems(deployment.pools)
+    pools = _pools(cluster)
     result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
@@ -60,7 +61,7 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
-        accuracy=_accuracy(deployment.pools),
+        accuracy=tuple(entry for system in systems for entry in system.validation),
         engine=plan.system.engine,
         options=_options(cluster),
         requests=_counts(cluster, done, counted),
@@ -81,21 +82,21 @@ def outcome(cluster: Cluster) -> RunResult:
         preemptions=int(work.counters[fields.PREEMPTED]),
         mean_batch=work.mean(fields.SEQUENCE_SUM),
         mean_tokens_per_iteration=work.mean(fields.TOKEN_SUM),
-        kv={"blocks": fitted.blocks, "block_tokens": fields.BLOCK_TOKENS, **work.kv},
+        kv=_kv(fitted, work),
         memory_bytes=fitted.memory.as_dict(),
         flops=work.flops,
         min_bytes=work.min_bytes,
         energy_j=_energy(cluster, simulated_s),
-        energy_basis=energy_basis(chips),
+        energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=_cost(deployment.pools, simulated_s),
-        advice=metrics.advice(causes, times["queue_s"].p99, times["ttft_s"].p99),
+        advice=metrics.advice(pools, times["queue_s"].p99, times["ttft_s"].p99, simulated_s),
         table=_table(cluster, start),
         log=metrics.iteration_log(cluster.replicas) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
         pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
         prefix_hit_rate=_hit_rate(cluster, work),
-        pools=_pools(cluster),
+        pools=pools,
         kv_transfer=_transfers(cluster, simulated_s),
         speculation=_speculation(cluster, work),
         kv_tiers=_tiers(cluster),
@@ -154,17 +155,10 @@ def _counts(
     )
 
 
-def _accuracy(pools: Sequence[Pool]) -> tuple[Validated, ...]:
-    """What the prices of the pools' chips, and servers on them, were compared with, each once."""
+def _systems(pools: Sequence[Pool]) -> list[System]:
+    """One system of each kind of chip in the pools."""
     members = (member for pool in pools for member in pool.members)
-    found = {m.plan.system.chip.name: m.plan.system.validation for m in members}
-    return tuple(entry for entries in found.values() for entry in entries)
-
-
-def _chips(pools: Sequence[Pool]) -> list[Chip]:
-    """The kinds of chip in the pools, each once."""
-    members = (member for pool in pools for member in pool.members)
-    return list({m.plan.system.chip.name: m.plan.system.chip for m in members}.values())
+    return list({m.plan.system.chip.name: m.plan.system for m in members}.values())
 
 
 def _energy(cluster: Cluster, simulated_s: float) -> float | None:
@@ -234,6 +228,11 @@ def _tiers(cluster: Cluster) -> dict[str, int] | None:
     return {**dataclasses.asdict(tiers), **moved, "swaps": swaps}
 
 
+def _kv(fitted: Fitted, work: Work) -> dict[str, float]:
+    """Blocks of one replica, and how full they were on all."""
+    return {"blocks": fitted.blocks, "block_tokens": fields.BLOCK_TOKENS, **work.kv}
+
+
 def _by_role(cluster: Cluster) -> dict[str, list[Replica]]:
     """Every replica that was ever in a pool, by the pool's role."""
     return {
@@ -248,7 +247,8 @@ def _pools(cluster: Cluster) -> dict[str, PoolResult]:
     for pool in cluster.deployment.pools:
         work = work_of(by_role[pool.role])
         utilization, causes = shares(work.totals)
-        fitted = cluster.fitted[id(pool.members[0].plan)]
+        plan = pool.members[0].plan
+        fitted = cluster.fitted[id(plan)]
         current = cluster.back
         if pool.role == PREFILL and cluster.prefill is not None:
             current = cluster.prefill.replicas
@@ -257,15 +257,19 @@ def _pools(cluster: Cluster) -> dict[str, PoolResult]:
             replicas=pool.replicas,
             final_replicas=len(current),
             chips=pool.chips,
+            tp=plan.tp,
+            layout=plan.layout.text,
             utilization=utilization,
             mfu=work.mfu,
             mbu=work.mbu,
+            flops=work.flops,
+            min_bytes=work.min_bytes,
             bound_by=causes,
             iterations=work.iterations,
             serving_s=work.serving_s,
             mean_batch=work.mean(fields.SEQUENCE_SUM),
             preemptions=int(work.counters[fields.PREEMPTED]),
-            kv=work.kv,
+            kv=_kv(fitted, work),
             memory_bytes=fitted.memory.as_dict(),
         )
     assert list(found) in ([SERVE], [PREFILL, DECODE])

@@ -90,15 +90,21 @@ class PoolResult:
     """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
 
     Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    ``tp``, ``layout``, ``memory_bytes`` and the ``blocks`` of ``kv`` are those of the first kind of
+    replica in it.
     """
 
     system: str
     replicas: int
     final_replicas: int
     chips: int
+    tp: int
+    layout: str
     utilization: dict[str, float]
     mfu: float
     mbu: float
+    flops: int
+    min_bytes: int
     bound_by: dict[str, float]
     iterations: int
     serving_s: float
@@ -190,8 +196,8 @@ class RunResult:
     pools: dict[str, PoolResult] = field(default_factory=dict)
     kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
-    engine: ServingEngine | None = None
     energy_basis: str | None = None
+    engine: ServingEngine | None = None
     layout: str = ""
     itl_s: Distribution = Distribution(None, None, None, None, None)
     mean_requests_in_system: float = 0.0

@@ -18,8 +18,10 @@ from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
 from simulator.mapping.memory import BITS
+from simulator.timing import expert_steps as steps
 from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
+from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_load import parse_expert_load
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes
@@ -41,6 +43,7 @@ class MoeCase:
     ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
     arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
     every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
+    ``blocks``: activations and weights of 8 bits have scales in blocks of 128.
     """
 
     tokens: int
@@ -56,6 +59,7 @@ class MoeCase:
     gated: bool = True
     exchange: bool = True
     buffers: int = 0
+    blocks: bool = False
 
 
 def price_moes(
@@ -92,7 +96,7 @@ def price_moes(
             modes[place] = MODES.index(case.moe)
             loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
         out = np.empty((len(members), executor.PRICE_FIELDS), dtype=np.int64)
-        extra = np.empty((len(members), kernels.EXTRA_FIELDS), dtype=np.int64)
+        extra = np.empty((len(members), steps.EXTRA_FIELDS), dtype=np.int64)
         kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
         for place, index in enumerate(members):
             results[index] = _timing(
@@ -128,6 +132,11 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             hint=did_you_mean(case.moe, MODES),
         )
     check_dtypes(chip, case.dtype, case.weight_dtype)
+    if case.blocks and {BITS[case.dtype], BITS[case.weight_dtype or case.dtype]} != {8}:
+        raise InputError(
+            f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",
+            hint="scales in blocks are priced for activations and weights of 8 bits",
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -154,6 +163,8 @@ def _fill(case: MoeCase, row: Int64Array) -> None:
     row[prices.PLAN_RANKS] = case.ep
     row[prices.PLAN_BUFFERS] = case.buffers
     row[prices.PLAN_LOCAL] = int(not case.exchange)
+    weights = case.weight_dtype or case.dtype
+    row[prices.PLAN_EXPERT_FORM] = expert_form(weights, case.dtype, case.blocks)
 
 
 def _timing(
@@ -162,10 +173,10 @@ def _timing(
     clock = int(vector[CLOCK_HZ])
     busy = tuple(out[executor.MATRIX + unit] * clock // 10**12 for unit in range(5))
     cycles = -(-out[executor.DURATION] * clock // 10**12)
-    flops = extra[kernels.EXTRA_FLOPS]
+    flops = extra[steps.EXTRA_FLOPS]
     peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
     moved = out[executor.READ] + out[executor.WRITE]
-    sram = extra[kernels.EXTRA_SRAM_BYTES]
+    sram = extra[steps.EXTRA_SRAM_BYTES]
     return OperatorTiming(
         kind="moe",
         chip=chip.name,
@@ -180,7 +191,7 @@ def _timing(
             "dtype": case.dtype,
             "weight_dtype": case.weight_dtype or case.dtype,
             "moe": case.moe,
-            "busiest_chip_assignments": extra[kernels.EXTRA_RECEIVED],
+            "busiest_chip_assignments": extra[steps.EXTRA_RECEIVED],
         },
         clock_hz=clock,
         cycles=cycles,

@@ -16,8 +16,8 @@ from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
+from simulator.mapping.loads import Bits
 from simulator.mapping.memory import BITS
-from simulator.mapping.tiles import Bits
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming

@@ -135,8 +135,8 @@ class StepTiming:
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
     drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
-    chip were compared with, ``energy_basis`` what its energies rest on; ``engine`` is whose host it
-    is, None for that of the system.
+    chip were compared with, ``engine`` is whose host it is (None: the system's), ``energy_basis``
+    says what its energies rest on.
     """
 
     system: str

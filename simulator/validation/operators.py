@@ -156,6 +156,7 @@ OPERATORS: dict[str, Operator] = {
                 "ep": 1,
                 "buffers": 0,
                 "gated": 1,
+                "blocks": 0,
                 "expert_load": "balanced",
                 "weights": layer_rows.SAME,
             },

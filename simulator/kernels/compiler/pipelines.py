@@ -22,7 +22,6 @@ from numba.core import (
     funcdesc,
     ir,
     ir_utils,
-    postproc,
     ssa,
     typed_passes,
     types,
@@ -39,7 +38,6 @@ _Library: Any = codegen.JITCodeLibrary
 _CompilerBase: Any = compiler.CompilerBase
 _typed: Any = typed_passes
 _untyped: Any = untyped_passes
-_postproc: Any = postproc
 _static_getitem: Any = static_getitem
 _ssa: Any = ssa
 _ir_utils: Any = ir_utils
@@ -60,6 +58,8 @@ class _Part(_Library):
         for function in module.functions:
             if function.blocks and not function.linkage:
                 function.linkage = "linkonce_odr"
+                if sum(len(block.instructions) for block in function.blocks) > LARGE:
+                    function.attributes.add("noinline")
         parsed = _llvm.parse_assembly(str(module))
         parsed.name = module.name
         self._final_module = self._shared_module = parsed
@@ -91,8 +91,6 @@ class _Whole(_Library):
         for function in self._final_module.functions:
             if function.linkage == _llvm.Linkage.linkonce_odr and not function.is_declaration:
                 function.linkage = "internal"
-                if sum(len(list(block.instructions)) for block in function.blocks) > LARGE:
-                    function.add_function_attribute("noinline")
         self._optimize_final_module()
         self._finalize_final_module()
 
@@ -189,7 +187,6 @@ def _translate(state: Any, stack: bool) -> bool:
     """From bytecode to numba's IR, in SSA form; whether arrays were put on the stack."""
     _untyped.TranslateByteCode().run_pass(state)
     _untyped.FixupArgs().run_pass(state)
-    _postproc.PostProcessor(state.func_ir).run()
     stacked = stack and keep_on_stack(state.func_ir)
     blocks = state.func_ir.blocks
     for key, block in list(blocks.items()):
