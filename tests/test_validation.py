@@ -76,6 +76,9 @@ def test_a_table_of_our_own_prices_has_no_error(tmp_path, shapes, priced, capsys
     assert found["left_out"] == []
     assert whole["baselines"]["roofline"] > 10
     assert whole["baselines"]["stacks"] is None
+    bare = validated(capsys, str(tmp_path / "t.csv"), "--no-baselines")["rows"][0]
+    assert set(bare["baselines"].values()) == {None}
+    assert {**bare, "baselines": whole["baselines"]} == whole
 
 
 def test_a_constant_factor_is_the_error_and_the_bias(tmp_path, shapes, priced, capsys):
