@@ -24,6 +24,7 @@ from simulator.model.convnet import ConvNet
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
 from simulator.operators import (
+    matmul_seconds,
     price_attention,
     price_attentions,
     price_copies,
@@ -72,6 +73,7 @@ __all__ = [
     "load_model",
     "load_system",
     "load_workload",
+    "matmul_seconds",
     "plan_of",
     "price_attention",
     "price_attentions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from simulator.config.loader import load_chip, load_group
 from simulator.hardware import Chip
@@ -49,6 +49,24 @@ def price_matmuls(
     machine = load_chip(chip) if isinstance(chip, str) else chip
     return operators.price_matmuls(
         machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
+    )
+
+
+def matmul_seconds(
+    chip: Chip | str,
+    shapes: Iterable[tuple[int, int, int]],
+    dtype: str = "bf16",
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
+) -> list[float]:
+    """Only the seconds of many matmuls (m, k, n) of one data type; see ``price_matmul``.
+
+    For tables of many thousand shapes: several times as fast as ``price_matmuls``.
+    """
+    machine = load_chip(chip) if isinstance(chip, str) else chip
+    return operators.matmul_seconds(
+        machine, shapes, dtype, rotating_buffers=rotating_buffers, quantize=quantize
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -61,29 +61,78 @@ def price_matmuls(
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
+    chip = _benchmarked(chip, rotating_buffers, quantize)
+    rows = list(cases)
+    shapes: dict[str, list[tuple[int, int, int]]] = {}
+    for m, k, n, dtype in rows:
+        shapes.setdefault(dtype, []).append((m, k, n))
+    priced = {
+        dtype: iter(_priced(chip, sizes, dtype, rotating_buffers, quantize).tolist())
+        for dtype, sizes in shapes.items()
+    }
+    facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
+    return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
+
+
+def matmul_seconds(
+    chip: Chip,
+    shapes: Iterable[tuple[int, int, int]],
+    dtype: str,
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
+) -> list[float]:
+    """The ``time_s`` of ``price_matmuls`` for shapes (m, k, n) of one data type, and nothing else.
+
+    Raises InputError and InfeasibleError as ``price_matmuls`` does.
+    """
+    chip = _benchmarked(chip, rotating_buffers, quantize)
+    sizes = list(shapes)
+    if not sizes:
+        return []
+    cycles = _priced(chip, sizes, dtype, rotating_buffers, quantize)[:, tiles.CYCLES].tolist()
+    clock = chip.sustained_clock_hz
+    if min(cycles) < 0:
+        raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))])
+    return [_seconds(one, clock) for one in cycles]
+
+
+def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
+    """The chip with its memory's efficiency; InputError for ways that nobody can measure it in."""
     if rotating_buffers < 0:
         raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
     if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
         raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
-    chip = resolve_memory(chip)
-    rows = list(cases)
-    shapes: dict[str, list[tuple[int, int, int]]] = {}
-    for m, k, n, dtype in rows:
-        _check_size(m, k, n)
-        shapes.setdefault(dtype, []).append((m, k, n))
-    priced: dict[str, Iterator[list[int]]] = {}
-    for dtype, sizes in shapes.items():
-        vector = pack_chip(chip, dtype, rotating_buffers)
-        bits = BITS[dtype]
-        scaled = quantize and bits < 16
-        results = 16 if scaled else bits
-        array = np.array(sizes, np.int64)
-        out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
-        if scaled:
-            add_quantization(vector, array, bits, out)
-        priced[dtype] = iter(out.tolist())
-    facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
-    return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
+    return resolve_memory(chip)
+
+
+def _priced(
+    chip: Chip,
+    sizes: list[tuple[int, int, int]],
+    dtype: str,
+    rotating_buffers: int,
+    quantize: bool,
+) -> Int64Array:
+    """Priced matmuls of one data type, int64[shapes, MAP_FIELDS]."""
+    for size in sizes:
+        _check_size(*size)
+    vector = pack_chip(chip, dtype, rotating_buffers)
+    bits = BITS[dtype]
+    scaled = quantize and bits < 16
+    results = 16 if scaled else bits
+    out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
+    if scaled:
+        add_quantization(vector, np.array(sizes, np.int64), bits, out)
+    return out
+
+
+def _seconds(cycles: int, clock_hz: int) -> float:
+    """Seconds that cycles take, rounded up to a picosecond."""
+    return -(-cycles * 10**12 // clock_hz) / 1e12
+
+
+def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
+    return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
 
 
 @lru_cache(maxsize=64)
@@ -98,6 +147,10 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
     if len(known) > MOST_REMEMBERED:
         known.clear()
     missing = [shape for shape in dict.fromkeys(sizes) if shape not in known]
+    if len(missing) > MOST_REMEMBERED // 64:  # a table: nobody asks for it twice
+        found = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+        mapper.search_all(vector, np.array(sizes, np.int64), bits, found)
+        return found
     if missing:
         found = np.empty((len(missing), tiles.MAP_FIELDS), dtype=np.int64)
         mapper.search_all(vector, np.array(missing, np.int64), bits, found)
@@ -106,9 +159,9 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
 
 
 def _check_size(m: int, k: int, n: int) -> None:
-    if min(m, k, n) < 1:
+    if m < 1 or k < 1 or n < 1:
         raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
-    if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
+    if m > LARGEST or k > LARGEST or n > LARGEST or m * k * n > LARGEST_VOLUME:
         raise InputError(
             f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
             f"product at most 2^55"
@@ -161,7 +214,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
     m, k, n, dtype = case
     cycles = out[tiles.CYCLES]
     if cycles < 0:
-        raise InfeasibleError(f"the SRAM of {facts.chip} is smaller than one tile of {m}x{k}x{n}")
+        raise _no_tile(facts.chip, m, k, n)
     flops = 2 * m * k * n
     moved = out[tiles.READ] + out[tiles.WRITE]
     clock = facts.clock_hz
@@ -191,7 +244,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         clock_hz=clock,
         cycles=cycles,
         compute_cycles=out[tiles.COMPUTE],
-        time_s=-(-cycles * 10**12 // clock) / 1e12,
+        time_s=_seconds(cycles, clock),
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
         tile=(out[tiles.TILE_M], out[tiles.TILE_K], out[tiles.TILE_N]),
         loop_order=_order(out[tiles.ORDER]),

@@ -56,11 +56,13 @@ def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
     for buffers, quantize in np.unique(ways, axis=0).tolist():
         rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
         sizes = (inputs[name][rows].tolist() for name in ("m", "k", "n"))
-        cases = [(m, k, n, dtype) for m, k, n in zip(*sizes, strict=True)]
-        priced = api.price_matmuls(
-            machine.chip, cases, rotating_buffers=buffers, quantize=bool(quantize)
+        out[rows] = api.matmul_seconds(
+            machine.chip,
+            zip(*sizes, strict=True),
+            dtype,
+            rotating_buffers=buffers,
+            quantize=bool(quantize),
         )
-        out[rows] = [timing.time_s for timing in priced]
     return out
 
 
