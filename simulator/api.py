@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from simulator.fabric.collectives import price_collective
     from simulator.model.convnet import ConvNet
     from simulator.operators import (
+        matmul_seconds,
         price_attention,
         price_attentions,
         price_copies,
@@ -75,6 +76,7 @@ __all__ = [
     "load_model",
     "load_system",
     "load_workload",
+    "matmul_seconds",
     "plan_of",
     "price_attention",
     "price_attentions",
@@ -94,7 +96,7 @@ __all__ = [
 
 _OPERATORS = (
     *("price_attention", "price_attentions", "price_copies", "price_latents"),
-    *("price_matmul", "price_matmuls", "price_moe", "price_moes"),
+    *("price_matmul", "price_matmuls", "price_moe", "price_moes", "matmul_seconds"),
 )
 _ELSEWHERE = {
     **dict.fromkeys(_OPERATORS, "simulator.operators"),

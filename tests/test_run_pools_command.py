@@ -237,7 +237,7 @@ def test_bursts_are_not_called_a_load_near_capacity(
 
 
 def test_every_cause_of_time_has_advice() -> None:
-    from simulator.serving.metrics import _ADVICE
+    from simulator.serving.advice import ADVICE
     from simulator.timing.results import CAUSES
 
-    assert set(_ADVICE) == set(CAUSES)
+    assert set(ADVICE) == set(CAUSES)
