@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from simulator.fabric.collectives import price_collective
     from simulator.model.convnet import ConvNet
     from simulator.operators import (
+        matmul_seconds,
         price_attention,
         price_attentions,
         price_copies,
@@ -75,6 +76,7 @@ __all__ = [
     "load_model",
     "load_system",
     "load_workload",
+    "matmul_seconds",
     "plan_of",
     "price_attention",
     "price_attentions",
@@ -94,7 +96,7 @@ __all__ = [
 
 _OPERATORS = (
     *("price_attention", "price_attentions", "price_copies", "price_latents"),
-    *("price_matmul", "price_matmuls", "price_moe", "price_moes"),
+    *("price_matmul", "price_matmuls", "price_moe", "price_moes", "matmul_seconds"),
 )
 _ELSEWHERE = {
     **dict.fromkeys(_OPERATORS, "simulator.operators"),
@@ -246,6 +248,7 @@ def price_step(
     system = load_system(system) if isinstance(system, str) else system
     model = load_any_model(model) if isinstance(model, str) else model
     options = layout or LayoutOptions(tp=tp)
+    _check_speculation(options, phase)
     if not isinstance(model, Transformer):
         from simulator.timing import convnet as convnets
 
@@ -288,6 +291,7 @@ def find_layouts(
     the smallest number of chips that would do.
     """
     chosen = options or LayoutOptions()
+    _check_speculation(chosen, phase)
     model = load_model(model) if isinstance(model, str) else model
     chosen.check(model)
     return search_layouts(
@@ -335,6 +339,14 @@ def plan_of(
         experts=options.experts,
         speculation=options.speculation,
     )
+
+
+def _check_speculation(options: LayoutOptions, phase: str) -> None:
+    if options.speculation.drafts and phase == "prefill":
+        raise InputError(
+            f"--speculate {options.speculate}: a prefill step drafts nothing, its tokens are known",
+            hint="expected --phase decode, or no --speculate",
+        )
 
 
 def _read(layout: str) -> Layout:

@@ -18,6 +18,7 @@ from simulator.hardware import (
     Energy,
     Fabric,
     Power,
+    ServingEngine,
     Sram,
     System,
     SystolicArray,
@@ -62,7 +63,8 @@ CHIP = Chip(
 def plan_for(blocks: int, options: ServingOptions, replicas: int = 1) -> Plan:
     """A plan whose HBM holds exactly so many blocks beside weights and activations."""
     fabric = Fabric("none") if replicas == 1 else Fabric("torus", (replicas,), (False,), 10**10)
-    system = System("small", "small", CHIP, fabric, 20_000, hbm_reserve_fraction=0.0)
+    engine = ServingEngine("host", iteration_ps=20_000, sequence_ps=700)
+    system = System("small", "small", CHIP, fabric, hbm_reserve_fraction=0.0, engine=engine)
     memory = plan_memory(
         system,
         MODEL,

@@ -76,6 +76,9 @@ def test_a_table_of_our_own_prices_has_no_error(tmp_path, shapes, priced, capsys
     assert found["left_out"] == []
     assert whole["baselines"]["roofline"] > 10
     assert whole["baselines"]["stacks"] is None
+    bare = validated(capsys, str(tmp_path / "t.csv"), "--no-baselines")["rows"][0]
+    assert set(bare["baselines"].values()) == {None}
+    assert {**bare, "baselines": whole["baselines"]} == whole
 
 
 def test_a_constant_factor_is_the_error_and_the_bias(tmp_path, shapes, priced, capsys):
@@ -443,6 +446,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "tp": np.ones(count, dtype=np.int64),
         "ep": np.ones(count, dtype=np.int64),
         "gated": np.ones(count, dtype=np.int64),
+        "blocks": np.zeros(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
         "weights": np.full(count, SAME),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     default="all-to-all",
     show_default=True,
     metavar="OP",
-    help="The collective that is timed and drawn.",
+    help="The collective that is timed; a picture has the loads of an all-to-all.",
 )
 @click.option(
     "--bytes", "size", default="1GiB", show_default=True, help="The full buffer of one chip."
@@ -94,7 +94,7 @@ def fabric(
     emit(
         output_format,
         fabric_json(system.name, found, failures, moved),
-        lambda console: print_fabric(system.name, found, moved, console),
+        lambda console: print_fabric(system.name, found, bool(failures), moved, console),
     )
 
 

@@ -199,7 +199,7 @@ class FabricConfig(Section):
 
     @model_validator(mode="after")
     def _engine_reads_through_a_switch(self) -> FabricConfig:
-        if self.engine is not None and self.kind not in ("switch", "pcie"):
+        if self.engine is not None and self.kind not in ("switch", "fully-connected"):
             raise user_error(f"'engine' belongs to a switch, not to kind '{self.kind}'")
         return self
 

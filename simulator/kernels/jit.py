@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from llvmlite import binding
 from numba import njit, types, version_info
 from numba.core import caching, config, event
-from numba.core.runtime import _nrt_python
+from numba.core.runtime import _nrt_python, nrt
 
 from simulator.kernels.folder import kernel_folder
 
@@ -54,6 +54,7 @@ _unliteral: Any = types.unliteral
 _FunctionCache: Any = caching.FunctionCache
 _CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 _allocator: Any = _nrt_python
+_runtime: Any = nrt.rtsys
 _llvm: Any = binding
 
 
@@ -90,7 +91,10 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
-        _tell_linker()
+        if _SHORT:
+            _tell_linker()
+        else:
+            _runtime.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 

@@ -18,7 +18,7 @@ def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> in
     A tile as wide as the matrix is one contiguous stream; a narrower one is read in short runs.
     """
     if tiles == 1:
-        return chip[HBM_BYTES_PER_S]
+        return int(chip[HBM_BYTES_PER_S])
     return run_bandwidth(chip, bits_to_bytes(width * bits))
 
 

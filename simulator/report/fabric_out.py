@@ -57,19 +57,26 @@ def fabric_json(
     }
 
 
-def print_fabric(system: str, found: Inspection, moved: Moved, console: Console) -> None:
-    """Parts, failures and traffic."""
+def print_fabric(
+    system: str, found: Inspection, failed: bool, moved: Moved, console: Console
+) -> None:
+    """Parts, failures and traffic, before and after if something ``failed``."""
     rows = [
         ("chips", f"{found.chips:,}"),
         ("links", f"{found.links:,}"),
-        ("cubes", f"{found.cubes:,}"),
-        ("optical circuits", f"{found.circuits:,}"),
-        ("spare cubes in the pod", f"{found.spare_cubes:,}"),
         ("bisection, one direction", format_rate(found.bisection_bytes_per_s)),
         ("diameter", f"{found.diameter_hops} hops"),
-        ("lost chips", f"{found.lost_chips:,}"),
-        ("circuits re-plugged", f"{found.rerouted_circuits:,}"),
     ]
+    if found.cubes:
+        rows += [
+            ("cubes", f"{found.cubes:,}"),
+            ("optical circuits", f"{found.circuits:,}"),
+            ("spare cubes in the pod", f"{found.spare_cubes:,}"),
+        ]
+    if failed:
+        rows.append(("lost chips", f"{found.lost_chips:,}"))
+    if failed and found.cubes:
+        rows.append(("circuits re-plugged", f"{found.rerouted_circuits:,}"))
     closed = ", ".join(
         f"{size}{' closed' if wrap else ''}"
         for size, wrap in zip(found.fabric.axes, found.fabric.wrap, strict=True)
@@ -81,7 +88,14 @@ def print_fabric(system: str, found: Inspection, moved: Moved, console: Console)
         ("time", format_time(found.time_before_s), format_time(found.time_after_s)),
         ("shares on the busiest link", f"{found.load_before:.6g}", f"{found.load_after:.6g}"),
     ]
-    show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    if failed:
+        show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    else:
+        whole = [(name, before) for name, before, _ in times]
+        show(console, make_table(console, title, ("traffic", "value"), whole))
+    each = "sends each other" if found.traffic == "all-to-all" else "has of the whole"
+    share = found.size_bytes // max(1, found.chips)
+    show(console, f"one share: what a chip {each}, {format_bytes(share)}")
     if moved:
         sent = [
             (

@@ -22,6 +22,7 @@ from numba.core import (
     funcdesc,
     ir,
     ir_utils,
+    postproc,
     ssa,
     typed_passes,
     types,
@@ -38,6 +39,7 @@ _Library: Any = codegen.JITCodeLibrary
 _CompilerBase: Any = compiler.CompilerBase
 _typed: Any = typed_passes
 _untyped: Any = untyped_passes
+_postproc: Any = postproc
 _static_getitem: Any = static_getitem
 _ssa: Any = ssa
 _ir_utils: Any = ir_utils
@@ -58,8 +60,8 @@ class _Part(_Library):
         for function in module.functions:
             if function.blocks and not function.linkage:
                 function.linkage = "linkonce_odr"
-                if sum(len(block.instructions) for block in function.blocks) > LARGE:
-                    function.attributes.add("noinline")
+            if sum(len(block.instructions) for block in function.blocks) > LARGE:
+                function.attributes.add("noinline")
         parsed = _llvm.parse_assembly(str(module))
         parsed.name = module.name
         self._final_module = self._shared_module = parsed
@@ -187,6 +189,7 @@ def _translate(state: Any, stack: bool) -> bool:
     """From bytecode to numba's IR, in SSA form; whether arrays were put on the stack."""
     _untyped.TranslateByteCode().run_pass(state)
     _untyped.FixupArgs().run_pass(state)
+    _postproc.PostProcessor(state.func_ir).run()
     stacked = stack and keep_on_stack(state.func_ir)
     blocks = state.func_ir.blocks
     for key, block in list(blocks.items()):
