@@ -4,6 +4,8 @@ their limits, and what every run of them conserves."""
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -605,3 +607,21 @@ def test_bad_deployments(change: dict, message: str) -> None:
     with pytest.raises(InputError) as found:
         run(pools(plan, plan, **change), requests_of([(0, 4, 3)]))
     assert message in found.value.message
+
+
+def test_kernels_of_transfers_run_in_a_process_that_did_not_compile_them() -> None:
+    """They allocate, and numba's allocator is not compiled where kernels are found compiled."""
+    program = (
+        "import numpy as np\n"
+        "from simulator.kernels.layered_flows import forward\n"
+        "flow = np.array([[1, 0, 10**9, 4]], dtype=np.int64)\n"
+        "first, link = np.array([[0, 2], [0, 1]], dtype=np.int64)\n"
+        "rates = (np.ones(2), np.full(2, 1e-3))\n"
+        "print(forward(flow, np.array([10.0]), np.zeros(1), first, link, *rates, 0, 2**62))\n"
+    )
+    # the first one may compile, the second one finds what it has left
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "1000010000\n"), done.stderr

@@ -39,7 +39,9 @@ ROWS = st.lists(
 
 def slow(plan: Plan, host_ps: int) -> Plan:
     """The same chips with so long a pause after each iteration: the small model takes no time."""
-    return make_plan(dataclasses.replace(plan.system, host_overhead_ps=host_ps), MODEL, tp=1)
+    return make_plan(
+        dataclasses.replace(plan.system, host_overhead_ps=host_ps, engine=None), MODEL, tp=1
+    )
 
 
 def line_of(result: RunResult) -> Timeline:

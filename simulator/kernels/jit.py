@@ -117,6 +117,8 @@ def _tell_linker() -> None:
     """Name the C functions of numba's allocator to LLVM, as ``_Runtime.initialize`` does."""
     for name, address in _allocator.c_helpers.items():
         _llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+    # the one part that is compiled, and that a large function may call instead of having it inside
+    _llvm.add_symbol("NRT_MemInfo_data_fast", _allocator.c_helpers["MemInfo_data"])
 
 
 @contextmanager
