@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.config.dram_schema import list_memories, load_memory
+from simulator.config.dram_schema import list_memories
+from simulator.config.loader import load_memory
 from simulator.hardware.dram import CONVENTIONAL_MAPS, DramChannel
 from simulator.kernels.dram_address import address_map
 from simulator.timing.memory import MemoryResult, replay_memory

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator import load_model, load_system, simulate
+from simulator import load_chip, load_model, load_system, price_matmul, simulate
 from simulator.api import price_step
+from simulator.timing.energy import energies, energy_j
 from simulator.workload.request import Requests, Workload
 
 
@@ -38,3 +39,43 @@ def test_energy_of_the_sram_is_that_of_the_bytes_it_moved() -> None:
     moved = step.utilization["sram"] * step.time_s * system.chip.sram.bandwidth_bytes_per_s
     without, _ = joules("chip.power.energy.sram_byte=0 pJ")
     assert step.energy_j - without == pytest.approx(moved * energy.sram_byte_pj * 1e-12)
+
+
+ESTIMATED = ("tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-v7x", "tpu-v7x-die")
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_an_estimated_chip_draws_its_limit_at_full_rate(name: str) -> None:
+    chip = load_chip(name)
+    energy = energies(chip)
+    assert energy is not None and energy.basis is not None and chip.power.tdp_w is not None
+    bytes_per_s = chip.hbm.sustained_bytes_per_s
+    for dtype, pj in energy.mac_pj.items():
+        macs_per_s = chip.peak_flops_per_s(dtype) / 2 * chip.sustained_clock
+        watts = (macs_per_s * pj + bytes_per_s * energy.hbm_byte_pj) * 1e-12 + energy.idle_w
+        assert watts == pytest.approx(chip.power.tdp_w, rel=0.005)
+
+
+@pytest.mark.parametrize("name", ["a100", "h100", "b200", "l40s"])
+@pytest.mark.parametrize("dtype", ["bf16", "int8"])
+def test_a_gpu_draws_between_idle_and_its_limit(name: str, dtype: str) -> None:
+    """The energies are those that set the clock, so long work draws the limit at most."""
+    chip = load_chip(name)
+    energy = energies(chip)
+    assert energy is not None and chip.power.tdp_w is not None
+    price = price_matmul(chip, 16384, 16384, 16384, dtype)
+    joule = energy_j(
+        chip,
+        dtype,
+        flops=price.flops,
+        vector_ops=0,
+        sram_bytes=price.sram_bytes,
+        traffic={"hbm_read": price.hbm_bytes, "hbm_write": 0, "fabric": 0},
+        chip_seconds=price.time_s,
+    )
+    assert joule is not None
+    assert 2 * energy.idle_w < joule / price.time_s < 1.05 * chip.power.tdp_w
+
+
+def test_a_chip_without_energies_has_none() -> None:
+    assert energies(load_chip("groq-lpu")) is None

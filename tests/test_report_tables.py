@@ -40,7 +40,9 @@ def test_run_table_shows_every_figure_with_its_unit():
     assert "60.0 %" in row(text, "MBU")
     assert "7.000 GB" in row(text, "kv")
     assert "50.0 %" in row(text, "KV cache in use, peak")
-    assert "12 J (2 J per output token)" in row(text, "energy")
+    assert "12 J" in row(text, "energy")
+    assert "2 J" in row(text, "energy, of an output token")
+    assert "USD" in row(text, "cost of a million output tokens")
     assert "a larger batch shares the weights" in text
     assert row(text, "all").split()[1:9] == ["ttft", "<=", "200.0", "ms", "2", "50.0", "%", "3.322"]
     assert "ttft 1" in row(text, "all")

@@ -78,7 +78,7 @@ def memory(
         raise click.UsageError("--trace-clock belongs to --trace")
     if trace_file is not None and (write_fraction or "requests" in given or "seed" in given):
         raise click.UsageError("a trace has its own requests and writes")
-    from simulator.config.dram_schema import load_memory
+    from simulator.config.loader import load_memory
     from simulator.timing.memory import parse_pattern, simulate_memory
 
     channel = load_memory(preset or "")
@@ -153,7 +153,7 @@ def _print(channel: DramChannel, result: MemoryResult, form: str) -> None:
 
 def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -> None:
     from simulator.report.console import make_table, show
-    from simulator.report.figures import count, duration, percent, rate
+    from simulator.report.figures import count, duration, percent, scaled
     from simulator.timing.memory import BOUNDS_MEAN
 
     show(
@@ -165,8 +165,8 @@ def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -
     rows = [
         ("requests", count(result.requests)),
         ("time", duration(result.time_s)),
-        ("bandwidth", rate(result.bandwidth_bytes_per_s, "B")),
-        ("peak", rate(channel.peak_bytes_per_s, "B")),
+        ("bandwidth", scaled(result.bandwidth_bytes_per_s, "B/s")),
+        ("peak", scaled(channel.peak_bytes_per_s, "B/s")),
         ("fraction of peak", percent(result.fraction_of_peak)),
         ("row hits (row open)", count(result.row_hits)),
         ("row misses (bank closed)", count(result.row_misses)),

@@ -85,7 +85,7 @@ class HbmConfig(Section):
         """
         shares: tuple[float, ...] = ()
         if self.dram is not None:
-            from simulator.config.dram_schema import load_memory
+            from simulator.config.loader import load_memory
 
             shares = load_memory(self.dram).run_efficiency
         return Dram(
@@ -115,6 +115,7 @@ class EnergyConfig(Section):
     hbm_byte: EnergyPj
     link_byte: EnergyPj
     idle: WattsOrZero
+    basis: Note | None = None
 
 
 class PowerConfig(Section):
@@ -162,6 +163,8 @@ class FusedKernelsConfig(Section):
     transposes_values: Flag = False
     expert_launch: Delay | None = None
     expert_row_tile: Count = 128
+    narrow_expert_launch: Delay | None = None
+    gathers_rows: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -191,6 +194,8 @@ class FusedKernelsConfig(Section):
             transposes_values=self.transposes_values,
             expert_launch_ps=self.expert_launch,
             expert_row_tile=self.expert_row_tile,
+            narrow_expert_launch_ps=self.narrow_expert_launch,
+            gathers_rows=self.gathers_rows,
         )
 
 
@@ -266,4 +271,5 @@ def _energy(config: EnergyConfig | None) -> Energy | None:
         hbm_byte_pj=config.hbm_byte,
         link_byte_pj=config.link_byte,
         idle_w=config.idle,
+        basis=config.basis,
     )

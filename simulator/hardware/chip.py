@@ -82,7 +82,10 @@ class LinkPort:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Dynamic energy by event, and what the chip draws when idle."""
+    """Dynamic energy by event, and what the chip draws when idle.
+
+    ``basis`` says what the figures rest on, where they are not the chip's own.
+    """
 
     mac_pj: Mapping[str, float]
     vector_op_pj: float
@@ -90,6 +93,7 @@ class Energy:
     hbm_byte_pj: float
     link_byte_pj: float
     idle_w: float
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,12 +103,18 @@ FUSED_SOFTMAX = FUSED + 21
 FUSED_OVERLAPS = FUSED + 22
 FUSED_SCANS = FUSED + 23
 FUSED_TRANSPOSES = FUSED + 24
-TILES = FUSED + 25
+FUSED_NARROW_LAUNCH_PS = FUSED + 25
+"""Of experts with narrow activations, which another library runs; 0 where none does."""
+FUSED_GATHERS = FUSED + 26
+TILES = FUSED + 27
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
 SWITCHING_SHARE = 0.85
 """Of the board power; the rest is drawn whatever runs (leakage, clocks, voltage regulators)."""
+
+HBM_BYTE_PJ = 50.0
+"""Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
 
 USABLE_L2 = 0.7
 """Of an L2 for what is read again, with other data passing through; partitions hold copies of each
@@ -214,6 +220,16 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_SCANS] = int(fused.scans_sequences)
     out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
     out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
+    out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
+    out[FUSED_GATHERS] = int(fused.gathers_rows)
+
+
+def mac_energy_share(dtype: str) -> float:
+    """Energy of a multiply-accumulate against that of 16 bits.
+
+    Operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits.
+    """
+    return (BITS[dtype] + 8) / 24
 
 
 def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
@@ -226,8 +242,7 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
-    # operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * (BITS[dtype] + 8) / 24)
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0

@@ -88,7 +88,7 @@ def print_step(result: StepTiming, console: Console) -> None:
         show(console, collectives_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
-    show(console, f"\n{accuracy_line(result.accuracy, result.dtypes.values())}")
+    show(console, f"\n{accuracy_line(result.accuracy, result.dtypes, result.engine)}")
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:
@@ -142,7 +142,10 @@ def _summary(result: StepTiming, console: Console) -> Table:
         ("HBM traffic, read", bytes_text(traffic.get("hbm_read"))),
         ("HBM traffic, written", bytes_text(traffic.get("hbm_write"))),
         ("fabric traffic", bytes_text(traffic.get("fabric"))),
-        ("energy", MISSING if result.energy_j is None else scaled(result.energy_j, "J")),
+        (
+            "energy, estimated" if result.energy_basis else "energy",
+            MISSING if result.energy_j is None else scaled(result.energy_j, "J"),
+        ),
     ]
     rows += [
         (f"HBM of each chip: {what}", bytes_text(n)) for what, n in result.memory_bytes.items()

@@ -13,7 +13,7 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, System
 from simulator.mapping.memory import BITS
 from simulator.model.convnet import ConvNet, Convolution
-from simulator.timing.energy import energy_j
+from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.operator import price_matmuls
 from simulator.timing.results import CAUSES, UNITS, MatmulTiming, OperatorSpan, StepTiming
 from simulator.units import format_bytes
@@ -22,11 +22,16 @@ from simulator.units import format_bytes
 def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") -> StepTiming:
     """One pass of ``batch`` images; chips share them evenly, and the fullest sets the time.
 
-    Raises InputError for a batch below 1 and a dtype that the chip has no rate for,
-    InfeasibleError where weights and activations do not fit HBM.
+    Raises InputError for a batch below 1, for a system with a serving engine and a dtype that the
+    chip has no rate for, InfeasibleError where weights and activations do not fit HBM.
     """
     if batch < 1:
         raise InputError(f"--batch must be at least 1, found {batch}")
+    if system.engine is not None:
+        raise InputError(
+            f"{net.name} is a convolutional network, which {system.engine.name} does not serve",
+            hint="leave --engine out",
+        )
     chips = system.chips
     share = -(-batch // chips)
     memory = _memory(system, net, share, dtype)
@@ -68,6 +73,7 @@ def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") 
         traffic_bytes=traffic,
         memory_bytes=memory,
         operators=tuple(spans),
+        energy_basis=energy_basis([chip]),
         energy_j=energy_j(
             chip,
             dtype,

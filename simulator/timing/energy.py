@@ -1,8 +1,40 @@
-"""Energy from event counts, for chips whose file gives an energy for each event."""
+"""Energy from event counts, for chips whose energy for each event is known."""
 
 from __future__ import annotations
 
-from simulator.hardware import Chip
+from collections.abc import Iterable
+
+from simulator.hardware import Chip, Energy, TensorCore
+from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
+
+
+def energies(chip: Chip) -> Energy | None:
+    """Those of the chip file; else, of a GPU, those of its power model; else None.
+
+    The power model prices the clock that matmuls sustain (``kernels.gpu_matmul.limited_ps``): a
+    multiply-accumulate with all that brings its operands there, a byte from HBM, and a share of the
+    board power that is drawn whatever runs. So work at the power limit draws just that.
+    """
+    if chip.power.energy is not None:
+        return chip.power.energy
+    unit = chip.matrix
+    if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
+        return None
+    return Energy(
+        mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.dtypes},
+        vector_op_pj=0.0,
+        sram_byte_pj=0.0,
+        hbm_byte_pj=HBM_BYTE_PJ,
+        link_byte_pj=0.0,
+        idle_w=chip.power.tdp_w * (1 - SWITCHING_SHARE),
+        basis="estimate from the power model of matmuls",
+    )
+
+
+def energy_basis(chips: Iterable[Chip]) -> str | None:
+    """What the energies of the chips rest on; None where all are the chips' own, or none known."""
+    known = [energies(chip) for chip in chips]
+    return "; ".join(dict.fromkeys(e.basis for e in known if e and e.basis)) or None
 
 
 def energy_j(
@@ -15,12 +47,12 @@ def energy_j(
     traffic: dict[str, int],
     chip_seconds: float,
 ) -> float | None:
-    """Joules of a span of work, or None where the chip file has no energies.
+    """Joules of a span of work, or None where the energies of the chip are not known.
 
     Two flops a multiply-accumulate, picojoules for each vector operation and each byte of SRAM, HBM
     and fabric, and the idle draw of every chip for as long as it was on.
     """
-    table = chip.power.energy
+    table = energies(chip)
     if table is None or dtype not in table.mac_pj:
         return None
     dynamic = flops / 2 * table.mac_pj[dtype] + vector_ops * table.vector_op_pj

@@ -11,7 +11,7 @@ import numpy as np
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
-from simulator.kernels.arrays import Int64Array
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
@@ -61,11 +61,7 @@ def price_matmuls(
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
-    if rotating_buffers < 0:
-        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
-    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
-        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
-    chip = resolve_memory(chip)
+    chip = _benchmarked(chip, rotating_buffers, quantize)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
@@ -74,16 +70,58 @@ def price_matmuls(
     priced: dict[str, Iterator[list[int]]] = {}
     for dtype, sizes in shapes.items():
         vector = pack_chip(chip, dtype, rotating_buffers)
-        bits = BITS[dtype]
-        scaled = quantize and bits < 16
-        results = 16 if scaled else bits
-        array = np.array(sizes, np.int64)
-        out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
-        if scaled:
-            add_quantization(vector, array, bits, out)
+        out = _mapped(vector, sizes, _bits(dtype, quantize))
+        if quantize and BITS[dtype] < 16:
+            add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
+
+
+def matmul_seconds(
+    chip: Chip,
+    sizes: Int64Array,
+    dtype: str,
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
+) -> Float64Array:
+    """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
+
+    ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
+    """
+    chip = _benchmarked(chip, rotating_buffers, quantize)
+    # what may be out of range by its rounded product is looked at exactly
+    strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
+    strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
+    for m, k, n in sizes[strange].tolist():
+        _check_size(m, k, n)
+    vector = pack_chip(chip, dtype, rotating_buffers)
+    out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+    mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
+    if quantize and BITS[dtype] < 16:
+        add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
+    cycles = out[:, tiles.CYCLES].tolist()
+    if min(cycles, default=0) < 0:
+        m, k, n = sizes[cycles.index(min(cycles))].tolist()
+        raise InfeasibleError(f"the SRAM of {chip.name} is smaller than one tile of {m}x{k}x{n}")
+    clock = chip.sustained_clock_hz
+    return np.array([-(-each * 10**12 // clock) / 1e12 for each in cycles])
+
+
+def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
+    """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
+    if rotating_buffers < 0:
+        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
+    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
+        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
+    return resolve_memory(chip)
+
+
+def _bits(dtype: str, quantize: bool) -> Bits:
+    """Bits of the operands; quantized matmuls leave results of 16."""
+    bits = BITS[dtype]
+    return bits, bits, max(bits, 16) if quantize else bits, bits, bits
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from simulator.hardware import Validated
+from simulator.hardware import ServingEngine, Validated
 from simulator.mapping.overheads import Overhead
 
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
@@ -134,8 +134,9 @@ class StepTiming:
     ``traffic_bytes`` is what all chips of the system moved, ``memory_bytes`` what each holds.
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
-    drafts as far as they are expected. ``accuracy`` lists the
-    measurements that prices of this chip were compared with.
+    drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
+    chip were compared with, ``engine`` is whose host it is (None: the system's), ``energy_basis``
+    says what its energies rest on.
     """
 
     system: str
@@ -164,8 +165,10 @@ class StepTiming:
     overheads: tuple[Overhead, ...] = ()
     speculation: dict[str, float] = field(default_factory=dict)
     energy_j: float | None = None
+    energy_basis: str | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
+    engine: ServingEngine | None = None
 
     @property
     def time_s(self) -> float:
