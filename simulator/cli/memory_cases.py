@@ -53,13 +53,8 @@ def read_memory_cases(path: str) -> tuple[Cases, list[MemoryCase]]:
 
 
 def _case(cells: dict[str, Cell]) -> MemoryCase:
-<<<<<<< HEAD
-    from simulator.config.dram_schema import load_memory
-    from simulator.hardware.dram import MAX_QUEUE, REFRESH_MODES
-=======
     from simulator.config.loader import load_memory
-    from simulator.hardware.dram import REFRESH_MODES
->>>>>>> c21455a3592e41dc2ff232ba1108d813a066dad9
+    from simulator.hardware.dram import MAX_QUEUE, REFRESH_MODES
     from simulator.kernels.dram_address import address_map
     from simulator.timing.memory import (
         MAX_REQUESTS,
