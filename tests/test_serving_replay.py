@@ -24,7 +24,8 @@ from simulator.hardware import (
     SystolicArray,
     VectorUnit,
 )
-from simulator.mapping.memory import plan_memory
+from simulator.mapping.memory import memory_of
+from simulator.model.layout import tensor_parallel
 from simulator.model.transformer import llama
 from simulator.report.json_out import run_json, to_json
 from simulator.serving import fields as sched
@@ -65,10 +66,10 @@ def plan_for(blocks: int, options: ServingOptions, replicas: int = 1) -> Plan:
     fabric = Fabric("none") if replicas == 1 else Fabric("torus", (replicas,), (False,), 10**10)
     engine = ServingEngine("host", iteration_ps=20_000, sequence_ps=700)
     system = System("small", "small", CHIP, fabric, hbm_reserve_fraction=0.0, engine=engine)
-    memory = plan_memory(
+    memory = memory_of(
         system,
         MODEL,
-        tp=1,
+        tensor_parallel(1),
         weight_bits=16,
         activation_bits=16,
         kv_bits=16,

@@ -153,7 +153,8 @@ def _print(channel: DramChannel, result: MemoryResult, form: str) -> None:
 
 def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -> None:
     from simulator.report.console import make_table, show
-    from simulator.report.figures import count, duration, percent, rate
+    from simulator.report.figures import count, duration, percent, scaled
+    from simulator.timing.memory import BOUNDS_MEAN
 
     show(
         console,
@@ -164,10 +165,10 @@ def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -
     rows = [
         ("requests", count(result.requests)),
         ("time", duration(result.time_s)),
-        ("bandwidth", rate(result.bandwidth_bytes_per_s, "B")),
-        ("peak", rate(channel.peak_bytes_per_s, "B")),
+        ("bandwidth", scaled(result.bandwidth_bytes_per_s, "B/s")),
+        ("peak", scaled(channel.peak_bytes_per_s, "B/s")),
         ("fraction of peak", percent(result.fraction_of_peak)),
-        ("row hits", count(result.row_hits)),
+        ("row hits (row open)", count(result.row_hits)),
         ("row misses (bank closed)", count(result.row_misses)),
         ("row conflicts (another row)", count(result.row_conflicts)),
         ("mean latency", duration(result.mean_latency_s)),
@@ -176,6 +177,7 @@ def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -
     show(console, make_table(console, "Memory", ("figure", "value"), rows))
     busy = [(name, percent(share)) for name, share in result.busy.items()]
     show(console, make_table(console, "Busiest of each kind", ("resource", "busy"), busy))
+    show(console, f"bound by {result.bound_by}: {BOUNDS_MEAN[result.bound_by]}")
 
 
 def _run_cases(path: str, form: str) -> None:

@@ -23,6 +23,9 @@ from simulator.config.names import list_names
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import read_yaml
 from simulator.hardware.dram import (
+    MAX_BANKS,
+    MAX_BANKS_PER_PSEUDO_CHANNEL,
+    MAX_PSEUDO_CHANNELS,
     DramChannel,
     DramCommandBus,
     DramOrganisation,
@@ -51,9 +54,15 @@ class OrganisationConfig(Section):
             if count & (count - 1):
                 raise user_error(f"{name}: {count} is no power of two", "addresses are bit fields")
         in_pc = self.stack_ids * self.bank_groups * self.banks
-        if in_pc > 62 or in_pc * self.pseudo_channels > 128 or self.pseudo_channels > 8:
+        if (
+            in_pc > MAX_BANKS_PER_PSEUDO_CHANNEL
+            or in_pc * self.pseudo_channels > MAX_BANKS
+            or self.pseudo_channels > MAX_PSEUDO_CHANNELS
+        ):
             raise user_error(
-                "too many banks", "at most 32 in a pseudo-channel, 8 pseudo-channels, 128 in all"
+                "too many banks",
+                f"at most {MAX_BANKS_PER_PSEUDO_CHANNEL} in a pseudo-channel, "
+                f"{MAX_PSEUDO_CHANNELS} pseudo-channels, {MAX_BANKS} in all",
             )
         if in_pc * self.pseudo_channels * self.rows * self.columns > 2**40:
             raise user_error("the channel is too large", "at most 2^40 bursts")

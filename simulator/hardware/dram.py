@@ -22,6 +22,13 @@ CONVENTIONAL_MAPS = {
 
 REFRESH_MODES = ("all", "per-bank", "off")
 
+# What the bank-level kernel has room for; its arrays are laid out for these.
+MAX_BANKS = 128
+MAX_BANKS_PER_PSEUDO_CHANNEL = 32
+MAX_PSEUDO_CHANNELS = 8
+MAX_QUEUE = 512
+"""Places of each of the two queues."""
+
 
 @dataclass(frozen=True, slots=True)
 class DramOrganisation:

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from simulator.hardware.dram import DramChannel, DramOrganisation
+from simulator.hardware.dram import (
+    MAX_BANKS,
+    MAX_PSEUDO_CHANNELS,
+    MAX_QUEUE,
+    DramChannel,
+    DramOrganisation,
+)
 from simulator.kernels.jit import kernel_cache
 
 NEVER = 1 << 62
@@ -93,8 +99,8 @@ class Ticks(NamedTuple):
 # One int64 array holds everything that changes, so that kernels hand on one pointer. Each constant
 # is the place of a column in it: ``c[at(ROW + bank)]``. The strides are no powers of two, because
 # columns a power of two apart would fall on the same cache lines.
-BANK_STRIDE, PC_STRIDE, SLOT_STRIDE = 136, 12, 1160
-MAX_BANKS, MAX_PCS, MAX_SLOTS = 128, 8, 1152
+BANK_STRIDE, PC_STRIDE = MAX_BANKS + 8, MAX_PSEUDO_CHANNELS + 4
+SLOT_STRIDE = 2 * MAX_QUEUE + MAX_BANKS + 8
 
 BLOCK_BITS = 4
 BLOCK = 1 << BLOCK_BITS

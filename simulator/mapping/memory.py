@@ -131,37 +131,6 @@ def memory_of(
     )
 
 
-def plan_memory(
-    system: System,
-    model: Transformer,
-    *,
-    tp: int = 1,
-    layout: Layout | None = None,
-    weight_bits: int,
-    activation_bits: int,
-    kv_bits: int,
-    tokens: int,
-    logits: int,
-) -> Memory:
-    """``memory_of`` a layout (tensor parallelism ``tp`` unless given).
-
-    Raises InfeasibleError where the weights and activations do not fit.
-    """
-    chosen = layout or tensor_parallel(tp)
-    memory = memory_of(
-        system,
-        model,
-        chosen,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        kv_bits=kv_bits,
-        tokens=tokens,
-        logits=logits,
-    )
-    check_room(system, model, chosen, memory)
-    return memory
-
-
 def check_room(system: System, model: Transformer, layout: Layout, memory: Memory) -> None:
     """Raise InfeasibleError where nothing is left for the cache, with what is too much."""
     if memory.kv > 0:

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 256
 MAX_CYCLES = 2000
-LEGEND = "L loading  * multiplying  # both  > passing data on without use  . idle"
+LEGEND = (
+    "L loading  * multiplying  # both  > passing data on without use  . idle\n"
+    "A vector that streams in is named in the cycle of its first element: each next row of cells\n"
+    "(column, from the top) gets its own a cycle later. A result is named with its last element."
+)
 TIMELINE_FOLDS = 12
 TIMELINE_WIDTH = 72
 
@@ -62,7 +66,7 @@ class CellView:
         out = self.fed.get(cycle - self.case.rows - self.case.cols + 2)
         if out is not None:
             lines += self._out_lines(*out)
-        return lines or ["nothing enters or leaves"]
+        return lines or ["nothing new enters, nothing is complete: data moves on by one cell"]
 
     def _cell(self, i: int, j: int, cycle: int) -> str:
         # a vector that enters in cycle t reaches the cell i rows down and j columns on at t + i + j

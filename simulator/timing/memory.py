@@ -12,14 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware.dram import REFRESH_MODES, DramChannel
+from simulator.hardware.dram import MAX_QUEUE, REFRESH_MODES, DramChannel
 
 if TYPE_CHECKING:
     from simulator.kernels.dram_state import Geometry, Ticks
 
 MAX_REQUESTS = 50_000_000
-MAX_QUEUE = 512
 BOUNDS = ("data bus", "activate window", "row cycle", "command bus", "refresh", "queue")
+BOUNDS_MEAN = {
+    "data bus": "bursts follow one another as closely as the bus or a bank group can",
+    "activate window": "rows of a pseudo-channel are opened as often as tFAW and tRRD allow",
+    "row cycle": "one bank opens one row after another, each tRC apart",
+    "command bus": "every slot for a command is taken",
+    "refresh": "banks are closed for refresh most of the time",
+    "queue": "nothing is full: requests wait for each other, and a longer queue would see more",
+}
+"""What it means that a resource bounds a run."""
 PATTERNS = ("sequential", "random", "stride:BYTES", "block:BYTES")
 
 _SATURATED = 0.8
