@@ -84,7 +84,7 @@ def prefill(plan: Plan, each: int) -> float:
         raise InfeasibleError("the prompts do not fit")
     totals = np.zeros(executor.TOTAL_FIELDS, dtype=np.int64)
     run_stages(plan.packed, price_batch(plan, batch), True, totals)
-    time_s = (int(totals[executor.TIME]) + plan.system.host_overhead_ps) / 1e12
+    time_s = (int(totals[executor.TIME]) + plan.system.host_ps(each)) / 1e12
     return each * GPUS * CONTEXT / time_s
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from simulator.config.dram_schema import load_memory
+from simulator.config.loader import load_memory
 from simulator.timing.memory import simulate_memory
 
 CASES = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.config.dram_schema import load_memory
+from simulator.config.loader import load_memory
 from simulator.timing.memory import simulate_memory
 
 PRESETS = {"HBM2": "hbm2-2000", "HBM3": "hbm3-6400"}

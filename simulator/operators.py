@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from simulator.config.loader import load_chip, load_group
 from simulator.hardware import Chip
 from simulator.hardware.fabric import Fabric
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.timing import attention_operator, latent_operator, moe_operator
 from simulator.timing import operator as operators
 from simulator.timing.attention_operator import AttentionCase
@@ -49,6 +50,24 @@ def price_matmuls(
     machine = load_chip(chip) if isinstance(chip, str) else chip
     return operators.price_matmuls(
         machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
+    )
+
+
+def matmul_seconds(
+    chip: Chip | str,
+    sizes: Int64Array,
+    dtype: str,
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
+) -> Float64Array:
+    """Seconds of many matmuls of one data type, as ``price_matmuls`` has them in ``time_s``.
+
+    ``sizes`` is int64[rows, 3]: m, k and n of each.
+    """
+    machine = load_chip(chip) if isinstance(chip, str) else chip
+    return operators.matmul_seconds(
+        machine, sizes, dtype, rotating_buffers=rotating_buffers, quantize=quantize
     )
 
 

@@ -131,7 +131,8 @@ class Box:
         past = np.array([item.computed for item, _ in batch], dtype=np.int64)
         logits = sum(item.computed + tokens == item.due for item, tokens in batch)
         totals, _ = execute(self.plan, price_batch(self.plan, Batch(new, past, logits)))
-        self.until = now + int(totals[executor.TIME]) + self.plan.system.host_overhead_ps
+        host = self.plan.system.host_ps(-(-len(batch) // self.plan.layout.dp))
+        self.until = now + int(totals[executor.TIME]) + host
         self.iterations += 1
         for item, tokens in batch:
             item.computed += tokens

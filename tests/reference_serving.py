@@ -392,7 +392,8 @@ class Server:
         past = np.array([s.cached for s, _ in batch], dtype=np.int64)
         logits = sum(max(0, s.cached + tokens + 1 - s.due) for s, tokens in batch)
         totals, _ = execute(self.plan, price_batch(self.plan, Batch(new, past, logits)))
-        return int(totals[executor.TIME]) + self.plan.system.host_overhead_ps
+        hosts = -(-len(batch) // self.plan.layout.dp)
+        return int(totals[executor.TIME]) + self.plan.system.host_ps(hosts)
 
 
 def open_loop(servers: list[Server], sequences: list[Sequence]) -> None:

@@ -94,7 +94,8 @@ def test_the_line_has_the_first_entry_of_each_operator_in_a_data_type_in_use():
         Validated("copy", "bf16", "t", 2000, 12.34),
         Validated("copy", "bf16", "u", 5, 50.0),
     ]
-    line = accuracy_line(entries, ["bf16"])
+    line = accuracy_line(entries, {"activation": "bf16"})
     assert "\n" not in line
-    assert line.endswith("2,010 measurements of this chip: matmul 1.0 %, copy 12.3 %")
-    assert accuracy_line(entries, ["fp8"]).endswith("20 measurements of this chip: matmul 3.0 %")
+    assert "2,010 measurements of this chip: matmul 1.0 %, copy 12.3 %; the host's" in line
+    eights = accuracy_line(entries, {"activation": "fp8"})
+    assert "2,020 measurements of this chip: matmul 3.0 %, copy 12.3 %;" in eights

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.config import check_file, load_chip
+from simulator.config import load_chip
+from simulator.config.catalog import check_file
 from simulator.config.names import find_config
 from simulator.errors import InputError
 from simulator.hardware import SystolicArray, TensorCore

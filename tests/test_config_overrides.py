@@ -1,6 +1,7 @@
 import pytest
 
-from simulator.config import describe, load_chip, load_model, load_system
+from simulator.config import load_chip, load_model, load_system
+from simulator.config.catalog import describe
 from simulator.errors import InputError
 
 

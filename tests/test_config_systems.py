@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.config import list_names, load_system
-from simulator.config.loader import load_system_file
+from simulator.config.config_files import load_system_file
 from simulator.config.shapes import cubes, ports_needed, wraps
 from simulator.errors import InputError
 from simulator.hardware import Fabric

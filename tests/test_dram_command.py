@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from simulator.cli import main
-from simulator.config.dram_schema import list_memories, load_memory
+from simulator.config.dram_schema import list_memories
+from simulator.config.loader import load_memory
 from simulator.errors import InputError
 
 HEADER = "preset,pattern,requests,queue,refresh,address_map\n"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_dram import simulate_slowly
 
-from simulator.config.dram_schema import list_memories, load_memory
+from simulator.config.dram_schema import list_memories
+from simulator.config.loader import load_memory
 from simulator.hardware.dram import DramChannel
 from simulator.kernels.dram_address import address_map
 from simulator.timing.memory import (

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.config.dram_schema import list_memories, load_memory
+from simulator.config.dram_schema import list_memories
+from simulator.config.loader import load_memory
 from simulator.hardware.dram import CONVENTIONAL_MAPS, DramChannel
 from simulator.kernels.dram_address import address_map
 from simulator.timing.memory import MemoryResult, replay_memory
@@ -66,6 +67,35 @@ def test_a_burst_out_of_line_is_not_jumped_over() -> None:
     for place in (3000, 6000, 7990):
         bent = np.insert(straight, place, 2**19)
         one, other = both_ways(channel, bent, 64, "off", channel.address_map)
+        assert one == other
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "queue", "rows"),
+    [
+        ("hbm3-6400", 300_000, 128, 16384),  # 26 refreshes until it comes round every 8
+        ("hbm4-8000", 420_000, 128, 16),  # rows come round before refreshes do
+        ("gddr6-14000", 120_000, 64, 16384),
+        ("hbm2-2000", 300_000, 7, 64),
+        ("hbm2e-3600", 500_000, 64, 65536),
+    ],
+)
+def test_whole_rounds_of_refreshes_change_nothing(
+    name: str, length: int, queue: int, rows: int
+) -> None:
+    """A stream that is long enough to come round, then another one that begins elsewhere."""
+    channel = load_memory(name)
+    channel = replace(channel, organisation=replace(channel.organisation, rows=rows))
+    streams = [(start + np.arange(length)) % channel.organisation.bursts for start in (77, 5000)]
+    one, other = both_ways(channel, np.concatenate(streams), queue, "all", channel.address_map)
+    assert one == other
+
+
+def test_a_burst_out_of_line_ends_the_rounds() -> None:
+    channel = load_memory("hbm3-6400")
+    for place in (200_000, 277_777, 299_990):
+        bent = np.insert(np.arange(300_000), place, 2**19)
+        one, other = both_ways(channel, bent, 128, "all", channel.address_map)
         assert one == other
 
 

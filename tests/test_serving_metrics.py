@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulator.cli.slo_option import apply_slos
 from simulator.errors import InputError
 from simulator.report.json_out import run_json, to_json
-from simulator.serving import accumulators as acc
+from simulator.serving import token_gaps as acc
 from simulator.serving.results import RunResult
 from simulator.workload.request import ClosedLoop, Requests, Workload
 from simulator.workload.slo import Slo, SloClass

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from simulator.api import load_chip, price_matmul
-from simulator.config.dram_schema import list_memories, load_memory
+from simulator.config.dram_schema import list_memories
+from simulator.config.loader import load_memory
 from simulator.hardware import RUN_CLASSES
 from simulator.timing.hbm import resolve_memory, simulate_run_efficiency
 

@@ -83,7 +83,7 @@ def test_any_picosecond_reads_back(
 
 
 def test_generate_writes_what_generate_gives(tmp_path: Path) -> None:
-    from simulator.config.workload_loader import load_workload
+    from simulator.config.loader import load_workload
 
     out = tmp_path / "chat.csv"
     assert run("generate", "chat", "--count", "50", "--seed", "3", "-o", str(out)) == ""

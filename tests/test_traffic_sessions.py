@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.cli.entry import main
-from simulator.config.workload_loader import load_workload
+from simulator.config.loader import load_workload
 from simulator.errors import InputError
 from simulator.report.files import manifest_json
 from simulator.workload.distributions import Constant, Uniform

@@ -15,7 +15,6 @@ from simulator.cli import main
 from simulator.errors import InputError
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
-from simulator.validation.engines import ENGINES
 from simulator.validation.files import read_tables
 from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
@@ -77,6 +76,9 @@ def test_a_table_of_our_own_prices_has_no_error(tmp_path, shapes, priced, capsys
     assert found["left_out"] == []
     assert whole["baselines"]["roofline"] > 10
     assert whole["baselines"]["stacks"] is None
+    bare = validated(capsys, str(tmp_path / "t.csv"), "--no-baselines")["rows"][0]
+    assert set(bare["baselines"].values()) == {None}
+    assert {**bare, "baselines": whole["baselines"]} == whole
 
 
 def test_a_constant_factor_is_the_error_and_the_bias(tmp_path, shapes, priced, capsys):
@@ -207,6 +209,50 @@ def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, pr
     assert "<td>a<b.csv" not in text
 
 
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (["4096,4096,4096,bf16,1e-6"], "1 row of h100 matmul bf16 (t.csv): faster than the chip"),
+        (["64,64,64,bf16,0", "64,64,128,bf16,nan"], "2 rows of h100 matmul bf16 (t.csv): latency"),
+        (["64,64,64,fp7,1e-5"], "no row with a data type of h100"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate", "calibrate"])
+def test_a_file_of_which_nothing_is_left_says_why(tmp_path, capsys, rows, reason, command):
+    pytest.importorskip("scipy")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["m,k,n,dtype,measured_s", *rows]) + "\n")
+    words = ("validate", "h100", "--table", str(path))
+    if command == "calibrate":
+        out = tmp_path / "o.yaml"
+        words = ("calibrate", "h100", "--measurements", str(path), "-o", str(out))
+    status, out, err = run(capsys, *words, "--operator", "matmul")
+    assert (status, out) == (3, "")
+    assert reason in err
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1e3, "milli"), (1e6, "micro"), (1e9, "nano")])
+@pytest.mark.parametrize("command", ["validate", "calibrate"])
+def test_times_in_another_unit_are_recognised(
+    tmp_path, shapes, priced, capsys, scale, unit, command
+):
+    pytest.importorskip("scipy")
+    path = write(tmp_path / "t.csv", shapes, (priced * scale).tolist())
+    words = ("validate", "h100", "--table", path)
+    if command == "calibrate":
+        out = tmp_path / "o.yaml"
+        words = ("calibrate", "h100", "--measurements", path, "-o", str(out))
+    status, out, err = run(capsys, *words, "--operator", "matmul")
+    assert (status, out) == (3, "")
+    assert f"are the times in {unit}seconds?" in err
+    assert f"{len(shapes)} rows" in err
+
+
+def test_a_slow_table_is_no_other_unit(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 20).tolist())
+    assert validated(capsys, path)["rows"][0]["count"] == len(shapes)
+
+
 def test_same_inputs_same_bytes(tmp_path, shapes, priced, capsys):
     path = write(tmp_path / "t.csv", shapes, (priced * 1.1).tolist())
     words = ("validate", "h100", "--operator", "matmul", "--table", path, "--format", "json")
@@ -282,6 +328,7 @@ def test_a_busy_server_takes_longer_for_a_token():
         "tp": np.array([1, 1, 1]),
         "model": np.array(["llama3-8b"] * 3),
         "engine": np.array([""] * 3),
+        "kv_dtype": np.array(["bf16"] * 3),
     }
     machine = Machine("h100")
     seconds = OPERATORS["server"].price(machine, "bf16", inputs)
@@ -291,11 +338,14 @@ def test_a_busy_server_takes_longer_for_a_token():
     # engines add a time a step and a sequence; what they do not wait for takes no time
     named = {
         name: OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array([name] * 3)})
-        for name in ENGINES
+        for name in ("vllm", "trtllm", "sglang")
     }
+    vllm, trtllm = api.load_engine("vllm"), api.load_engine("trtllm")
     added = named["vllm"] - named["trtllm"]
-    assert added[0] == pytest.approx(1.25e-3 + 17.7e-6)
-    assert added[2] == pytest.approx(1.25e-3 + 64 * 17.7e-6)
+    for row, batch in ((0, 1), (2, 64)):
+        more = vllm.iteration_ps - trtllm.iteration_ps
+        more += batch * (vllm.sequence_ps - trtllm.sequence_ps)
+        assert added[row] == pytest.approx(more / 1e12)
     assert named["sglang"][0] > named["trtllm"][0]
     assert named["sglang"][2] < named["trtllm"][2]
     with pytest.raises(InputError, match="unknown engine 'vlm'"):
@@ -310,6 +360,7 @@ def test_servers_of_8_bits_exchange_and_attend_in_16():
         "tp": np.array([8]),
         "model": np.array(["llama3-8b"]),
         "engine": np.array(["vllm"]),
+        "kv_dtype": np.array(["bf16"]),
     }
     machine = Machine("h100")
     mixed = OPERATORS["server"].price(machine, "fp8", inputs)[0]
@@ -471,7 +522,7 @@ def test_the_report_names_what_is_not_validated(tmp_path, shapes, priced, capsys
     assert "- h100: nothing" not in text
 
 
-def test_errors_are_recorded_in_chip_files(tmp_path, monkeypatch):
+def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):
     import importlib.util
     from pathlib import Path
 
@@ -481,14 +532,20 @@ def test_errors_are_recorded_in_chip_files(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("record_validation", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "CHIPS", tmp_path)
-    chip = tmp_path / "toy.yaml"
+    monkeypatch.setattr(module, "CONFIGS", tmp_path)
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "engines").mkdir()
+    chip = tmp_path / "chips" / "toy.yaml"
+    engine = tmp_path / "engines" / "vllm.yaml"
+    engine.write_text("kind: engine\nname: vllm\niteration: 1 ms\n")
     original = find_config("chips", "toy").read_text()
     chip.write_text(original)
     row = {"chip": "toy", "operator": "matmul", "dtype": "bf16", "table": "lab: 1", "count": 7}
     rows = [
         {**row, "regime": "all", "mape_percent": 3.14159},
         {**row, "regime": "launch", "mape_percent": 9},
+        {**row, "operator": "server", "regime": "all", "mape_percent": 9},
+        {**row, "operator": "server", "regime": "vllm", "mape_percent": 5},
     ]
     document = tmp_path / "v.json"
     for _ in range(2):  # a second time replaces the block
@@ -496,6 +553,18 @@ def test_errors_are_recorded_in_chip_files(tmp_path, monkeypatch):
         module.main([str(document)])
         (entry,) = load_chip(str(chip)).validation
         assert (entry.table, entry.count, entry.mape_percent) == ("lab: 1", 7, 3.1)
+        assert [e.mape_percent for e in api.load_engine(engine).validated_on("toy")] == [5]
+    # servers of another chip leave this one's in place
+    rows[-1]["chip"] = rows[-2]["chip"] = "h100"
+    document.write_text(json.dumps({"rows": rows}))
+    module.main([str(document)])
+    assert {name for name, _ in api.load_engine(engine).validation} == {"h100"}
+    rows[0]["chip"] = rows[1]["chip"] = "h200"
+    (tmp_path / "chips" / "h200.yaml").write_text(original)
+    rows[-1]["chip"] = rows[-2]["chip"] = "h200"
+    document.write_text(json.dumps({"rows": rows}))
+    module.main([str(document)])
+    assert {name for name, _ in api.load_engine(engine).validation} == {"h100", "h200"}
     document.write_text(json.dumps({"rows": []}))
     module.main([str(document), "toy"])
     assert chip.read_text().rstrip("\n") == original.rstrip("\n")

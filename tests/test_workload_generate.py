@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from simulator.config.workload_loader import load_workload
+from simulator.config.loader import load_workload
 from simulator.errors import InputError
 from simulator.workload.distributions import (
     Constant,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.config.workload_loader import load_workload
+from simulator.config.loader import load_workload
 from simulator.config.workload_schema import validate_workload
 from simulator.config.yaml_nodes import parse_yaml
 from simulator.errors import InputError

@@ -8,14 +8,14 @@ from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
-KINDS = ("chips", "systems", "models", "workloads", "memories")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 WIDEST = 40
 """Columns of ``show`` are padded to this width at most; longer texts push their line out."""
 
 
 @click.group("config")
 def config() -> None:
-    """List, show and check chips, systems, models, workloads and memories.
+    """List, show and check chips, systems, models, workloads, memories and serving engines.
 
     \b
     Examples:
@@ -55,8 +55,8 @@ def list_command(kind: str | None, output_format: str) -> None:
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
-    type=OneOf("chip", "system", "model", "workload", "memory"),
-    help="What the name is (default: the first of system, chip, model, workload, memory).",
+    type=OneOf("chip", "system", "model", "workload", "memory", "engine"),
+    help="What the name is (default: the first of system, chip, model, workload, memory, engine).",
 )
 @set_option
 @format_option
@@ -64,7 +64,7 @@ def show_command(
     name: str, kind: str | None, overrides: tuple[str, ...], output_format: str
 ) -> None:
     """Show the resolved values of NAME with units, sources and confidence."""
-    from simulator.config import describe
+    from simulator.config.catalog import describe
     from simulator.report.json_out import to_json
 
     found = describe(name, kind, overrides)
@@ -101,7 +101,7 @@ def show_command(
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check_command(files: tuple[str, ...]) -> None:
     """Check each FILE; every bad one is reported, and the exit status is then 3."""
-    from simulator.config import check_file
+    from simulator.config.catalog import check_file
 
     bad = []
     for file in files:
@@ -118,7 +118,7 @@ def check_command(files: tuple[str, ...]) -> None:
 
 def _shapes(family: str) -> str:
     """The shapes of a system, for its line in the list; nothing where its file is bad."""
-    from simulator.config.loader import load_system_file
+    from simulator.config.config_files import load_system_file
     from simulator.config.shapes import listing
 
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.layout_options import LAYOUT_NAMES, chosen_layout
-from simulator.cli.options import overrides_for, resolve_dtypes
+from simulator.cli.options import chosen_engine, overrides_for, resolve_dtypes, with_engine
 from simulator.cli.values import parse_seconds, parse_whole
 from simulator.errors import InputError, did_you_mean
 
@@ -119,6 +119,7 @@ def make_deployment(
     from simulator.timing.choices import Dtypes
 
     layout = chosen_layout(options)
+    engine = chosen_engine(options["engine"], options["overrides"])
     pools = {}
     wanted = wanted_pools(options)
     if len(wanted) == 1:
@@ -127,6 +128,7 @@ def make_deployment(
         loaded = []
         for member in members:
             system = load_system(member.system, _overrides(options["overrides"], role))
+            system = with_engine(system, engine)
             own = layout
             if member.layout is not None:
                 own = dataclasses.replace(
@@ -190,7 +192,7 @@ def make_options(options: Mapping[str, Any]) -> ServingOptions:
         warmup_s=options["warmup"],
         seed=options["seed"],
         record_iterations=options["timeline"] is not None,
-        scheduler=options["scheduler"],
+        scheduler=chosen_scheduler(options),
         preemption=options["preemption"],
         prefix_cache=options["prefix_cache"] == "on",
         watermark=options["watermark"],
@@ -200,14 +202,27 @@ def make_options(options: Mapping[str, Any]) -> ServingOptions:
     )
 
 
+def chosen_scheduler(options: Mapping[str, Any]) -> str:
+    """``--scheduler``, else that of the engine, else ``chunked``.
+
+    Raises:
+        InputError: there is no engine of that name.
+    """
+    if options["scheduler"] is not None:
+        return str(options["scheduler"])
+    engine = chosen_engine(options["engine"], options["overrides"])
+    return "chunked" if engine is None else engine.scheduler
+
+
 def recorded_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """What the manifest keeps of the command line: everything that can change the result."""
     kinds = ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")
     names = ("max_batch", "token_budget", "seed", "limit", "rate_scale")
-    serving = ("router", "disaggregate", "kv_link", "rebalance", "on_failure", "scheduler")
+    serving = ("router", "disaggregate", "kv_link", "rebalance", "on_failure", "engine")
     more = ("max_retries", "preemption", "prefix_cache", "watermark")
     chosen = {name: options[name] for name in (*LAYOUT_NAMES, *names, *serving, *more)}
     chosen |= resolve_dtypes(*(options[kind] for kind in kinds))
+    chosen |= {"scheduler": chosen_scheduler(options)}
     chosen |= {"warmup_s": options["warmup"], "set": list(options["overrides"])}
     chosen |= {"slo": list(options["slos"]), "fail": list(options["faults"])}
     chosen |= {"kv_tier": list(options["kv_tiers"])}

@@ -45,7 +45,7 @@ def _is_device(path: Path) -> bool:
 
 def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
     """The files behind names and paths; one that cannot be found fails when it is loaded."""
-    from simulator.config.loader import load_system_file
+    from simulator.config.config_files import load_system_file
     from simulator.config.names import find_config
 
     system = inputs.get("system")
@@ -53,7 +53,7 @@ def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
         with contextlib.suppress(ChipsimError):
             loaded = load_system_file(system)
             yield from (loaded.system.path, loaded.chip.path)
-    for kind in ("model", "workload"):
+    for kind in ("model", "workload", "engine"):
         name = inputs.get(kind)
         if name is not None:
             with contextlib.suppress(ChipsimError):

@@ -10,12 +10,14 @@ from simulator.cli.layout_options import chosen_layout, expert_options
 from simulator.cli.options import (
     check_override_roots,
     choice_option,
+    chosen_engine,
     dtype_options,
     format_option,
     overrides_for,
     resolve_dtypes,
     set_option,
     step_options,
+    with_engine,
 )
 from simulator.cli.values import Whole
 
@@ -40,6 +42,7 @@ def layout(
     phase: str,
     batch: int,
     context: int,
+    engine: str | None,
     objective: str,
     top: int,
     dtype: str | None,
@@ -62,8 +65,9 @@ def layout(
     from simulator.config.loader import load_model, load_system
     from simulator.report.layout_out import layout_json, print_layouts
 
-    check_override_roots(overrides, ("chip", "system", "model"))
-    system = load_system(system_name, overrides_for(overrides, "system", "chip"))
+    check_override_roots(overrides, ("chip", "system", "model", "engine"))
+    host = chosen_engine(engine, overrides)
+    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
     model = load_model(model_name, overrides_for(overrides, "model"))
     dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
     found = find_layouts(

@@ -53,7 +53,7 @@ def read_memory_cases(path: str) -> tuple[Cases, list[MemoryCase]]:
 
 
 def _case(cells: dict[str, Cell]) -> MemoryCase:
-    from simulator.config.dram_schema import load_memory
+    from simulator.config.loader import load_memory
     from simulator.hardware.dram import REFRESH_MODES
     from simulator.kernels.dram_address import address_map
     from simulator.timing.memory import (

@@ -78,7 +78,7 @@ def memory(
         raise click.UsageError("--trace-clock belongs to --trace")
     if trace_file is not None and (write_fraction or "requests" in given or "seed" in given):
         raise click.UsageError("a trace has its own requests and writes")
-    from simulator.config.dram_schema import load_memory
+    from simulator.config.loader import load_memory
     from simulator.timing.memory import parse_pattern, simulate_memory
 
     channel = load_memory(preset or "")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from simulator.cli.values import NameText, OneOf, PathText, Whole
 from simulator.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from simulator.hardware import ServingEngine, System
 
 DTYPES = ("bf16", "fp8", "int8")
 WEIGHT_DTYPES = (*DTYPES, "fp4", "int4")
@@ -51,6 +54,12 @@ chip_option = click.option(
 )
 explain_option = click.option(
     "--explain", is_flag=True, help="Add formula, limit and configuration values of each figure."
+)
+engine_option = click.option(
+    "--engine",
+    type=NameText(),
+    metavar="NAME",
+    help="Serving engine whose host time counts, e.g. vllm (default: the system's host_overhead).",
 )
 timeline_option = click.option(
     "--timeline",
@@ -101,6 +110,7 @@ def cases_option(columns: str) -> Callable[[F], F]:
 def step_options(command: F) -> F:
     """SYSTEM, MODEL, and the batch of one prefill or decode step on them."""
     for option in (
+        engine_option,
         click.option(
             "--context",
             type=Whole(),
@@ -137,6 +147,7 @@ _EXAMPLES = {
     "system": "system.host_overhead",
     "model": "model.layers",
     "workload": "workload.requests",
+    "engine": "engine.iteration",
 }
 
 
@@ -166,3 +177,30 @@ def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None
 def overrides_for(overrides: Sequence[str], *roots: str) -> tuple[str, ...]:
     """The overrides whose path starts with one of ``roots``."""
     return tuple(text for text in overrides if text.strip().split(".")[0] in roots)
+
+
+def chosen_engine(name: str | None, overrides: Sequence[str]) -> ServingEngine | None:
+    """The serving engine of ``--engine`` with its overrides; None where none is named.
+
+    Raises:
+        InputError: there is none of that name, or overrides without one.
+    """
+    own = overrides_for(overrides, "engine")
+    if name is None:
+        if own:
+            raise InputError(f"--set: '{own[0]}' needs --engine", hint="for example --engine vllm")
+        return None
+    from dataclasses import replace
+
+    from simulator.config.loader import load_engine
+
+    engine = load_engine(name, own)
+    # what was measured is the engine as its file has it
+    return replace(engine, validation=()) if own else engine
+
+
+def with_engine(system: System, engine: ServingEngine | None) -> System:
+    """The system under a serving engine's host; as it is where there is none."""
+    from dataclasses import replace
+
+    return system if engine is None else replace(system, engine=engine)

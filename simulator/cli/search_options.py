@@ -38,10 +38,11 @@ def name_inputs(options: dict[str, Any], words: tuple[str, ...]) -> dict[str, st
     check_complete(options)
     if options["workload"] is not None and options["trace"] is not None:
         raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
-    roots = ("chip", "system", "model", "workload", "prefill", "decode")
+    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
     check_override_roots(options["overrides"], roots)
     systems = [member.system for pool in wanted_pools(options).values() for member in pool]
-    return {"system": systems[0], **{k: options[k] for k in ("model", "workload", "trace")}}
+    others = {name: options[name] for name in ("model", "workload", "trace", "engine")}
+    return {"system": systems[0], **others}
 
 
 def load_search(

@@ -8,8 +8,15 @@ from typing import Any, TypeVar
 import click
 
 from simulator.cli.layout_options import layout_options
-from simulator.cli.options import choice_option, dtype_options, seed_option, set_option, tp_option
-from simulator.cli.values import PathText, Positive, Whole
+from simulator.cli.options import (
+    choice_option,
+    dtype_options,
+    engine_option,
+    seed_option,
+    set_option,
+    tp_option,
+)
+from simulator.cli.values import OneOf, PathText, Positive, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,11 +95,11 @@ _OPTIONS = (
         show_default=True,
         help="Failures after which a request is lost.",
     ),
-    choice_option(
+    engine_option,
+    click.option(
         "--scheduler",
-        *SCHEDULERS,
-        default="chunked",
-        help="Who is in the next batch.",
+        type=OneOf(*SCHEDULERS),
+        help="Who is in the next batch (default: the engine's, else chunked).",
     ),
     choice_option(
         "--preemption",

@@ -11,6 +11,7 @@ from simulator.cli.layout_options import chosen_layout, layout_options
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
+    chosen_engine,
     dtype_options,
     explain_option,
     format_option,
@@ -20,6 +21,7 @@ from simulator.cli.options import (
     step_options,
     timeline_option,
     tp_option,
+    with_engine,
 )
 
 
@@ -39,6 +41,7 @@ def step(
     phase: str,
     batch: int,
     context: int,
+    engine: str | None,
     dtype: str | None,
     weight_dtype: str | None,
     activation_dtype: str | None,
@@ -61,15 +64,17 @@ def step(
     from simulator.cli.assertions import judge, parse_requirements
     from simulator.report.metrics import STEP_METRICS, metric_values
 
-    check_override_roots(overrides, ("chip", "system", "model"))
+    check_override_roots(overrides, ("chip", "system", "model", "engine"))
     requirements = parse_requirements(assertions, STEP_METRICS)
     if timeline is not None:
         from simulator.cli.destinations import check_outputs
 
-        check_outputs([Path(timeline)], {"system": system_name, "model": model_name})
+        inputs = {"system": system_name, "model": model_name, "engine": engine}
+        check_outputs([Path(timeline)], inputs)
     from simulator.config.loader import load_any_model, load_system
 
-    system = load_system(system_name, overrides_for(overrides, "system", "chip"))
+    host = chosen_engine(engine, overrides)
+    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
     model = load_any_model(model_name, overrides_for(overrides, "model"))
 
     from simulator.api import price_step

@@ -75,7 +75,7 @@ def generate_command(
     from simulator.atomic import atomic_write
     from simulator.cli.destinations import check_outputs
     from simulator.cli.options import check_override_roots
-    from simulator.config.workload_loader import load_workload
+    from simulator.config.loader import load_workload
     from simulator.workload.generate import generate
     from simulator.workload.trace_writer import write_trace
 

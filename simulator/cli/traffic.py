@@ -70,10 +70,9 @@ def is_trace_path(name: str) -> bool:
 def _generated(
     name: str, limit: int | None, rate_scale: float | None, seed: int, overrides: tuple[str, ...]
 ) -> tuple[Workload, str | None]:
-    from simulator.config.workload_loader import load_workload
+    from simulator.config.loader import load_workload
     from simulator.workload.generate import generate
     from simulator.workload.request import Requests
-    from simulator.workload.traces import scale_rate
 
     workload = generate(load_workload(name, overrides), limit, seed)
     file = name if Path(name).is_file() else None
@@ -85,4 +84,6 @@ def _generated(
             "their answers; it has no rate of arrival",
             hint="change its number of users or their think time instead",
         )
+    from simulator.workload.traces import scale_rate
+
     return dataclasses.replace(workload, traffic=scale_rate(workload.traffic, rate_scale)), file

@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from simulator.config.fields import Quantity
-from simulator.config.loader import (
+from simulator.config.config_files import (
     Loaded,
     LoadedSystem,
     kind_of_file,
@@ -18,6 +17,7 @@ from simulator.config.loader import (
     load_model_file,
     load_system_file,
 )
+from simulator.config.fields import Quantity
 from simulator.config.names import (
     KINDS,
     find_config,
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A named configuration; ``kind`` is one of chip, system, model, workload, memory."""
+    """A named configuration; ``kind`` is one of chip, system, model, workload, memory, engine."""
 
     kind: str
     name: str
@@ -61,10 +61,10 @@ class Description:
 
 
 def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) -> Description:
-    """All values of a chip, system, model, workload, memory or file, with overrides applied.
+    """All values of a named configuration or of a file, with overrides applied.
 
-    Without ``kind`` a name is looked up as a system, chip, model, workload and memory in that
-    order; a system shows its chip as well.
+    Without ``kind`` a name is looked up as a system, chip, model, workload, memory and engine in
+    that order; a system shows its chip as well.
     """
     overrides = list(overrides)
     kind = kind or _kind_of_name(name)
@@ -86,8 +86,13 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
             _computed("model.kv_elements_per_token", built.kv_elements_per_token, ""),
         ]
         return Description(kind, built.name, str(path), (*_rows(model, "model"), *derived))
+    if kind == "engine":
+        from simulator.config.engine_schema import load_engine_file
+
+        engine = load_engine_file(path, parse_overrides(overrides))
+        return Description(kind, engine.config.name, str(path), tuple(_rows(engine, kind)))
     # imported here, since a workload brings numpy with it and nothing else does
-    from simulator.config.workload_loader import load_workload_file
+    from simulator.config.workload_files import load_workload_file
 
     workload = load_workload_file(path, parse_overrides(overrides))
     return Description(kind, workload.config.name, str(path), tuple(_rows(workload, kind)))
@@ -115,16 +120,20 @@ def check_file(path: str | Path) -> str:
         from simulator.config.dram_schema import load_memory_file
 
         load_memory_file(Path(path)).build()
+    elif kind == "engine":
+        from simulator.config.engine_schema import load_engine_file
+
+        load_engine_file(Path(path)).config.build()
     elif kind == "scenario":
         from simulator.config.scenario_schema import load_scenario
 
         load_scenario(path)
     elif kind == "layout":
-        from simulator.config.layout_schema import load_layout
+        from simulator.config.loader import load_layout
 
         load_layout(path)
     else:
-        from simulator.config.workload_loader import load_workload_file
+        from simulator.config.workload_files import load_workload_file
 
         load_workload_file(Path(path)).config.build()
     return kind
@@ -137,7 +146,7 @@ def _kind_of_name(name: str) -> str:
             if Path(text).suffix == ".json":
                 return "model"
             return kind_of_file(unwrap(parse_yaml(read_text(text), text)).node)
-    for kind in ("systems", "chips", "models", "workloads", "memories"):
+    for kind in ("systems", "chips", "models", "workloads", "memories", "engines"):
         if (family if kind == "systems" else name) in list_names(kind):
             return singular(kind)
     known = sorted({known for kind in KINDS for known in list_names(kind)})

@@ -85,7 +85,7 @@ class HbmConfig(Section):
         """
         shares: tuple[float, ...] = ()
         if self.dram is not None:
-            from simulator.config.dram_schema import load_memory
+            from simulator.config.loader import load_memory
 
             shares = load_memory(self.dram).run_efficiency
         return Dram(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +19,7 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
-from simulator.config.names import find_config, list_names
+from simulator.config.names import list_names
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import read_yaml
 from simulator.hardware.dram import (
@@ -179,17 +178,3 @@ def list_memories() -> list[str]:
 def load_memory_file(path: Path) -> MemoryConfig:
     """The validated file of a DRAM channel."""
     return validate(read_yaml(path), MemoryConfig)
-
-
-@lru_cache(maxsize=64)
-def _load(path: Path, _modified_ns: int) -> DramChannel:
-    return load_memory_file(path).build()
-
-
-def load_memory(name_or_path: str | Path) -> DramChannel:
-    """The DRAM channel of a preset in ``configs/memories`` or of a YAML file.
-
-    Raises ``InputError`` for an unknown name and for whatever is wrong in the file.
-    """
-    path = find_config("memories", name_or_path)
-    return _load(path, path.stat().st_mtime_ns)

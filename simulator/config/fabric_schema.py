@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from simulator.config.fields import (
     Bandwidth,
-    Bytes,
     Count,
     CountOrZero,
     Delay,
@@ -20,9 +19,10 @@ from simulator.config.fields import (
     user_error,
 )
 from simulator.config.shapes import Axes, cubes, ports_needed, shape_text, wraps
-from simulator.errors import InputError
+from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Chip, Fabric
-from simulator.hardware.fabric import PLAIN, PeerKernels, Pod, Protocol, legal_twist, nest
+from simulator.hardware.engine_kernels import ENGINES
+from simulator.hardware.fabric import PLAIN, Engine, Pod, Protocol, legal_twist, nest
 
 Kind = Literal["none", "ring", "torus", "mesh", "wafer-mesh", "fully-connected", "switch", "pcie"]
 Algorithm = Literal[
@@ -87,27 +87,40 @@ class ProtocolsConfig(Section):
 
 
 class EngineConfig(Section):
-    """All-reduce kernels of the serving engine; see ``hardware.fabric.PeerKernels``.
+    """The serving engine with all-reduce kernels of its own; see ``hardware.fabric.Engine``.
 
-    ``efficiency`` is that of the library's bandwidth protocol where it is not given.
+    ``efficiency`` is that of the library's bandwidth protocol where it is not given, ``copy``
+    half of the chip's memory bandwidth, as every byte is read and written.
     """
 
+    name: str
+    capability: str
     launch: Delay
-    hops: Count = 2
     efficiency: Fraction | None = None
-    largest: Bytes
-    most_ranks: Count = 8
-    staged: bool = False
+    copy_bandwidth: Bandwidth | None = None
 
-    def build(self, bandwidth: float) -> PeerKernels:
-        """The kernels' specification."""
-        return PeerKernels(
+    @model_validator(mode="after")
+    def _has_rules(self) -> EngineConfig:
+        if self.name not in ENGINES:
+            raise user_error(
+                f"unknown engine '{self.name[:40]}'", did_you_mean(self.name, tuple(ENGINES))
+            )
+        levels = sorted({level for level, _ in ENGINES[self.name]}, key=float)
+        if self.capability not in levels:
+            raise user_error(
+                f"'{self.name}' has no kernels for compute capability '{self.capability[:40]}'",
+                f"it has some for {', '.join(levels)}",
+            )
+        return self
+
+    def build(self, bandwidth: float, memory_bytes_per_s: int) -> Engine:
+        """The engine's specification."""
+        return Engine(
+            name=self.name,
+            capability=self.capability,
             launch_ps=self.launch,
-            hops=self.hops,
             efficiency=self.efficiency or bandwidth,
-            largest_bytes=self.largest,
-            most_ranks=self.most_ranks,
-            staged=self.staged,
+            copy_bytes_per_s=self.copy_bandwidth or max(1, memory_bytes_per_s // 2),
         )
 
 
@@ -161,6 +174,7 @@ class FabricConfig(Section):
 
     ``link_bandwidth`` is per link and direction in a grid or a fully connected domain, per chip
     and direction on a switch; it and ``hop_latency`` default to the chip's link ports.
+    ``shared_bandwidth`` is what all cards of a PCIe system together get, from ``shared_from`` on.
     """
 
     kind: Kind
@@ -174,6 +188,8 @@ class FabricConfig(Section):
     collective_overhead: Delay = 0
     reduce_bandwidth: Bandwidth | None = None
     copy_bandwidth: Bandwidth | None = None
+    shared_bandwidth: Bandwidth | None = None
+    shared_from: Count = 2
     in_network_efficiency: FractionOrZero = 0.0
     in_network_from: Count = 2
     in_network_startup: Delay = 0
@@ -183,8 +199,14 @@ class FabricConfig(Section):
 
     @model_validator(mode="after")
     def _engine_reads_through_a_switch(self) -> FabricConfig:
-        if self.engine is not None and self.kind not in ("switch", "pcie"):
+        if self.engine is not None and self.kind not in ("switch", "fully-connected"):
             raise user_error(f"'engine' belongs to a switch, not to kind '{self.kind}'")
+        return self
+
+    @model_validator(mode="after")
+    def _slots_share_a_bridge(self) -> FabricConfig:
+        if self.shared_bandwidth is not None and self.kind != "pcie":
+            raise user_error(f"'shared_bandwidth' belongs to pcie, not to kind '{self.kind}'")
         return self
 
     @model_validator(mode="after")
@@ -275,12 +297,19 @@ class FabricConfig(Section):
             in_network_from=self.in_network_from,
             in_network_startup_ps=self.in_network_startup,
             protocols=(protocols := self.protocols.build()),
-            engine=self.engine.build(protocols[-1].efficiency) if self.engine else None,
+            engine=self._engine(chip, protocols),
             twist=twist or (),
             ports=link.count if shared else 1,
+            shared_bytes_per_s=self.shared_bandwidth or 0,
+            shared_from=self.shared_from,
             host=self.host or (),
             pod=self._pod(),
         )
+
+    def _engine(self, chip: Chip, protocols: tuple[Protocol, ...]) -> Engine | None:
+        if self.engine is None:
+            return None
+        return self.engine.build(protocols[-1].efficiency, chip.hbm.bandwidth_bytes_per_s)
 
     def _wraps(self, axes: Axes) -> tuple[bool, ...]:
         if self.kind == "ring":

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from simulator.config.config_files import kind_of_file
 from simulator.config.fields import Count, CountOrZero, Flag, Name, Section, Shape, user_error
-from simulator.config.loader import kind_of_file
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, parse_yaml, read_text
@@ -83,7 +83,7 @@ class LayoutConfig(Section):
         )
 
 
-def load_layout(path: str | Path) -> Layout:
+def read_layout(path: str | Path) -> Layout:
     """The layout of a YAML file. Raises ``InputError`` for its first fault, with its place."""
     sourced = unwrap(parse_yaml(read_text(path), str(path)))
     kind = kind_of_file(sourced.node)

@@ -1,96 +1,47 @@
-"""Names and paths to specifications: ``load_chip``, ``load_system``, ``load_model``.
+"""Names and paths to specifications: ``load_chip``, ``load_system``, ``load_model`` and others.
 
 Each takes ``overrides``, strings such as ``chip.hbm.bandwidth=1.2TB/s``; those of another root
-are checked for their form and left to the loader that they concern.
+are checked for their form and left to the loader that they concern. What was loaded once is
+remembered (``config.remembered``), and YAML and pydantic are imported only for what is not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
-from simulator.config.chip_schema import ChipConfig
-from simulator.config.convnet_schema import ConvNetConfig
-from simulator.config.model_schema import ModelConfig
-from simulator.config.names import find_config, is_file, list_names, looks_like_path
-from simulator.config.overrides import Override, apply_overrides, parse_overrides
-from simulator.config.provenance import Provenance, Sourced, unwrap
 from simulator.config.remembered import Remembered
-from simulator.config.shapes import TWISTED, Axes, choose_shape, shape_text
-from simulator.config.system_schema import SystemConfig
-from simulator.config.validation import validate
-from simulator.config.yaml_nodes import (
-    Mapping,
-    Node,
-    Scalar,
-    Sequence,
-    describe_node,
-    parse_yaml,
-    read_text,
-)
-from simulator.errors import InputError, Location, did_you_mean
-from simulator.hardware import Chip, System
-from simulator.hardware.fabric import Fabric
-from simulator.model.convnet import ConvNet
-from simulator.model.huggingface import parse_config
-from simulator.model.recipe import Recipe
+from simulator.errors import InputError
+from simulator.hardware import Chip, ServingEngine, System
 from simulator.model.transformer import Transformer
 
+if TYPE_CHECKING:
+    from simulator.hardware.dram import DramChannel
+    from simulator.hardware.fabric import Fabric
+    from simulator.model.convnet import ConvNet
+    from simulator.model.layout import Layout
+    from simulator.workload.spec import WorkloadSpec
+
 __all__ = [
-    "find_config",
-    "list_names",
     "load_any_model",
     "load_chip",
+    "load_engine",
     "load_group",
+    "load_layout",
+    "load_memory",
     "load_model",
     "load_system",
+    "load_workload",
 ]
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory", "layout", "scenario")
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[Config]):
-    """A validated file with its tree of nodes and the provenance of its values."""
-
-    path: Path
-    sourced: Sourced
-    config: Config
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedSystem:
-    """A validated system file, its chip's file, and the shape that was asked for."""
-
-    system: Loaded[SystemConfig]
-    chip: Loaded[ChipConfig]
-    shape: Axes | None
-    twisted: bool = False
-
-    def build(self) -> System:
-        """The system of the shape; errors stand at the file's ``fabric``."""
-        return self.build_shape(self.shape, self.twisted)
-
-    def build_shape(self, shape: Axes | None, twisted: bool = False) -> System:
-        """The system of any shape of the family."""
-        try:
-            return self.system.config.build(self.chip.config.build(), shape, twisted)
-        except InputError as error:
-            root = self.system.sourced.node
-            error.location = root.keys.get("fabric") if isinstance(root, Mapping) else None
-            raise
-
-
-_CHIPS: Remembered[Chip] = Remembered()
-_SYSTEMS: Remembered[System] = Remembered()
-_MODELS: Remembered[Transformer | ConvNet] = Remembered()
+_CHIPS: Remembered[Chip] = Remembered("chip")
+_SYSTEMS: Remembered[System] = Remembered("system")
+_MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
+_ENGINES: Remembered[ServingEngine] = Remembered("engine")
+_WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
+_MEMORIES: Remembered[DramChannel] = Remembered("memory")
 
 
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
@@ -98,6 +49,10 @@ def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
     given = tuple(overrides)
 
     def load() -> Chip:
+        from simulator.config.config_files import load_chip_file
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+
         path = find_config("chips", name_or_path)
         return load_chip_file(path, parse_overrides(given)).config.build()
 
@@ -111,9 +66,14 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     ``InputError`` for an unknown name and for a shape that the family does not have.
     """
     given = tuple(overrides)
-    return _SYSTEMS.value(
-        name, given, lambda: load_system_file(name, parse_overrides(given)).build()
-    )
+
+    def load() -> System:
+        from simulator.config.config_files import load_system_file
+        from simulator.config.overrides import parse_overrides
+
+        return load_system_file(name, parse_overrides(given)).build()
+
+    return _SYSTEMS.value(name, given, load)
 
 
 def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:
@@ -122,6 +82,10 @@ def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric
     That of the smallest shape with as many chips; where there is none, of the smallest one that can
     be divided into such groups. Raises ``InputError`` where there is neither.
     """
+    from simulator.config.config_files import load_system_file
+    from simulator.config.overrides import parse_overrides
+    from simulator.config.shapes import shape_text
+
     system = load_system_file(family, parse_overrides(overrides))
     shapes = [(1,), *system.system.config.fabric.allowed()]
     sizes = sorted({math.prod(shape) for shape in shapes})
@@ -141,7 +105,7 @@ def load_model(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Trans
     Raises ``InputError`` for a convolutional network too: it has no tokens to serve.
     """
     model = load_any_model(name_or_path, overrides)
-    if isinstance(model, ConvNet):
+    if not isinstance(model, Transformer):
         raise InputError(
             f"{model.name} is a convolutional network, expected a transformer",
             hint="it has no requests to serve; 'chipsim step' prices a batch of images",
@@ -156,142 +120,70 @@ def load_any_model(
     given = tuple(overrides)
 
     def load() -> Transformer | ConvNet:
+        from simulator.config.config_files import load_model_file
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+
         path = find_config("models", name_or_path)
         return load_model_file(path, parse_overrides(given)).config.build()
 
     return _MODELS.value(name_or_path, given, load)
 
 
-def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ChipConfig]:
-    """A chip file, overridden and validated."""
-    return _load(path, _read(path), "chip", ChipConfig, overrides)
+def load_workload(name_or_path: str | Path, overrides: Iterable[str] = ()) -> WorkloadSpec:
+    """The workload of a name in ``workloads`` or of a YAML file.
 
-
-def load_model_file(
-    path: Path, overrides: Iterable[Override] = ()
-) -> Loaded[ModelConfig] | Loaded[ConvNetConfig]:
-    """A model file (YAML or ``config.json``), overridden and validated.
-
-    ``architecture: convnet`` chooses the schema of convolutional networks.
+    ``overrides`` are strings such as ``workload.arrivals.rate=10 req/s``. Raises ``InputError``
+    for an unknown name (with the nearest one) and for the first fault of the file.
     """
-    text = read_text(path)
-    if path.suffix == ".json" or text.lstrip().startswith("{"):
-        sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
-    else:
-        sourced = unwrap(parse_yaml(text, str(path)))
-    node = sourced.node
-    if isinstance(node, Mapping) and "architecture" in node.entries:
-        known = node.entries["architecture"]
-        if isinstance(known, Scalar) and known.text == "convnet":
-            return _load(path, sourced, "model", ConvNetConfig, overrides)
-    return _load(path, sourced, "model", ModelConfig, overrides)
+    given = tuple(overrides)
+
+    def load() -> WorkloadSpec:
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+        from simulator.config.workload_files import build_workload
+
+        return build_workload(find_config("workloads", name_or_path), parse_overrides(given))
+
+    return _WORKLOADS.value(name_or_path, given, load)
 
 
-def load_system_file(name: str | Path, overrides: Iterable[Override] = ()) -> LoadedSystem:
-    """The system file of ``family[:shape]`` with the file of its chip."""
-    overrides = list(overrides)
-    family, shape_text = _split_shape(str(name))
-    path = find_config("systems", family)
-    system = _load(path, _read(path), "system", SystemConfig, overrides)
-    chip = load_chip_file(_chip_path(system), overrides)
-    shape, twisted = None, False
-    if shape_text is not None:
-        twisted = shape_text.endswith(TWISTED)
-        plain = shape_text.removesuffix(TWISTED)
-        shape = choose_shape(system.config.name, plain, system.config.fabric.allowed())
-    return LoadedSystem(system, chip, shape, twisted)
+def load_memory(name_or_path: str | Path) -> DramChannel:
+    """The DRAM channel of a preset in ``configs/memories`` or of a YAML file.
+
+    Raises ``InputError`` for an unknown name and for whatever is wrong in the file.
+    """
+
+    def load() -> DramChannel:
+        from simulator.config.dram_schema import load_memory_file
+        from simulator.config.names import find_config
+
+        return load_memory_file(find_config("memories", name_or_path)).build()
+
+    return _MEMORIES.value(name_or_path, (), load)
 
 
-def kind_of_file(node: Node) -> str:
-    """The value of the key ``kind`` that every configuration file has."""
-    if not isinstance(node, Mapping):
-        raise InputError(f"expected a mapping, found {describe_node(node)}", location=node.location)
-    kind = node.entries.get("kind")
-    if kind is None:
-        raise InputError(
-            "missing key 'kind'",
-            location=node.location,
-            hint=f"expected one of {', '.join(FILE_KINDS)}",
-        )
-    text = kind.text if isinstance(kind, Scalar) else ""
-    if text not in FILE_KINDS:
-        raise InputError(
-            f"kind: unknown value {describe_node(kind)}",
-            location=kind.location,
-            hint=f"{did_you_mean(text, FILE_KINDS)}",
-        )
-    return text
+def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ServingEngine:
+    """The serving engine of a name in ``configs/engines`` or of a YAML file.
+
+    ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
+    unknown name (with the nearest one) and for the first fault of the file.
+    """
+    given = tuple(overrides)
+
+    def load() -> ServingEngine:
+        from simulator.config.engine_schema import load_engine_file
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+
+        path = find_config("engines", name_or_path)
+        return load_engine_file(path, parse_overrides(given)).config.build()
+
+    return _ENGINES.value(name_or_path, given, load)
 
 
-def _load(
-    path: Path,
-    sourced: Sourced,
-    kind: str,
-    schema: type[Config],
-    overrides: Iterable[Override],
-) -> Loaded[Config]:
-    found = kind_of_file(sourced.node)
-    if found != kind:
-        node: Any = sourced.node
-        location = node.entries["kind"].location
-        raise InputError(f"this is a {found} file, expected a {kind} file", location=location)
-    apply_overrides(sourced, schema, overrides, kind)
-    return Loaded(path, sourced, validate(sourced.node, schema))
+def load_layout(path: str | Path) -> Layout:
+    """The layout of a YAML file. Raises ``InputError`` for its first fault, with its place."""
+    from simulator.config.layout_schema import read_layout
 
-
-def _read(path: Path) -> Sourced:
-    return unwrap(parse_yaml(read_text(path), str(path)))
-
-
-def _split_shape(text: str) -> tuple[str, str | None]:
-    """``tpu-v5e:2x2`` as its two parts; a colon in the name of a file that exists stays."""
-    if ":" not in text or is_file(Path(text)):
-        return text, None
-    family, _, shape = text.rpartition(":")
-    return family, shape
-
-
-def _chip_path(system: Loaded[SystemConfig]) -> Path:
-    """The chip's file; a path is relative to the system's file."""
-    name = system.config.chip
-    if looks_like_path(name) and not Path(name).is_absolute():
-        name = str(system.path.parent / name)
-    try:
-        return find_config("chips", name)
-    except InputError as error:
-        root: Any = system.sourced.node
-        raise InputError(
-            error.message, location=root.entries["chip"].location, hint=error.hint
-        ) from None
-
-
-def _recipe_nodes(recipe: Recipe, file: str) -> Sourced:
-    """A parsed ``config.json`` as the tree that the schema of a model file validates."""
-    source = Provenance(source=Path(file).name)
-    provenance: dict[str, Provenance] = {}
-    tree = _nodes(recipe, Location(file), "", provenance, source)
-    tree.entries["kind"] = Scalar("model", Location(file))
-    tree.keys["kind"] = Location(file)
-    return Sourced(tree, provenance)
-
-
-def _nodes(
-    part: Any, place: Location, path: str, provenance: dict[str, Provenance], source: Provenance
-) -> Mapping:
-    """The fields of a dataclass that are not None, by name."""
-    entries: dict[str, Node] = {}
-    for name in (item.name for item in fields(part)):
-        value = getattr(part, name)
-        here = f"{path}.{name}" if path else name
-        if value is None:
-            continue
-        if is_dataclass(value):
-            entries[name] = _nodes(value, place, here, provenance, source)
-            continue
-        provenance[here] = source
-        if isinstance(value, tuple):
-            entries[name] = Sequence(place, [Scalar(str(item), place) for item in value])
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            entries[name] = Scalar(text, place)
-    return Mapping(place, entries, dict.fromkeys(entries, place))
+    return read_layout(path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from simulator.config.consulted import exists, note_sought
 from simulator.errors import InputError, Location, did_you_mean
 
-KINDS = ("chips", "systems", "models", "workloads", "memories")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -74,11 +75,13 @@ def packaged_folder(below: Path) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """As ``Path.is_file``, but False where the name is too long or has a zero byte."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    """As ``Path.is_file``, but False where the name is too long or has a zero byte.
+
+    Who loads something is known to have looked for the file.
+    """
+    found = exists(path)
+    note_sought(str(path), found)
+    return found
 
 
 def _exists(path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from simulator.config.config_files import kind_of_file
 from simulator.config.distribution_schema import PositiveNumber
 from simulator.config.fields import (
     Count,
@@ -25,7 +26,6 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
-from simulator.config.loader import kind_of_file
 from simulator.config.names import is_file, looks_like_path, packaged_folder
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
@@ -71,6 +71,7 @@ class ScenarioConfig(Section):
     fail: list[str] | None = None
     on_failure: Literal["retry", "lose"] | None = None
     max_retries: CountOrZero | None = None
+    engine: str | None = None
     scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] | None = None
     preemption: Literal["recompute", "swap"] | None = None
     prefix_cache: Literal["on", "off"] | None = None
@@ -110,10 +111,14 @@ class ScenarioConfig(Section):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The value of one key, or the values of a list, as text, and where it stands."""
+    """The value of one key, or the values of a list, as text, and where it stands.
+
+    ``places`` are those of the values of a list.
+    """
 
     text: str | tuple[str, ...]
     location: Location
+    places: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,7 @@ def load_scenario(path: str | Path) -> Scenario:
     config = validate(node, ScenarioConfig)
     members = {role: tuple(getattr(config, role) or ()) for role in ROLES}
     settings = {
-        key: Setting(_text(entry), entry.location)
+        key: Setting(_text(entry), entry.location, _item_places(entry))
         for key, entry in node.entries.items()
         if key not in NOT_OPTIONS
     }
@@ -172,6 +177,12 @@ def _places(members: Node) -> tuple[Location, ...]:
     assert isinstance(members, Sequence)
     found = [item.entries["system"] for item in members.items if isinstance(item, Mapping)]
     return tuple(entry.location for entry in found)
+
+
+def _item_places(node: Node) -> tuple[Location, ...]:
+    if not isinstance(node, Sequence):
+        return ()
+    return tuple(item.location for item in node.items if isinstance(item, Scalar))
 
 
 def _as_lists(node: Mapping, keys: Iterator[str] | tuple[str, ...]) -> None:

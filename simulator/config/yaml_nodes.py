@@ -20,14 +20,13 @@ and so breaks on a file of ten thousand brackets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from simulator.config.consulted import note_read
 from simulator.errors import InputError, Location
 
 MAX_DEPTH = 64
@@ -65,30 +64,15 @@ class Sequence:
 Node = Scalar | Mapping | Sequence
 
 
-_readers: list[set[str]] = []
-
-
-@contextmanager
-def files_read() -> Iterator[set[str]]:
-    """The names of the files that are read meanwhile."""
-    names: set[str] = set()
-    _readers.append(names)
-    try:
-        yield names
-    finally:
-        _readers.pop()
-
-
 def read_text(path: str | Path) -> str:
     """The text of a UTF-8 file of at most 16 MiB; an ``InputError`` for whatever prevents that."""
     file = str(path)
-    for names in _readers:
-        names.add(file)
     try:
         if Path(path).is_dir():
             raise InputError(f"{file} is a directory, expected a file", location=Location(file))
         with Path(path).open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
+        note_read(file, raw)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot read {file}: {reason}", location=Location(file)) from None

@@ -119,22 +119,21 @@ class SharedLinks:
     def _forward(
         self, flows: npt.NDArray[np.int64], sent: npt.NDArray[np.float64], until: int
     ) -> int:
-        return int(
-            kernels.forward(
-                flows,
-                self._layer_bytes,
-                sent,
-                self._first,
-                self._link,
-                self._share,
-                self._capacity,
-                self._now,
-                until,
-            )
+        return kernels.forward(
+            flows,
+            self._layer_bytes,
+            sent,
+            self._first,
+            self._link,
+            self._share,
+            self._capacity,
+            self._now,
+            until,
         )
 
     def _any_arrived(self) -> bool:
-        return any(self._flows[slot, kernels.STATE] == kernels.ARRIVED for slot in self._under_way)
+        state = self._flows.item
+        return kernels.ARRIVED in [state(slot, kernels.STATE) for slot in self._under_way]
 
     def _forecast(self) -> None:
         """Wake when the next transfer arrives, if nothing changes until then."""
@@ -162,7 +161,7 @@ class SharedLinks:
             self._now = self.world.now_ps
         tags = []
         for slot, (tag, size, links) in list(self._under_way.items()):
-            if self._flows[slot, kernels.STATE] == kernels.ARRIVED:
+            if self._flows.item(slot, kernels.STATE) == kernels.ARRIVED:
                 for link in links:
                     self.carried[link] += size
                 tags.append(tag)

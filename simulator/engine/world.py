@@ -31,7 +31,7 @@ class World(simpy.Environment):
         event = Event(self)
         event._ok = True
         event._value = None
-        self.schedule(event, priority=AFTER_ARRIVALS, delay=when_ps - self.now_ps)
+        self.schedule(event, priority=AFTER_ARRIVALS, delay=when_ps - self._now)
         return event
 
     def horizon_ps(self) -> int:

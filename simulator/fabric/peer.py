@@ -1,44 +1,118 @@
-"""All-reduce kernels of serving engines: chips read each other's buffers through the switch.
-
-n ranks, a buffer of S bytes in each. vLLM (csrc/custom_all_reduce.cuh), SGLang and TensorRT-LLM
-have both kinds.
-"""
+"""All-reduce kernels of the serving engine: chips reach each other's buffers through the switch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
-from simulator.fabric.parts import NONE, Op, Step, assemble
-from simulator.fabric.schedule import Schedule
-from simulator.hardware.fabric import Fabric, PeerKernels, Protocol
+from simulator.errors import InputError
+from simulator.fabric.parts import Op
+from simulator.fabric.schedule import PS_PER_S, Phase, Schedule
+from simulator.hardware.engine_kernels import ENGINES, ROUND_TRIP, EngineKernel, Limits
+from simulator.hardware.fabric import Engine, Fabric
 
 PROTOCOL = "peer-memory"
 
 
+def with_engine(fabric: Fabric, name: str) -> Fabric:
+    """The fabric with another of ``ENGINES`` on it.
+
+    Raises:
+        InputError: the system has no engine, or this one has no rules for its chips.
+    """
+    if fabric.engine is None or fabric.inner is not None:
+        raise InputError(f"'{name}' has no kernels for this system's fabric")
+    changed = replace(fabric.engine, name=name)
+    if not any(level == changed.capability for level, _ in ENGINES[name]):
+        raise InputError(f"'{name}' has no kernels for compute capability {changed.capability}")
+    return replace(fabric, engine=changed)
+
+
+def engine_limits(fabric: Fabric, op: Op) -> Limits:
+    """The kernels that the engine takes for the operation, up to which sizes; none: no kernels.
+
+    They map the memory of other processes, so all ranks have to be on one host: vLLM's and SGLang's
+    ``in_the_same_node_as``.
+    """
+    engine = fabric.engine
+    if engine is None or op != "all-reduce" or fabric.chips > math.prod(fabric.host or (8,)):
+        return ()
+    found = ENGINES[engine.name].get((engine.capability, fabric.chips), ())
+    if fabric.kind == "fully-connected":
+        # nothing between the chips that could add or multiply
+        return tuple(pair for pair in found if pair[0] is None or pair[0].algorithm != "in-network")
+    return found
+
+
 def peer_schedules(fabric: Fabric, op: Op) -> list[Schedule]:
-    """One-shot and two-shot all-reduce, where the fabric's engine has them for so many ranks."""
-    kernels, n = fabric.engine, fabric.chips
-    if kernels is None or op != "all-reduce" or not 2 <= n <= kernels.most_ranks:
-        return []
-    whole, m = Fraction(n - 1), Fraction(n - 1, n)
-    # one-shot: everybody reads and adds all buffers; two-shot: its nth of them, then the sums
-    one = [Step(1, kernels.hops, whole, Fraction(1), "injection")]
-    two = [
-        Step(1, kernels.hops, m, Fraction(1, n), "injection"),
-        Step(1, kernels.hops, m, NONE, "injection"),
-    ]
-    return [
-        _kernel(fabric, kernels, "one-shot", one, n * whole),
-        _kernel(fabric, kernels, "two-shot", two, 2 * n * m),
-    ]
+    """The engine's kernels, each for the sizes for which the engine takes it."""
+    engine, found, above = fabric.engine, [], 0
+    assert engine is not None or not engine_limits(fabric, op)
+    for kernel, most in engine_limits(fabric, op):
+        if kernel is not None and engine is not None and most > above:
+            made = _schedule(fabric, engine, kernel)
+            found.append(replace(made, smallest=above, largest=most))
+        above = max(above, most)
+    return found
 
 
-def _kernel(
-    fabric: Fabric, kernels: PeerKernels, algorithm: str, steps: list[Step], wire: Fraction
-) -> Schedule:
-    launched = replace(fabric, collective_overhead_ps=kernels.launch_ps)
-    protocol = Protocol(PROTOCOL, efficiency=kernels.efficiency)
-    staged = Fraction(1) if kernels.staged else NONE
-    made = assemble(launched, protocol, algorithm, steps, wire, copied=staged)
-    return replace(made, largest=kernels.largest_bytes)
+def library_ranges(fabric: Fabric, op: Op) -> list[tuple[int, int]]:
+    """(more than, up to) bytes that the engine leaves to the library; up to 0: any number."""
+    ranges, above = [], 0
+    for kernel, most in engine_limits(fabric, op):
+        if kernel is None:
+            ranges.append((above, most))
+        above = max(above, most)
+    return [*ranges, (above, 0)]
+
+
+def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
+    n = fabric.chips
+    # between fully connected chips each peer has a link of its own
+    links = n - 1 if fabric.kind == "fully-connected" else 1
+    shares = {
+        "one-shot": (1, Fraction(n - 1), Fraction(1), n * (n - 1)),
+        # its nth of all buffers, then the sums
+        "two-shot": (2, Fraction(n - 1, n), Fraction(1, n), 2 * (n - 1)),
+        # a read of the sum of its nth and a write of it to all, as in ``switched``
+        "in-network": (2, Fraction(n + 1, 2 * n), Fraction(0), n + 1),
+    }
+    steps, share, reduced, wire = shares[kernel.algorithm]
+    passes = kernel.hops + n * kernel.hops_per_rank
+    phases = [
+        Phase(
+            steps=steps,
+            latency_ps=int(passes * fabric.hop_latency_ps / steps) + fabric.endpoint_delay_ps,
+            link_num=share.numerator,
+            link_den=share.denominator * links,
+            rate=_rate(fabric, engine, kernel, links),
+            reduce_num=reduced.numerator,
+            reduce_den=reduced.denominator,
+            reduce_rate=fabric.reduce_bytes_per_s,
+            resource="link" if fabric.kind == "fully-connected" else "injection",
+        )
+    ]
+    if kernel.copies:
+        phases.append(Phase(1, 0, 0, 1, 1, kernel.copies, 1, engine.copy_bytes_per_s))
+    return Schedule(
+        algorithm=kernel.algorithm,
+        protocol=PROTOCOL,
+        fixed_ps=kernel.launches * engine.launch_ps + fabric.endpoint_delay_ps,
+        phases=tuple(phases),
+        wire_num=wire,
+        wire_den=1,
+        link_rate=fabric.link_bandwidth_bytes_per_s,
+    )
+
+
+def _rate(fabric: Fabric, engine: Engine, kernel: EngineKernel, links: int) -> int:
+    """Bytes a second of a link: what it leaves, or a window for each round trip (Little's law).
+
+    The window is that of all ``links`` together.
+    """
+    link = int(fabric.link_bandwidth_bytes_per_s * engine.efficiency)
+    if kernel.window_bytes and fabric.hop_latency_ps:
+        round_trip = ROUND_TRIP * fabric.hop_latency_ps
+        link = min(link, int(kernel.window_bytes * PS_PER_S / round_trip / links))
+    return max(1, link)

@@ -40,8 +40,8 @@ class Schedule:
     """One algorithm with one protocol: ``fixed_ps`` and the phases.
 
     ``wire_num / wire_den`` times the size are the bytes on all links together. ``link_rate`` is
-    the rate of the busiest link before any protocol. A schedule serves buffers of up to
-    ``largest`` bytes; 0 means any.
+    the rate of the busiest link before any protocol. A schedule serves buffers of more than
+    ``smallest`` and up to ``largest`` bytes; 0 means any.
     """
 
     algorithm: str
@@ -51,11 +51,13 @@ class Schedule:
     wire_num: int
     wire_den: int
     link_rate: int
+    smallest: int = 0
     largest: int = 0
 
     def serves(self, size: int) -> bool:
         """Whether the software takes this algorithm for a buffer of ``size`` bytes."""
-        return not self.largest or size <= self.largest
+        above = not self.smallest or size > self.smallest
+        return above and (not self.largest or size <= self.largest)
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from simulator.hardware.fabric import Fabric, Pod, Protocol
 from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.gpu_kernels import GpuKernels
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
+from simulator.hardware.serving_engine import ServingEngine
 from simulator.hardware.system import System
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Pod",
     "Power",
     "Protocol",
+    "ServingEngine",
     "Sram",
     "System",
     "SystolicArray",

@@ -53,21 +53,20 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerKernels:
-    """All-reduce kernels of a serving engine that read their peers' buffers through the switch.
+class Engine:
+    """The serving engine whose all-reduce kernels run on a switch, and what the system adds.
 
-    They are captured in a graph, so a launch costs ``launch_ps`` and not the library's. A shot
-    waits ``hops`` passes through the switch: everybody is ready, then the data. ``efficiency`` is
-    the share of the link rate; ``staged`` says that a chip first copies its buffer to where others
-    can read it. They serve up to ``largest_bytes`` among up to ``most_ranks`` chips.
+    ``name`` is one of ``hardware.engine_kernels.ENGINES``, ``capability`` the compute capability
+    that its rules go by. A kernel in a captured graph starts after ``launch_ps``; ``efficiency`` is
+    the share of the link rate that its data get, ``copy_bytes_per_s`` how fast a chip copies within
+    its own memory.
     """
 
+    name: str
+    capability: str
     launch_ps: int
-    hops: int
     efficiency: float
-    largest_bytes: int
-    most_ranks: int
-    staged: bool = False
+    copy_bytes_per_s: int
 
 
 PLAIN = (Protocol("plain"),)
@@ -103,10 +102,12 @@ class Fabric:
     it need not. ``in_network_efficiency`` is the share of the link rate when the switch reduces,
     0 where it cannot; it is used from ``in_network_from`` ranks up and has a start-up of its own.
     ``twist[i][j]`` is by how much the closing link of axis i shifts axis j. ``ports`` are the equal
-    links behind the one port of a switched chip, ``host`` the chips of one host along each axis,
-    and ``pod`` the cubes that a slice is cut from where optical switches join them. ``engine`` are
-    kernels of the serving engine beside those of the library. ``uplinks[b]`` is the rate of each
-    chip of block b on an outer switch whose blocks differ; the link bandwidth is the least of them.
+    links behind the one port of a switched chip, ``shared_bytes_per_s`` what all chips together get
+    where their messages pass one bridge (PCIe), which is so from ``shared_from`` chips on, ``host``
+    the chips of one host along each axis, and ``pod`` the cubes that a slice is cut from where
+    optical switches join them. ``engine`` is the serving engine with kernels beside those of the
+    library. ``uplinks[b]`` is the rate of each chip of block b on an outer switch whose blocks
+    differ; the link bandwidth is the least of them.
     """
 
     kind: FabricKind
@@ -124,9 +125,11 @@ class Fabric:
     protocols: tuple[Protocol, ...] = PLAIN
     twist: tuple[tuple[int, ...], ...] = ()
     ports: int = 1
+    shared_bytes_per_s: int = 0
+    shared_from: int = 2
     host: tuple[int, ...] = ()
     pod: Pod | None = None
-    engine: PeerKernels | None = None
+    engine: Engine | None = None
     uplinks: tuple[int, ...] = ()
     inner: Fabric | None = None
     outer: Fabric | None = None

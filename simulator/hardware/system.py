@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from simulator.hardware.chip import Chip
+from simulator.hardware.chip import Chip, Validated
 from simulator.hardware.fabric import Fabric
 from simulator.hardware.network import Network
+from simulator.hardware.serving_engine import ServingEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,11 @@ class System:
     """``name`` is the family with its shape, such as ``tpu-v7x:2x2x1``.
 
     ``host_overhead_ps`` is what the host adds to every iteration of a serving loop (scheduling,
-    sampling, launch); ``hbm_reserve_fraction`` of each chip's HBM is left to the runtime.
+    sampling, launch), unless an ``engine`` says more of it; ``hbm_reserve_fraction`` of each chip's
+    HBM is left to the runtime.
     ``network`` joins it to other systems, where there is one. ``host_link_bytes_per_s`` is what one
     chip can copy to and, at the same time, from ``host_memory_bytes`` of its host's memory (0 where
-    nobody has said).
+    nobody has said). ``shapes`` are those of its family, () where it has no family.
     """
 
     name: str
@@ -30,8 +32,31 @@ class System:
     network: Network | None = None
     host_link_bytes_per_s: int = 0
     host_memory_bytes: int = 0
+    shapes: tuple[tuple[int, ...], ...] = ()
+    engine: ServingEngine | None = None
 
     @property
     def chips(self) -> int:
         """Number of chips."""
         return math.prod(self.fabric.axes)
+
+    @property
+    def host_iteration_ps(self) -> int:
+        """What the host adds to an iteration, however many sequences are in it."""
+        return self.host_overhead_ps if self.engine is None else self.engine.iteration_ps
+
+    @property
+    def host_sequence_ps(self) -> int:
+        """What the host adds for each sequence of an iteration."""
+        return 0 if self.engine is None else self.engine.sequence_ps
+
+    def host_ps(self, sequences: int) -> int:
+        """What the host adds to an iteration with so many sequences of one scheduler."""
+        return self.host_iteration_ps + sequences * self.host_sequence_ps
+
+    @property
+    def validation(self) -> tuple[Validated, ...]:
+        """What the chip's prices, and servers of this engine on it, were compared with."""
+        if self.engine is None:
+            return self.chip.validation
+        return (*self.chip.validation, *self.engine.validated_on(self.chip.name))

@@ -21,6 +21,7 @@ from simulator.kernels.dram_issue import (
 )
 from simulator.kernels.dram_queue import bank_opened, insert, release, serve_hit, serve_opened
 from simulator.kernels.dram_repeat import bank_of, close_books, jump_ahead
+from simulator.kernels.dram_rounds import jump_rounds
 from simulator.kernels.dram_schedule import (
     look_column,
     look_row,
@@ -174,6 +175,25 @@ def run_channel(
     stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
     while done < total:
         if now >= refresh_next:
+            if due == 0 and sent < total and sent - straight > period:
+                end = counts[at(END)]
+                requests, ticks = jump_rounds(
+                    bursts,
+                    sent,
+                    straight,
+                    jumped,
+                    address,
+                    g,
+                    t,
+                    c,
+                    counts,
+                    now,
+                    ticks_jumped,
+                    (column_free, row_free, end),
+                )
+                sent, done, jumped = sent + requests, done + requests, jumped + requests
+                before, ticks_jumped = before + requests, ticks_jumped + ticks
+                counts[at(END)] = end  # a tick, which a jump does not change
             due += batch
             refresh_next += interval
             # the banks that it closes are all open again after a turn of the stream
@@ -269,5 +289,5 @@ def run_channel(
                 later = min(later, arrivals[sent] if timed else now + 1)
         now = max(now + 1, later)
     counts[at(END)] += ticks_jumped
-    if jumped > 0:
+    if period < NEVER:
         close_books(c, g, address, jumped)

@@ -72,7 +72,7 @@ def bank_of(address: AddressMap, g: Geometry, burst: int) -> int:
 
 
 @inlined
-def _first_burst(address: AddressMap, g: Geometry, bank: int) -> int:
+def first_burst(address: AddressMap, g: Geometry, bank: int) -> int:
     """The first burst of a bank's first row."""
     return (
         ((bank >> g.pc_shift) << address.pc_shift)
@@ -115,7 +115,7 @@ def _draw_state(
     c[at(OLDEST)] = sent
     for pc in range(g.pcs):
         for number in range(g.banks_per_pc):
-            burst = base + _first_burst(address, g, (pc << g.pc_shift) + number)
+            burst = base + first_burst(address, g, (pc << g.pc_shift) + number)
             bank, row = bank_of(address, g, burst), burst >> address.row_shift
             # the open row from the one with which the stream comes to this bank
             is_open = c[at(ROW + bank)] >= 0
@@ -132,7 +132,7 @@ def _draw_state(
                 place = _draw(c, place, sent - age)
                 place = _draw(c, place, now - c[at(ARRIVAL + active)])
             place = _draw_requests(c, place, c[at(HEAD + bank)], sent, now)
-        here = bank_of(address, g, base + _first_burst(address, g, pc << g.pc_shift)) >> g.pc_shift
+        here = bank_of(address, g, base + first_burst(address, g, pc << g.pc_shift)) >> g.pc_shift
         for deadline in range(P_ACT + here, P_REFPB + here + 1, PC_STRIDE):
             place = _draw(c, place, max(c[at(deadline)] - now, 0))
         for i in range(1, 4):
@@ -141,8 +141,33 @@ def _draw_state(
     return place
 
 
+@inlined
+def draw_picture(
+    c: Ints,
+    g: Geometry,
+    t: Ticks,
+    address: AddressMap,
+    start: int,
+    sent: int,
+    burst: int,
+    now: int,
+    free: tuple[int, int, int],
+) -> int:
+    """Draw everything that decides what follows ``now`` from place ``start`` on; returns the end.
+
+    ``burst`` is that of the next request; ``free`` are the ticks from which the buses are free: for
+    columns, for rows, for data.
+    """
+    place = _draw(c, start, max(free[0] - now, 0))
+    place = _draw(c, place, max(free[1] - now, 0))
+    place = _draw(c, place, free[2] - now)
+    place = _draw(c, place, now & (t.per_clock - 1))
+    base = burst & -(1 << address.period_bits)
+    return _draw_state(c, g, t.faw, address, place, sent, base, now)
+
+
 @called
-def _same(c: Ints, one: int, other: int, size: int) -> bool:
+def same(c: Ints, one: int, other: int, size: int) -> bool:
     """Whether two pictures are equal."""
     differing = 0
     for i in range(at(size)):
@@ -169,7 +194,7 @@ def book(c: Ints, g: Geometry, address: AddressMap, jumped: int, periods: int) -
     turns = 1 << max(address.row_shift - address.period_bits, 0)  # until a bank's turn comes again
     for pc in range(g.pcs):
         for bank in range(pc << g.pc_shift, (pc << g.pc_shift) + g.banks_per_pc):
-            first = _first_burst(address, g, bank) + jumped
+            first = first_burst(address, g, bank) + jumped
             for column in range(bank, bank + 2 * BANK_STRIDE, BANK_STRIDE):
                 done = c[at(ACTS + column)]
                 in_period = done - c[at(NOTED + column)]
@@ -187,6 +212,15 @@ def close_books(c: Ints, g: Geometry, address: AddressMap, jumped: int) -> None:
     book(c, g, address, jumped, 0 * jumped)
     for i in range(2 * BANK_STRIDE):
         c[at(ACTS + i)] = c[at(BOOKED + i)]
+
+
+@called
+def straight_on(bursts: Ints, sent: int, most: int) -> int:
+    """How many of the next ``most`` requests follow one another without a gap."""
+    i = sent
+    while i < sent + most and bursts[at(i)] == bursts[at(i - 1)] + 1:
+        i += 1
+    return i - sent
 
 
 @called
@@ -213,13 +247,8 @@ def jump_ahead(
     last_oldest, last_refresh = c[at(OLDEST)], c[at(LAST_REFRESH)]
     old = c[at(LAST_PLACE)]
     new = PICTURE + PICTURE_SIZE if old == PICTURE else PICTURE
-    place = _draw(c, new, max(free[0] - now, 0))
-    place = _draw(c, place, max(free[1] - now, 0))
-    place = _draw(c, place, free[2] - now)
-    place = _draw(c, place, now & (t.per_clock - 1))
-    size = 1 << address.period_bits
-    base = (bursts[at(sent)] - jumped) & -size
-    end = _draw_state(c, g, t.faw, address, place, sent - jumped, base, now)
+    size, burst = 1 << address.period_bits, bursts[at(sent)] - jumped
+    end = draw_picture(c, g, t, address, new, sent - jumped, burst, now, free)
     c[at(LAST_SENT)], c[at(LAST_NOW)], c[at(LAST_SIZE)] = sent, now, end - new
     c[at(LAST_REFRESH)], c[at(LAST_PLACE)] = refresh_next, new
     periods, ticks = 0, now - last_now
@@ -228,13 +257,10 @@ def jump_ahead(
         and end - new == last_size
         and refresh_next == last_refresh
         and last_oldest + jumped >= straight
-        and _same(c, old, new, last_size)
+        and same(c, old, new, last_size)
     ):
         periods = min((bursts.size - sent) // size, (refresh_next - 1 - now) // ticks)
-        i, stop = sent, sent + periods * size
-        while i < stop and bursts[at(i)] == bursts[at(i - 1)] + 1:
-            i += 1
-        periods = (i - sent) // size
+        periods = straight_on(bursts, sent, periods * size) // size
     if periods == 0:
         _note(c, counts)
         return 0, 0

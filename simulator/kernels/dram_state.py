@@ -139,7 +139,16 @@ BOOKED = NOTED + 2 * BANK_STRIDE + 16
 LAST_SENT, LAST_NOW, LAST_SIZE, LAST_REFRESH, LAST_PLACE, OLDEST = (
     BOOKED + 2 * BANK_STRIDE + i for i in range(6)
 )
-STATE_SIZE = OLDEST + 1
+# For jumps over whole rounds of refreshes: the picture that was kept, commands by bank and counts
+# at that moment; when it was, the oldest request in it, its size, and the refreshes until another
+# one is kept.
+ROUND_PICTURE = OLDEST + 1
+ROUND_BOOKED = ROUND_PICTURE + PICTURE_SIZE
+ROUND_COUNTS = ROUND_BOOKED + 2 * BANK_STRIDE
+ROUND_SENT, ROUND_TICK, ROUND_OLDEST, ROUND_SIZE, ROUND_LEFT, ROUND_SPAN = (
+    ROUND_COUNTS + 16 + i for i in range(6)
+)
+STATE_SIZE = ROUND_SPAN + 1
 
 # A key is the age of a request above the number of its bank; that of a row hit has a high bit, as
 # it yields to every request whose row has been opened for it.
@@ -232,7 +241,7 @@ def new_state(g: Geometry, reads: int, writes: int) -> Ints:
     slots = reads + writes + g.banks
     c[FREE : FREE + slots] = np.arange(slots)
     c[FREE_COUNT] = slots
-    c[LAST_SENT] = -1
+    c[LAST_SENT] = c[ROUND_OLDEST] = -1
     return c
 
 

@@ -36,6 +36,7 @@ from simulator.kernels.gpu_matmul import (
     tiles_ps,
 )
 from simulator.kernels.jit import inner, kernel
+from simulator.mapping.loads import Bits
 from simulator.mapping.tiles import (
     ARRAY,
     COMPUTE,
@@ -54,7 +55,6 @@ from simulator.mapping.tiles import (
     TILE_M,
     TILE_N,
     WRITE,
-    Bits,
 )
 from simulator.mapping.tiles import TILE_K as MAPPED_K
 
@@ -121,11 +121,15 @@ def gpu_search(
     weights = max(bits_to_bytes(k * n * bits[1]) - prefetched, 0)
     a_moved, c_moved = bits_to_bytes(m * k * bits[0]), bits_to_bytes(m * n * bits[2])
     of_weights, of_others = missed_share(chip, float(weights), float(a_moved + c_moved))
-    out[READ] = int(weights * of_weights) + int(a_moved * of_others)
+    fetched, a_fetched = int(weights * of_weights), int(a_moved * of_others)
+    out[READ] = fetched + a_fetched
     out[WRITE] = int(c_moved * of_others)
-    out[SRAM] = bits_to_bytes(m * k * bits[3] + k * n * bits[4] + m * n * max(bits[2], bits[3]))
+    result = bits_to_bytes(m * n * max(bits[2], bits[3]))
+    out[SRAM] = bits_to_bytes(m * k * bits[3] + k * n * bits[4]) + result
     missed = float(out[READ] + out[WRITE])
-    streamed = memory_ps(chip, missed, float(out[SRAM]))
+    others = float(a_fetched + out[WRITE])
+    stored, total = float(out[WRITE]), float(out[SRAM])
+    streamed = memory_ps(chip, float(fetched), others, stored, total, float(result))
     fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
     time, busy, tile, split, second, second_tile, parts = best_tiles(chip, shape, bits[3], bits[4])
     macs = float(m) * k * n

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.hardware import Validated
+    from simulator.hardware import ServingEngine, Validated
 
 UNVALIDATED = "accuracy: unvalidated (prices of this chip were compared with no measurement)"
 
-
 SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill attention"}
 
+OF_CACHE = ("attention-decode", "attention-prefill")
+"""Operators whose tables are by the data type of the KV cache; others by that of the arithmetic."""
 
-def accuracy_line(entries: Sequence[Validated], dtypes: Collection[str]) -> str:
+OF_BYTES = ("collective", "copy")
+"""Operators that move bytes of whatever type."""
+
+
+def accuracy_line(
+    entries: Sequence[Validated], dtypes: Mapping[str, str], engine: ServingEngine | None = None
+) -> str:
     """``accuracy: mean error against measurements: matmul 5.9 %, ...`` for the data types in use.
 
-    The first comparison of each operator counts; those of other data types are left out, unless
-    there are no others.
+    Args:
+        entries: the comparisons; of each operator the first in the data type in use counts, else
+            its first. Servers count in their own data type only, since they say how good the
+            whole is.
+        dtypes: of ``weight``, ``activation`` and ``kv``.
+        engine: whose host time is used; None where it is the system's estimate.
     """
-    if not entries:
-        return UNVALIDATED
-    used = [entry for entry in entries if entry.dtype in dtypes] or list(entries)
     first: dict[str, Validated] = {}
-    for entry in used:
-        first.setdefault(entry.operator, entry)
-    parts = ", ".join(
-        f"{SHORT.get(name, name)} {entry.mape_percent:.1f} %" for name, entry in first.items()
-    )
+    for entry in sorted(entries, key=lambda entry: not _used(entry, dtypes)):
+        if _used(entry, dtypes) or entry.operator != "server":
+            first.setdefault(entry.operator, entry)
+    if not first:
+        return UNVALIDATED
+    order = dict.fromkeys(entry.operator for entry in entries)
+    parts = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
     rows = sum(entry.count for entry in first.values())
     plural = "" if rows == 1 else "s"
-    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {parts}"
+    host = "" if "server" in first else f"; {_host(engine)}"
+    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {parts}{host}"
+
+
+def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
+    if entry.operator == "server" and dtypes.get("weight") != dtypes.get("activation"):
+        return False
+    if entry.operator in OF_BYTES:
+        return True
+    kind = "kv" if entry.operator in OF_CACHE else "activation"
+    return entry.dtype == dtypes.get(kind, "bf16")
+
+
+def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | None) -> str:
+    name = SHORT.get(entry.operator, entry.operator)
+    if entry.operator == "server" and engine is not None:
+        name = f"{engine.name} server"
+    other = "" if _used(entry, dtypes) else f" in {entry.dtype}"
+    return f"{name} {entry.mape_percent:.1f} %{other}"
+
+
+def _host(engine: ServingEngine | None) -> str:
+    """What the time between two steps rests on where no server was compared."""
+    if engine is None:
+        return "the host's time is not validated"
+    return f"servers of {engine.name} not on this chip in this data type"
 
 
 def accuracy_json(entries: Sequence[Validated]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ writes them, and NaN, which no result should hold, becomes null.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ Json = dict[str, Any]
 
 def to_json(document: Mapping[str, Any]) -> str:
     """The text of a document, indented, without a newline at its end."""
+    import json
+
     return json.dumps(plain(document), indent=2, allow_nan=False)
 
 
@@ -103,6 +104,7 @@ def run_json(result: RunResult) -> Json:
         "energy_basis": result.energy_basis,
         "cost_usd": result.cost_usd,
         "advice": result.advice,
+        "engine": None if result.engine is None else result.engine.name,
         "accuracy": accuracy_json(result.accuracy),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
@@ -114,9 +116,13 @@ def _pool(pool: PoolResult) -> Json:
         "replicas": pool.replicas,
         "final_replicas": pool.final_replicas,
         "chips": pool.chips,
+        "tp": pool.tp,
+        "layout": pool.layout,
         "utilization": dict(pool.utilization),
         "mfu": pool.mfu,
         "mbu": pool.mbu,
+        "flops": pool.flops,
+        "min_bytes": pool.min_bytes,
         "bound_by": dict(pool.bound_by),
         "iterations": pool.iterations,
         "serving_s": pool.serving_s,
@@ -189,6 +195,7 @@ def step_json(result: StepTiming) -> Json:
         "dtypes": dict(result.dtypes),
         "time_s": result.time_s,
         "host_s": seconds(result.host_ps),
+        "engine": None if result.engine is None else result.engine.name,
         "tokens": result.tokens,
         "tokens_per_s": result.tokens / result.time_s if result.time_ps else None,
         "mfu": result.mfu,

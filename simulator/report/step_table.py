@@ -88,7 +88,7 @@ def print_step(result: StepTiming, console: Console) -> None:
         show(console, collectives_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
-    show(console, f"\n{accuracy_line(result.accuracy, result.dtypes.values())}")
+    show(console, f"\n{accuracy_line(result.accuracy, result.dtypes, result.engine)}")
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:

@@ -43,29 +43,32 @@ def page(result: Validation) -> str:
     """The page as text."""
     data = json.dumps(plain({"plots": [_plot(item) for item in result.comparisons]}))
     data = data.replace("</", "<\\/")  # nothing in it may end the script element
-    rows = "\n".join(_table_row(row) for row in result.rows())
-    notes = [
-        f"{item.left_out.count:,} rows of {item.chip} {item.operator} {item.dtype} "
-        f"({item.table}) were left out: {item.left_out.reason}."
-        for item in result.omissions
-    ]
+    rows = "\n".join(
+        _table_row(row, index)
+        for index, item in enumerate(result.comparisons)
+        for row in item.rows()
+    )
+    notes = [f"{item.text}." for item in result.omissions]
     notes += [f"{chip} {name}: not validated, no measured rows." for chip, name in result.missing]
     listed = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    heads = "".join(f"<th>{name}</th>" for name in HEADS)
+    heads = "".join(f"<th>{name}</th>" for name in WORDS)
+    heads += "".join(f'<th class="n">{name}</th>' for name in FIGURES)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>chipsim: prices and measurements</title>
 <style>{STYLE}</style></head><body>
 <h1>Prices and measurements</h1>
 <p>chipsim {html.escape(chipsim_version())}. Each point is one measured row; on the diagonal the
-price is right, the dashed lines are 20 % off. Choose a table, click a point or one of its worst
-rows.</p>
+price is right, the dashed lines are 20 % off. Choose a table, or click it under <a
+href="#errors">Errors by regime</a>; click a point or one of the worst rows to see its inputs and
+the command that prices it. The arrow keys go through the worst rows.</p>
 <div id="controls"><label>Table <select id="choice"></select></label>
 <span id="summary"></span></div>
 <div id="view"><svg id="plot" viewBox="0 0 640 560" role="img" aria-label="predicted against
-measured time"></svg><div id="side"><h2>Chosen row</h2><div id="chosen">none</div>
+measured time"></svg><div id="side"><h2>Chosen row</h2>
+<div id="chosen" aria-live="polite">none</div>
 <h2>Worst rows</h2><div id="worst"></div></div></div>
 <h2>Errors by regime, %</h2>
-<table><thead><tr>{heads}</tr></thead><tbody>
+<table id="errors"><thead><tr>{heads}</tr></thead><tbody>
 {rows}
 </tbody></table>
 <h2>Left out</h2><ul>{listed or "<li>nothing</li>"}</ul>
@@ -74,12 +77,9 @@ measured time"></svg><div id="side"><h2>Chosen row</h2><div id="chosen">none</di
 """
 
 
-HEADS = (
-    "chip",
-    "operator",
-    "dtype",
-    "table",
-    "regime",
+WORDS = ("chip", "operator", "dtype", "table", "regime")
+
+FIGURES = (
     "rows",
     "mean",
     "median",
@@ -122,10 +122,11 @@ def _plot(item: Comparison) -> dict[str, Any]:
     }
 
 
-def _table_row(row: Row) -> str:
+def _table_row(row: Row, plot: int) -> str:
+    """A line of the table of errors; a click on it shows plot number ``plot``."""
     words = [row.chip, row.operator, row.dtype, row.table, row.regime]
     cells = [f"<td>{html.escape(word)}</td>" for word in words]
     figures = [f"{row.errors.count:,}", *error_texts(row)]
     cells += [f'<td class="n">{text}</td>' for text in figures]
     kind = ' class="whole"' if row.regime == "all" else ""
-    return f"<tr{kind}>{''.join(cells)}</tr>"
+    return f'<tr{kind} data-plot="{plot}">{"".join(cells)}</tr>'

@@ -1,36 +1,51 @@
-"""Style and script of the page that ``report.validation_page`` writes."""
+"""Style and script of the page that ``report.validation_page`` writes.
+
+A row is chosen by a click on its point, or near it; by a click on its line among the worst rows; or
+with the arrow keys there. One listener on each container finds the row, from ``data-row`` or from
+the place of the click, so it does not matter which of many overlapping points was hit. The chosen
+table and row stand in the address, so that a link leads back to them.
+"""
 
 from __future__ import annotations
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1180px;
+body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1320px;
   padding: 0 1rem; color: #1c2733; background: #fff; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.2rem 0 .4rem; }
 #controls { margin: .8rem 0; } #summary { margin-left: 1rem; color: #44546a; }
 select { font: inherit; padding: .2rem; max-width: 100%; }
-#view { display: flex; gap: 1.2rem; flex-wrap: wrap; align-items: flex-start; }
-#plot { flex: 1 1 560px; min-width: 320px; max-width: 720px; border: 1px solid #d5dce5; }
-#side { flex: 1 1 340px; } #side h2:first-child { margin-top: 0; }
-#worst { max-height: 330px; overflow: auto; border: 1px solid #d5dce5; }
+#view { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 10fr); gap: 1.2rem;
+  align-items: start; }
+@media (max-width: 900px) { #view { grid-template-columns: minmax(0, 1fr); } }
+#plot { width: 100%; border: 1px solid #d5dce5; cursor: pointer; }
+#side h2:first-child { margin-top: 0; }
+#chosen { border: 1px solid #d5dce5; border-left: 4px solid #e08e0b; background: #fffaf2;
+  padding: .5rem .7rem; min-height: 6.5rem; }
+#chosen .off { font-weight: 600; } #chosen code { overflow-wrap: anywhere; background: #f3f6fa; }
+#worst { max-height: 360px; overflow: auto; border: 1px solid #d5dce5; }
+#worst td { white-space: nowrap; }
 table { border-collapse: collapse; font-size: 13px; width: 100%; }
 th, td { text-align: left; padding: .2rem .5rem; border-bottom: 1px solid #e6ebf1; }
 th { position: sticky; top: 0; background: #f3f6fa; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; }
+.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.whole td { font-weight: 600; }
-#worst tr { cursor: pointer; } #worst tr:hover, #worst tr.on { background: #fdeedd; }
-#chosen code { background: #f3f6fa; padding: .1rem .3rem; overflow-wrap: anywhere; }
-circle.p { fill-opacity: .45; cursor: pointer; }
-circle.on { stroke: #000; stroke-width: 2; fill-opacity: 1; }
+tr[data-row], tr[data-plot] { cursor: pointer; }
+tr[data-row]:hover, tr[data-plot]:hover { background: #f3f6fa; }
+tr.on, tr.on:hover { background: #fdeedd; outline: 2px solid #e08e0b; outline-offset: -2px; }
+circle.p { fill-opacity: .45; }
+#mark { fill: none; stroke: #000; stroke-width: 2; pointer-events: none; }
 text { font-size: 12px; fill: #44546a; }
 """
 
 SCRIPT = """
 'use strict';
-const plots = JSON.parse(document.getElementById('data').textContent).plots;
+const find = id => document.getElementById(id);
+const plots = JSON.parse(find('data').textContent).plots;
 const colours = {launch: '#7a5195', memory: '#2f7ed8', transitional: '#e08e0b', compute: '#c0392b'};
-const svg = document.getElementById('plot'), choice = document.getElementById('choice');
+const svg = find('plot'), choice = find('choice'), worst = find('worst'), chosen = find('chosen');
 const box = {left: 66, right: 622, top: 34, bottom: 506};
-let dots = [], lines = [];
+const NEAR = 24;
+let places = [], row = -1;
 function make(name, attributes, text) {
   const node = document.createElementNS('http://www.w3.org/2000/svg', name);
   for (const key in attributes) node.setAttribute(key, attributes[key]);
@@ -47,9 +62,10 @@ function percent(p, i) {
   const off = 100 * (p.predicted[i] / p.measured[i] - 1);
   return (off > 0 ? '+' : '') + off.toFixed(1) + ' %';
 }
-function element(parent, name, text) {
+function element(parent, name, text, kind) {
   const node = document.createElement(name);
   if (text !== undefined) node.textContent = text;
+  if (kind) node.className = kind;
   parent.appendChild(node);
   return node;
 }
@@ -70,34 +86,53 @@ function command(p, i) {
   if (p.operator === 'collective')
     return 'chipsim collective ' + row.op + ' ' + row.bytes + ' --system ' + p.chip + ':' +
       row.ranks + (row.engine ? ' --algorithm engine' : '');
+  if (p.operator === 'server')  // its decode step; prompts come between
+    return 'chipsim step ' + p.chip + ':' + row.tp + ' ' + row.model +
+      ' --phase decode --batch ' + row.batch + ' --context ' +
+      (row.prompt_tokens + Math.floor(row.output_tokens / 2)) + ' --dtype ' + p.dtype +
+      ' --kv-dtype ' + row.kv_dtype + (row.engine ? ' --engine ' + row.engine : '');
   return null;
 }
-function choose(p, i) {
-  dots.forEach((dot, k) => dot.classList.toggle('on', k === i));
-  lines.forEach((line, k) => line.classList.toggle('on', k === i));
-  svg.appendChild(dots[i]);
-  const place = document.getElementById('chosen');
-  place.textContent = '';
-  const inputs = p.names.map((name, k) => name + ' ' + p.inputs[i][k]).join(', ');
-  element(place, 'div', inputs);
-  element(place, 'div', 'measured ' + time(p.measured[i]) + ', price ' + time(p.predicted[i]) +
-    ' (' + percent(p, i) + '), regime ' + p.regime[i]);
+function describe(p, i) {
+  chosen.textContent = '';
+  element(chosen, 'div', p.names.map((name, k) => name + ' ' + p.inputs[i][k]).join(', '));
+  element(chosen, 'div', 'measured ' + time(p.measured[i]) + ', price ' + time(p.predicted[i]) +
+    ', off by ' + percent(p, i), 'off');
+  element(chosen, 'div', 'regime ' + p.regime[i] +
+    (i < p.worst ? '; number ' + (i + 1) + ' of the worst rows' : ''));
   const how = command(p, i);
-  if (how) element(element(place, 'div'), 'code', how);
+  if (how) element(element(chosen, 'div'), 'code', how);
 }
-function draw() {
+function choose(i) {
   const p = plots[choice.value];
-  svg.textContent = '';
-  dots = []; lines = [];
-  document.getElementById('chosen').textContent = 'none';
-  document.getElementById('summary').textContent = p.count.toLocaleString('en') +
-    ' rows, mean error ' + p.mape.toFixed(1) + ' %' +
-    (p.measured.length < p.count ? '; ' + p.measured.length + ' of them drawn' : '');
-  const all = p.measured.concat(p.predicted).map(Math.log10);
-  const low = Math.min(...all) - 0.1, high = Math.max(...all) + 0.1;
+  row = i;
+  describe(p, i);
+  for (const line of worst.querySelectorAll('tr[data-row]')) {
+    const on = Number(line.dataset.row) === i;
+    line.classList.toggle('on', on);
+    line.setAttribute('aria-selected', on);
+    if (on) line.scrollIntoView({block: 'nearest'});
+  }
+  const mark = find('mark') || make('circle', {id: 'mark', r: 7});
+  mark.setAttribute('cx', places[i][0]);
+  mark.setAttribute('cy', places[i][1]);
+  svg.appendChild(mark);
+  try {
+    history.replaceState(null, '', '#' + choice.value + ',' + i);
+  } catch (error) { /* a page without an address of its own, such as a preview */ }
+}
+function nearest(event) {
+  const point = new DOMPoint(event.clientX, event.clientY)
+    .matrixTransform(svg.getScreenCTM().inverse());
+  let best = -1, least = NEAR;
+  places.forEach(([x, y], i) => {
+    const away = Math.hypot(x - point.x, y - point.y);
+    if (away < least) { least = away; best = i; }
+  });
+  return best;
+}
+function frame(x, y, low, high) {
   const scale = v => (Math.log10(v) - low) / (high - low);
-  const x = v => box.left + scale(v) * (box.right - box.left);
-  const y = v => box.bottom - scale(v) * (box.bottom - box.top);
   make('rect', {x: box.left, y: box.top, width: box.right - box.left,
     height: box.bottom - box.top, fill: '#fbfcfe', stroke: '#aab6c4'});
   const decades = Math.ceil(high) - Math.floor(low);
@@ -119,33 +154,77 @@ function draw() {
   make('text', {x: (box.left + box.right) / 2, y: 546, 'text-anchor': 'middle'}, 'measured');
   make('text', {x: 14, y: 270, transform: 'rotate(-90 14 270)', 'text-anchor': 'middle'},
     'predicted');
-  Object.keys(colours).forEach((name, k) => {
+}
+function scatter(p) {
+  svg.textContent = '';
+  const all = p.measured.concat(p.predicted).map(Math.log10);
+  const low = Math.min(...all) - 0.1, high = Math.max(...all) + 0.1;
+  const scale = v => (Math.log10(v) - low) / (high - low);
+  const x = v => box.left + scale(v) * (box.right - box.left);
+  const y = v => box.bottom - scale(v) * (box.bottom - box.top);
+  frame(x, y, low, high);
+  Object.keys(colours).filter(name => p.regime.includes(name)).forEach((name, k) => {
     make('circle', {cx: box.left + 8 + 110 * k, cy: 18, r: 5, fill: colours[name]});
     make('text', {x: box.left + 18 + 110 * k, y: 22}, name);
   });
-  p.measured.forEach((value, i) => {
-    const dot = make('circle', {cx: x(value).toFixed(1), cy: y(p.predicted[i]).toFixed(1), r: 3.2,
-      fill: colours[p.regime[i]], class: 'p'});
-    dot.addEventListener('click', () => choose(p, i));
-    dots.push(dot);
-  });
-  const worst = document.getElementById('worst');
+  places = p.measured.map((value, i) => [x(value), y(p.predicted[i])]);
+  places.forEach(([cx, cy], i) => make('circle', {cx: cx.toFixed(1), cy: cy.toFixed(1), r: 3.2,
+    fill: colours[p.regime[i]], class: 'p', 'data-row': i}));
+}
+function list(p) {
   worst.textContent = '';
   const table = element(worst, 'table'), head = element(element(table, 'thead'), 'tr');
-  p.names.concat(['measured', 'price', 'off']).forEach(name => element(head, 'th', name));
+  const kinds = p.inputs[0].map(value => typeof value === 'number' ? 'n' : '');
+  for (const name of ['off', 'measured', 'price']) element(head, 'th', name, 'n');
+  p.names.forEach((name, k) => element(head, 'th', name, kinds[k]));
   const body = element(table, 'tbody');
   for (let i = 0; i < p.worst; i++) {
     const line = element(body, 'tr');
-    p.inputs[i].concat([time(p.measured[i]), time(p.predicted[i]), percent(p, i)])
-      .forEach(cell => element(line, 'td', cell).className = 'n');
-    line.addEventListener('click', () => choose(p, i));
-    lines.push(line);
+    line.dataset.row = i;
+    line.tabIndex = 0;
+    for (const text of [percent(p, i), time(p.measured[i]), time(p.predicted[i])])
+      element(line, 'td', text, 'n');
+    p.inputs[i].forEach((value, k) => element(line, 'td', value, kinds[k]));
   }
 }
-plots.forEach((p, i) => {
-  const option = element(choice, 'option', p.name);
-  option.value = i;
-});
+function draw() {
+  const p = plots[choice.value];
+  find('summary').textContent = p.count.toLocaleString('en') + ' rows, mean error ' +
+    p.mape.toFixed(1) + ' %' +
+    (p.measured.length < p.count ? '; ' + p.measured.length + ' of them drawn' : '');
+  scatter(p);
+  list(p);
+  choose(0);
+}
+plots.forEach((p, i) => { element(choice, 'option', p.name).value = i; });
 choice.addEventListener('change', draw);
+svg.addEventListener('click', event => {
+  const i = nearest(event);
+  if (i >= 0) choose(i);
+});
+worst.addEventListener('click', event => {
+  const line = event.target.closest('tr[data-row]');
+  if (line) choose(Number(line.dataset.row));
+});
+worst.addEventListener('keydown', event => {
+  const line = event.target.closest('tr[data-row]');
+  if (!line) return;
+  const step = {ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling'}[event.key];
+  const next = step ? line[step] : event.key === 'Enter' || event.key === ' ' ? line : null;
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+  choose(Number(next.dataset.row));
+});
+find('errors').addEventListener('click', event => {
+  const line = event.target.closest('tr[data-plot]');
+  if (!line) return;
+  choice.value = line.dataset.plot;
+  draw();
+  svg.scrollIntoView({block: 'center'});
+});
+const [table, start] = location.hash.slice(1).split(',').map(Number);
+if (plots[table]) choice.value = table;
 draw();
+if (plots[table] && start < plots[table].measured.length) choose(start);
 """

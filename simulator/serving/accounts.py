@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from simulator.kernels import executor
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.attention import attended_pairs
 from simulator.kernels.executor import TOTAL_FIELDS
 from simulator.kernels.jit import inner
+from simulator.serving.course import Tally, open_iteration
 from simulator.serving.fields import (
     BLOCK_PS,
     BLOCKS_IN_ALL,
@@ -14,6 +15,7 @@ from simulator.serving.fields import (
     EVICTABLE,
     FREE_BLOCKS,
     ITERATIONS,
+    LAST_END,
     LAST_START,
     LATEST_PS,
     LOG_BLOCKS,
@@ -75,26 +77,29 @@ def refused(settings: Int64Array, replica: Int64Array, duration: int) -> int:
 def count_iteration(
     settings: Int64Array,
     replica: Int64Array,
-    totals: Int64Array,
-    sums: Float64Array,
+    tally: Tally,
     step: Int64Array,
     host: int,
     pairs: int,
     cached: int,
     new: Int64Array,
     past: Int64Array,
-) -> int:
+) -> None:
     """Move the clock by a priced step and ``host`` picoseconds, and count the batch.
 
     Its sequences have ``new`` tokens after ``past`` ones in the cache, ``pairs`` unmasked
-    query-key pairs a head and ``cached`` tokens together. Returns the blocks in use.
+    query-key pairs a head and ``cached`` tokens together. What they emit is counted by the caller,
+    who ends with ``course.close_iteration``.
     """
+    totals, sums, _, _ = tally
     start = replica[NOW]
     duration = step[executor.TIME] + host
+    open_iteration(replica, tally, start + duration)
     blocks = settings[BLOCKS_IN_ALL] - replica[FREE_BLOCKS] - replica[EVICTABLE]
     replica[LAST_START] = start
     replica[PEAK_BLOCKS] = max(replica[PEAK_BLOCKS], blocks)
     replica[NOW] = start + duration
+    replica[LAST_END] = start + duration
     replica[ITERATIONS] += 1
     for field in range(TOTAL_FIELDS):
         totals[field] += step[field]
@@ -115,7 +120,6 @@ def count_iteration(
         for i in range(replica[SCHEDULED]):
             sums[WINDOW_PAIRS] += attended_pairs(new[i], past[i], window)
             sums[WINDOW_PAST] += min(past[i], window)
-    return blocks
 
 
 @inner

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import ceil_div, clear
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
-from simulator.serving.accumulators import add_gap, add_interval
 from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes, posted_at
+from simulator.serving.course import Tally, close_iteration
 from simulator.serving.fields import (
     BLOCK_TOKENS,
     BLOCKS,
@@ -29,6 +29,8 @@ from simulator.serving.fields import (
     HASH_BLOCKS,
     HASH_COUNT,
     HOST_PS,
+    HOST_SEQUENCE_PS,
+    HOSTS,
     INBOX_HEAD,
     INBOX_TAIL,
     LAST_START,
@@ -43,6 +45,7 @@ from simulator.serving.fields import (
     TOKENS,
     VERIFIED,
 )
+from simulator.serving.token_gaps import add_gap
 from simulator.timing.batch import Packed
 from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 
@@ -53,7 +56,14 @@ Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room
 """Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
 they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
-histogram of ``serving.accumulators``, which is kept."""
+histogram of ``serving.token_gaps``, which is kept."""
+
+
+@inner
+def host_ps(settings: Int64Array, sequences: int) -> int:
+    """What the host adds to an iteration of so many sequences, as ``System.host_ps``."""
+    shared = ceil_div(sequences, settings[HOSTS])
+    return settings[HOST_PS] + shared * settings[HOST_SEQUENCE_PS]
 
 
 @inner
@@ -139,7 +149,6 @@ def settle(state: State, done: int) -> None:
         request[LAST_TOKEN_AT] = replica[NOW]
     replica[VERIFIED] += done * count
     replica[DECODED] += done * count
-    replica[EMITTED_TOKENS] += done * count
     replica[SCHEDULED] = 0
     replica[ENDED] = 0
 
@@ -151,8 +160,7 @@ def run(
     table: Int64Array,
     known: Known,
     scratch: Scratch,
-    totals: Int64Array,
-    sums_of: Float64Array,
+    tally: Tally,
     horizon: int,
 ) -> bool:
     """Go through the iterations before the next event; False, and nothing done, without any."""
@@ -166,20 +174,19 @@ def run(
     _, step, taken, sums, gaps, room = scratch
     width = len(sums) // AHEAD
     cached = look_ahead(state, known[3], steps, taken, sums)
+    host = host_ps(settings, count)
     done = 0
     while done < steps and replica[NOW] < bound and taken[done] <= replica[FREE_BLOCKS]:
         own = sums[done * width : (done + 1) * width]
         price_decode(packed, table, known, room, new, past, own, step)
-        duration = step[executor.TIME] + settings[HOST_PS]
+        duration = step[executor.TIME] + host
         if refused(settings, replica, duration) != GOES_ON:
             break
         replica[FREE_BLOCKS] -= taken[done]
-        host = settings[HOST_PS]
         pairs = cached + count
-        blocks = count_iteration(
-            settings, replica, totals, sums_of, step, host, pairs, cached, new, past
-        )
-        add_interval(sums_of, replica[LAST_START], replica[NOW], blocks, count, count)
+        count_iteration(settings, replica, tally, step, host, pairs, cached, new, past)
+        replica[EMITTED_TOKENS] += count
+        close_iteration(replica, tally)
         add_gap(gaps, duration, count)
         cached += count
         done += 1

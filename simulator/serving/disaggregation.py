@@ -67,8 +67,9 @@ class PrefillSide:
         """The process of one replica."""
         cluster, world = self.cluster, self.cluster.world
         while replica in self.replicas:
-            if replica.next_ps > world.now_ps:
-                yield world.sleep_until(replica.next_ps)
+            following = replica.next_ps
+            if following > world.now_ps:
+                yield world.sleep_until(following)
             if replica.resting:
                 yield cluster.asleep(replica)
                 # Others may arrive at this very instant: form the batch after them.

@@ -97,7 +97,9 @@ RETURNED = 33
 IN_FLIGHT = 34
 """Prompt and emitted tokens of requests when they came, less those of requests when they left:
 with EMITTED_TOKENS, the tokens of all that are here."""
-COUNTERS = 35
+LAST_END = 35
+"""When the last iteration ended; NOW may be later."""
+COUNTERS = 36
 
 # Fixed settings.
 BUDGET = 0
@@ -129,7 +131,11 @@ MEETING = 19
 """Tokens of an iteration that can meet every expert; 1 without experts."""
 WINDOW = 20
 """Keys that layers with a sliding window see, 0 without such layers."""
-SETTINGS = 21
+HOST_SEQUENCE_PS = 21
+"""What the host adds to an iteration for each sequence of it."""
+HOSTS = 22
+"""Ranks that share the sequences, each with a host of its own."""
+SETTINGS = 23
 
 # Schedulers.
 CHUNKED = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import ceil_div, clear, scale_up
-from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
+from simulator.kernels.arrays import BoolArray, Int64Array
 from simulator.kernels.jit import inner, kernel
 from simulator.serving.accounts import (
     COMPLETION,
@@ -26,16 +26,15 @@ from simulator.serving.accounts import (
 from simulator.serving.accounts import CUT as CUT
 from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
-from simulator.serving.accumulators import add_interval
 from simulator.serving.admission import NEW, PAST, State, posted_at, receive, room_for
-from simulator.serving.decode_run import AHEAD, Scratch, run
+from simulator.serving.course import Tally, close_iteration
+from simulator.serving.decode_run import AHEAD, Scratch, host_ps, run
 from simulator.serving.fields import (
     BLOCK_BYTES,
     BLOCK_TOKENS,
     COMPUTED,
     COPIED_IN,
     COPIED_OUT,
-    EMITTED_TOKENS,
     ENDED,
     EVICTABLE,
     FORMED_AFTER,
@@ -45,10 +44,8 @@ from simulator.serving.fields import (
     HELD,
     HELD_SHARED,
     HOST_BYTES_PER_S,
-    HOST_PS,
     INBOX_HEAD,
     INBOX_TAIL,
-    LAST_START,
     LOGGED,
     LOGITS,
     MOVED_IN,
@@ -141,8 +138,7 @@ def advance(
     packed: Packed,
     known: Known,
     scratch: Scratch,
-    totals: Int64Array,
-    sums: Float64Array,
+    tally: Tally,
     log: Int64Array,
     horizon: int,
 ) -> int:
@@ -171,7 +167,7 @@ def advance(
             return UNPRICED
         new, past = batch[NEW][:count], batch[PAST][:count]
         if len(known[1]) > 0 and tokens == count and logits == count:
-            if len(log) == 0 and run(state, packed, table, known, scratch, totals, sums, horizon):
+            if len(log) == 0 and run(state, packed, table, known, scratch, tally, horizon):
                 continue
             clear(one)
             if len(works) > 0:
@@ -183,7 +179,7 @@ def advance(
             price_mixed(packed, table, works, room[2], rows, new, past, one, prices, own)
         else:
             price_step(packed, table, tokens, logits, new, past, prices, own)
-        host = settings[HOST_PS] + copy_ps(settings, replica)
+        host = host_ps(settings, count) + copy_ps(settings, replica)
         reason = refused(settings, replica, own[executor.TIME] + host)
         if reason != GOES_ON:
             return reason
@@ -192,17 +188,13 @@ def advance(
         for i in range(count):
             pairs += new[i] * past[i] + new[i] * (new[i] + 1) // 2
             cached += past[i]
-        blocks = count_iteration(
-            settings, replica, totals, sums, own, host, pairs, cached, new, past
-        )
+        count_iteration(settings, replica, tally, own, host, pairs, cached, new, past)
         if len(log) > 0:
             write_log(log, settings, replica, own)
-        emitted = replica[EMITTED_TOKENS]
         free = replica[FREE_BLOCKS] + replica[EVICTABLE]
         finished = end_batch(state, gaps)
         replica[RETURNED] = replica[FREE_BLOCKS] + replica[EVICTABLE] - free
-        emitted = replica[EMITTED_TOKENS] - emitted
-        add_interval(sums, replica[LAST_START], replica[NOW], blocks, tokens, emitted)
+        close_iteration(replica, tally)
         if finished > 0 and settings[STOP_AT_COMPLETION] == 1:
             return COMPLETION
 

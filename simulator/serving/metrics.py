@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.kernels import executor
-from simulator.serving import accumulators as acc
 from simulator.serving import fields as loop
 from simulator.serving import fields as sched
+from simulator.serving import token_gaps as gap
 from simulator.serving.goodput import judge
 from simulator.serving.population import exact_sum, integral_ps
 from simulator.serving.replica import Replica
 from simulator.serving.results import Distribution, IterationLog, RunResult
 from simulator.serving.stability import queue_growth
-from simulator.serving.timeline import timeline
-from simulator.timing.plan import Plan
-from simulator.timing.results import CAUSES, UNITS
+from simulator.serving.timeline import Timeline
+from simulator.serving.work import PS_PER_S
+from simulator.timing.results import UNITS
 from simulator.workload.request import Requests, Workload
 
 Int64Array = npt.NDArray[np.int64]
 PERCENTILES = (50, 90, 95, 99)
-PS_PER_S = 1e12
-"""Divide by it: quotients are rounded correctly, products with 1e-12 are not."""
-
-_ADVICE = {
-    "hbm": "time goes to reading weights and KV from HBM: a smaller --weight-dtype or --kv-dtype, "
-    "more bandwidth, or more tensor parallelism",
-    "matrix": "time goes to arithmetic: a faster --dtype, more chips, or a smaller model",
-    "vector": "time goes to vector work (softmax, norms): a chip with more vector throughput",
-    "sram": "time goes to feeding the matrix unit from on-chip memory: more SRAM bandwidth",
-    "fabric": "time goes to collectives: a smaller --tp, or faster links",
-    "latency": "time goes to fixed costs of operators (launch, fill, first word): larger batches, "
-    "or a smaller --tp",
-    "host": "time goes to the host between iterations: larger batches, or a faster runtime",
-}
 
 
 def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
@@ -50,33 +34,24 @@ def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     return Distribution(float(values.mean()), p50, p90, p95, p99)
 
 
-def added(parts: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """The sum of arrays of the same shape, of which there is one at least, in their order."""
-    iterator = iter(parts)
-    total = next(iterator).copy()
-    for part in iterator:
-        total += part
-    return total
-
-
 def token_gaps(
     requests: Int64Array, done: npt.NDArray[np.bool_], counts: Int64Array
 ) -> Distribution:
     """Inter-token latency over all tokens of completed requests but their first ones.
 
     The mean is exact. Percentiles are those of the histogram ``counts`` (int64[GAP_FIELDS], see
-    ``accumulators``), interpolated inside a bin, hence good to 0.4 %.
+    ``token_gaps``), interpolated inside a bin, hence good to 0.4 %.
     """
     rows = requests[done]
     tokens = int((rows[:, sched.OUTPUT] - 1).sum())
-    histogram = counts[: acc.GAP_BINS].copy()
+    histogram = counts[: gap.GAP_BINS].copy()
     # tokens that came together with another one (speculation) have a gap of 0
     histogram[0] += max(0, tokens - int(histogram.sum()))
     total = int(histogram.sum())
     if total == 0 or tokens == 0:
         return Distribution(None, None, None, None, None)
     spent = exact_sum(rows[:, sched.COMPLETED_AT] - rows[:, sched.FIRST_TOKEN_AT])
-    bounds = acc.gap_values()
+    bounds = gap.gap_values()
     until = np.cumsum(histogram)
     found = []
     for percent in PERCENTILES:
@@ -92,14 +67,12 @@ def observed(
     workload: Workload,
     requests: Int64Array,
     gaps: Int64Array,
-    sums: Sequence[npt.NDArray[np.float64]],
-    blocks: Sequence[int],
+    over_time: Timeline | None,
 ) -> RunResult:
-    """Add what the replicas' accumulators and the table of requests say: inter-token latency,
-    course over time, requests in the system, goodput, and whether the queue grew.
+    """Add what the loops and the table of requests say: inter-token latency, course over time,
+    requests in the system, goodput, and whether the queue grew.
 
-    ``gaps`` is the histogram of ``accumulators``; ``sums`` are those of each replica that ran,
-    ``blocks`` (of KV cache) those of all.
+    ``gaps`` is the histogram of ``token_gaps``.
     """
     table = result.table
     done = table.status == 0
@@ -115,7 +88,7 @@ def observed(
     return replace(
         result,
         itl_s=token_gaps(requests, done, gaps),
-        timeline=timeline(sums, blocks, table, start) if done.any() else None,
+        timeline=over_time,
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,
         queue_growth=growth,
@@ -142,35 +115,6 @@ def latencies(requests: Int64Array, counted: npt.NDArray[np.bool_]) -> dict[str,
     }
 
 
-def shares(totals: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
-    """(utilization by unit, time by cause) as fractions of the time in iterations."""
-    time = max(1, totals[executor.TIME])
-    busy = {name: int(totals[executor.BUSY + i]) / time for i, name in enumerate(UNITS)}
-    causes = {name: int(totals[executor.CAUSES + i]) / time for i, name in enumerate(CAUSES)}
-    return busy, causes
-
-
-def model_work(plan: Plan, sums: npt.NDArray[np.float64], iterations: int) -> tuple[int, int]:
-    """(flops, bytes of weights and KV read once) of all iterations; see ``Transformer.flops``."""
-    model = plan.model
-    tokens, logits = int(sums[loop.TOKEN_SUM]), int(sums[loop.LOGIT_SUM])
-    windowed = int(sums[loop.WINDOW_PAIRS]) if model.window is not None else None
-    flops = model.flops(tokens, logits, int(sums[loop.PAIR_SUM]), windowed)
-    # an iteration reads no expert that none of its tokens can have met: one token meets few, every
-    # other one as many more, until all are met
-    least, most = model.active_matmul_parameters, model.matmul_parameters
-    others = int(sums[loop.MEETING_SUM]) - iterations
-    weights = least * iterations
-    weights += (most - least) * others // max(1, model.tokens_of_all_experts - 1)
-    weights += model.head_parameters * int(sums[loop.LOGIT_ITERATIONS])
-    cached = 0
-    for layer, count in model.each_layer():
-        seen = loop.PAST_SUM if layer.attention.window is None else loop.WINDOW_PAST
-        cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
-    return flops, (weights * weight_bits + cached * kv_bits) // 8
-
-
 def iteration_log(replicas: list[Replica]) -> IterationLog:
     """The logs of all replicas, one after another."""
     parts = [replica.finish_log() for replica in replicas]
@@ -188,15 +132,3 @@ def iteration_log(replicas: list[Replica]) -> IterationLog:
         kv_blocks=rows[:, loop.LOG_BLOCKS],
         busy_ps=rows[:, loop.LOG_BUSY : loop.LOG_BUSY + len(UNITS)],
     )
-
-
-def advice(bound_by: dict[str, float], queue_p99_s: float | None, ttft_p99_s: float | None) -> str:
-    """One line: what limits this run and what to try next."""
-    if not any(bound_by.values()):
-        return "nothing ran"
-    worst = max(bound_by, key=lambda cause: bound_by[cause])
-    line = f"{bound_by[worst]:.0%} of {_ADVICE[worst]}"
-    line = line.replace("of time goes", "of the time goes", 1)
-    if queue_p99_s and ttft_p99_s and queue_p99_s > max(1.0, 0.5 * ttft_p99_s):
-        line += f"; requests queue for up to {queue_p99_s:.2f} s (p99): the load is near capacity"
-    return line

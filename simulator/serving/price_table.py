@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
-from simulator.serving import accumulators as acc
-from simulator.serving import fields
+from simulator.serving import compile_ahead, fields, token_gaps
 from simulator.serving.decode_run import AHEAD, Scratch
-from simulator.timing import compile_ahead
 from simulator.timing.decode_prices import PARTS, Known, fill_works
 from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
@@ -35,8 +33,8 @@ class PriceTable:
         self.priced = np.zeros((2, rows + 1), dtype=np.bool_)
         self.known = self._known(0, 0)
         """What ``timing.decode_prices`` knows of decode iterations."""
-        self.gaps = np.zeros(acc.GAP_FIELDS, dtype=np.int64)
-        """The times between tokens on all its replicas, see ``serving.accumulators``."""
+        self.gaps = np.zeros(token_gaps.GAP_FIELDS, dtype=np.int64)
+        """The times between tokens on all its replicas, see ``serving.token_gaps``."""
         self.scratch = self._scratch(0)
 
     def cover(self, requests: Int64Array) -> None:
@@ -84,7 +82,6 @@ class PriceTable:
 
     def fill(self, tokens: int, logits: int) -> None:
         """Price a batch of ``tokens`` tokens and ``logits`` positions."""
-        compile_ahead.wait()
         for sort, rows in enumerate((tokens, logits)):
             if not self.priced[sort, rows]:
                 self.plan.price_rows(rows, sort == 1, self.table[rows])

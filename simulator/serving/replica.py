@@ -15,6 +15,7 @@ from simulator.serving.options import ServingOptions
 from simulator.serving.price_table import PriceTable
 
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 NO_HORIZON = int(fields.NO_HORIZON)
 
@@ -38,6 +39,7 @@ class Replica(Batcher):
         ids: Int64Array | None = None,
         hash_tokens: int = fields.BLOCK_TOKENS,
         prefills: bool = False,
+        course: Float64Array | None = None,
     ) -> None:
         super().__init__(
             prices,
@@ -49,6 +51,7 @@ class Replica(Batcher):
             hash_tokens=hash_tokens,
             number=number,
             prefills=prefills,
+            course=course,
         )
         self.plan = prices.plan
         self.prefills = prefills
@@ -56,6 +59,9 @@ class Replica(Batcher):
         """Whether it does nothing until it fails: its next iteration would end later."""
         self.stalled = False
         """Whether every block that somebody needs is held for others."""
+        self.since_ps = 0
+        self.until_ps = NO_HORIZON
+        """When it belongs to its pool."""
 
     @property
     def resting(self) -> bool:

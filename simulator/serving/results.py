@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware import Validated
+from simulator.hardware import ServingEngine, Validated
 
 if TYPE_CHECKING:
     from simulator.serving.goodput import Goodput
@@ -90,15 +90,21 @@ class PoolResult:
     """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
 
     Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    ``tp``, ``layout``, ``memory_bytes`` and the ``blocks`` of ``kv`` are those of the first kind of
+    replica in it.
     """
 
     system: str
     replicas: int
     final_replicas: int
     chips: int
+    tp: int
+    layout: str
     utilization: dict[str, float]
     mfu: float
     mbu: float
+    flops: int
+    min_bytes: int
     bound_by: dict[str, float]
     iterations: int
     serving_s: float
@@ -135,12 +141,13 @@ class RunResult:
     ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``layout`` is a replica's, ``accuracy`` lists
-    the measurements that prices of this chip were compared with, ``energy_basis`` says what its
-    energies rest on. ``itl_s`` are the times between two tokens of a request; ``failures`` counts
-    those of replicas and links, ``pool_changes`` replicas that
-    changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
-    where the queue is stable. ``speculation`` has ``drafts`` and ``acceptance`` as chosen, and the
-    tokens of decode steps: ``verified_tokens`` computed, ``emitted_tokens`` of them kept.
+    the measurements that prices of this chip were compared with, ``engine`` is whose host it is
+    (None: the system's), ``energy_basis`` says what its energies rest on. ``itl_s`` are the times
+    between two tokens of a request; ``failures`` counts those of replicas and links,
+    ``pool_changes`` replicas that changed from prefill to decode or back. ``goodput`` is None
+    without an SLO, ``queue_growth`` where the queue is stable. ``speculation`` has ``drafts`` and
+    ``acceptance`` as chosen, and the tokens of decode steps: ``verified_tokens`` computed,
+    ``emitted_tokens`` of them kept.
     ``kv_tiers`` has the sizes and rates of a decode replica's tiers, the bytes that all replicas
     moved (``to_host_bytes``, ``from_host_bytes``, of these ``from_pool_bytes``) and ``swaps``.
     Both are None where there is no such thing.
@@ -190,6 +197,7 @@ class RunResult:
     kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
     energy_basis: str | None = None
+    engine: ServingEngine | None = None
     layout: str = ""
     itl_s: Distribution = Distribution(None, None, None, None, None)
     mean_requests_in_system: float = 0.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
-from simulator.serving.accumulators import add_gap
 from simulator.serving.admission import NEW, SEQUENCE, State
 from simulator.serving.fields import (
     BLOCKS,
@@ -49,6 +48,7 @@ from simulator.serving.schedulers.decode_first import decode_first
 from simulator.serving.schedulers.prefill_first import prefill_first
 from simulator.serving.schedulers.static import static
 from simulator.serving.speculation import accepted
+from simulator.serving.token_gaps import add_gap
 
 
 @inner
@@ -110,7 +110,7 @@ def end_batch(state: State, gaps: Int64Array) -> int:
     """Emit tokens and retire finished sequences at NOW; returns how many left the replica.
 
     Their numbers are left at the start of the batch's row of sequences. ``gaps`` is the histogram
-    of ``serving.accumulators``.
+    of ``serving.token_gaps``.
     """
     settings, replica, requests, _, _, running, batch, prefixes = state
     finished = 0

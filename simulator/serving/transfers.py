@@ -21,6 +21,7 @@ from simulator.engine.links import SharedLinks
 from simulator.serving import fields
 from simulator.serving.pools import kv_bytes, link_of
 from simulator.serving.replica import Replica
+from simulator.timing.plan import Plan
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -64,6 +65,8 @@ class Transfers:
         """Those for which no decode replica is up."""
         self._watched: set[int] = set()
         self._promised: dict[int, int] = {}
+        self._caches: dict[int, tuple[int, int]] = {}
+        """By plan: bytes of the cache of eight tokens, and its layers."""
         self._place_of = {replica.number: replica.number for replica in cluster.replicas}
         """Whose links a replica has: its own, or those of the one that it was before."""
         given = cluster.deployment.kv_link
@@ -203,48 +206,61 @@ class Transfers:
         Then nobody needs to look at it, and it can run in one go. ``_promised`` are the most blocks
         that its requests may ever have; those that have ended are taken off where it gets too many.
         """
-        if self.cluster.prefix_ids is not None or self.waits_for(target):
+        if self.cluster.prefixes.ids is not None or self.waits_for(target):
             return False
-        need = self._most_blocks([request])
+        need = self._blocks_of(request)
         promised = self._promised.get(target.number, 0)
         if promised + need > target.blocks:
             now = self.cluster.world.now_ps
             target.catch_up(now)
             here = [t.request for t in self._moving.values() if t.target is target]
-            promised = self._most_blocks([*here, *target.requests_here()])
+            promised = sum(map(self._blocks_of, (*here, *target.requests_here())))
             promised += target.returning(now)
         self._promised[target.number] = promised + need
         return promised + need <= target.blocks
 
-    def _most_blocks(self, requests: list[int]) -> int:
-        rows = self.cluster.requests[requests]
-        tokens = rows[:, fields.PROMPT] + rows[:, fields.OUTPUT]
-        return int((tokens // fields.BLOCK_TOKENS + 1).sum())
+    def _blocks_of(self, request: int) -> int:
+        item = self.cluster.requests.item
+        return (
+            item(request, fields.PROMPT) + item(request, fields.OUTPUT)
+        ) // fields.BLOCK_TOKENS + 1
 
     def _flow(self, transfer: Transfer) -> None:
         """Blocks are reserved: let the bytes go."""
         assert transfer.target is not None
         transfer.flows_from_ps = self.cluster.world.now_ps
         self._moving[transfer.request] = transfer
-        row = self.cluster.requests[transfer.request]
-        there = int(row[fields.SHARED]) * self.cluster.hash_tokens
-        transfer.size = kv_bytes(transfer.source.plan, int(row[fields.COMPUTED]) - there)
+        item = self.cluster.requests.item
+        there = item(transfer.request, fields.SHARED) * self.cluster.prefixes.block_tokens
+        tokens = item(transfer.request, fields.COMPUTED) - there
+        transfer.size, layers = self._cache_of(transfer.source.plan, tokens)
         outward, _ = self._ways(transfer.source)
         _, inward = self._ways(transfer.target)
         self.network.start(
             transfer.request,
             (outward, inward),
             transfer.size,
-            layers=transfer.source.plan.model.layers,
+            layers=layers,
             start_ps=transfer.start_ps,
             duration_ps=transfer.end_ps - transfer.start_ps,
         )
 
+    def _cache_of(self, plan: Plan, tokens: int) -> tuple[int, int]:
+        """(bytes, layers) of the cache of so many tokens."""
+        found = self._caches.get(id(plan))
+        if found is None:
+            # bytes of eight tokens are whole, whatever the data type
+            found = self._caches[id(plan)] = (kv_bytes(plan, 8), plan.model.layers)
+        return -(-tokens * found[0] // 8), found[1]
+
     def _arrived(self, request: int) -> None:
         transfer = self._moving[request]
         assert transfer.target is not None
-        ends = (transfer.source.number, transfer.target.number)
-        latency = max(self.links[self._place_of[number]].latency_ps for number in ends)
+        links, place = self.links, self._place_of
+        latency = max(
+            links[place[transfer.source.number]].latency_ps,
+            links[place[transfer.target.number]].latency_ps,
+        )
         if latency == 0:
             self._deliver(transfer)
             return

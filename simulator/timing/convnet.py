@@ -22,11 +22,16 @@ from simulator.units import format_bytes
 def price_images(system: System, net: ConvNet, batch: int, dtype: str = "bf16") -> StepTiming:
     """One pass of ``batch`` images; chips share them evenly, and the fullest sets the time.
 
-    Raises InputError for a batch below 1 and a dtype that the chip has no rate for,
-    InfeasibleError where weights and activations do not fit HBM.
+    Raises InputError for a batch below 1, for a system with a serving engine and a dtype that the
+    chip has no rate for, InfeasibleError where weights and activations do not fit HBM.
     """
     if batch < 1:
         raise InputError(f"--batch must be at least 1, found {batch}")
+    if system.engine is not None:
+        raise InputError(
+            f"{net.name} is a convolutional network, which {system.engine.name} does not serve",
+            hint="leave --engine out",
+        )
     chips = system.chips
     share = -(-batch // chips)
     memory = _memory(system, net, share, dtype)

@@ -265,7 +265,7 @@ def stream_efficiency(memory: str, pattern: str, write_fraction: float = 0.0) ->
 
     Raises ``InputError`` as ``load_memory`` and ``simulate_memory`` do.
     """
-    from simulator.config.dram_schema import load_memory
+    from simulator.config.loader import load_memory
 
     result = simulate_memory(
         load_memory(memory), pattern, requests=20_000, write_fraction=write_fraction

@@ -11,13 +11,13 @@ import numpy as np
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
-from simulator.kernels.arrays import Int64Array
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
+from simulator.mapping.loads import Bits
 from simulator.mapping.memory import BITS
-from simulator.mapping.tiles import Bits
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming
@@ -61,11 +61,7 @@ def price_matmuls(
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
-    if rotating_buffers < 0:
-        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
-    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
-        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
-    chip = resolve_memory(chip)
+    chip = _benchmarked(chip, rotating_buffers, quantize)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
@@ -74,16 +70,66 @@ def price_matmuls(
     priced: dict[str, Iterator[list[int]]] = {}
     for dtype, sizes in shapes.items():
         vector = pack_chip(chip, dtype, rotating_buffers)
-        bits = BITS[dtype]
-        scaled = quantize and bits < 16
-        results = 16 if scaled else bits
-        array = np.array(sizes, np.int64)
-        out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
-        if scaled:
-            add_quantization(vector, array, bits, out)
+        out = _mapped(vector, sizes, _bits(dtype, quantize))
+        if quantize and BITS[dtype] < 16:
+            add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
+
+
+def matmul_seconds(
+    chip: Chip,
+    sizes: Int64Array,
+    dtype: str,
+    *,
+    rotating_buffers: int = 0,
+    quantize: bool = False,
+) -> Float64Array:
+    """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
+
+    ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
+    """
+    chip = _benchmarked(chip, rotating_buffers, quantize)
+    # what may be out of range by its rounded product is looked at exactly
+    strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
+    strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
+    for m, k, n in sizes[strange].tolist():
+        _check_size(m, k, n)
+    vector = pack_chip(chip, dtype, rotating_buffers)
+    out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+    mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
+    if quantize and BITS[dtype] < 16:
+        add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
+    cycles = out[:, tiles.CYCLES].tolist()
+    if min(cycles, default=0) < 0:
+        raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))].tolist())
+    clock = chip.sustained_clock_hz
+    return np.array([_seconds(each, clock) for each in cycles])
+
+
+def _seconds(cycles: int, clock_hz: int) -> float:
+    """Seconds that cycles take, rounded up to a picosecond."""
+    return -(-cycles * 10**12 // clock_hz) / 1e12
+
+
+def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
+    return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
+
+
+def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
+    """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
+    if rotating_buffers < 0:
+        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
+    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
+        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
+    return resolve_memory(chip)
+
+
+def _bits(dtype: str, quantize: bool) -> Bits:
+    """Bits of the operands; quantized matmuls leave results of 16."""
+    bits = BITS[dtype]
+    return bits, bits, max(bits, 16) if quantize else bits, bits, bits
 
 
 @lru_cache(maxsize=64)
@@ -98,6 +144,10 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
     if len(known) > MOST_REMEMBERED:
         known.clear()
     missing = [shape for shape in dict.fromkeys(sizes) if shape not in known]
+    if len(missing) > MOST_REMEMBERED // 64:  # a table: nobody asks for it twice
+        found = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+        mapper.search_all(vector, np.array(sizes, np.int64), bits, found)
+        return found
     if missing:
         found = np.empty((len(missing), tiles.MAP_FIELDS), dtype=np.int64)
         mapper.search_all(vector, np.array(missing, np.int64), bits, found)
@@ -106,9 +156,9 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
 
 
 def _check_size(m: int, k: int, n: int) -> None:
-    if min(m, k, n) < 1:
+    if m < 1 or k < 1 or n < 1:
         raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
-    if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
+    if m > LARGEST or k > LARGEST or n > LARGEST or m * k * n > LARGEST_VOLUME:
         raise InputError(
             f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
             f"product at most 2^55"
@@ -161,7 +211,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
     m, k, n, dtype = case
     cycles = out[tiles.CYCLES]
     if cycles < 0:
-        raise InfeasibleError(f"the SRAM of {facts.chip} is smaller than one tile of {m}x{k}x{n}")
+        raise _no_tile(facts.chip, m, k, n)
     flops = 2 * m * k * n
     moved = out[tiles.READ] + out[tiles.WRITE]
     clock = facts.clock_hz
@@ -191,7 +241,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         clock_hz=clock,
         cycles=cycles,
         compute_cycles=out[tiles.COMPUTE],
-        time_s=-(-cycles * 10**12 // clock) / 1e12,
+        time_s=_seconds(cycles, clock),
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
         tile=(out[tiles.TILE_M], out[tiles.TILE_K], out[tiles.TILE_N]),
         loop_order=_order(out[tiles.ORDER]),

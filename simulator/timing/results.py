@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from simulator.hardware import Validated
+from simulator.hardware import ServingEngine, Validated
 from simulator.mapping.overheads import Overhead
 
 UNITS = ("matrix", "vector", "hbm", "sram", "fabric")
@@ -135,7 +135,8 @@ class StepTiming:
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
     drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
-    chip were compared with, ``energy_basis`` what its energies rest on.
+    chip were compared with, ``engine`` is whose host it is (None: the system's), ``energy_basis``
+    says what its energies rest on.
     """
 
     system: str
@@ -167,6 +168,7 @@ class StepTiming:
     energy_basis: str | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
+    engine: ServingEngine | None = None
 
     @property
     def time_s(self) -> float:

@@ -92,11 +92,12 @@ class PricedStep:
     prices: Int64Array
     totals: Int64Array
     slowest: int
+    host_ps: int
 
     @property
     def time_ps(self) -> int:
         """Duration with the host's overhead."""
-        return int(self.totals[executor.TIME]) + self.plan.system.host_overhead_ps
+        return int(self.totals[executor.TIME]) + self.host_ps
 
 
 def evaluate(plan: Plan, *, phase: str, batch: int, context: int) -> PricedStep:
@@ -120,12 +121,14 @@ def evaluate(plan: Plan, *, phase: str, batch: int, context: int) -> PricedStep:
     prices = price_batch(plan, share)
     totals = np.zeros(executor.TOTAL_FIELDS, dtype=np.int64)
     slowest = run_stages(plan.packed, prices, phase == "prefill", totals)
-    if not 0 < totals[executor.TIME] + plan.system.host_overhead_ps < LONGEST_STEP_PS:
+    # replicas have hosts of their own, and so have the ranks of a replica that share sequences
+    host_ps = plan.system.host_ps(-(-each // layout.dp))
+    if not 0 < totals[executor.TIME] + host_ps < LONGEST_STEP_PS:
         raise InfeasibleError(
             "the step takes more than a day",
             hint="is a rate or a delay of the chip off by orders of magnitude?",
         )
-    return PricedStep(plan, share, memory, cache, prices, totals, slowest)
+    return PricedStep(plan, share, memory, cache, prices, totals, slowest, host_ps)
 
 
 def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTiming:
@@ -142,7 +145,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
     seconds = time_ps / 1e12
     shared = batch / (len(share.new) * plan.replicas)
     causes = {name: int(totals[executor.CAUSES + i]) / time_ps for i, name in enumerate(CAUSES)}
-    causes["host"] += plan.system.host_overhead_ps / time_ps
+    causes["host"] += priced.host_ps / time_ps
     traffic = _traffic(plan, totals, share, batch)
     least = _system_minimum(plan, whole)
     if plan.experts.load != "balanced":
@@ -169,7 +172,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         dtypes=plan.dtypes.as_dict(),
         tokens=_emitted(plan, whole, phase, batch),
         time_ps=time_ps,
-        host_ps=plan.system.host_overhead_ps,
+        host_ps=priced.host_ps,
         flops=flops,
         min_bytes=least,
         mfu=flops / (seconds * chip.peak_flops_per_s(plan.dtypes.activation) * chips),
@@ -186,7 +189,8 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         overheads=overheads(plan.model, plan.layout),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
-        accuracy=chip.validation,
+        accuracy=plan.system.validation,
+        engine=plan.system.engine,
         energy_basis=energy_basis([chip]),
         energy_j=energy_j(
             chip,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from simulator.config.loader import Loaded, load_chip_file, load_system_file
+from simulator.config.config_files import Loaded, load_chip_file, load_system_file
 from simulator.config.names import find_config
 from simulator.config.overrides import parse_overrides
 from simulator.errors import ChipsimError

@@ -6,52 +6,75 @@ their prompts are prefilled between its tokens:
 
     TPOT = decode(batch, prompt + o/2) + host(batch) + w (batch - 1) x prefill(1, prompt) / o
 
-Both are prices of ``price_step``; the context is that of the middle of the answer; the host's time
-and w depend on the engine (``validation.engines``). Engines multiply in 8 bits where the weights
-have them, and keep all else in 16: the activations between matmuls, attention, and what the chips
-exchange. So the matmuls of such a step are those of a step in 8 bits, and its other operators those
-of a step with 16-bit activations.
+Both are prices of ``price_step``; the context is that of the middle of the answer. The host's time
+is that of the system under its serving engine (``System.host_ps``), w the engine's
+``prompt_wait``. Engines multiply in 8 bits where the weights have them, and keep all else in 16:
+the activations between matmuls, the arithmetic of attention, and what the chips exchange. So the
+matmuls of such a step are those of a step in 8 bits, and its other operators those of a step with
+16-bit activations. The KV cache has a data type of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from simulator import api
 from simulator.errors import InfeasibleError
+from simulator.hardware import System
 from simulator.timing.results import StepTiming
-from simulator.validation.engines import find_engine
 from simulator.validation.machine import Machine
 from simulator.validation.table import Column, FloatArray
 
-Key = tuple[str, str, int, int, int]
-"""Phase, model, chips, batch, context."""
+Key = tuple[str, str, int, str, int, int]
+"""Phase, model, chips, data type of the KV cache, batch, context."""
+
+OF_ROW = ("model", "tp", "kv_dtype", "batch", "prompt_tokens", "output_tokens")
 
 
 def server_seconds(machine: Machine, dtype: str, inputs: Mapping[str, Column]) -> FloatArray:
-    """TPOT of each row (batch, prompt_tokens, output_tokens, tp, model, engine), in seconds."""
+    """TPOT in seconds of each row (``OF_ROW`` and engine; without one the system's own host)."""
+    chip, refill = chip_seconds(machine, dtype, inputs)
+    rows = zip(*(inputs[name].tolist() for name in ("tp", "engine", "batch")), strict=True)
+    for i, (tp, name, batch) in enumerate(rows):
+        system = served_by(machine.system(tp), name)
+        wait = 1.0 if system.engine is None else system.engine.prompt_wait
+        chip[i] += system.host_ps(batch) / 1e12 + wait * refill[i]
+    return chip
+
+
+def served_by(system: System, engine: str) -> System:
+    """The system under the host of a serving engine; as it is where the name is empty.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return replace(system, engine=api.load_engine(engine)) if engine else system
+
+
+def chip_seconds(
+    machine: Machine, dtype: str, inputs: Mapping[str, Column]
+) -> tuple[FloatArray, FloatArray]:
+    """What the chip alone takes for a token of each row, in seconds: (the decode step, the prompts
+    of the other requests that come between two tokens); NaN where it does not fit HBM."""
     known: dict[Key, float] = {}
 
-    def step(phase: str, model: str, tp: int, batch: int, context: int) -> float:
-        key = (phase, model, tp, batch, context)
+    def step(*key: str | int) -> float:
         if key not in known:
-            known[key] = _chip_s(machine, dtype, key)
-        return known[key]
+            known[key] = _chip_s(machine, dtype, key)  # type: ignore[index,arg-type]
+        return known[key]  # type: ignore[index]
 
-    out = np.empty(len(inputs["batch"]))
-    columns = ("model", "tp", "batch", "prompt_tokens", "output_tokens", "engine")
-    for i, row in enumerate(zip(*(inputs[name].tolist() for name in columns), strict=True)):
-        model, tp, batch, prompt, output, name = row
-        engine = find_engine(name, machine.system(tp).host_overhead_ps / 1e12)
-        out[i] = step("decode", model, tp, batch, prompt + output // 2)
-        out[i] += engine.step_s + batch * engine.sequence_s
+    decode = np.empty(len(inputs["batch"]))
+    refill = np.zeros(len(decode))
+    rows = zip(*(inputs[name].tolist() for name in OF_ROW), strict=True)
+    for i, (model, tp, kv, batch, prompt, output) in enumerate(rows):
+        decode[i] = step("decode", model, tp, kv, batch, prompt + output // 2)
         if batch > 1:
-            refills = engine.waits_for * (batch - 1) / output
-            out[i] += refills * step("prefill", model, tp, 1, prompt)
-    return out
+            refill[i] = (batch - 1) / output * step("prefill", model, tp, kv, 1, prompt)
+    return decode, refill
 
 
 def _chip_s(machine: Machine, dtype: str, key: Key) -> float:
@@ -69,7 +92,7 @@ def _chip_s(machine: Machine, dtype: str, key: Key) -> float:
 
 
 def _step(machine: Machine, weights: str, activations: str, key: Key) -> StepTiming:
-    phase, model, tp, batch, context = key
+    phase, model, tp, kv, batch, context = key
     return api.price_step(
         machine.system(tp),
         model,
@@ -78,6 +101,7 @@ def _step(machine: Machine, weights: str, activations: str, key: Key) -> StepTim
         context=context,
         weight_dtype=weights,
         activation_dtype=activations,
+        kv_dtype=kv,
     )
 
 
@@ -87,8 +111,10 @@ def server_work(
     """Flops, bytes and chips of a decode step of each row: weights and KV cache read once."""
     models = {name: api.load_model(name) for name in sorted(set(inputs["model"].tolist()))}
     size = 1 if dtype in ("fp8", "int8") else 2
+    kv_size = np.where(inputs["kv_dtype"] == "bf16", 2, 1)
     batch = inputs["batch"].astype(float)
     context = inputs["prompt_tokens"] + inputs["output_tokens"] / 2
     weights = np.array([float(models[name].parameters) for name in inputs["model"]])
     kv = np.array([float(models[name].kv_elements_per_token) for name in inputs["model"]])
-    return 2 * weights * batch, size * weights + 2 * kv * context * batch, inputs["tp"] * 1.0
+    read = size * weights + kv_size * kv * context * batch
+    return 2 * weights * batch, read, inputs["tp"] * 1.0

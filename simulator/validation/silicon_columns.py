@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.hardware.engine_kernels import engine_of
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -222,13 +223,13 @@ def collectives(columns: Columns, chip: str, source: str, stack: str) -> list[Ta
 
 def engine_all_reduces(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``custom_allreduce_perf``: the serving engine's own kernels, in captured graphs."""
-    graph = np.char.endswith(columns["kernel_source"].astype(str), "_graph")
+    graph = ~np.char.endswith(columns["kernel_source"].astype(str), "_eager")
     count = int(graph.sum())
     inputs = {
         "bytes": columns["message_size"][graph] * 2,
         "op": np.full(count, "all-reduce"),
         "ranks": columns["num_gpus"][graph].astype(str),
-        "engine": np.full(count, "engine"),
+        "engine": np.full(count, engine_of(stack, source) or "engine"),
     }
     kept = {"latency": columns["latency"][graph]}
     kinds = np.full(count, "half")

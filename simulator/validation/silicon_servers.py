@@ -26,6 +26,9 @@ MODELS = {
 DTYPES = {"fp8": "fp8", "fp8_block": "fp8", "": "bf16"}
 """By the quantization of the matmuls; none named is bf16."""
 
+PUBLISHED_RUNS = "source_file=2026-04-06.csv"
+"""The source of the rows that are the nightly runs of InferenceMAX (Llama 70B, 29 October 2025)."""
+
 COLUMNS = {
     "batch": "batch_size",
     "prompt_tokens": "isl",
@@ -56,11 +59,26 @@ def load_servers(path: Path, chip: str, system: str) -> list[Table]:
         }
         inputs["model"] = np.array([MODELS[row["model_path"]] for row in picked])
         inputs["engine"] = np.array([row["backend"] for row in picked])
+        inputs["kv_dtype"] = np.array([_kv_dtype(row) for row in picked])
         seconds = np.array([float(row["silicon_tpot_ms"] or "nan") * 1e-3 for row in picked])
         source = "silicon_sample"
         tables.append(Table(chip, "server", dtype, source, source, inputs, seconds, notes))
         notes = ()
     return tables
+
+
+def _kv_dtype(row: dict[str, str]) -> str:
+    """Data type of the KV cache, which the table does not state.
+
+    The scripts of InferenceMAX set it to fp8 for every fp8 run, on H100, H200 and B200, under vLLM
+    and TensorRT-LLM (github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_fp8_*.sh). NVIDIA's own
+    fp8 checkpoints ask for the same (``kv_cache_quant_algo`` of ``hf_quant_config.json``).
+    """
+    if row["gemm_quant_mode"] != "fp8":
+        return "bf16"
+    runs = row["silicon_data_source"].startswith(PUBLISHED_RUNS)
+    checkpoint = row["model_path"].startswith("nvidia/")
+    return "fp8" if runs or checkpoint else "bf16"
 
 
 def _refusal(row: dict[str, str], known: set[str]) -> str | None:

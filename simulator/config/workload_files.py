@@ -1,13 +1,12 @@
-"""Names and paths to workloads."""
+"""Workload files to specifications."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from simulator.config.loader import Loaded, kind_of_file
-from simulator.config.names import find_config
-from simulator.config.overrides import Override, apply_overrides, parse_overrides
+from simulator.config.config_files import Loaded, kind_of_file
+from simulator.config.overrides import Override, apply_overrides
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.workload_schema import WorkloadConfig, source_of
@@ -16,14 +15,9 @@ from simulator.errors import InputError
 from simulator.workload.spec import WorkloadSpec
 
 
-def load_workload(name_or_path: str | Path, overrides: Iterable[str] = ()) -> WorkloadSpec:
-    """The workload of a name in ``workloads`` or of a YAML file.
-
-    ``overrides`` are strings such as ``workload.arrivals.rate=10 req/s``. Raises ``InputError``
-    for an unknown name (with the nearest one) and for the first fault of the file.
-    """
-    path = find_config("workloads", name_or_path)
-    loaded = load_workload_file(path, parse_overrides(overrides))
+def build_workload(path: Path, overrides: Iterable[Override]) -> WorkloadSpec:
+    """The specification of a workload file; ``InputError`` for the first fault of the file."""
+    loaded = load_workload_file(path, overrides)
     return loaded.config.build(source_of(read_yaml(path)))
 
 

@@ -1,0 +1,60 @@
+"""Schema of an engine file (``configs/engines``), and the ``ServingEngine`` that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.config.chip_schema import ValidatedConfig
+from simulator.config.config_files import Loaded, kind_of_file
+from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section
+from simulator.config.overrides import Override, apply_overrides
+from simulator.config.provenance import unwrap
+from simulator.config.validation import validate
+from simulator.config.yaml_nodes import Mapping, read_yaml
+from simulator.errors import InputError
+from simulator.hardware import ServingEngine, Validated
+
+
+class ServerValidatedConfig(ValidatedConfig):
+    """A comparison with measured servers of one chip."""
+
+    chip: Name
+
+
+class EngineConfig(Section):
+    """An engine file; see ``hardware.ServingEngine``."""
+
+    kind: Literal["engine"]
+    name: Name
+    measured: Note | None = None
+    iteration: Delay
+    sequence: Delay = 0
+    scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] = "chunked"
+    prompt_wait: FractionOrZero = 1.0
+    validation: list[ServerValidatedConfig] = Field(default=[])
+
+    def build(self) -> ServingEngine:
+        """The specification."""
+        found = tuple(
+            (entry.chip, Validated(**entry.model_dump(exclude={"chip"})))
+            for entry in self.validation
+        )
+        return ServingEngine(
+            self.name, self.iteration, self.sequence, self.scheduler, self.prompt_wait, found
+        )
+
+
+def load_engine_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[EngineConfig]:
+    """An engine file, overridden and validated."""
+    sourced = unwrap(read_yaml(path))
+    kind = kind_of_file(sourced.node)
+    if kind != "engine":
+        assert isinstance(sourced.node, Mapping)
+        location = sourced.node.entries["kind"].location
+        raise InputError(f"this is a {kind} file, expected an engine file", location=location)
+    apply_overrides(sourced, EngineConfig, overrides, "engine")
+    return Loaded(path, sourced, validate(sourced.node, EngineConfig))

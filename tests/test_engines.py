@@ -1,0 +1,224 @@
+"""Serving engines: named host times that every command and the comparison with servers share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator import api
+from simulator.cli import main
+from simulator.config import find_config, list_names
+from simulator.config.loader import load_engine
+from simulator.errors import InputError
+from simulator.hardware import ServingEngine, Validated
+from simulator.report.accuracy import accuracy_line
+from simulator.timing.layout_options import LayoutOptions
+from simulator.validation.machine import Machine
+from simulator.validation.operators import OPERATORS
+
+STEP = ("step", "toy", "llama-toy", "--phase", "decode", "--batch", "4", "--context", "8")
+RUN = ("llama-toy", "chat", "--limit", "4")
+MS = 10**9
+
+
+def run(capsys, *words):
+    status = main(words)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def document(capsys, *words):
+    status, out, err = run(capsys, *words, "--format", "json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_engines_are_listed_shown_and_checked(capsys):
+    status, out, _ = run(capsys, "config", "list", "engines")
+    assert status == 0
+    assert {"vllm", "trtllm", "sglang"} <= set(out.split())
+    for name in list_names("engines"):
+        shown = document(capsys, "config", "show", name, "--kind", "engine")
+        rows = {row["path"]: row for row in shown["rows"]}
+        for path in ("engine.iteration", "engine.sequence"):
+            assert rows[path]["unit"] == "ps"
+            assert rows[path]["source"] not in (None, "default")
+        assert main(["config", "check", str(find_config("engines", name))]) == 0
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("iteration: 2 s", "at most 1 s"),
+        ("iteration: -1 ms", "iteration"),
+        ("iteration: 1 ms\nsequnce: 1 us", "did you mean 'sequence'?"),
+        ("iteration: 1 ms\nscheduler: fastest", "scheduler"),
+        ("iteration: 1 ms\nprompt_wait: 2", "prompt_wait"),
+        ("sequence: 1 us", "iteration"),
+    ],
+)
+def test_faults_of_an_engine_file_are_named_with_their_place(tmp_path, capsys, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"kind: engine\nname: mine\n{text}\n")
+    status, _, err = run(capsys, "config", "check", str(path))
+    assert status == 3
+    assert message in err
+    assert "mine.yaml" in err
+
+
+def test_a_step_takes_the_hosts_time_an_iteration_and_a_sequence(capsys):
+    bare = document(capsys, *STEP)
+    vllm = load_engine("vllm")
+    found = document(capsys, *STEP, "--engine", "vllm")
+    assert (bare["engine"], found["engine"]) == (None, "vllm")
+    host = (vllm.iteration_ps + 4 * vllm.sequence_ps) / 1e12
+    assert found["host_s"] == pytest.approx(host)
+    assert found["time_s"] - bare["time_s"] == pytest.approx(host - bare["host_s"])
+    changed = document(capsys, *STEP, "--engine", "vllm", "--set", "engine.iteration=0 ns")
+    assert changed["host_s"] == pytest.approx(4 * vllm.sequence_ps / 1e12)
+
+
+def test_the_ranks_that_share_sequences_have_a_host_each():
+    engine = ServingEngine("e", MS, MS)
+    system = replace(api.load_system("h100:4"), engine=engine)
+    words = {"phase": "decode", "batch": 10, "context": 64}
+    whole = api.price_step(system, "llama3-8b", **words)
+    shared = api.price_step(system, "llama3-8b", **words, layout=LayoutOptions(tp=1, dp=4))
+    copies = api.price_step(system, "llama3-8b", **words, layout=LayoutOptions(tp=2))
+    assert whole.host_ps == 11 * MS
+    assert shared.host_ps == 4 * MS  # three sequences on the fullest
+    assert copies.host_ps == 6 * MS  # five sequences on each of two replicas
+
+
+def test_a_run_and_a_step_wait_for_the_same_host(tmp_path, capsys):
+    """One request alone: each of its tokens takes a step, and the step its host."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,4,9\n")
+    words = ("run", "toy", "llama-toy", "--trace", str(trace))
+    bare = document(capsys, *words)
+    mine = document(capsys, *words, "--engine", "vllm", "--set", "engine.sequence=1ms")
+    engine = load_engine("vllm", ["engine.sequence=1ms"])
+    more = 9 * (engine.iteration_ps + engine.sequence_ps)
+    assert mine["simulated_s"] - bare["simulated_s"] == pytest.approx(more / 1e12)
+    assert mine["engine"] == "vllm"
+
+
+def test_the_engine_chooses_the_scheduler_unless_one_is_named(tmp_path, capsys):
+    def recorded(*words):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert main(["run", "toy", *RUN, *words, "-o", str(folder)]) == 0
+        capsys.readouterr()
+        return json.loads((folder / "manifest.json").read_text())
+
+    found = recorded("--engine", "sglang")
+    assert found["options"]["scheduler"] == "prefill-first"
+    assert found["options"]["engine"] == "sglang"
+    assert found["configuration"]["system"]["engine"]["name"] == "sglang"
+    assert recorded("--engine", "sglang", "--scheduler", "static")["options"]["scheduler"] == (
+        "static"
+    )
+    plain = recorded()
+    assert (plain["options"]["scheduler"], plain["options"]["engine"]) == ("chunked", None)
+
+
+def test_a_scenario_names_its_engine(tmp_path, capsys):
+    path = tmp_path / "s.yaml"
+    text = "kind: scenario\nname: s\nmodel: llama-toy\nsystem: toy\nworkload: chat\nlimit: 3\n"
+    path.write_text(text + "engine: trtllm\n")
+    assert document(capsys, "run", "--scenario", str(path))["engine"] == "trtllm"
+    given = document(capsys, "run", "--scenario", str(path), "--engine", "vllm")
+    assert given["engine"] == "vllm"
+    path.write_text(text + "engine: trtlm\n")
+    status, _, err = run(capsys, "run", "--scenario", str(path))
+    assert status == 3
+    assert "s.yaml:7" in err
+    assert "trtllm" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*STEP, "--engine", "vlm"),
+        ("run", "toy", *RUN, "--engine", "vlm"),
+        ("capacity", "toy", *RUN, "--slo", "ttft=1s", "--engine", "vlm"),
+        ("serve-curve", "toy", *RUN, "--engine", "vlm"),
+        ("layout", *STEP[1:], "--engine", "vlm"),
+    ],
+)
+def test_an_unknown_engine_is_named_with_the_nearest(words, capsys):
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (3, "")
+    assert "unknown engine 'vlm'" in err
+    assert "did you mean 'vllm'?" in err
+
+
+def test_overrides_of_an_engine_need_one(capsys):
+    status, _, err = run(capsys, *STEP, "--set", "engine.iteration=1ms")
+    assert status == 3
+    assert "--engine" in err
+
+
+def test_images_have_no_serving_engine(capsys):
+    words = ("--phase", "prefill", "--batch", "1", "--context", "1", "--engine", "vllm")
+    status, _, err = run(capsys, "step", "tpu-v6e", "resnet-50", *words)
+    assert status == 3
+    assert "convolutional network" in err
+
+
+def test_validate_prices_a_server_with_the_host_of_the_step():
+    inputs = {
+        "batch": np.array([1, 5]),
+        "prompt_tokens": np.array([64, 64]),
+        "output_tokens": np.array([16, 16]),
+        "tp": np.array([1, 1]),
+        "model": np.array(["llama3-8b"] * 2),
+        "engine": np.array(["vllm"] * 2),
+        "kv_dtype": np.array(["bf16"] * 2),
+    }
+    machine = Machine("h100")
+    found = OPERATORS["server"].price(machine, "bf16", inputs)
+    system = replace(machine.system(1), engine=load_engine("vllm"))
+    words = {"phase": "decode", "context": 72}
+    steps = [api.price_step(system, "llama3-8b", batch=b, **words).time_s for b in (1, 5)]
+    assert found[0] == pytest.approx(steps[0])
+    prompt = api.price_step(system, "llama3-8b", phase="prefill", batch=1, context=64)
+    refill = 4 / 16 * (prompt.time_ps - prompt.host_ps) / 1e12
+    assert found[1] == pytest.approx(steps[1] + refill)
+    # half the bytes of a cache make no token slower
+    small = OPERATORS["server"].price(
+        machine, "bf16", {**inputs, "kv_dtype": np.array(["fp8"] * 2)}
+    )
+    assert (small <= found).all()
+    with pytest.raises(InputError, match="unknown engine 'vlm'"):
+        OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array(["vlm"] * 2)})
+
+
+def test_the_line_cites_servers_only_of_the_engine_in_use():
+    base = [Validated("matmul", "fp8", "t", 10, 1.0), Validated("matmul", "bf16", "t", 10, 2.0)]
+    server = Validated("server", "fp8", "s", 5, 4.0)
+    engine = ServingEngine("vllm", MS, 0)
+    eights = {"weight": "fp8", "activation": "fp8", "kv": "bf16"}
+    line = accuracy_line(base, eights)
+    assert "matmul 1.0 %" in line
+    assert "server" not in line
+    assert line.endswith("the host's time is not validated")
+    cited = accuracy_line([*base, server], eights, engine)
+    assert cited.endswith("matmul 1.0 %, vllm server 4.0 %")
+    # a figure in another data type says nothing of this one
+    for other in ({**eights, "weight": "bf16", "activation": "bf16"}, {**eights, "weight": "bf16"}):
+        assert "server 4.0" not in accuracy_line([*base, server], other, engine)
+        assert "servers of vllm not" in accuracy_line([*base, server], other, engine)
+
+
+def test_shipped_engines_cite_the_chips_that_they_were_measured_on():
+    vllm = load_engine("vllm")
+    assert {chip for chip, _ in vllm.validation} == {"h100", "h200", "b200"}
+    system = replace(api.load_system("h100"), engine=vllm)
+    assert [item.operator for item in system.validation].count("server") == 2
+    assert "server" not in {item.operator for item in api.load_system("h100").validation}
+    on_tpu = replace(api.load_system("tpu-v6e"), engine=vllm)
+    assert "server" not in {item.operator for item in on_tpu.validation}
