@@ -17,7 +17,13 @@ from simulator.hardware import Chip, TensorCore
 from simulator.kernels.arithmetic import clear, ps_to_cycles
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.attention import attended_pairs
-from simulator.kernels.chip_vector import CLOCK_HZ, FUSED_QUANTIZES, pack_chip, run_bandwidth
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    FUSED_KERNEL_PS,
+    FUSED_QUANTIZES,
+    pack_chip,
+    run_bandwidth,
+)
 from simulator.kernels.gpu_attention import TILE_FIELDS, add_batch
 from simulator.kernels.jit import kernel
 from simulator.mapping.memory import BITS
@@ -36,10 +42,10 @@ from simulator.timing.operator_checks import check_dtypes, check_phase, price_by
 from simulator.timing.prices import ACTIVATION_BITS, KV_BITS
 from simulator.timing.work import WORK_CYCLES, WORK_FIELDS, WORK_FLOPS
 
-DRAIN_PS = 2_500_000
-"""What attention waits, beyond its launch, for each kernel that it depends on in a captured graph
-of TensorRT-LLM. Fitted once: prompts of 16 bits (one such kernel) miss 2.1 to 2.9 us without it on
-H100, H200, B200 and GB200, those of 8 bits (two) 4.6 to 7.7."""
+SMALL_KERNEL_PS = 4_000_000
+"""Least time of a small kernel that attention waits for, launch included, in captured graphs of
+TensorRT-LLM. Fitted once: with ``kernel_launch`` alone, prompts of 16 bits (one such kernel) miss
+2.1 to 2.9 us on H100, H200, B200 and GB200, those of 8 bits (two) 4.6 to 7.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +190,5 @@ def count_latent_kernels(
         batch = (len(new), written, rank + rope, bits[KV_BITS])
         none = (False, False)
         settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
-        work[i, WORK_CYCLES] += ps_to_cycles(kernels * DRAIN_PS, chip[CLOCK_HZ])
+        waiting = kernels * max(0, SMALL_KERNEL_PS - chip[FUSED_KERNEL_PS])
+        work[i, WORK_CYCLES] += ps_to_cycles(waiting, chip[CLOCK_HZ])
