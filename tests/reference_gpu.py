@@ -14,6 +14,11 @@ def norm(order: float, *times: float) -> float:
     return most * sum((time / most) ** order for time in times) ** (1 / order)
 
 
+def lost(capacity: float, touched: float) -> float:
+    """Share that a cache has lost since so many bytes were touched."""
+    return touched**12 / (touched**12 + capacity**12)
+
+
 def tiles_s(
     chip: Chip, unit: TensorCore, gpu: GpuKernels, shape: tuple[int, int, int], size: float
 ) -> float:
@@ -38,8 +43,8 @@ def tiles_s(
             out = real[0] * real[1] * size / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
             if parts > 1:
-                exchanged = 2 * real[0] * real[1] * 4 / gpu.feed_bytes_per_s
-                time += gpu.split_ps * 1e-12 + waves * exchanged
+                sums = blocks * parts * real[0] * real[1] * 4
+                time += gpu.split_ps * 1e-12 + sums / chip.sram.bandwidth_bytes_per_s
             found.append(time)
     return min(found)
 
@@ -50,16 +55,18 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     assert isinstance(unit, TensorCore) and unit.kernels is not None
     gpu = unit.kernels
     weights, others = k * n * size, (m * k + m * n) * size
-    missed = weights + others
+    result = m * n * size
+    of_weights = of_others = 1.0
     if copies:
-        capacity = int(0.7 * chip.sram.capacity_bytes / gpu.l2_partitions)
-        for _ in range(12):
-            missed = weights * (1 - math.exp(-copies * missed / capacity)) + others * (
-                1 - math.exp(-missed / capacity)
-            )
-    l2 = chip.sram.bandwidth_bytes_per_s
-    stream = missed / chip.hbm.sustained_bytes_per_s + (weights + others - missed) / l2
-    stream = max(stream, (weights + others) / l2)
+        capacity = int(chip.sram.capacity_bytes / (1 + (gpu.l2_partitions - 1) / 3))
+        of_weights = lost(capacity, copies * weights + others)
+        of_others = lost(capacity, weights + others)
+    near = 1 / chip.sram.bandwidth_bytes_per_s
+    far = 1 / chip.hbm.sustained_bytes_per_s
+    missed = weights * of_weights + others * of_others
+    stream = (weights + others + result) * near
+    stream += max(0, weights * of_weights * (far - near))
+    stream += max(0, of_others * (others * far - (others + result) * near))
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
@@ -67,7 +74,7 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
         joule = m * k * n * gpu.mac_pj * (8 * size + 8) / 24 * 1e-12 + missed * 50e-12
         energy = joule / (0.85 * chip.power.tdp_w)
         if energy > tiles:
-            square = (tiles / 600e-6) ** 2
-            tiles += (energy - tiles) * square / (1 + square)
+            fourth = (tiles / 800e-6) ** 4
+            tiles += (energy - tiles) * fourth / (1 + fourth)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
     return fixed + norm(2.5, tiles, memory)

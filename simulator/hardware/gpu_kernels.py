@@ -19,7 +19,7 @@ class GpuKernels:
     delivers its full rate. ``mac_pj`` is the energy of a 16-bit multiply-accumulate with all that
     it moves on chip, at the full clock.
 
-    ``l2_partitions`` that hold copies of each other's lines make the L2 so much smaller.
+    ``l2_partitions`` hold copies of some of each other's lines, which makes the L2 smaller.
     The kernels of the data types in ``unsplit`` do not split the inner dimension.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
     others launch blocks in waves. Output tiles have sides that are powers of two times

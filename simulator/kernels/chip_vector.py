@@ -116,9 +116,9 @@ SWITCHING_SHARE = 0.85
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
 
-USABLE_L2 = 0.7
-"""Of an L2 for what is read again, with other data passing through; partitions hold copies of each
-other's lines, so two of them have room for half."""
+L2_COPIES = 1 / 3
+"""Share of the lines of an L2 that each further partition holds a copy of: what is read again stays
+up to 1.0 of one partition's capacity (L40S) and 0.75 of two (H100, B200)."""
 
 SYSTOLIC = 0
 TENSOR_CORE = 1
@@ -246,7 +246,7 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
-    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes * USABLE_L2 / gpu.l2_partitions)
+    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 
 @inner

@@ -44,9 +44,9 @@ OVERLAP = 2.5
 """Order of the norm that joins the times of a kernel's tiles and of the memory beside them:
 infinity would be perfect overlap, 1 none. Within a multiprocessor it is 4 (``blend``)."""
 
-BOOST_PS = 600e6
-"""Length of a kernel at which the power limit has taken half of its effect: shorter ones are over
-before the regulator, which acts on an average, has answered."""
+BOOST_PS = 800e6
+"""Length of a kernel at which the power limit has taken half of its effect, where 36 of them are
+timed behind 36 others: the regulator answers after some 40 ms, and shorter series are over then."""
 
 QUANTIZE_GAP_PS = 900_000.0
 """What the matmul waits, beyond a launch, for the kernel that it depends on to drain."""
@@ -63,9 +63,11 @@ SCALED_PS = 165_000.0
 """A multiprocessor that scales a group of activations after the other. Fitted once, to the expert
 tables of H100 (140 ns) and B200 (200 ns) with scales in blocks: latency, not bandwidth, too."""
 
+L2_WRITE_COST = 2.0
+"""L2 takes bytes at half the rate at which it gives them (1, 1.5, 2 and 3 were tried: H100 and
+GB200 agree in 2)."""
+
 MOST_SPLITS = 128
-PASSES = 12
-"""Steps of the fixed-point iteration for what L2 keeps; it approaches from above."""
 
 
 @inner
@@ -87,38 +89,52 @@ def blend(a: float, b: float) -> float:
 
 
 @inner
+def lost(capacity: float, touched: float) -> float:
+    """Share of what was last used ``touched`` bytes ago that a cache of so many bytes has lost.
+
+    The oldest lines go first: all of them stay while less than the capacity was touched since, and
+    none beyond (the stack distance of Mattson et al., IBM Systems Journal 9, 1970). Sets fill
+    unevenly, so the edge is not sharp: a power of 12 takes the share from a tenth to nine tenths
+    within a fifth of the capacity on either side.
+    """
+    ratio = capacity / max(touched, 1.0)
+    fourth = ratio * ratio * ratio * ratio
+    return 1.0 / (1.0 + fourth * fourth * fourth)
+
+
+@inner
 def missed_share(chip: Int64Array, weights: float, others: float) -> tuple[float, float]:
     """Shares of the weights and of the other operands that come from HBM and not from L2.
 
-    A benchmark that cycles through ``rotating`` copies of the weights finds in an L2 of C bytes
-    that replaces at random the share exp(-misses / C) of what it touched that many misses ago;
-    the misses M of one run are the fixed point of
-    M = weights (1 - exp(-rotating M / C)) + others (1 - exp(-M / C)).
-    Without such a benchmark everything is cold.
+    A benchmark that cycles through ``rotating`` copies of the weights has touched all of them, and
+    the other operands, when it comes back to one, and one set of weights when it comes back to
+    the others. Without such a benchmark everything is cold.
     """
     copies = float(chip[GPU_ROTATING])
     if copies == 0.0:
         return 1.0, 1.0
     capacity = float(chip[GPU_L2_BYTES])
-    misses = weights + others
-    of_weights, of_others = 1.0, 1.0
-    for _ in range(PASSES):
-        of_weights = 1.0 - math.exp(-copies * misses / capacity)
-        of_others = 1.0 - math.exp(-misses / capacity)
-        misses = weights * of_weights + others * of_others
-    return of_weights, of_others
+    return lost(capacity, copies * weights + others), lost(capacity, weights + others)
 
 
 @inner
-def memory_ps(chip: Int64Array, missed: float, total: float) -> float:
-    """Time that HBM and L2 need for the operands and the result, ``missed`` of ``total`` bytes.
+def memory_ps(
+    chip: Int64Array, weights: float, others: float, stored: float, total: float, written: float
+) -> float:
+    """Time that HBM and L2 need for the operands and the result.
+
+    Of ``total`` bytes, ``written`` are the result; ``weights`` and ``others``, of these ``stored``,
+    move from or to HBM. L2 passes all of them, and HBM takes the place of L2 where it is slower.
 
     The ramp: as long as the stream is shorter than the latency of the memory system the requests
     in flight do not fill it. A stream of x takes x + ramp (1 - exp(-x / ramp)).
     """
-    hbm = missed * 1e12 / chip[HBM_BYTES_PER_S]
-    stream = hbm + (total - missed) * 1e12 / chip[SRAM_BYTES_PER_S]
-    stream = max(stream, total * 1e12 / chip[SRAM_BYTES_PER_S])
+    hbm = 1e12 / chip[HBM_BYTES_PER_S]
+    near = 1e12 / chip[SRAM_BYTES_PER_S]
+    slower = L2_WRITE_COST - 1.0
+    stream = (total + slower * written) * near
+    stream += max(0.0, weights * (hbm - near))
+    stream += max(0.0, others * (hbm - near) - slower * stored * near)
     ramp = float(chip[GPU_RAMP_PS])
     if ramp == 0.0:
         return stream
@@ -167,8 +183,9 @@ def tiles_ps(
     results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
     time = waves * (steps * step + chip[GPU_TILE_PS] + results)
     if split > 1:
-        exchanged = 2.0 * real_rows * real_cols * PARTIAL_SUM_BYTES * 1e12 / chip[GPU_FEED]
-        time += chip[GPU_SPLIT_PS] + waves * exchanged
+        # every block sends its sums to L2, where they are added
+        sums = float(blocks * real_rows * real_cols) * PARTIAL_SUM_BYTES
+        time += chip[GPU_SPLIT_PS] + sums * 1e12 / chip[SRAM_BYTES_PER_S]
     return time, share * steps * issue
 
 
@@ -178,7 +195,7 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 
     The energy of the work over the power for switching is a time, too: work cannot be sustained
     faster, so a longer one takes the place of ``time``, the clock falling to time / energy of the
-    full one. The share r^2 / (1 + r^2) of that, r = time / ``BOOST_PS``, is felt.
+    full one. The share r^4 / (1 + r^4) of that, r = time / ``BOOST_PS``, is felt.
     """
     if chip[GPU_POWER_MW] == 0:
         return time
@@ -189,7 +206,7 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     if energy <= time:
         return time
     square = (time / BOOST_PS) ** 2
-    return time + (energy - time) * square / (1.0 + square)
+    return time + (energy - time) * (square * square) / (1.0 + square * square)
 
 
 @inner

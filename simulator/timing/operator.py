@@ -103,10 +103,18 @@ def matmul_seconds(
         add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
     cycles = out[:, tiles.CYCLES].tolist()
     if min(cycles, default=0) < 0:
-        m, k, n = sizes[cycles.index(min(cycles))].tolist()
-        raise InfeasibleError(f"the SRAM of {chip.name} is smaller than one tile of {m}x{k}x{n}")
+        raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))].tolist())
     clock = chip.sustained_clock_hz
-    return np.array([-(-each * 10**12 // clock) / 1e12 for each in cycles])
+    return np.array([_seconds(each, clock) for each in cycles])
+
+
+def _seconds(cycles: int, clock_hz: int) -> float:
+    """Seconds that cycles take, rounded up to a picosecond."""
+    return -(-cycles * 10**12 // clock_hz) / 1e12
+
+
+def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
+    return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
 
 
 def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
@@ -136,6 +144,10 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
     if len(known) > MOST_REMEMBERED:
         known.clear()
     missing = [shape for shape in dict.fromkeys(sizes) if shape not in known]
+    if len(missing) > MOST_REMEMBERED // 64:  # a table: nobody asks for it twice
+        found = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+        mapper.search_all(vector, np.array(sizes, np.int64), bits, found)
+        return found
     if missing:
         found = np.empty((len(missing), tiles.MAP_FIELDS), dtype=np.int64)
         mapper.search_all(vector, np.array(missing, np.int64), bits, found)
@@ -144,9 +156,9 @@ def _mapped(vector: Int64Array, sizes: list[tuple[int, int, int]], bits: Bits) -
 
 
 def _check_size(m: int, k: int, n: int) -> None:
-    if min(m, k, n) < 1:
+    if m < 1 or k < 1 or n < 1:
         raise InputError(f"matmul sizes must be at least 1, found {m}x{k}x{n}")
-    if max(m, k, n) > LARGEST or m * k * n > LARGEST_VOLUME:
+    if m > LARGEST or k > LARGEST or n > LARGEST or m * k * n > LARGEST_VOLUME:
         raise InputError(
             f"matmul {m}x{k}x{n} is too large: each size may be at most 2^31 and their "
             f"product at most 2^55"
@@ -199,7 +211,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
     m, k, n, dtype = case
     cycles = out[tiles.CYCLES]
     if cycles < 0:
-        raise InfeasibleError(f"the SRAM of {facts.chip} is smaller than one tile of {m}x{k}x{n}")
+        raise _no_tile(facts.chip, m, k, n)
     flops = 2 * m * k * n
     moved = out[tiles.READ] + out[tiles.WRITE]
     clock = facts.clock_hz
@@ -229,7 +241,7 @@ def _timing(facts: _Facts, case: tuple[int, int, int, str], out: list[int]) -> M
         clock_hz=clock,
         cycles=cycles,
         compute_cycles=out[tiles.COMPUTE],
-        time_s=-(-cycles * 10**12 // clock) / 1e12,
+        time_s=_seconds(cycles, clock),
         bound_by=busiest if 2 * busy[busiest] >= cycles else "latency",
         tile=(out[tiles.TILE_M], out[tiles.TILE_K], out[tiles.TILE_N]),
         loop_order=_order(out[tiles.ORDER]),

@@ -87,6 +87,7 @@ def calibrate(
     *,
     hold_out: float = 0.5,
     seed: int = 0,
+    overrides: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Calibration:
     """Fit the parameters of chip ``name`` that concern the operators of ``tables``.
@@ -96,6 +97,7 @@ def calibrate(
         tables: measured rows; faulty ones are left out as in ``validate``.
         hold_out: the share of the rows that the fit does not see.
         seed: of the random choice of those rows.
+        overrides: ``PATH=VALUE`` settings that hold throughout; what they set is not fitted.
         progress: called with a line now and then.
 
     Raises:
@@ -103,14 +105,15 @@ def calibrate(
             rows, or scipy is not installed.
     """
     optimizer = _optimizer()
-    machine = Machine(name)
+    machine = Machine(name, overrides)
     cleaned = [_priceable(machine, usable(machine, table)) for table in tables]
     omissions = tuple(omission for table in cleaned for omission in table.omissions())
     tables = [table for table in cleaned if len(table)]
     if not tables and omissions:
         raise why_nothing(omissions)
     operators = sorted({table.operator for table in tables})
-    parameters = _parameters(name, operators)
+    held = {setting.partition("=")[0] for setting in overrides}
+    parameters = [one for one in _parameters(name, operators) if one.path not in held]
     parts = [(halves(len(table), seed, 1 - hold_out), table) for table in tables]
     rows = sum(int(mask.sum()) for mask, _ in parts)
     if rows < ROWS_A_PARAMETER * len(parameters) or any(mask.all() for mask, _ in parts):
