@@ -12,14 +12,13 @@ Sizes in the tables are in elements, here in bytes; 1 KiB to 512 MiB are compare
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from simulator.config import load_system
 from simulator.fabric.collectives import price_collective
-from simulator.hardware.engine_kernels import ENGINES
+from simulator.hardware.engine_kernels import engine_of
 
 TABLES = {
     "a100": "a100_sxm/comm/nccl/2.27.3",
@@ -29,9 +28,12 @@ TABLES = {
     "gb200": "gb200/comm/nccl/2.29.2",
     "gb300": "gb300/comm/nccl/2.29.2",
 }
-STACKS = {"vllm": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
 COPIES = {"sglang/0.5.6.post2"}
 """Equal to another table: that of TensorRT-LLM 1.2.0rc5."""
+OTHER_MACHINES = {
+    "gb200-nvl4": ("vllm/0.19.0", "vllm/0.24.0", "sglang/0.5.9"),
+}
+"""Tables in the folder of GB200 whose two GPUs have a third of the links of the others."""
 OPS = {
     "all_reduce": "all-reduce",
     "all_gather": "all-gather",
@@ -57,30 +59,23 @@ def errors_of(name: str, folder: Path) -> dict[str, list[float]]:
     return found
 
 
-def engine_of(stack: str, version: str) -> str:
-    """The last engine of the stack whose version is not above the table's."""
-
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d+", text)][:3]
-
-    names = [name for name in ENGINES if name.rpartition("-")[0] == STACKS[stack]]
-    return max(
-        (name for name in names if numbers(name) <= numbers(version)),
-        key=numbers,
-    )
-
-
 def engine_errors(name: str, folder: Path) -> dict[str, list[float]]:
     """Absolute relative errors by engine and version; 2 to 4 ranks on NVL72."""
     from pyarrow import parquet
 
     most = 4 if name.startswith("gb") else 8
-    fabrics = {ranks: load_system(f"{name}:{ranks}").fabric for ranks in (2, 4, 8)}
+    ranks_of = (2, 4) if most == 4 else (2, 4, 8)
+    fabrics = {ranks: load_system(f"{name}:{ranks}").fabric for ranks in ranks_of}
     found: dict[str, list[float]] = defaultdict(list)
-    comm = folder / Path(TABLES[name]).parts[0] / "comm"
+    other = OTHER_MACHINES.get(name)
+    comm = folder / Path(TABLES[name if other is None else "gb200"]).parts[0] / "comm"
+    taken = {table for tables in OTHER_MACHINES.values() for table in tables}
     for path in sorted(comm.glob("*/*/custom_allreduce_perf.parquet")):
         stack, version = path.parts[-3:-1]
-        if f"{stack}/{version}" in COPIES:
+        table = f"{stack}/{version}"
+        if table in COPIES or (
+            table not in other if other else comm.parent.name == "gb200" and table in taken
+        ):
             continue
         engine = engine_of(stack, version)
         for row in parquet.read_table(path).to_pylist():
@@ -96,8 +91,9 @@ def engine_errors(name: str, folder: Path) -> dict[str, list[float]]:
 
 def main(folder: Path) -> None:
     print("system,collective,rows,mean_error,median_error,p90_error")
-    for name in TABLES:
-        everything = errors_of(name, folder) | engine_errors(name, folder)
+    for name in (*TABLES, *OTHER_MACHINES):
+        library = errors_of(name, folder) if name in TABLES else {}
+        everything = library | engine_errors(name, folder)
         for op, errors in everything.items():
             ordered = sorted(errors)
             count = len(ordered)

@@ -8,9 +8,7 @@ Everything public is reached from here and imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-
-# typing is not imported, so that an interrupt finds its handler as early as possible
+# nothing is imported, so that an interrupt finds its handler as early as possible
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -46,5 +44,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
+        import importlib
+
         return getattr(importlib.import_module("simulator.api"), name)
     raise AttributeError(f"module 'simulator' has no attribute '{name}'")

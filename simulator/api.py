@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from simulator.config.loader import (
     load_any_model,
@@ -16,36 +18,18 @@ from simulator.config.loader import (
     load_workload,
 )
 from simulator.errors import InfeasibleError, InputError, nearest
-from simulator.fabric.collective_timing import CollectiveTiming
-from simulator.fabric.collectives import price_collective
 from simulator.hardware import System
 from simulator.mapping.layout import choose_layout, parse_compact
-from simulator.model.convnet import ConvNet
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
-from simulator.operators import (
-    matmul_seconds,
-    price_attention,
-    price_attentions,
-    price_copies,
-    price_latents,
-    price_matmul,
-    price_matmuls,
-    price_moe,
-    price_moes,
-)
 from simulator.serving.cluster import replay, serve
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import PREFILL, Deployment, Member, Pool, Servers
 from simulator.serving.results import RunResult
-from simulator.timing import convnet as convnets
 from simulator.timing import step as steps
-from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.choices import Dtypes
-from simulator.timing.latent_operator import LatentCase
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
-from simulator.timing.moe_operator import MoeCase
 from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES
@@ -53,7 +37,26 @@ from simulator.workload.generate import generate
 from simulator.workload.request import Workload, with_slos
 from simulator.workload.slo import Slo
 from simulator.workload.spec import WorkloadSpec
-from simulator.workload.traces import read_trace
+
+if TYPE_CHECKING:
+    from simulator.fabric.collective_timing import CollectiveTiming
+    from simulator.fabric.collectives import price_collective
+    from simulator.model.convnet import ConvNet
+    from simulator.operators import (
+        matmul_seconds,
+        price_attention,
+        price_attentions,
+        price_copies,
+        price_latents,
+        price_matmul,
+        price_matmuls,
+        price_moe,
+        price_moes,
+    )
+    from simulator.timing.attention_operator import AttentionCase
+    from simulator.timing.latent_operator import LatentCase
+    from simulator.timing.moe_operator import MoeCase
+    from simulator.workload.traces import read_trace
 
 __all__ = [
     "AttentionCase",
@@ -90,6 +93,27 @@ __all__ = [
     "server",
     "simulate",
 ]
+
+_OPERATORS = (
+    *("price_attention", "price_attentions", "price_copies", "price_latents"),
+    *("price_matmul", "price_matmuls", "price_moe", "price_moes", "matmul_seconds"),
+)
+_ELSEWHERE = {
+    **dict.fromkeys(_OPERATORS, "simulator.operators"),
+    "AttentionCase": "simulator.timing.attention_operator",
+    "CollectiveTiming": "simulator.fabric.collective_timing",
+    "LatentCase": "simulator.timing.latent_operator",
+    "MoeCase": "simulator.timing.moe_operator",
+    "price_collective": "simulator.fabric.collectives",
+    "read_trace": "simulator.workload.traces",
+}
+"""What is imported when it is first used: a run needs none of it."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module 'simulator.api' has no attribute '{name}'")
 
 
 def simulate(
@@ -224,7 +248,10 @@ def price_step(
     system = load_system(system) if isinstance(system, str) else system
     model = load_any_model(model) if isinstance(model, str) else model
     options = layout or LayoutOptions(tp=tp)
-    if isinstance(model, ConvNet):
+    _check_speculation(options, phase)
+    if not isinstance(model, Transformer):
+        from simulator.timing import convnet as convnets
+
         if options != LayoutOptions(tp=options.tp):
             raise InputError(f"{model.name} has no layout but its images shared by all chips")
         convnets.check_step(model, phase, context, options.tp, (weight_dtype, activation_dtype))
@@ -264,6 +291,7 @@ def find_layouts(
     the smallest number of chips that would do.
     """
     chosen = options or LayoutOptions()
+    _check_speculation(chosen, phase)
     model = load_model(model) if isinstance(model, str) else model
     chosen.check(model)
     return search_layouts(
@@ -311,6 +339,14 @@ def plan_of(
         experts=options.experts,
         speculation=options.speculation,
     )
+
+
+def _check_speculation(options: LayoutOptions, phase: str) -> None:
+    if options.speculation.drafts and phase == "prefill":
+        raise InputError(
+            f"--speculate {options.speculate}: a prefill step drafts nothing, its tokens are known",
+            hint="expected --phase decode, or no --speculate",
+        )
 
 
 def _read(layout: str) -> Layout:

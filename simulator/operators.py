@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from simulator.config.loader import load_chip, load_group
 from simulator.hardware import Chip
 from simulator.hardware.fabric import Fabric
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.timing import attention_operator, latent_operator, moe_operator
 from simulator.timing import operator as operators
 from simulator.timing.attention_operator import AttentionCase
@@ -54,19 +55,19 @@ def price_matmuls(
 
 def matmul_seconds(
     chip: Chip | str,
-    shapes: Iterable[tuple[int, int, int]],
-    dtype: str = "bf16",
+    sizes: Int64Array,
+    dtype: str,
     *,
     rotating_buffers: int = 0,
     quantize: bool = False,
-) -> list[float]:
-    """Only the seconds of many matmuls (m, k, n) of one data type; see ``price_matmul``.
+) -> Float64Array:
+    """Seconds of many matmuls of one data type, as ``price_matmuls`` has them in ``time_s``.
 
-    For tables of many thousand shapes: several times as fast as ``price_matmuls``.
+    ``sizes`` is int64[rows, 3]: m, k and n of each.
     """
     machine = load_chip(chip) if isinstance(chip, str) else chip
     return operators.matmul_seconds(
-        machine, shapes, dtype, rotating_buffers=rotating_buffers, quantize=quantize
+        machine, sizes, dtype, rotating_buffers=rotating_buffers, quantize=quantize
     )
 
 

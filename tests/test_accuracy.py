@@ -98,4 +98,4 @@ def test_the_line_has_the_first_entry_of_each_operator_in_a_data_type_in_use():
     assert "\n" not in line
     assert "2,010 measurements of this chip: matmul 1.0 %, copy 12.3 %; the host's" in line
     eights = accuracy_line(entries, {"activation": "fp8"})
-    assert "2,020 measurements of this chip: matmul 3.0 %, copy 12.3 % in bf16;" in eights
+    assert "2,020 measurements of this chip: matmul 3.0 %, copy 12.3 %;" in eights

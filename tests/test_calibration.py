@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,3 +248,18 @@ def test_copies_from_a_file(tmp_path, capsys):
     status, _, err = run(capsys, "op", "copy", "--cases", str(path), "--chip", "h100")
     assert status == 3
     assert "sizes.csv:2:1" in err
+
+
+def test_rows_that_a_calibration_leaves_out_are_counted(measurements, tmp_path, capsys):
+    pytest.importorskip("scipy")
+    path = tmp_path / "rows.csv"
+    text = Path(measurements).read_text()
+    path.write_text(text + "copy,,,,8192,bf16,0\ncopy,,,,1073741824,bf16,1e-9\n")
+    words = ("calibrate", "tpu-v6e", "--measurements", str(path), "--operator", "copy")
+    out_file = str(tmp_path / "fitted.yaml")
+    status, out, err = run(capsys, *words, "-o", out_file)
+    assert status == 0, err
+    assert "left out: 1 row of tpu-v6e copy bf16 (rows.csv): latency is zero" in out
+    assert "1 row of tpu-v6e copy bf16 (rows.csv): faster than the chip" in " ".join(out.split())
+    status, out, err = run(capsys, *words, "-o", out_file, "--format", "json")
+    assert [item["count"] for item in json.loads(out)["left_out"]] == [1, 1]

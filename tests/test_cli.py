@@ -283,7 +283,9 @@ def test_ctrl_c_that_a_library_turned_into_its_own_error(engine, trace, capsys, 
         signal.signal(signal.SIGINT, previous)
 
 
-@pytest.mark.parametrize("module", ["click", "simulator.cli.entry", "simulator.cli.run_command"])
+@pytest.mark.parametrize(
+    "module", ["simulator.cli.start", "click", "simulator.cli.entry", "simulator.cli.run_command"]
+)
 def test_ctrl_c_while_modules_are_imported(module):
     program = (
         "import signal, sys\n"

@@ -261,7 +261,7 @@ def test_who_offers_an_algorithm(capsys):
     offered = {other["algorithm"]: other["offered_by"] for other in found["alternatives"]}
     assert found["offered_by"] == "library"
     assert offered == {
-        "one-shot": "engine", "two-shot": "engine", "in-network": "library", "tree": "none",
+        "one-shot": "none", "in-network": "library", "tree": "none",
         "direct": "none", "halving-doubling": "none",
     }  # fmt: skip
     # nothing that the library has is faster than what it takes
@@ -269,3 +269,45 @@ def test_who_offers_an_algorithm(capsys):
     assert min(mine) >= found["time_s"]
     _, out, _ = run(capsys, *words, "--algorithm", "direct")
     assert json.loads(out)["offered_by"] == "none"
+
+
+def test_transfers_between_groups(capsys):
+    words = ("fabric", "h100:8x2", "--format", "json", "--transfer", "0-1:100GB")
+    code, out, _ = run(capsys, *words)
+    found = json.loads(out)["transfers"]
+    assert code == 0 and found[0]["size_bytes"] == 100 * 10**9
+    # eight ports of 45 GB/s; two that leave the same node share them
+    assert found[0]["time_s"] == pytest.approx(100 / 360, rel=1e-3)
+    _, out, _ = run(capsys, *words, "--transfer", "0-1:100GB")
+    assert json.loads(out)["transfers"][1]["time_s"] == pytest.approx(200 / 360, rel=1e-3)
+    _, out, _ = run(capsys, *words, "--fail", "uplink:9")
+    assert json.loads(out)["transfers"][0]["time_s"] == pytest.approx(100 / 315, rel=1e-3)
+    for bad, message in (("0-2:1GB", "two groups"), ("0-1", "FROM-TO:BYTES"), ("0-1:-5", "-5")):
+        code, _, err = run(capsys, "fabric", "h100:8x2", "--transfer", bad)
+        assert code == 3 and message in err
+    code, _, err = run(capsys, "fabric", "h100:8", "--transfer", "0-1:1GB")
+    assert code == 3 and "has no groups" in err
+
+
+def test_single_messages_after_failures(capsys):
+    words = ("fabric", "tpu-v5e:4x4", "--fail", "link:0-4", "--traffic", "permute")
+    code, out, _ = run(capsys, *words)
+    assert code == 0 and "links shared fairly" in out and "lower bound" not in out
+
+
+def test_nothing_failed_nothing_compared(capsys):
+    _, out, _ = run(capsys, "fabric", "tpu-v5e:4x4")
+    assert "before" not in out and "cubes" not in out and "lost" not in out
+    assert "one share: what a chip sends each other, 64 MiB" in out
+
+
+def test_another_engine_s_kernels(capsys):
+    words = ("collective", "all-reduce", "64KiB", "--system", "h100:8", "--format", "json")
+    times = {}
+    for name in ("engine", "vllm-0.18", "tensorrt-llm-1.3", "sglang-0.5.14"):
+        _, out, _ = run(capsys, *words, "--algorithm", name)
+        times[name] = json.loads(out)["time_s"]
+        assert json.loads(out)["offered_by"] == "engine"
+    assert times["sglang-0.5.14"] < times["tensorrt-llm-1.3"] < times["vllm-0.18"]
+    code, _, err = run(capsys, *words, "--algorithm", "vllm-0.19")
+    assert code == 3 and "vllm-0.1" in err

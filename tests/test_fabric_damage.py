@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from simulator.config import load_system
 from simulator.errors import InfeasibleError
 from simulator.fabric import inspect as inspecting
+from simulator.fabric import links
 from simulator.fabric.collectives import price_collective
 from simulator.fabric.failures import Failure, parse_failure
 from simulator.fabric.inspect import inspect
-from simulator.fabric.links import check_connected, link_graph
+from simulator.fabric.links import check_connected, link_graph, uniform_loads
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.fabric_cut import least_cut
 
@@ -154,3 +155,25 @@ def test_a_whole_wafer():
     assert found.chips == 949**2 and found.links == 2 * 949 * 948
     assert found.diameter_hops == 2 * 948
     assert found.time_after_s == found.time_before_s > 0
+
+
+@pytest.mark.parametrize(
+    ("axes", "chips", "cables"),
+    [
+        ((3, 4, 5), [7], [(0, 1)]),
+        ((2, 4, 6), [5], []),
+        ((6, 5), [], [(0, 1), (0, 25)]),
+        ((4, 4, 4), [5, 9, 38], []),
+        ((1, 6, 5), [3], []),
+        ((4, 6, 7), [0, 1, 7, 8], [(80, 81)]),
+    ],
+)
+def test_sources_side_by_side_load_links_as_one_by_one(axes, chips, cables, monkeypatch):
+    fabric = Fabric("torus", axes, (True,) * len(axes), RATE, 10**6)
+    left = link_graph(fabric).without(chips, cables)
+    single = uniform_loads(left)
+    monkeypatch.setattr(links, "_SIDE_BY_SIDE", 0)
+    many = uniform_loads(left)
+    np.testing.assert_allclose(many.loads, single.loads, atol=1e-10)
+    assert many.diameter == single.diameter
+    assert many.busiest == pytest.approx(single.busiest, rel=1e-12)

@@ -3,45 +3,60 @@
 import pytest
 
 from simulator.config import load_system
-from simulator.errors import InputError
+from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.collectives import price_collective
-from simulator.fabric.dcn import Dcn, all_reduce_ps, exchange_ps, network_of, transfers_ps
+from simulator.fabric.dcn import Transfer, parse_transfer, transfers_ps
 from simulator.hardware.fabric import Fabric, nest
 
 
+def blocks(*rates, chips=4, kind="switch"):
+    """Groups of four chips; a chip of group b has an uplink of rates[b]."""
+    inner = Fabric("ring", (chips,), (True,), 10**9, 1000)
+    own = rates if kind == "switch" else ()
+    outer = Fabric(kind, (len(rates),), (False,), min(rates), 10**7, uplinks=own)
+    return nest("hierarchy", inner, outer)
+
+
 def test_every_block_has_to_be_upgraded_before_an_exchange_is_faster():
-    old = Dcn((10**12,) * 4, chips_per_block=9216, latency_ps=10**7)
-    size = 10**6
-    before = exchange_ps(old, size)
-    assert before == 10**7 + 9216 * 10**6 * 3 // 4
-    new = old
-    for block in range(3):
-        new = new.upgraded(block, 2 * 10**12)
-        assert exchange_ps(new, size) == before
-        assert all_reduce_ps(new, size) == all_reduce_ps(old, size)
-    new = new.upgraded(3, 2 * 10**12)
-    assert exchange_ps(new, size) == 10**7 + 9216 * 10**6 * 3 // 8
+    rates = [10**9] * 4
+    times = []
+    for block in (None, 0, 1, 2, 3):
+        if block is not None:
+            rates[block] *= 2
+        times.append(price_collective(blocks(*rates), "all-reduce", 2**30).time_ps)
+    assert times[0] == times[1] == times[2] == times[3] > times[4]
 
 
 def test_a_transfer_gains_when_both_of_its_blocks_are_upgraded():
-    old = Dcn((10**12,) * 3, 64)
-    one = old.upgraded(0, 2 * 10**12)
-    both = one.upgraded(1, 2 * 10**12)
-    move = [(0, 1, 10**12)]
-    assert transfers_ps(old, move) == transfers_ps(one, move) == [10**12]
-    assert transfers_ps(both, move) == [10**12 // 2]
+    old, new = 10**9, 2 * 10**9
+    move = [Transfer(0, 1, 4 * 10**9)]
+    assert transfers_ps(blocks(old, old, old), move) == [10**12 + 10**7]
+    assert transfers_ps(blocks(new, old, old), move) == [10**12 + 10**7]
+    assert transfers_ps(blocks(new, new, old), move) == [10**12 // 2 + 10**7]
     # two into one downlink share it; inside a block nothing crosses the network
-    assert transfers_ps(old, [(0, 2, 10**12), (1, 2, 10**12), (1, 1, 5)]) == [
-        2 * 10**12, 2 * 10**12, 0,
+    size = 4 * 10**9
+    moves = [Transfer(0, 2, size), Transfer(1, 2, size), Transfer(1, 1, 5)]
+    assert transfers_ps(blocks(old, old, old), moves) == [
+        2 * 10**12 + 10**7, 2 * 10**12 + 10**7, 0,
     ]  # fmt: skip
+    # fully connected groups have links of their own for each pair
+    mesh = blocks(old, old, old, kind="fully-connected")
+    assert transfers_ps(mesh, moves) == [10**12 + 10**7, 10**12 + 10**7, 0]
 
 
-@pytest.mark.parametrize(("uplinks", "chips"), [((10,) * 17, 9216), ((0,), 4), ((), 4)])
-def test_bad_networks(uplinks, chips):
-    with pytest.raises(InputError):
-        Dcn(uplinks, chips)
-    with pytest.raises(InputError, match="no block 9"):
-        Dcn((1,), 1).upgraded(9, 1)
+def test_transfers_after_failures_have_the_ports_that_are_left():
+    fabric, move = blocks(10**9, 10**9), [Transfer(0, 1, 3 * 10**9)]
+    assert transfers_ps(fabric, move, (4, 3)) == [10**12 + 10**7]
+    with pytest.raises(InfeasibleError, match="group 1 is lost"):
+        transfers_ps(fabric, move, (4, 0))
+
+
+@pytest.mark.parametrize("text", ["0", "0-1-1", "0-2", "-1-0", "a-b", "0-"])
+def test_bad_transfers(text):
+    with pytest.raises(InputError, match="two groups from 0 to 1"):
+        parse_transfer(blocks(1, 1), text, 5)
+    with pytest.raises(InputError, match="has no groups"):
+        parse_transfer(load_system("h100:8").fabric, text, 5)
 
 
 def test_a_dragonfly_is_fully_connected_twice():
@@ -65,16 +80,14 @@ def test_a_systems_network_between_pods():
     fabric = load_system(
         "tpu-v7x:16x24x24x16", ("system.fabric.outer.uplinks={0: 25GB/s, 3: 12.5GB/s}",)
     ).fabric
-    network = network_of(fabric)
     assert fabric.chips == 147_456
-    assert network.uplinks[:5] == tuple(9216 * r * 10**7 for r in (2500, 625, 625, 1250, 625))
     # from block 0 to block 3 the lesser of both uplinks counts, elsewhere the old ones
     size = 9216 * 125 * 10**8
-    assert transfers_ps(network, [(0, 3, size), (1, 2, size)]) == [
+    assert transfers_ps(fabric, [Transfer(0, 3, size), Transfer(1, 2, size)]) == [
         10**7 + 10**12, 10**7 + 2 * 10**12,
     ]  # fmt: skip
     with pytest.raises(InputError, match="no network"):
-        network_of(load_system("h100:8").fabric)
+        transfers_ps(load_system("h100:8").fabric, [])
 
 
 def test_a_dragonflys_chips_share_their_global_links():
@@ -90,3 +103,18 @@ def test_a_dragonflys_chips_share_their_global_links():
 def test_fabrics_without_nvlink(name):
     fabric = load_system(name).fabric
     assert price_collective(fabric, "all-reduce", 2**20).time_ps > 0
+
+
+def test_cards_behind_one_bridge_share_it():
+    """Four messages of a ring at 20.6 GB/s together; two cards and a message alone do not share."""
+    four, two = (load_system(f"l40s:{n}").fabric for n in (4, 2))
+    free = load_system("l40s:4", ("system.fabric.shared_bandwidth=1TB/s",)).fabric
+    size = 2**29
+    shared = price_collective(four, "all-gather", size, algorithm="ring")
+    assert shared.link_ps == pytest.approx(size * 3 / 4 * 1e12 / 5.15e9, rel=1e-6)
+    alone = price_collective(free, "all-gather", size, algorithm="ring")
+    assert alone.link_ps == pytest.approx(size * 3 / 4 * 1e12 / (0.64 * 32e9), rel=1e-6)
+    assert price_collective(four, "p2p", size) == price_collective(free, "p2p", size)
+    assert price_collective(two, "p2p", size).time_ps == price_collective(four, "p2p", size).time_ps
+    with pytest.raises(InputError, match="belongs to pcie"):
+        load_system("h100:8", ("system.fabric.shared_bandwidth=1TB/s",))

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from simulator.config import load_system
 from simulator.errors import InfeasibleError, InputError
 from simulator.fabric.failures import parse_failure
-from simulator.fabric.flows import Flow, fair_rates, finish_times
+from simulator.fabric.flows import Flow, _packed, finish_times
 from simulator.fabric.grid import exchange_load
 from simulator.fabric.inspect import inspect
 from simulator.fabric.links import bisection_links, link_graph, matrix_loads, uniform_loads
 from simulator.fabric.repair import mend
 from simulator.fabric.slices import assemble_slice, circuits_touching, is_optical
 from simulator.hardware.fabric import Fabric, Pod, legal_twist
+from simulator.kernels.fabric_links import max_min_rates
 
 GB = 10**9
 
@@ -136,6 +137,13 @@ def _flows(draw):
         )
     )
     return flows, {name: float(draw(st.integers(1, 1000))) for name in names}
+
+
+def fair_rates(flows, capacities):
+    """Rates of flows that all run at once."""
+    rates = np.zeros(len(flows))
+    max_min_rates(*_packed(flows, capacities), np.ones(len(flows), dtype=np.int64), rates)
+    return rates.tolist()
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)

@@ -13,7 +13,7 @@ from strategies import RESOURCES, doubled, rates
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.hardware import Chip, Dram, GpuKernels, Power, Sram, TensorCore, VectorUnit
-from simulator.timing.operator import matmul_seconds, price_matmul, price_matmuls
+from simulator.timing.operator import price_matmul, price_matmuls
 from simulator.timing.results import MatmulTiming
 
 GPUS = ("a100", "h100", "h200", "b200", "b300", "gb200", "gb300", "l40s", "mi300x", "a40")
@@ -191,21 +191,6 @@ def test_the_tile_family() -> None:
     tiles = GpuKernels(0, 0, 1, 1.0, 0, 0, 0.0).tiles
     assert tiles[0] == (64, 64) and len(tiles) == 8
     assert all(rows * cols <= 128 * 256 for rows, cols in tiles)
-
-
-@pytest.mark.parametrize("quantize", [False, True])
-def test_seconds_alone_are_those_of_the_prices(quantize: bool) -> None:
-    """Of a few shapes, which are remembered, and of a table of many with one shape twice."""
-    chip = SHIPPED["h100"]
-    few = [(m, 512, 4096) for m in (1, 64, 64, 1000)]
-    for shapes in (few, [*few, *((m, 64, 96) for m in range(1, 1200))]):
-        cases = [(*shape, "fp8") for shape in shapes]
-        prices = price_matmuls(chip, cases, rotating_buffers=6, quantize=quantize)
-        seconds = matmul_seconds(chip, shapes, "fp8", rotating_buffers=6, quantize=quantize)
-        assert seconds == [price.time_s for price in prices]
-    assert matmul_seconds(chip, [], "bf16") == []
-    with pytest.raises(InputError, match="at least 1"):
-        matmul_seconds(chip, [(0, 1, 1)], "bf16")
 
 
 @pytest.mark.parametrize("name", ["h100", "b200", "l40s"])

@@ -83,12 +83,13 @@ def test_ranked_layouts(capsys):
         ([*STEP, "--expert-load", "power:x"], 3, "power:ALPHA"),
         ([*STEP, "--expert-load", "nowhere.txt"], 3, "nowhere.txt"),
         ([*STEP, "--speculate", "3"], 3, "K:ACCEPTANCE"),
+        ([*FIND, "--phase", "prefill", "--speculate", "3:0.8"], 3, "a prefill step drafts nothing"),
         ([*STEP, "--moe", "both"], 3, "sorted"),
         ([*FIND, "--objective", "price"], 3, "latency"),
         (
             ["layout", "h100", "llama3-70b", "--phase", "decode", "--batch", "1", "--context", "9"],
             4,
-            "would do is 2",
+            "would do is 2 (h100:2)",
         ),
         (
             [

@@ -517,12 +517,29 @@ def test_what_fits_nowhere_says_how_many_chips_would_do():
     search = Search("decode", 1, 100)
     with pytest.raises(InfeasibleError, match="in no layout") as caught:
         search_layouts(load_system("tpu-v6e"), model, search)
-    assert "that would do is 5" in caught.value.hint or "that would do is" in caught.value.hint
-    least = int(caught.value.hint.split()[-1])
-    one = load_system("tpu-v6e")
-    room = one.chip.hbm.capacity_bytes * 0.9
-    assert (least - 1) * room < 2 * model.parameters * 1.3
-    assert least * room > 2 * model.parameters
+    # six chips would hold it, and there are slices of four and of eight
+    assert caught.value.hint == (
+        "the smallest number of such chips that would do is 8 (tpu-v6e:2x4)"
+    )
+    room = load_system("tpu-v6e").chip.hbm.capacity_bytes * 0.9
+    assert 4 * room < 2 * model.parameters < 6 * room
+    search_layouts(load_system("tpu-v6e:2x4"), model, search)
+
+
+def test_a_number_of_chips_without_a_family_is_any():
+    model = load_model("llama3-70b")
+    alone = dataclasses.replace(load_system("tpu-v6e"), shapes=())
+    with pytest.raises(InfeasibleError, match="in no layout") as caught:
+        search_layouts(alone, model, Search("decode", 1, 100))
+    assert caught.value.hint == "the smallest number of such chips that would do is 6"
+
+
+def test_a_model_that_no_slice_of_the_family_holds_says_so():
+    model = load_model("llama3-405b")
+    few = dataclasses.replace(load_system("tpu-v6e"), shapes=((1, 1), (2, 2), (2, 4)))
+    with pytest.raises(InfeasibleError, match="in no layout") as caught:
+        search_layouts(few, model, Search("decode", 1, 100))
+    assert caught.value.hint == "no number of chips of tpu-v6e would do"
 
 
 @quick(30)

@@ -191,3 +191,53 @@ def test_links_policies_and_tiers_are_read() -> None:
     for bad in ("uncached", "always:3", "uncached:x", ""):
         with pytest.raises(InputError, match="--disaggregate"):
             parse_policy(bad)
+
+
+def test_tables_and_explanations_tell_unequal_pools_apart(
+    capsys: pytest.CaptureFixture[str], trace: str
+) -> None:
+    """Chips, layout, memory, units and efficiency of each pool are its own."""
+    words = ("llama3-8b", trace, "--prefill", "tpu-v7x:2x2x1@tp2", "--decode", "h100:1")
+    document = result(capsys, *words, "--explain")
+    pools = document["pools"]
+    assert [pools[role]["tp"] for role in pools] == [2, 1]
+    assert [pools[role]["replicas"] for role in pools] == [2, 1]
+    assert sum(pool["flops"] for pool in pools.values()) == document["flops"]
+    assert sum(pool["min_bytes"] for pool in pools.values()) == document["min_bytes"]
+    reasons = {entry["figure"]: entry["values"] for entry in document["explain"]}
+    for role, pool in pools.items():
+        values = reasons[f"MFU ({role})"]
+        could = values["time_s"] * values["peak_flops_per_s"] * values["chips"]
+        assert values["flops"] / could == pytest.approx(pool["mfu"])
+        values = reasons[f"MBU ({role})"]
+        could = values["time_s"] * values["bandwidth_bytes_per_s"] * values["chips"]
+        assert values["min_bytes"] / could == pytest.approx(pool["mbu"])
+    _, table, _ = chipsim(capsys, "run", *words)
+    text = " ".join(table.split())
+    assert (
+        "(5 chips: prefill 4 chips = 2 replicas x tp 2, decode 1 chip = 1 replica x tp 1)" in text
+    )
+    units = next(line for line in table.splitlines() if line.startswith("unit "))
+    assert units.split()[1:7] == ["prefill", "busy", "bound", "by", "decode", "busy"]
+    assert "limit: prefill pool: " in text and "; decode pool: " in text
+    weights = next(line for line in table.splitlines() if line.startswith("weights"))
+    assert len(weights.split()) == 5  # of a chip of each pool
+
+
+def test_bursts_are_not_called_a_load_near_capacity(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "bursts.csv"
+    head = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
+    rows = "".join(f"{200 * (i // 40)},4000,2\n" for i in range(80))
+    file.write_text(head + rows)
+    document = result(capsys, "llama3-8b", str(file), "--prefill", "tpu-v6e", "--decode", "tpu-v6e")
+    assert "come in bursts, for its replicas work only" in document["advice"]
+    assert "near capacity" not in document["advice"]
+
+
+def test_every_cause_of_time_has_advice() -> None:
+    from simulator.serving.advice import ADVICE
+    from simulator.timing.results import CAUSES
+
+    assert set(ADVICE) == set(CAUSES)

@@ -18,6 +18,7 @@ from simulator.hardware import (
     Energy,
     Fabric,
     Power,
+    ServingEngine,
     Sram,
     System,
     SystolicArray,
@@ -26,11 +27,11 @@ from simulator.hardware import (
 from simulator.mapping.memory import plan_memory
 from simulator.model.transformer import llama
 from simulator.report.json_out import run_json, to_json
-from simulator.serving import cluster, metrics
 from simulator.serving import fields as sched
+from simulator.serving import fleet, metrics, status
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
-from simulator.serving.results import RunResult
+from simulator.serving.results import RequestTable, RunResult
 from simulator.timing.plan import Plan, make_plan
 from simulator.workload.request import ClosedLoop, Requests, Workload
 
@@ -62,7 +63,8 @@ CHIP = Chip(
 def plan_for(blocks: int, options: ServingOptions, replicas: int = 1) -> Plan:
     """A plan whose HBM holds exactly so many blocks beside weights and activations."""
     fabric = Fabric("none") if replicas == 1 else Fabric("torus", (replicas,), (False,), 10**10)
-    system = System("small", "small", CHIP, fabric, 20_000, hbm_reserve_fraction=0.0)
+    engine = ServingEngine("host", iteration_ps=20_000, sequence_ps=700)
+    system = System("small", "small", CHIP, fabric, hbm_reserve_fraction=0.0, engine=engine)
     memory = plan_memory(
         system,
         MODEL,
@@ -214,15 +216,15 @@ def test_what_every_replay_holds(
     options = dataclasses.replace(options, record_iterations=True)
     plan = plan_for(blocks, options, replicas)
     traffic = requests_of(rows)
-    created: list[cluster.Replica] = []
+    created: list[fleet.Replica] = []
 
-    class Recorded(cluster.Replica):
+    class Recorded(fleet.Replica):
         def __init__(self, *args: object, **kwargs: object) -> None:
             super().__init__(*args, **kwargs)  # type: ignore[arg-type]
             created.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "Replica", Recorded)
+        patch.setattr(fleet, "Replica", Recorded)
         result = run(plan, traffic, options)
     state = created[0].requests
     assert (state[:, sched.EMITTED] == traffic.output_tokens).all()
@@ -234,7 +236,7 @@ def test_what_every_replay_holds(
     assert sum(int(r.counters[sched.COMPLETED]) for r in created) == len(traffic)
 
     table = result.table
-    assert (table.status == cluster.COMPLETED).all()
+    assert (table.status == status.COMPLETED).all()
     assert (table.arrival_ps <= table.scheduled_ps).all()
     assert (table.scheduled_ps < table.first_token_ps).all()
     assert (table.first_token_ps <= table.completed_ps).all()
@@ -271,7 +273,7 @@ def test_what_every_replay_holds(
     assert sum(result.bound_by.values()) == pytest.approx(1)
 
 
-def _pairs(table: cluster.RequestTable) -> int:
+def _pairs(table: RequestTable) -> int:
     """Unmasked pairs of prompt + output - 1 tokens a request, however they were chunked."""
     lengths = (table.prompt_tokens + table.output_tokens - 1).tolist()
     return sum(n * (n + 1) // 2 for n in lengths)
@@ -330,11 +332,11 @@ def test_what_can_never_fit_is_rejected_and_counted() -> None:
     result = run(plan, requests_of(rows), options)
     # 100 + 29 - 1 = 128 tokens fit; 129 do not; 513 are beyond the model's 512
     assert result.table.status.tolist() == [
-        cluster.COMPLETED,
-        cluster.REJECTED_KV,
-        cluster.REJECTED_KV,
-        cluster.REJECTED_CONTEXT,
-        cluster.COMPLETED,
+        status.COMPLETED,
+        status.REJECTED_KV,
+        status.REJECTED_KV,
+        status.REJECTED_CONTEXT,
+        status.COMPLETED,
     ]
     assert result.requests.rejected == 3
     assert result.requests.rejected_because == {"kv_capacity": 2, "context_length": 1}

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from simulator.timing.systolic import (
     extents,
     systolic_timing,
 )
+from simulator.timing.systolic import _run as run_of
 
 MODES = [("ws", "single"), ("os", "single"), ("is", "single"), ("ws", "double"), ("is", "double")]
 small = st.integers(1, 24)
@@ -49,6 +51,28 @@ def test_equals_a_pipeline_that_ticks(shape, array, mode, sizes, words) -> None:
         case.dataflow, case.load, row, col, stream, *array, chunks, ordered, words
     )
     assert systolic_timing(case).cycles == expected
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    st.tuples(st.integers(1, 120), st.integers(1, 120), st.integers(1, 400)),
+    arrays,
+    modes,
+    st.tuples(*[st.sampled_from([None, 40, 300, 2000, 20_000])] * 3),
+    st.tuples(st.integers(1, 40), st.integers(1, 4)),
+)
+def test_columns_that_repeat_are_jumped_over_exactly(shape, array, mode, sizes, words) -> None:
+    """A run whose times are kept visits every tile; one that need not keep them may jump."""
+    case = build(shape, array, mode, sizes, Fraction(*words))
+    row_extent, col_extent, vectors = extents(case)
+    folds = -(-row_extent // case.rows) * -(-col_extent // case.cols)
+    assume(folds < 20_000)
+    chunks = chunk_count(vectors, case.rows, case.cols)
+    none = np.zeros((0, 0), np.int64)
+    kept = np.zeros((folds, 1 + 2 * chunks), np.int64), np.zeros(folds * chunks, np.int64)
+    feeds = np.zeros((folds, 1 + chunks), np.int64)
+    visited = run_of(case, feeds, *kept)
+    assert run_of(case, none, none, none.ravel()).tolist() == visited.tolist()
 
 
 def test_counted_by_hand() -> None:

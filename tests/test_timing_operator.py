@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import RESOURCES, chips, doubled
 
+from simulator import api
 from simulator.config.loader import load_chip
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip
@@ -139,3 +141,26 @@ def test_a_shape_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert operator.price_matmuls(faster, cases[:1])[0] != first[0]
     assert operator.price_matmuls(TOY, cases[::-1]) == first[::-1]
     assert len(searched) == 3
+
+
+@pytest.mark.parametrize(
+    ("chip", "dtype"),
+    [("h100", "bf16"), ("h100", "fp8"), ("tpu-v6e", "bf16"), ("tpu-v7x-die", "fp8")],
+)
+def test_seconds_of_many_matmuls_are_those_of_their_prices(chip, dtype):
+    sizes = np.array([(1, 64, 64), (96, 4096, 5120), (4096, 4096, 4096), (96, 4096, 5120)])
+    gpu = chip == "h100"
+    for words in ({}, {"rotating_buffers": 6}, {"quantize": True}) if gpu else ({},):
+        cases = [(m, k, n, dtype) for m, k, n in sizes.tolist()]
+        priced = api.price_matmuls(chip, cases, **words)
+        found = api.matmul_seconds(chip, sizes, dtype, **words)
+        assert found.tolist() == [timing.time_s for timing in priced]
+    assert len(api.matmul_seconds(chip, sizes[:0], dtype)) == 0
+
+
+@pytest.mark.parametrize("size", [(0, 1, 1), (2**31 + 1, 1, 1), (2**31, 2**20, 2**5)])
+def test_seconds_of_matmuls_out_of_range_are_refused(size):
+    with pytest.raises(InputError):
+        api.matmul_seconds("h100", np.array([(8, 8, 8), size]), "bf16")
+    with pytest.raises(InputError):
+        api.price_matmuls("h100", [(*size, "bf16")])

@@ -76,6 +76,9 @@ def test_a_table_of_our_own_prices_has_no_error(tmp_path, shapes, priced, capsys
     assert found["left_out"] == []
     assert whole["baselines"]["roofline"] > 10
     assert whole["baselines"]["stacks"] is None
+    bare = validated(capsys, str(tmp_path / "t.csv"), "--no-baselines")["rows"][0]
+    assert set(bare["baselines"].values()) == {None}
+    assert {**bare, "baselines": whole["baselines"]} == whole
 
 
 def test_a_constant_factor_is_the_error_and_the_bias(tmp_path, shapes, priced, capsys):
@@ -204,6 +207,50 @@ def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, pr
     assert "http://www.w3.org" in text
     assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
     assert "<td>a<b.csv" not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (["4096,4096,4096,bf16,1e-6"], "1 row of h100 matmul bf16 (t.csv): faster than the chip"),
+        (["64,64,64,bf16,0", "64,64,128,bf16,nan"], "2 rows of h100 matmul bf16 (t.csv): latency"),
+        (["64,64,64,fp7,1e-5"], "no row with a data type of h100"),
+    ],
+)
+@pytest.mark.parametrize("command", ["validate", "calibrate"])
+def test_a_file_of_which_nothing_is_left_says_why(tmp_path, capsys, rows, reason, command):
+    pytest.importorskip("scipy")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["m,k,n,dtype,measured_s", *rows]) + "\n")
+    words = ("validate", "h100", "--table", str(path))
+    if command == "calibrate":
+        out = tmp_path / "o.yaml"
+        words = ("calibrate", "h100", "--measurements", str(path), "-o", str(out))
+    status, out, err = run(capsys, *words, "--operator", "matmul")
+    assert (status, out) == (3, "")
+    assert reason in err
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1e3, "milli"), (1e6, "micro"), (1e9, "nano")])
+@pytest.mark.parametrize("command", ["validate", "calibrate"])
+def test_times_in_another_unit_are_recognised(
+    tmp_path, shapes, priced, capsys, scale, unit, command
+):
+    pytest.importorskip("scipy")
+    path = write(tmp_path / "t.csv", shapes, (priced * scale).tolist())
+    words = ("validate", "h100", "--table", path)
+    if command == "calibrate":
+        out = tmp_path / "o.yaml"
+        words = ("calibrate", "h100", "--measurements", path, "-o", str(out))
+    status, out, err = run(capsys, *words, "--operator", "matmul")
+    assert (status, out) == (3, "")
+    assert f"are the times in {unit}seconds?" in err
+    assert f"{len(shapes)} rows" in err
+
+
+def test_a_slow_table_is_no_other_unit(tmp_path, shapes, priced, capsys):
+    path = write(tmp_path / "t.csv", shapes, (priced * 20).tolist())
+    assert validated(capsys, path)["rows"][0]["count"] == len(shapes)
 
 
 def test_same_inputs_same_bytes(tmp_path, shapes, priced, capsys):
@@ -399,6 +446,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "tp": np.ones(count, dtype=np.int64),
         "ep": np.ones(count, dtype=np.int64),
         "gated": np.ones(count, dtype=np.int64),
+        "blocks": np.zeros(count, dtype=np.int64),
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
         "weights": np.full(count, SAME),

@@ -6,6 +6,13 @@ and files, 4 what cannot fit, 130 interrupted, 141 the reader of our output has 
 
 from __future__ import annotations
 
-from simulator.cli.start import main
+import sys
+
+try:
+    from simulator.cli.start import main
+except KeyboardInterrupt:
+    # the handler of ``main`` is not there yet
+    sys.stderr.write("error: interrupted\n")
+    raise SystemExit(130) from None
 
 __all__ = ["main"]

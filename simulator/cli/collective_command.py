@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="ring, bidirectional-ring, multi-axis, halving-doubling, tree, direct, in-network, "
     "hierarchical, one-shot, two-shot; auto for the fastest of the collective library; engine for "
-    "the fastest with the serving engine's kernels, as inside a step.",
+    "what the system's serving engine takes, as inside a step; or another engine, such as "
+    "vllm-0.18 or tensorrt-llm-1.3.",
 )
 @click.option(
     "--concurrent",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from simulator.cli.options import format_option, set_option
 from simulator.cli.values import parse_size
+
+if TYPE_CHECKING:
+    from simulator.fabric.dcn import Transfer
+    from simulator.hardware.fabric import Fabric
 
 
 @click.command("fabric")
@@ -23,10 +29,18 @@ from simulator.cli.values import parse_size
     default="all-to-all",
     show_default=True,
     metavar="OP",
-    help="The collective that is timed and drawn.",
+    help="The collective that is timed; a picture has the loads of an all-to-all.",
 )
 @click.option(
     "--bytes", "size", default="1GiB", show_default=True, help="The full buffer of one chip."
+)
+@click.option(
+    "--transfer",
+    "transfers",
+    metavar="FROM-TO:BYTES",
+    multiple=True,
+    help="Bytes from one group of a hierarchy to another (repeatable): all start together and "
+    "share the uplinks of their groups.",
 )
 @click.option("--svg", "svg_file", metavar="FILE", help="Draw the chips and the loads of links.")
 @set_option
@@ -36,6 +50,7 @@ def fabric(
     failures: tuple[str, ...],
     traffic: str,
     size: str,
+    transfers: tuple[str, ...],
     svg_file: str | None,
     overrides: tuple[str, ...],
     output_format: str,
@@ -52,10 +67,12 @@ def fabric(
       chipsim fabric tpu-v4:4x4x8_twisted --format json
       chipsim fabric h100:8x2 --fail uplink:9 --traffic all-reduce
       chipsim fabric tpu-v7x:16x24x24x16 --set system.fabric.outer.uplinks.3=12.5GB/s
+      chipsim fabric tpu-v7x:16x24x24x16 --transfer 0-3:10TB --transfer 1-3:5TB
     """
     from simulator.cli.options import check_override_roots
     from simulator.cli.output import emit
     from simulator.config.loader import load_system
+    from simulator.fabric.dcn import transfers_ps
     from simulator.fabric.failures import parse_failure
     from simulator.fabric.inspect import inspect
 
@@ -63,7 +80,10 @@ def fabric(
     count = parse_size(size, "--bytes")
     system = load_system(system_name, overrides)
     broken = [parse_failure(system.fabric, text) for text in failures]
+    moves = [_transfer(system.fabric, text) for text in transfers]
     found = inspect(system.fabric, broken, traffic, count)
+    ends = transfers_ps(system.fabric, moves, found.ports) if moves else []
+    moved = list(zip(moves, ends, strict=True))
     if svg_file is not None:
         from simulator.report.fabric_svg import write_svg
 
@@ -73,6 +93,16 @@ def fabric(
 
     emit(
         output_format,
-        fabric_json(system.name, found, failures),
-        lambda console: print_fabric(system.name, found, console),
+        fabric_json(system.name, found, failures, moved),
+        lambda console: print_fabric(system.name, found, bool(failures), moved, console),
     )
+
+
+def _transfer(fabric: Fabric, text: str) -> Transfer:
+    from simulator.errors import InputError
+    from simulator.fabric.dcn import parse_transfer
+
+    groups, colon, size = text.partition(":")
+    if not colon:
+        raise InputError(f"--transfer: found '{text[:40]}', expected FROM-TO:BYTES, as 0-1:10GB")
+    return parse_transfer(fabric, groups, parse_size(size, "--transfer"))

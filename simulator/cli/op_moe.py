@@ -12,6 +12,7 @@ from simulator.cli.operator_cases import (
     print_cases,
     read_operator_cases,
     whole,
+    yes_no,
 )
 from simulator.cli.options import (
     DTYPES,
@@ -56,9 +57,12 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     default="sorted",
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
-@click.option("--dtype", type=OneOf(*DTYPES), default="bf16", show_default=True)
+@click.option("--dtype", type=OneOf(*DTYPES, "fp4"), default="bf16", show_default=True)
 @click.option(
     "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
+)
+@click.option(
+    "--blocks", is_flag=True, help="Operands of 8 bits have scales in blocks, as DeepSeek's."
 )
 @click.option(
     "--chip",
@@ -134,7 +138,7 @@ def _price_cases(
     table, cases = read_operator_cases(
         path,
         dict.fromkeys(NEEDED, whole),
-        {"ep": whole, **dict.fromkeys(words, str)},
+        {"ep": whole, "blocks": yes_no, **dict.fromkeys(words, str)},
         lambda **cells: MoeCase(**{**defaults, **cells}),
         lambda case: _check(case, chip),
     )

@@ -78,19 +78,25 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
     from simulator.cli.deployment import check_complete, name_arguments
     from simulator.cli.destinations import check_outputs, output_directory
     from simulator.cli.scenario import apply_scenario
-    from simulator.report.files import FILES
-    from simulator.report.metrics import RUN_METRICS, metric_values
+    from simulator.serving import compile_ahead
 
     name_arguments(options, words)
     if options["workload"] is not None and options["trace"] is not None:
         raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
     apply_scenario(options, context)
     check_complete(options)
+    compile_ahead.start()
+    from simulator.report.metrics import RUN_METRICS, metric_values
+
     roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
     check_override_roots(options["overrides"], roots)
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:
-        written = [] if directory is None else [directory / name for name in FILES]
+        written = []
+        if directory is not None:
+            from simulator.report.files import FILES
+
+            written = [directory / name for name in FILES]
         if options["timeline"] is not None:
             written.append(Path(options["timeline"]))
         for inputs in _inputs(options):
@@ -168,7 +174,13 @@ def _report(
         )
         write_directory(directory, document, result.table, manifest)
     explain = options["explain"]
-    reasons = explain_run(result, system) if explain else []
+    pools = {
+        pool.role: [member.plan.system for member in pool.members]
+        for pool in inputs.deployment.pools
+    }
+    kinds = {kind.name for found in pools.values() for kind in found}
+    several = pools if len(pools) > 1 or len(kinds) > 1 else None
+    reasons = explain_run(result, system, several) if explain else []
     emit(
         options["output_format"],
         document,

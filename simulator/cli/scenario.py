@@ -75,15 +75,23 @@ def _converted(context: click.Context, name: str, setting: Setting) -> Any:
         assert isinstance(setting.text, str)
         _check_named(name, setting.text, setting.location)
         return setting.text
+
+    def read(text: str, place: Location, *, in_list: bool) -> Any:
+        try:
+            _check(name, (text,) if in_list else text)
+            return param.type.convert(text, param, context)
+        except InputError as error:
+            raise InputError(error.message, location=place, hint=error.hint) from None
+
+    if isinstance(setting.text, str):
+        return read(setting.text, setting.location, in_list=False)
+    items = zip(setting.text, setting.places, strict=True)
+    values = tuple(read(text, place, in_list=True) for text, place in items)
     try:
-        if isinstance(setting.text, tuple):
-            values = tuple(param.type.convert(text, param, context) for text in setting.text)
-            _check(name, values)
-            return values
-        _check(name, setting.text)
-        return param.type.convert(setting.text, param, context)
+        _check(name, values)  # what they are together
     except InputError as error:
         raise InputError(error.message, location=setting.location, hint=error.hint) from None
+    return values
 
 
 def _check_named(name: str, text: str, place: Location) -> None:

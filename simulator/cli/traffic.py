@@ -73,7 +73,6 @@ def _generated(
     from simulator.config.loader import load_workload
     from simulator.workload.generate import generate
     from simulator.workload.request import Requests
-    from simulator.workload.traces import scale_rate
 
     workload = generate(load_workload(name, overrides), limit, seed)
     file = name if Path(name).is_file() else None
@@ -85,4 +84,6 @@ def _generated(
             "their answers; it has no rate of arrival",
             hint="change its number of users or their think time instead",
         )
+    from simulator.workload.traces import scale_rate
+
     return dataclasses.replace(workload, traffic=scale_rate(workload.traffic, rate_scale)), file

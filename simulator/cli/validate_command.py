@@ -41,6 +41,11 @@ OPERATORS = (
     help="Compare with the tables of every software stack, not only with the first.",
 )
 @click.option(
+    "--no-baselines",
+    is_flag=True,
+    help="Only the prices: leave out the simple methods beside them, which take as long.",
+)
+@click.option(
     "--seed",
     type=Whole(least=0, most=2**31),
     default=0,
@@ -70,6 +75,7 @@ def validate(
     dtype: str | None,
     table_file: str | None,
     all_stacks: bool,
+    no_baselines: bool,
     seed: int,
     html_file: str | None,
     markdown_file: str | None,
@@ -113,6 +119,7 @@ def validate(
         overrides=overrides,
         every_stack=all_stacks,
         seed=seed,
+        baselines=not no_baselines,
         progress=lambda line: click.echo(f"chipsim: {line}", err=True),
     )
     if html_file is not None:

@@ -163,6 +163,8 @@ class FusedKernelsConfig(Section):
     transposes_values: Flag = False
     expert_launch: Delay | None = None
     expert_row_tile: Count = 128
+    narrow_expert_launch: Delay | None = None
+    gathers_rows: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -192,6 +194,8 @@ class FusedKernelsConfig(Section):
             transposes_values=self.transposes_values,
             expert_launch_ps=self.expert_launch,
             expert_row_tile=self.expert_row_tile,
+            narrow_expert_launch_ps=self.narrow_expert_launch,
+            gathers_rows=self.gathers_rows,
         )
 
 

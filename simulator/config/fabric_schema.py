@@ -174,6 +174,7 @@ class FabricConfig(Section):
 
     ``link_bandwidth`` is per link and direction in a grid or a fully connected domain, per chip
     and direction on a switch; it and ``hop_latency`` default to the chip's link ports.
+    ``shared_bandwidth`` is what all cards of a PCIe system together get, from ``shared_from`` on.
     """
 
     kind: Kind
@@ -187,6 +188,8 @@ class FabricConfig(Section):
     collective_overhead: Delay = 0
     reduce_bandwidth: Bandwidth | None = None
     copy_bandwidth: Bandwidth | None = None
+    shared_bandwidth: Bandwidth | None = None
+    shared_from: Count = 2
     in_network_efficiency: FractionOrZero = 0.0
     in_network_from: Count = 2
     in_network_startup: Delay = 0
@@ -196,8 +199,14 @@ class FabricConfig(Section):
 
     @model_validator(mode="after")
     def _engine_reads_through_a_switch(self) -> FabricConfig:
-        if self.engine is not None and self.kind not in ("switch", "pcie"):
+        if self.engine is not None and self.kind not in ("switch", "fully-connected"):
             raise user_error(f"'engine' belongs to a switch, not to kind '{self.kind}'")
+        return self
+
+    @model_validator(mode="after")
+    def _slots_share_a_bridge(self) -> FabricConfig:
+        if self.shared_bandwidth is not None and self.kind != "pcie":
+            raise user_error(f"'shared_bandwidth' belongs to pcie, not to kind '{self.kind}'")
         return self
 
     @model_validator(mode="after")
@@ -291,6 +300,8 @@ class FabricConfig(Section):
             engine=self._engine(chip, protocols),
             twist=twist or (),
             ports=link.count if shared else 1,
+            shared_bytes_per_s=self.shared_bandwidth or 0,
+            shared_from=self.shared_from,
             host=self.host or (),
             pod=self._pod(),
         )

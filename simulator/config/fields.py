@@ -146,7 +146,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 Note = Annotated[str, BeforeValidator(_note)]
 Percent = Annotated[float, BeforeValidator(_percent)]
 Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
-Dtype = Literal["bf16", "fp8", "int8"]
+Dtype = Literal["bf16", "fp8", "int8", "fp4"]
 Confidence = Literal[
     "official", "paper", "third-party", "derived", "estimate", "to be verified", "analyst", "seed"
 ]

@@ -76,25 +76,6 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     return _SYSTEMS.value(name, given, load)
 
 
-def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ServingEngine:
-    """The engine of a name in ``configs/engines`` or of a YAML file.
-
-    ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
-    unknown name (with the nearest one) and for the first fault of the file.
-    """
-    given = tuple(overrides)
-
-    def load() -> ServingEngine:
-        from simulator.config.engine_schema import load_engine_file
-        from simulator.config.names import find_config
-        from simulator.config.overrides import parse_overrides
-
-        path = find_config("engines", name_or_path)
-        return load_engine_file(path, parse_overrides(given)).config.build()
-
-    return _ENGINES.value(name_or_path, given, load)
-
-
 def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:
     """The fabric of a system family that ``chips`` of its chips are a group of, by default.
 
@@ -180,6 +161,25 @@ def load_memory(name_or_path: str | Path) -> DramChannel:
         return load_memory_file(find_config("memories", name_or_path)).build()
 
     return _MEMORIES.value(name_or_path, (), load)
+
+
+def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> ServingEngine:
+    """The serving engine of a name in ``configs/engines`` or of a YAML file.
+
+    ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
+    unknown name (with the nearest one) and for the first fault of the file.
+    """
+    given = tuple(overrides)
+
+    def load() -> ServingEngine:
+        from simulator.config.engine_schema import load_engine_file
+        from simulator.config.names import find_config
+        from simulator.config.overrides import parse_overrides
+
+        path = find_config("engines", name_or_path)
+        return load_engine_file(path, parse_overrides(given)).config.build()
+
+    return _ENGINES.value(name_or_path, given, load)
 
 
 def load_layout(path: str | Path) -> Layout:

@@ -111,10 +111,14 @@ class ScenarioConfig(Section):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The value of one key, or the values of a list, as text, and where it stands."""
+    """The value of one key, or the values of a list, as text, and where it stands.
+
+    ``places`` are those of the values of a list.
+    """
 
     text: str | tuple[str, ...]
     location: Location
+    places: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ def load_scenario(path: str | Path) -> Scenario:
     config = validate(node, ScenarioConfig)
     members = {role: tuple(getattr(config, role) or ()) for role in ROLES}
     settings = {
-        key: Setting(_text(entry), entry.location)
+        key: Setting(_text(entry), entry.location, _item_places(entry))
         for key, entry in node.entries.items()
         if key not in NOT_OPTIONS
     }
@@ -173,6 +177,12 @@ def _places(members: Node) -> tuple[Location, ...]:
     assert isinstance(members, Sequence)
     found = [item.entries["system"] for item in members.items if isinstance(item, Mapping)]
     return tuple(entry.location for entry in found)
+
+
+def _item_places(node: Node) -> tuple[Location, ...]:
+    if not isinstance(node, Sequence):
+        return ()
+    return tuple(item.location for item in node.items if isinstance(item, Scalar))
 
 
 def _as_lists(node: Mapping, keys: Iterator[str] | tuple[str, ...]) -> None:

@@ -73,4 +73,5 @@ class SystemConfig(Section):
             network=None if self.network is None else self.network.build(),
             host_link_bytes_per_s=self.host_link or 0,
             host_memory_bytes=self.host_memory or 0,
+            shapes=tuple(self.fabric.allowed()),
         )

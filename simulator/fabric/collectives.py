@@ -45,8 +45,9 @@ def price_collective(
         size_bytes: the full buffer of one rank; of an all-gather, the gathered result.
         group: the ranks: a number of chips, axes such as ``xy``, or all chips where None.
         algorithm: one of ``ALGORITHMS``, ``auto`` for the fastest that the collective library
-            has, ``engine`` for what the system's serving engine takes, as in a step, or one of
-            ``hardware.engine_kernels.ENGINES`` for another engine.
+            has, ``engine`` for the fastest of those and of the serving engine's kernels, which
+            is what a step takes, or one of ``hardware.engine_kernels.ENGINES`` for what that
+            engine takes by its own rule.
         concurrent: equal collectives that use the same links at the same time.
 
     Raises:
@@ -74,7 +75,7 @@ def _priced(
     if part.chips == 1:
         return no_collective(kind, size, concurrent)
     if named in ENGINES:
-        part, named = with_engine(part, named), "engine"
+        part = with_engine(part, named)
     offered = _offered(part, kind, named, size)
     runs = [(evaluate(schedule, size, concurrent), schedule) for schedule in offered]
     best, chosen = min(runs, key=lambda run: run[0].total_ps)
@@ -112,14 +113,22 @@ def schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
 
 @lru_cache(maxsize=1024)
 def engine_schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
-    """The serving engine's kernels for the sizes that it has them for, ``schedules`` for others."""
+    """Those of ``schedules`` and the serving engine's kernels, up to the largest size of each.
+
+    The fastest of them is what a step takes: more bytes are never faster. The engine's own rule,
+    that of ``ruled_schedules``, can take a slower one just below a limit.
+    """
     if fabric.kind == "none" or fabric.inner is not None:
         return schedules(fabric, op)
-    own = peer_schedules(fabric, op)
-    if not own:
-        return schedules(fabric, op)
-    left = library_ranges(fabric, op)
-    library = schedules(fabric, op)
+    own = (replace(schedule, smallest=0) for schedule in peer_schedules(fabric, op))
+    return (*schedules(fabric, op), *own)
+
+
+@lru_cache(maxsize=1024)
+def ruled_schedules(fabric: Fabric, op: Op) -> tuple[Schedule, ...]:
+    """The serving engine's kernels for the sizes that it has them for, ``schedules`` for others."""
+    own, library = peer_schedules(fabric, op), schedules(fabric, op)
+    left = library_ranges(fabric, op) if own else [(0, 0)]
     ranged = (replace(s, smallest=low, largest=high) for s in library for low, high in left)
     return (*ranged, *own)
 
@@ -161,6 +170,8 @@ def _offered(fabric: Fabric, op: Op, algorithm: str, size: int) -> Sequence[Sche
         return schedules(fabric, op)
     if algorithm == "engine":
         return [s for s in engine_schedules(fabric, op) if s.serves(size)]
+    if algorithm in ENGINES:
+        return [s for s in ruled_schedules(fabric, op) if s.serves(size)]
     return _named(fabric, op, algorithm)
 
 
@@ -206,5 +217,6 @@ def _offers(fabric: Fabric, op: Op, size: int, schedule: Schedule) -> str:
     """Whose software has the schedule for this size: ``Alternative.offered_by``."""
     if replace(schedule, smallest=0, largest=0) in schedules(fabric, op):
         return "library"
-    served = schedule.serves(size) and schedule in engine_schedules(fabric, op)
+    kernel = replace(schedule, smallest=0)
+    served = kernel.serves(size) and kernel in engine_schedules(fabric, op)
     return "engine" if served else "none"

@@ -1,10 +1,11 @@
 """The time of a collective on a fabric that has lost chips or links.
 
-An all-to-all is routed link by link. What every chip has to get (all-gather, reduce-scatter,
-all-reduce, broadcast) can be packed into spanning trees that fill the least cut (Edmonds, 1973;
-Zhao et al., "ForestColl", 2024): n chips need (n-1) shards over c links, c being the fewest that
-cut any chip off. Where no larger part hangs on fewer links than the least connected chip, that
-is exact in bandwidth; elsewhere it is a lower bound, and the answer says so.
+An all-to-all is routed link by link, single messages as flows (``detours``). What every chip has
+to get (all-gather, reduce-scatter, all-reduce, broadcast) can be packed into spanning trees that
+fill the least cut (Edmonds, 1973; Zhao et al., "ForestColl", 2024): n chips need (n-1) shards over
+c links, c being the fewest that cut any chip off. Where no larger part hangs on fewer links than
+the least connected chip, that is exact in bandwidth; elsewhere it is a lower bound, and the answer
+says so.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from fractions import Fraction
 import numpy as np
 
 from simulator.fabric.collectives import price_collective
+from simulator.fabric.detours import messages
 from simulator.fabric.grid import exchange_load
 from simulator.fabric.links import LinkGraph, LinkLoads, link_graph
-from simulator.fabric.parts import PERSONAL, Op, passes
+from simulator.fabric.parts import Op, passes
 from simulator.fabric.schedule import ceil_div
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.fabric_cut import least_cut
@@ -45,6 +47,10 @@ def traffic_ps(
         fabric.is_grid or (fabric.kind == "fully-connected" and graph is not whole)
     ):
         return _exchange(fabric, loads, size, chips)
+    if op in ("p2p", "permute") and graph is not whole and not fabric.is_switched:
+        found = messages(graph, op)
+        note = f"{op} after the failures: over all minimal paths that are left, links shared fairly"
+        return found.time_ps(fabric, size), found.load * fabric.chips, note
     timing = price_collective(fabric, op, size)
     moving = timing.link_ps + timing.injection_ps
     shares = timing.bytes_per_link_max * fabric.chips / size if size else 0.0
@@ -75,9 +81,6 @@ def _diameter(fabric: Fabric) -> int:
 def _slower(graph: LinkGraph, whole: LinkGraph, op: Op) -> tuple[Fraction, str]:
     """How much longer the bytes of a collective take on the damaged graph, and what that is."""
     before, after = _lanes(whole), max(1, _lanes(graph))
-    if op in PERSONAL:
-        note = f"{op} after the failures: a lower bound, from the links that the chips have left"
-        return max(Fraction(1), Fraction(before, after)), note
     living = np.nonzero(graph.alive)[0].astype(np.int64)
     known = len(living) <= _CUT_CHIPS
     cut = int(least_cut(graph.neighbour, living, after)) if known else after

@@ -1,106 +1,103 @@
-"""The data-centre network: aggregation blocks of pods, each with uplinks of its own rate.
+"""Transfers between the groups of a hierarchy: pods on the data-centre network, nodes of GPUs.
 
-Blocks meet in a non-blocking spine, so a flow between two of them is limited by the uplinks of
-both; upgrading one block's uplinks helps it with every other block that is at least as fast.
+Groups meet in a non-blocking spine, so a transfer between two of them is limited by the uplinks of
+both; upgrading one group's uplinks helps it with every other that is at least as fast. A group that
+is fully connected to the others has a link of its own to each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from simulator.errors import InputError
-from simulator.fabric.schedule import PS_PER_S, ceil_div
+from simulator.errors import InfeasibleError, InputError
+from simulator.fabric.flows import Flow, finish_times
+from simulator.fabric.parts import rate_of
+from simulator.fabric.schedule import PS_PER_S
 from simulator.hardware.fabric import Fabric
-
-MAX_CHIPS = 147_456
-"""Sixteen pods of 9,216 chips."""
 
 
 @dataclass(frozen=True, slots=True)
-class Dcn:
-    """``uplinks[b]`` bytes a second and direction of block b, which has ``chips_per_block`` chips.
+class Transfer:
+    """``size_bytes`` from group ``source`` to group ``target``, spread over all their chips."""
 
-    ``latency_ps`` is one way from block to block.
-    """
-
-    uplinks: tuple[int, ...]
-    chips_per_block: int
-    latency_ps: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises InputError for fewer than one block, too many chips, or a rate that is not > 0."""
-        chips = len(self.uplinks) * self.chips_per_block
-        if not 1 <= chips <= MAX_CHIPS:
-            raise InputError(f"the network has {chips} chips, expected 1 to {MAX_CHIPS}")
-        if min(self.uplinks) <= 0 or self.latency_ps < 0:
-            raise InputError("uplinks need a rate above 0, and latencies are not negative")
-
-    def upgraded(self, block: int, rate: int) -> Dcn:
-        """The network after one block's uplinks were replaced.
-
-        Raises:
-            InputError: there is no such block, or the rate is not above 0.
-        """
-        if not 0 <= block < len(self.uplinks):
-            raise InputError(f"there is no block {block}, expected 0 to {len(self.uplinks) - 1}")
-        uplinks = (*self.uplinks[:block], rate, *self.uplinks[block + 1 :])
-        return Dcn(uplinks, self.chips_per_block, self.latency_ps)
+    source: int
+    target: int
+    size_bytes: int
 
 
-def network_of(fabric: Fabric) -> Dcn:
-    """The network between the groups of a hierarchy; a block's uplinks are those of its chips.
+def parse_transfer(fabric: Fabric, text: str, size_bytes: int) -> Transfer:
+    """The transfer that ``0-3`` stands for.
 
     Raises:
-        InputError: the fabric is no hierarchy, or is larger than the network can be.
+        InputError: the fabric has no groups, or the text does not name two of them.
+    """
+    if fabric.outer is None:
+        raise InputError(
+            f"--transfer {text[:40]}: a {fabric.kind} has no groups",
+            hint="only hierarchies have, as h100:8x2 or tpu-v7x:16x24x24x16",
+        )
+    groups = fabric.outer.chips
+    ends = text.split("-")
+    if len(ends) != 2 or not all(
+        end.isascii() and end.isdigit() and len(end) < 6 and int(end) < groups for end in ends
+    ):
+        raise InputError(
+            f"--transfer: found '{text[:40]}', expected two groups from 0 to {groups - 1}, as 0-1"
+        )
+    return Transfer(int(ends[0]), int(ends[1]), size_bytes)
+
+
+def transfers_ps(
+    fabric: Fabric, transfers: Sequence[Transfer], ports: Sequence[int] = ()
+) -> list[int]:
+    """When transfers that start together have arrived; what they share is shared max-min fairly.
+
+    ``ports[g]`` are the chips of group g that have their port to the others left; all where none
+    are given. A transfer inside a group does not touch the network and takes no time on it.
+
+    Raises:
+        InputError: the fabric has no groups.
+        InfeasibleError: a group has lost all its chips.
     """
     inner, outer = fabric.inner, fabric.outer
     if inner is None or outer is None:
         raise InputError(f"a {fabric.kind} has no network between groups")
-    rates = outer.uplinks or (outer.link_bandwidth_bytes_per_s,) * outer.chips
-    uplinks = tuple(rate * inner.chips for rate in rates)
-    return Dcn(uplinks, inner.chips, outer.hop_latency_ps)
-
-
-def exchange_ps(dcn: Dcn, size: int) -> int:
-    """An all-to-all of ``size`` bytes a chip over all blocks: the slowest uplinks set the time."""
-    blocks = len(dcn.uplinks)
-    if blocks == 1:
-        return 0
-    leaving = ceil_div(size * dcn.chips_per_block * (blocks - 1), blocks)
-    return dcn.latency_ps + ceil_div(leaving * PS_PER_S, min(dcn.uplinks))
-
-
-def all_reduce_ps(dcn: Dcn, size: int) -> int:
-    """An all-reduce of ``size`` bytes that are spread over each block's chips.
-
-    Each block sends and receives twice (blocks - 1) / blocks of it over its uplinks, direct.
-    """
-    blocks = len(dcn.uplinks)
-    if blocks == 1:
-        return 0
-    once = ceil_div(ceil_div(size * (blocks - 1), blocks) * PS_PER_S, min(dcn.uplinks))
-    return 2 * (dcn.latency_ps + once)
-
-
-def transfers_ps(dcn: Dcn, pairs: Sequence[tuple[int, int, int]]) -> list[int]:
-    """When transfers (source block, target block, bytes) that start together have arrived.
-
-    They share uplinks and downlinks max-min fairly.
-    """
-    from simulator.fabric.flows import Flow, finish_times
-
-    capacities: dict[Hashable, float] = {
-        (way, block): float(rate)
-        for block, rate in enumerate(dcn.uplinks)
-        for way in ("up", "down")
-    }
-    flows = [
-        Flow((("up", source), ("down", target)) if source != target else (), size)
-        for source, target, size in pairs
-    ]
+    left = list(ports) or [inner.chips] * outer.chips
+    gone = [t for t in transfers if not left[t.source] or not left[t.target]]
+    if gone:
+        lost = gone[0].source if not left[gone[0].source] else gone[0].target
+        raise InfeasibleError(f"group {lost} is lost: nothing can be transferred to or from it")
+    share = Fraction(max(rate_of(outer, protocol) for protocol in outer.protocols))
+    share /= outer.link_bandwidth_bytes_per_s
+    capacities: dict[Hashable, float] = {}
+    flows = []
+    for each in transfers:
+        links: list[Hashable] = []
+        if each.source != each.target:
+            links = _links(fabric, each)
+            for link in links:
+                capacities[link] = float(share * _rate(outer, left, link))
+        flows.append(Flow(tuple(links), each.size_bytes))
     ends = finish_times(flows, capacities)
     return [
-        round(end * PS_PER_S) + (dcn.latency_ps if source != target else 0)
-        for end, (source, target, _) in zip(ends, pairs, strict=True)
+        round(end * PS_PER_S) + (outer.hop_latency_ps if each.source != each.target else 0)
+        for end, each in zip(ends, transfers, strict=True)
     ]
+
+
+def _links(fabric: Fabric, each: Transfer) -> list[Hashable]:
+    assert fabric.outer is not None
+    if fabric.outer.kind == "fully-connected":
+        return [("pair", each.source, each.target)]
+    return [("up", each.source), ("down", each.target)]
+
+
+def _rate(outer: Fabric, ports: Sequence[int], link: Hashable) -> int:
+    """Bytes a second: of the uplinks of a group, or of the cables between two."""
+    assert isinstance(link, tuple)
+    if link[0] == "pair":
+        return outer.link_bandwidth_bytes_per_s * min(ports[link[1]], ports[link[2]])
+    rates = outer.uplinks or (outer.link_bandwidth_bytes_per_s,) * outer.chips
+    return int(rates[link[1]] * ports[link[1]])

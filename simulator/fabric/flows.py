@@ -29,19 +29,6 @@ class Flow:
     shares: tuple[float, ...] = ()
 
 
-def fair_rates(flows: Sequence[Flow], capacities: Mapping[Hashable, float]) -> list[float]:
-    """Max-min fair rates in bytes a second of flows that all run at once.
-
-    Raises:
-        InputError: a link without a capacity, or one that is not above zero.
-    """
-    first, link, share, capacity = _packed(flows, capacities)
-    rates = np.zeros(len(flows), dtype=np.float64)
-    active = np.ones(len(flows), dtype=np.int64)
-    kernels.max_min_rates(first, link, share, capacity, active, rates)
-    return [float(rate) for rate in rates]
-
-
 def finish_times(flows: Sequence[Flow], capacities: Mapping[Hashable, float]) -> list[float]:
     """Seconds at which each flow has arrived.
 

@@ -36,7 +36,8 @@ _ROUTED_CHIPS = 20_000
 class Inspection:
     """The answer of ``chipsim fabric``.
 
-    A hierarchy has the inspections of its ``groups``, and their ``uplinks`` in bytes a second.
+    A hierarchy has the inspections of its ``groups``, their ``uplinks`` in bytes a second, and the
+    ``ports`` to the others that each has left.
     ``load_before`` and ``load_after`` are shares on the busiest link: a share is what one chip
     sends one other in an all-to-all, or one rank's shard in the other operations.
     """
@@ -62,6 +63,7 @@ class Inspection:
     notes: tuple[str, ...]
     groups: tuple[Inspection, ...] = ()
     uplinks: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
 
 
 def inspect(

@@ -65,6 +65,7 @@ def inspect_nested(fabric: Fabric, failures: Sequence[Failure], op: str, size: i
         notes=tuple(_notes(fabric, groups, alive, ports)),
         groups=tuple(groups),
         uplinks=tuple(rate * inner.chips for rate in rates),
+        ports=tuple(ports),
     )
 
 

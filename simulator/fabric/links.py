@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import InfeasibleError, InputError
+from simulator.fabric.torus_loads import damaged_loads, fits
 from simulator.hardware.fabric import Fabric
 from simulator.kernels import fabric_links as kernels
 from simulator.kernels.arrays import Int64Array
 
 Float64Array = NDArray[np.float64]
 Link = tuple[int, int]
+
+_SIDE_BY_SIDE = 1024
+"""From more chips on the sources of a damaged torus are routed many at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +145,16 @@ def uniform_loads(graph: LinkGraph) -> LinkLoads:
     traffic[: graph.chips] = graph.alive
     living = np.nonzero(graph.alive)[0].astype(np.int64)
     sources = living[:1] if graph.transitive else living
-    diameter, hops = kernels.exchange_loads(graph.neighbour, sources, traffic, loads)
+    reached = 0
+    if graph.chips > _SIDE_BY_SIDE and not graph.transitive and fits(graph.fabric):
+        whole = link_graph(graph.fabric).neighbour
+        found = damaged_loads(graph.fabric, whole, graph.neighbour, graph.alive)
+        loads, sources, reached = found.loads, found.missing, found.diameter
+    diameter, _ = kernels.exchange_loads(graph.neighbour, sources, traffic, loads)
     if graph.transitive:
-        loads, hops = _by_symmetry(graph, loads), hops * len(living)
-    return LinkLoads(loads, float(loads.max(initial=0.0)), float(hops), int(diameter))
+        loads = _by_symmetry(graph, loads)
+    busiest = float(loads.max(initial=0.0))
+    return LinkLoads(loads, busiest, float(loads.sum()), max(reached, int(diameter)))
 
 
 def _by_symmetry(graph: LinkGraph, loads: Float64Array) -> Float64Array:

@@ -27,8 +27,7 @@ def pack_fabric(fabric: Fabric, ops: tuple[Op, ...] = OPS) -> Int64Array:
         head[OP_INDEX[op] * HEAD_FIELDS + HEAD_SCHEDULES] = len(offered)
         head[OP_INDEX[op] * HEAD_FIELDS + HEAD_OFFSET] = len(head) + len(body)
         for schedule in offered:
-            head_of = (schedule.fixed_ps, len(schedule.phases))
-            body += [*head_of, schedule.smallest, schedule.largest]
+            body += [schedule.fixed_ps, len(schedule.phases), schedule.largest]
             for phase in schedule.phases:
                 body += [
                     phase.steps,

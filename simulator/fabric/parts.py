@@ -50,8 +50,13 @@ class Step:
 
 
 def rate_of(fabric: Fabric, protocol: Protocol, peers: int = 0) -> int:
-    """Payload bytes a second of one link; limited by the channels to ``peers`` if those are."""
+    """Payload bytes a second of one link; limited by the channels to ``peers`` if those are.
+
+    Where all chips share a bridge, each of as many messages gets its part of that.
+    """
     rate = max(1, int(fabric.link_bandwidth_bytes_per_s * protocol.efficiency))
+    if fabric.shared_bytes_per_s and fabric.chips >= fabric.shared_from:
+        rate = max(1, min(rate, fabric.shared_bytes_per_s // fabric.chips))
     if peers and protocol.peer_bytes_per_s:
         rate = max(1, min(rate, peers * protocol.peer_bytes_per_s))
     return rate

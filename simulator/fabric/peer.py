@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,11 +30,19 @@ def with_engine(fabric: Fabric, name: str) -> Fabric:
 
 
 def engine_limits(fabric: Fabric, op: Op) -> Limits:
-    """The kernels that the engine takes for the operation, up to which sizes; none: no kernels."""
+    """The kernels that the engine takes for the operation, up to which sizes; none: no kernels.
+
+    They map the memory of other processes, so all ranks have to be on one host: vLLM's and SGLang's
+    ``in_the_same_node_as``.
+    """
     engine = fabric.engine
-    if engine is None or op != "all-reduce":
+    if engine is None or op != "all-reduce" or fabric.chips > math.prod(fabric.host or (8,)):
         return ()
-    return ENGINES[engine.name].get((engine.capability, fabric.chips), ())
+    found = ENGINES[engine.name].get((engine.capability, fabric.chips), ())
+    if fabric.kind == "fully-connected":
+        # nothing between the chips that could add or multiply
+        return tuple(pair for pair in found if pair[0] is None or pair[0].algorithm != "in-network")
+    return found
 
 
 def peer_schedules(fabric: Fabric, op: Op) -> list[Schedule]:
@@ -60,6 +69,8 @@ def library_ranges(fabric: Fabric, op: Op) -> list[tuple[int, int]]:
 
 def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
     n = fabric.chips
+    # between fully connected chips each peer has a link of its own
+    links = n - 1 if fabric.kind == "fully-connected" else 1
     shares = {
         "one-shot": (1, Fraction(n - 1), Fraction(1), n * (n - 1)),
         # its nth of all buffers, then the sums
@@ -74,12 +85,12 @@ def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
             steps=steps,
             latency_ps=int(passes * fabric.hop_latency_ps / steps) + fabric.endpoint_delay_ps,
             link_num=share.numerator,
-            link_den=share.denominator,
-            rate=_rate(fabric, engine, kernel),
+            link_den=share.denominator * links,
+            rate=_rate(fabric, engine, kernel, links),
             reduce_num=reduced.numerator,
             reduce_den=reduced.denominator,
             reduce_rate=fabric.reduce_bytes_per_s,
-            resource="injection",
+            resource="link" if fabric.kind == "fully-connected" else "injection",
         )
     ]
     if kernel.copies:
@@ -95,10 +106,13 @@ def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
     )
 
 
-def _rate(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> int:
-    """Bytes a second: what the link leaves, or a window for each round trip (Little's law)."""
+def _rate(fabric: Fabric, engine: Engine, kernel: EngineKernel, links: int) -> int:
+    """Bytes a second of a link: what it leaves, or a window for each round trip (Little's law).
+
+    The window is that of all ``links`` together.
+    """
     link = int(fabric.link_bandwidth_bytes_per_s * engine.efficiency)
     if kernel.window_bytes and fabric.hop_latency_ps:
         round_trip = ROUND_TRIP * fabric.hop_latency_ps
-        link = min(link, int(kernel.window_bytes * PS_PER_S / round_trip))
+        link = min(link, int(kernel.window_bytes * PS_PER_S / round_trip / links))
     return max(1, link)

@@ -46,7 +46,9 @@ def mend(fabric: Fabric, failures: Sequence[Failure]) -> Repair:
     others = [f for f in failures if f not in optical]
     cubes = sorted({cube for f in others for cube in _cubes(fabric, fabric.pod, f)})
     if len(cubes) > spare:
-        note = f"{len(cubes)} cubes failed and {spare} are spare: the slice goes on without them"
+        cube = "cube has" if len(cubes) == 1 else "cubes have"
+        left = "none is spare" if spare == 0 else f"{spare} are spare"
+        note = f"{len(cubes)} {cube} failed and {left}: the slice goes on without what failed"
         return _without(graph, others, len(optical), spare, 0, (note,))
     notes = [
         f"cube {cube} is replaced by spare cube {made.cubes[-1] + 1 + index}"

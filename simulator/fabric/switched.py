@@ -7,6 +7,7 @@ domain each peer has its own link.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from simulator.fabric.parts import Op, Step, assemble, passes, reduces
@@ -36,6 +37,9 @@ def switched_schedules(fabric: Fabric, op: Op, protocol: Protocol) -> list[Sched
             found.append(_in_network(fabric, op, protocol, n))
     else:
         one = [Step(1, 1, Fraction(1))]
+        if op == "p2p":
+            # a message alone shares with nobody
+            fabric = replace(fabric, shared_from=n + 1)
         found.append(
             assemble(fabric, protocol, "direct", one, Fraction(n if op == "permute" else 1))
         )

@@ -17,6 +17,7 @@ are those of least mean error on all tables of aiconfigurator-core 0.12.0 togeth
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -199,3 +200,16 @@ ENGINES: dict[str, Rules] = {
     "tensorrt-llm-1.3": _TENSORRT_13,
 }
 """The engines by name and the first version that was compared; a later version takes the last."""
+
+_STACKS = {"vllm": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
+
+
+def engine_of(stack: str, version: str) -> str | None:
+    """The last of ``ENGINES`` of a stack (vllm, sglang, trtllm) that is not above a version."""
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", text)][:3]
+
+    names = [name for name in ENGINES if name.rpartition("-")[0] == _STACKS.get(stack)]
+    known = [name for name in names if numbers(name) <= numbers(version)]
+    return max(known, key=numbers, default=None)

@@ -102,10 +102,12 @@ class Fabric:
     it need not. ``in_network_efficiency`` is the share of the link rate when the switch reduces,
     0 where it cannot; it is used from ``in_network_from`` ranks up and has a start-up of its own.
     ``twist[i][j]`` is by how much the closing link of axis i shifts axis j. ``ports`` are the equal
-    links behind the one port of a switched chip, ``host`` the chips of one host along each axis,
-    and ``pod`` the cubes that a slice is cut from where optical switches join them. ``engine`` is
-    the serving engine with kernels beside those of the library. ``uplinks[b]`` is the rate of each
-    chip of block b on an outer switch whose blocks differ; the link bandwidth is the least of them.
+    links behind the one port of a switched chip, ``shared_bytes_per_s`` what all chips together get
+    where their messages pass one bridge (PCIe), which is so from ``shared_from`` chips on, ``host``
+    the chips of one host along each axis, and ``pod`` the cubes that a slice is cut from where
+    optical switches join them. ``engine`` is the serving engine with kernels beside those of the
+    library. ``uplinks[b]`` is the rate of each chip of block b on an outer switch whose blocks
+    differ; the link bandwidth is the least of them.
     """
 
     kind: FabricKind
@@ -123,6 +125,8 @@ class Fabric:
     protocols: tuple[Protocol, ...] = PLAIN
     twist: tuple[tuple[int, ...], ...] = ()
     ports: int = 1
+    shared_bytes_per_s: int = 0
+    shared_from: int = 2
     host: tuple[int, ...] = ()
     pod: Pod | None = None
     engine: Engine | None = None

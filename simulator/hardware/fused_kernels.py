@@ -32,7 +32,7 @@ class FusedKernels:
     of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
     a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: tile
     latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
-    and experts reach; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
+    reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
     queries, and experts of 8 bits with one that converts their tokens;
     ``carries_absent``: expert kernels of 16-bit weights carry the rows of tokens for other ranks'
     experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
@@ -45,6 +45,9 @@ class FusedKernels:
     tensor cores work on the next keys. ``scans_sequences``: the tile scheduler looks
     through the sequences of a batch. ``transposes_values``: 8-bit
     values are turned round in shared memory before they are multiplied.
+    ``narrow_expert_launch_ps``: ``expert_launch`` of experts with activations of 8 bits or less,
+    where another library runs them, which also scales blocks of activations after it has sorted
+    them. ``gathers_rows``: matmuls of experts gather their rows and gate their results themselves.
     """
 
     launch_ps: int
@@ -72,6 +75,8 @@ class FusedKernels:
     transposes_values: bool = False
     expert_launch_ps: int | None = None
     expert_row_tile: int = 128
+    narrow_expert_launch_ps: int | None = None
+    gathers_rows: bool = False
 
     @property
     def expert_launch(self) -> int:

@@ -20,7 +20,7 @@ class System:
     HBM is left to the runtime.
     ``network`` joins it to other systems, where there is one. ``host_link_bytes_per_s`` is what one
     chip can copy to and, at the same time, from ``host_memory_bytes`` of its host's memory (0 where
-    nobody has said).
+    nobody has said). ``shapes`` are those of its family, () where it has no family.
     """
 
     name: str
@@ -32,6 +32,7 @@ class System:
     network: Network | None = None
     host_link_bytes_per_s: int = 0
     host_memory_bytes: int = 0
+    shapes: tuple[tuple[int, ...], ...] = ()
     engine: ServingEngine | None = None
 
     @property

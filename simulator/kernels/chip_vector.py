@@ -103,7 +103,10 @@ FUSED_SOFTMAX = FUSED + 21
 FUSED_OVERLAPS = FUSED + 22
 FUSED_SCANS = FUSED + 23
 FUSED_TRANSPOSES = FUSED + 24
-TILES = FUSED + 25
+FUSED_NARROW_LAUNCH_PS = FUSED + 25
+"""Of experts with narrow activations, which another library runs; 0 where none does."""
+FUSED_GATHERS = FUSED + 26
+TILES = FUSED + 27
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -217,6 +220,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_SCANS] = int(fused.scans_sequences)
     out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
     out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
+    out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
+    out[FUSED_GATHERS] = int(fused.gathers_rows)
 
 
 def mac_energy_share(dtype: str) -> float:

@@ -28,10 +28,9 @@ HEAD_FIELDS = 2
 
 SCHEDULE_FIXED = 0
 SCHEDULE_PHASES = 1
-SCHEDULE_SMALLEST = 2
-SCHEDULE_LARGEST = 3
-"""It serves more than SMALLEST and up to LARGEST bytes; 0 means any number."""
-SCHEDULE_FIELDS = 4
+SCHEDULE_LARGEST = 2
+"""The most bytes that the software uses it for; 0 means any number."""
+SCHEDULE_FIELDS = 3
 
 
 @kernel
@@ -57,7 +56,7 @@ def phase_bytes(phase: Int64Array, size: int) -> int:
 def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int, int]:
     """(picoseconds, link picoseconds, busiest link's bytes, index) of the fastest schedule.
 
-    ``table`` is that of ``simulator.fabric.pack``. Schedules for other sizes are left out. An
+    ``table`` is that of ``simulator.fabric.pack``. Schedules for smaller buffers are left out. An
     operation without schedules, or one among a single rank, costs nothing and has index -1.
     """
     best, best_moving, best_bytes, best_index = 0, 0, 0, -1
@@ -65,10 +64,9 @@ def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int,
     for index in range(table[op * HEAD_FIELDS + HEAD_SCHEDULES]):
         total = table[at + SCHEDULE_FIXED]
         phases = table[at + SCHEDULE_PHASES]
-        smallest = table[at + SCHEDULE_SMALLEST]
         largest = table[at + SCHEDULE_LARGEST]
         at += SCHEDULE_FIELDS
-        if (smallest > 0 and size <= smallest) or (largest > 0 and size > largest):
+        if largest > 0 and size > largest:
             at += phases * PHASE_FIELDS
             continue
         moving = 0

@@ -12,32 +12,29 @@ Wrappers for calls from C are left out (nobody makes any, and they cost an eight
 compile), and so are checks for division by zero (sizes and rates are validated before).
 """
 
+# numba's own types are incomplete
+# mypy: disable-error-code="attr-defined,import-untyped"
+
 from __future__ import annotations
 
 import functools
 import gc
-import hashlib
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from llvmlite import binding
 from numba import njit, types, version_info
 from numba.core import caching, config, event
-from numba.core.runtime import _nrt_python
+from numba.core.runtime import _nrt_python, nrt
+
+from simulator.kernels.folder import kernel_folder
 
 KNOWN_NUMBA = (0, 68)
 """The version of numba whose internals ``kernels.compiler`` was tested with."""
 
 F = TypeVar("F", bound=Callable[..., object])
-
-_PACKAGE = Path(__file__).parents[1]
-_FOLDERS = ("hardware", "kernels", "mapping", "model", "serving", "timing")
-"""Where kernels, and the constants that they freeze, are defined."""
 
 # Not in numba's stubs, hence typed as Any.
 _OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
@@ -54,26 +51,10 @@ _config: Any = config
 _unliteral: Any = types.unliteral
 
 
-def _cache_folder() -> Path:
-    """The folder for compiled kernels of exactly these sources; older ones beside it go."""
-    content = hashlib.sha256()
-    for folder in _FOLDERS:
-        for file in sorted((_PACKAGE / folder).rglob("*.py")):
-            content.update(file.read_bytes())
-    base = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _PACKAGE / "__pycache__"
-    chosen = base / f"chipsim-{content.hexdigest()[:16]}"
-    if not chosen.exists():
-        for old in base.glob("chipsim-*"):
-            shutil.rmtree(old, ignore_errors=True)
-    return chosen
-
-
-_FOLDER = _cache_folder()
-
-
 _FunctionCache: Any = caching.FunctionCache
 _CompileResultCacheImpl: Any = caching.CompileResultCacheImpl
 _allocator: Any = _nrt_python
+_runtime: Any = nrt.rtsys
 _llvm: Any = binding
 
 
@@ -110,7 +91,10 @@ class _Cache(_FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function of a signature, or None."""
-        _tell_linker()
+        if _SHORT:
+            _tell_linker()
+        else:
+            _runtime.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 
@@ -129,7 +113,7 @@ def kernel_cache() -> Iterator[None]:
     Where that folder cannot be written numba falls back to the user's cache directory.
     """
     before = _config.CACHE_DIR
-    _config.CACHE_DIR = str(_FOLDER)
+    _config.CACHE_DIR = str(kernel_folder())
     try:
         yield
     finally:
@@ -213,14 +197,6 @@ def inner(function: F) -> F:
     return compiled
 
 
-def is_compiled(function: Any) -> bool:
-    """Whether the cache holds a kernel, for arguments of any types; True where there is none."""
-    folder = Path(function._cache.cache_path)
-    if not os.access(folder, os.W_OK):
-        return True
-    return any(folder.glob(f"*.{function.py_func.__name__}-*.nbi"))
-
-
 class _Compiling(event.Listener):
     """Python's garbage collector rests while numba compiles: it finds little and looks at all."""
 
@@ -250,8 +226,12 @@ class _Announcer(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Called when numba begins to compile a function that its cache does not hold."""
-        module = event.data["dispatcher"].py_func.__module__
-        if not self._said and module.startswith("simulator."):
+        if event.data["dispatcher"].py_func.__module__.startswith("simulator."):
+            self.say()
+
+    def say(self) -> None:
+        """Say it, unless it was said."""
+        if not self._said:
             self._said = True
             print(
                 "chipsim: compiling kernels for this machine (first run only, some 20 seconds)",
@@ -262,5 +242,7 @@ class _Announcer(event.Listener):
         """Nothing to say when it is done."""
 
 
-_register("numba:compile", _Announcer())
+_announcer = _Announcer()
+announce = _announcer.say
+_register("numba:compile", _announcer)
 _register("numba:compile", _Compiling())

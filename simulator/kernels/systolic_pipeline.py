@@ -18,22 +18,30 @@ nothing is rounded but the start of a tile, which is a whole cycle.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, OS
 from simulator.kernels.systolic_chunks import chunk_count, chunk_start
-
-ROW = 0
-COL = 1
-OUT = 2
+from simulator.kernels.systolic_ports import (
+    COL,
+    COLD,
+    FIELDS,
+    HEAD,
+    OUT,
+    ROW,
+    WORDS_IN,
+    WORDS_OUT,
+    Ints,
+    fetch,
+    push,
+    reserve,
+    write_back,
+)
+from simulator.kernels.systolic_repeat import MEMORY, columns_to_skip
 
 RING = 65536
 """More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
-
-# columns of the state of one port
-_HEAD, _TAIL, _USED, _TIME, _SPACE, _COLD, _WARM, _WORDS_IN, _WORDS_OUT = range(9)
 
 # entries of the result vector of run_pipeline
 TOTAL_CYCLES = 0
@@ -44,108 +52,11 @@ COL_WORDS = 4
 OUT_READ_WORDS = 5
 OUT_WRITE_WORDS = 6
 
-Ints = NDArray[np.int64]
-
 
 @kernel
 def _up(time: int, p: int) -> int:
     """The next whole cycle."""
     return ceil_div(time, p) * p
-
-
-@kernel
-def _push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
-    head = state[port, _HEAD]
-    ring_words[port, head % ring_words.shape[1]] = words
-    ring_time[port, head % ring_words.shape[1]] = time
-    state[port, _HEAD] = head + 1
-    state[port, _USED] += words
-    return int(head)
-
-
-@kernel
-def _fetch(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    port: int,
-    words: int,
-    capacity: int,
-    word_time: int,
-) -> int:
-    """When the next tile of a read port has arrived; it is released later through its slot."""
-    ring = ring_words.shape[1]
-    room_at = state[port, _SPACE]
-    while state[port, _USED] + words > capacity or state[port, _HEAD] - state[port, _TAIL] >= ring:
-        slot = state[port, _TAIL] % ring
-        room_at = max(room_at, ring_time[port, slot])
-        state[port, _USED] -= ring_words[port, slot]
-        state[port, _TAIL] += 1
-    state[port, _SPACE] = room_at
-    state[port, _WORDS_IN] += words
-    first = state[port, _HEAD] == 0
-    _push(state, ring_words, ring_time, port, words, 0)
-    if first or (state[port, _WARM] == 0 and state[port, _COLD] + words <= capacity // 2):
-        # the half that feeds first is full before cycle 0: the cold start
-        state[port, _COLD] += words
-        return 0
-    state[port, _WARM] = 1
-    state[port, _TIME] = max(state[port, _TIME], room_at) + words * word_time
-    return int(state[port, _TIME])
-
-
-@kernel
-def _reserve(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    words: int,
-    capacity: int,
-    word_time: int,
-    read_back: bool,
-    ring_tile: Ints,
-    writes: Ints,
-) -> int:
-    """When the result buffer has room for a tile, and its partial sums where ``read_back``."""
-    ring = ring_words.shape[1]
-    while state[OUT, _USED] + words > capacity or state[OUT, _HEAD] - state[OUT, _TAIL] >= ring:
-        slot = state[OUT, _TAIL] % ring
-        written = max(state[OUT, _TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
-        state[OUT, _TIME] = written
-        state[OUT, _SPACE] = written
-        if writes.size > 0:
-            writes[ring_tile[slot]] = written
-        state[OUT, _WORDS_OUT] += ring_words[OUT, slot]
-        state[OUT, _USED] -= ring_words[OUT, slot]
-        state[OUT, _TAIL] += 1
-    if read_back:
-        state[OUT, _TIME] += words * word_time
-        state[OUT, _WORDS_IN] += words
-        return int(state[OUT, _TIME])
-    return int(state[OUT, _SPACE])
-
-
-@kernel
-def _write_back(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    word_time: int,
-    ring_tile: Ints,
-    writes: Ints,
-) -> int:
-    """When the last word of the result is in DRAM."""
-    ring = ring_words.shape[1]
-    while state[OUT, _TAIL] < state[OUT, _HEAD]:
-        slot = state[OUT, _TAIL] % ring
-        state[OUT, _TIME] = (
-            max(state[OUT, _TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
-        )
-        if writes.size > 0:
-            writes[ring_tile[slot]] = state[OUT, _TIME]
-        state[OUT, _WORDS_OUT] += ring_words[OUT, slot]
-        state[OUT, _TAIL] += 1
-    return int(state[OUT, _TIME])
 
 
 @kernel
@@ -182,7 +93,7 @@ def run_pipeline(
     row_folds = ceil_div(row_extent, rows)
     col_folds = ceil_div(col_extent, cols)
     ring = min(RING, row_folds * col_folds * chunks) + 1
-    state = np.zeros((3, 9), np.int64)
+    state = np.zeros((3, FIELDS), np.int64)
     ring_words = np.zeros((3, ring), np.int64)
     ring_time = np.zeros((3, ring), np.int64)
     ring_tile = np.zeros(ring, np.int64)
@@ -191,21 +102,44 @@ def run_pipeline(
     tail = (rows + cols - 2) * p
     time = 0
     stream_began = 0
-    for fc in range(col_folds):
+    # results that the buffer holds all never wait; nor does an operand that is fetched once
+    results = col_extent * (row_extent if dataflow == OS else vectors)
+    tiles = col_folds * (row_folds if dataflow == OS else chunks)
+    never_full = results <= out_capacity and tiles < ring
+    memory = np.zeros(MEMORY, np.int64)
+    kept = np.empty((6, 0 if record else ring), np.int64)
+    fc, skipped_time = 0, 0
+    while fc < col_folds:
+        if 0 < fc < col_folds - 1 and not record:
+            skipped, each = columns_to_skip(
+                state,
+                ring_words,
+                ring_time,
+                kept,
+                memory,
+                row_resident,
+                never_full,
+                time,
+                stream_began,
+                col_folds - 1 - fc,
+                q,
+            )
+            fc += skipped
+            skipped_time += each
         width = min(cols, col_extent - fc * cols)
         col_held = dataflow == OS and width * vectors <= col_capacity
         sums_held = dataflow != OS and width * vectors <= out_capacity
-        col_base = state[COL, _HEAD]
-        out_base = state[OUT, _HEAD]
+        col_base = state[COL, HEAD]
+        out_base = state[OUT, HEAD]
         for fr in range(row_folds):
             f = fc * row_folds + fr
             height = min(rows, row_extent - fr * rows)
             start = time
             if dataflow != OS:
-                there = _fetch(state, ring_words, ring_time, COL, height * width, col_capacity, q)
+                there = fetch(state, ring_words, ring_time, COL, height * width, col_capacity, q)
                 begin = _up(max(stream_began if load == DOUBLE else time, there), p)
                 loaded = begin + rows * p
-                ring_time[COL, (state[COL, _HEAD] - 1) % ring] = loaded
+                ring_time[COL, (state[COL, HEAD] - 1) % ring] = loaded
                 start = max(time, loaded)
                 if record:
                     feeds[f, 0] = begin // p
@@ -218,7 +152,7 @@ def run_pipeline(
                     arrivals[f, 1 + c] = -1
                     arrivals[f, 1 + chunks + c] = -1
                 if fc == 0 or not row_resident:
-                    there = _fetch(
+                    there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
                     start = max(start, there)
@@ -226,14 +160,14 @@ def run_pipeline(
                         arrivals[f, 1 + c] = there
                 if dataflow == OS:
                     if fr == 0 or not col_held:
-                        there = _fetch(
+                        there = fetch(
                             state, ring_words, ring_time, COL, width * depth, col_capacity, q
                         )
                         start = max(start, there)
                         if record:
                             arrivals[f, 1 + chunks + c] = there
                 elif fr == 0 or not sums_held:
-                    room = _reserve(
+                    room = reserve(
                         state,
                         ring_words,
                         ring_time,
@@ -247,7 +181,7 @@ def run_pipeline(
                     start = max(start, room)
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
-                    _push(state, ring_words, ring_time, OUT, width * depth, 0)
+                    push(state, ring_words, ring_time, OUT, width * depth, 0)
                 start = _up(start, p)
                 if c == 0:
                     stream_began = start
@@ -255,17 +189,17 @@ def run_pipeline(
                     feeds[f, 1 + c] = start // p
                 start += (last - first) * p
                 if fc == 0 or not row_resident:
-                    ring_time[ROW, (state[ROW, _HEAD] - 1) % ring] = start
+                    ring_time[ROW, (state[ROW, HEAD] - 1) % ring] = start
                 if dataflow == OS:
-                    slot = col_base + c if col_held else state[COL, _HEAD] - 1
+                    slot = col_base + c if col_held else state[COL, HEAD] - 1
                     ring_time[COL, slot % ring] = start
                 else:
-                    slot = out_base + c if sums_held else state[OUT, _HEAD] - 1
+                    slot = out_base + c if sums_held else state[OUT, HEAD] - 1
                     ring_time[OUT, slot % ring] = start
                     ring_tile[slot % ring] = f * chunks + c
             time = start
             if dataflow == OS:
-                room = _reserve(
+                room = reserve(
                     state,
                     ring_words,
                     ring_time,
@@ -277,23 +211,24 @@ def run_pipeline(
                     writes,
                 )
                 time = _up(max(time + tail, room), p)
-                slot = _push(state, ring_words, ring_time, OUT, height * width, time)
+                slot = push(state, ring_words, ring_time, OUT, height * width, time)
                 ring_tile[slot % ring] = f * chunks
             elif load != DOUBLE:
                 time += tail
+        fc += 1
     if dataflow != OS and load == DOUBLE:
         time += tail
     result = np.zeros(7, np.int64)
-    result[TOTAL_CYCLES] = time // p
-    cold = max(state[ROW, _COLD], state[COL, _COLD])
+    result[TOTAL_CYCLES] = (time + skipped_time) // p
+    cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
-    end = _write_back(state, ring_words, ring_time, q, ring_tile, writes)
+    end = write_back(state, ring_words, ring_time, q, ring_tile, writes)
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then
         end += tail
     result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - time // p)
-    result[ROW_WORDS] = state[ROW, _WORDS_IN]
-    result[COL_WORDS] = state[COL, _WORDS_IN]
-    result[OUT_READ_WORDS] = state[OUT, _WORDS_IN]
-    result[OUT_WRITE_WORDS] = state[OUT, _WORDS_OUT]
+    result[ROW_WORDS] = state[ROW, WORDS_IN]
+    result[COL_WORDS] = state[COL, WORDS_IN]
+    result[OUT_READ_WORDS] = state[OUT, WORDS_IN]
+    result[OUT_WRITE_WORDS] = state[OUT, WORDS_OUT]
     return result

@@ -36,6 +36,7 @@ from simulator.kernels.gpu_matmul import (
     tiles_ps,
 )
 from simulator.kernels.jit import inner, kernel
+from simulator.mapping.loads import Bits
 from simulator.mapping.tiles import (
     ARRAY,
     COMPUTE,
@@ -54,7 +55,6 @@ from simulator.mapping.tiles import (
     TILE_M,
     TILE_N,
     WRITE,
-    Bits,
 )
 from simulator.mapping.tiles import TILE_K as MAPPED_K
 

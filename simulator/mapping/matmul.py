@@ -27,10 +27,10 @@ from simulator.kernels.chip_vector import (
     COLS,
     DEPTH,
     GPU,
-    HBM_BYTES_PER_S,
     NO_LIMIT,
     PREFETCH_BYTES,
     ROWS,
+    RUN_BANDWIDTH,
     SYSTOLIC,
     UNIT_KIND,
 )
@@ -42,6 +42,7 @@ from simulator.kernels.matrix_unit import (
 )
 from simulator.kernels.tile_pipeline import ALL_WEIGHTS
 from simulator.mapping.gpu_matmul import gpu_search
+from simulator.mapping.loads import Bits, operand_bandwidth, price_loads
 from simulator.mapping.tiles import (
     CYCLES,
     MAP_FIELDS,
@@ -56,7 +57,6 @@ from simulator.mapping.tiles import (
     TILE_M,
     TILE_N,
     WRITE,
-    Bits,
     fits,
     fixed_cycles,
     price_order,
@@ -66,6 +66,8 @@ from simulator.mapping.tiles import (
 )
 
 MAX_CHOICES = 40
+MOST_PROMISING = 4
+"""Tiles that are priced in the order of their lower bounds before all others."""
 
 
 @inner
@@ -87,21 +89,21 @@ def dimension_choices(size: int, base: int, out: Int64Array) -> int:
 
 @inner
 def lower_bound(
-    rate: float,
     operands: tuple[float, float, float],
-    tile: tuple[int, int, int],
+    first: float,
     counts: tuple[int, int, int],
     bits: Bits,
-    credit: int,
+    credit: float,
     work: float,
     tail: float,
 ) -> float:
     """Cycles that a tile cannot beat: its traffic, or its work between first loads and last store.
 
-    ``rate`` is cycles a bit of HBM, ``operands`` the bits of (A, B, C) in HBM, ``work`` the
-    cycles of the work and the last store, ``tail`` those of the last drain.
+    ``operands`` are the cycles in which HBM moves (A, B, C) once, ``first`` those of a tile of A
+    and of B, ``credit`` those of the weights that need not be loaded (-1: none need be), ``work``
+    the cycles of the work and the last store, ``tail`` those of the last drain.
     """
-    resident = credit >= ALL_WEIGHTS
+    resident = credit < 0.0
     a, b, c = operands
     moved = 0.0
     for order in range(2):
@@ -109,17 +111,14 @@ def lower_bound(
         total = a * a_times + b * b_times
         if order == 0 or total < moved:
             moved = total
-    traffic = (moved + c) * rate
-    first = 0.0
-    if credit == 0:
-        first = (float(tile[0]) * bits[0] + float(tile[2]) * bits[1]) * tile[1] * rate
+    traffic = moved + c
+    if credit == 0.0:
+        work += first
         if bits[0] > 0 and (counts[1] > 1 or counts[0] * counts[2] == 1):
             traffic += tail  # all but the last store comes before the last tile's work
-    elif resident:
-        traffic -= b * rate
     else:
-        traffic -= 8.0 * credit * rate
-    return max(traffic, work + first)
+        traffic -= b if resident else credit
+    return max(traffic, work)
 
 
 @inner
@@ -144,11 +143,14 @@ def space(
     members = np.empty((len(bounds), 3), dtype=np.int64)
     fixed, step = float(fixed_cycles(chip)), float(step_cycles(chip))
     ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
-    rate = chip[CLOCK_HZ] / chip[HBM_BYTES_PER_S] / 8.0
-    operands = (float(m) * k * bits[0], float(k) * n * bits[1], float(m) * n * bits[2])
+    rate = chip[CLOCK_HZ] / 8.0
+    # weights fetched ahead are worth most where the rest comes in short runs
+    saved = -1.0 if credit >= ALL_WEIGHTS else 8.0 * credit * rate / chip[RUN_BANDWIDTH]
     depths = np.empty(MAX_CHOICES, dtype=np.int64)
+    a_rates = np.empty(MAX_CHOICES, dtype=np.float64)
     for ki in range(k_count):
         depths[ki] = ceil_div(k, sizes[1, ki])
+        a_rates[ki] = bits[0] * rate / operand_bandwidth(chip, sizes[1, ki], depths[ki], bits[0])
     count = 0
     for mi in range(m_count):
         tm = sizes[0, mi]
@@ -158,17 +160,22 @@ def space(
             tn = sizes[2, ni]
             nn = ceil_div(n, tn)
             en = n - (nn - 1) * tn
+            b_rate = bits[1] * rate / operand_bandwidth(chip, tn, nn, bits[1])
+            c_rate = bits[2] * rate / operand_bandwidth(chip, tn, nn, bits[2])
             tail = 0.0
             if chip[UNIT_KIND] == SYSTOLIC:
                 tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
-            beside = ideal - step + tail + float(em) * en * bits[2] * rate
+            beside = ideal - step + tail + float(em) * en * c_rate
             for ki in range(k_count):
                 tile = (tm, sizes[1, ki], tn)
                 if not fits(chip, shape, tile, bits):
                     continue
                 counts = (nm, depths[ki], nn)
                 work = beside + step * nm * nn * depths[ki]
-                bound = lower_bound(rate, operands, tile, counts, bits, credit, work, tail)
+                a, b = float(k) * a_rates[ki], float(k) * b_rate
+                first = (tm * a_rates[ki] + tn * b_rate) * tile[1]
+                operands = (m * a, n * b, float(m) * n * c_rate)
+                bound = lower_bound(operands, first, counts, bits, saved, work, tail)
                 bounds[count] = (fixed + bound) * (1.0 - 1e-9)
                 members[count, 0], members[count, 1], members[count, 2] = tile
                 count += 1
@@ -176,18 +183,23 @@ def space(
 
 
 @inner
-def keep(trial: Int64Array, out: Int64Array) -> None:
-    """Rank a priced choice against the best and the runner-up so far."""
-    if out[CYCLES] < 0 or better(trial, out):
+def keep(trial: Int64Array, earlier: bool, out: Int64Array) -> bool:
+    """Rank a priced choice against the best and the runner-up so far; whether it is the best now.
+
+    ``earlier`` says that it comes before the best in the space, which decides between equals.
+    """
+    if out[CYCLES] < 0 or better(trial, out) or (earlier and not better(out, trial)):
         out[SECOND] = out[CYCLES]
         out[SECOND_M], out[SECOND_K] = out[TILE_M], out[TILE_K]
         out[SECOND_N], out[SECOND_ORDER] = out[TILE_N], out[ORDER]
         for field in range(SECOND):
             out[field] = trial[field]
-    elif out[SECOND] < 0 or trial[CYCLES] < out[SECOND]:
+        return True
+    if out[SECOND] < 0 or trial[CYCLES] < out[SECOND]:
         out[SECOND] = trial[CYCLES]
         out[SECOND_M], out[SECOND_K] = trial[TILE_M], trial[TILE_K]
         out[SECOND_N], out[SECOND_ORDER] = trial[TILE_N], trial[ORDER]
+    return False
 
 
 @kernel
@@ -220,21 +232,24 @@ def search(
     if len(bounds) == 0:
         return
     stores = np.empty((2, 2), dtype=np.int64)
-    loads = np.empty((3, 2, 2), dtype=np.int64)
+    loads = np.empty((4, 2, 2), dtype=np.int64)
     cycles = np.zeros((2, 2, 2), dtype=np.int64)
     trial = np.empty(MAP_FIELDS, dtype=np.int64)
     best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
     cutoff = NO_LIMIT
-    # Start with the least lower bound; then large tiles come first, which are good more often.
-    for turn in range(-1, len(bounds)):
-        index = turn if turn >= 0 else np.argmin(bounds)
+    # Start with the least lower bounds, one of which is soon so good that it rules out most others;
+    # then go through the space. Of equals the one that comes first there is taken.
+    place = len(bounds)
+    for turn in range(-MOST_PROMISING, len(bounds)):
+        index = turn if turn >= 0 else int(np.argmin(bounds))
         if bounds[index] > cutoff:
             continue
         bounds[index] = np.inf
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):
             continue
+        price_loads(chip, shape, bits, tile, loads)
         priced = False
         # With a single tile on an axis the order of the loops makes no difference.
         for order in range(2 if tile[0] < shape[0] and tile[2] < shape[2] else 1):
@@ -244,7 +259,8 @@ def search(
                 copy(trial, best)
                 priced = True
         if priced:
-            keep(best, out)
+            if keep(best, index < place, out):
+                place = index
             limit = SECOND if exact_second else CYCLES
             cutoff = out[limit] if out[limit] >= 0 else NO_LIMIT
 

@@ -1,7 +1,8 @@
 """One way of cutting a matmul into tiles: whether it fits on chip, and what it costs.
 
-``price_tiles`` prices what the matrix unit does with each sort of tile, ``price_order`` the walk
-over them in one order of the loops. The fields below are what is known of a mapped matmul.
+``price_tiles`` prices what the matrix unit does with each sort of tile, ``loads.price_loads`` what
+HBM does, ``price_order`` the walk over them in one order of the loops. The fields below are what is
+known of a mapped matmul.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from simulator.kernels.arithmetic import (
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
-    HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     INPUT_BUFFER,
     OVERHEAD_PS,
@@ -27,7 +27,6 @@ from simulator.kernels.chip_vector import (
     TILE_OVERHEAD_PS,
     UNIT_KIND,
     WEIGHT_BUFFER,
-    run_bandwidth,
 )
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import (
@@ -38,8 +37,7 @@ from simulator.kernels.matrix_unit import (
     tile_price,
 )
 from simulator.kernels.tile_pipeline import ALL_WEIGHTS, walk
-
-Bits = tuple[int, int, int, int, int]
+from simulator.mapping.loads import Bits, extent, operand_bandwidth
 
 # Fields of a mapped matmul, all int64.
 CYCLES = 0
@@ -124,32 +122,9 @@ def reads(counts: tuple[int, int, int], n_outer: bool, weights_resident: bool) -
 
 
 @inner
-def operand_bandwidth(chip: Int64Array, width: int, tiles: int, bits: int) -> int:
-    """HBM bytes per second of tiles that are ``width`` elements of a row-major matrix wide.
-
-    A tile as wide as the matrix is one contiguous stream; a narrower one is read in short runs.
-    """
-    if tiles == 1:
-        return chip[HBM_BYTES_PER_S]
-    return run_bandwidth(chip, bits_to_bytes(width * bits))
-
-
-@inner
 def step_cycles(chip: Int64Array) -> int:
     """Cycles that a tile takes beside its work."""
     return ps_to_cycles(chip[TILE_OVERHEAD_PS], chip[CLOCK_HZ])
-
-
-@inner
-def extent(size: int, tile: int, count: int, edge: int) -> tuple[int, int]:
-    """Side and number of the tiles along a dimension: the full ones, or the last (``edge``).
-
-    A last tile as large as the others counts as one of them, so that it is not priced again.
-    """
-    last = size - (count - 1) * tile
-    if edge:
-        return last, (1 if last < tile else 0)
-    return tile, (count - 1 if last < tile else count)
 
 
 @inner
@@ -245,34 +220,17 @@ def price_order(
 ) -> bool:
     """Fill in the fields of ``out`` that depend on the order of the loops.
 
-    False, without walking over the tiles, if a bound shows that they exceed ``cutoff`` cycles.
+    ``loads`` are those of ``price_loads``. False, without walking over the tiles, if a bound shows
+    that they exceed ``cutoff`` cycles.
     """
     m, k, n = shape
     tm, tk, tn = tile
     nm, nk, nn = ceil_div(m, tm), ceil_div(k, tk), ceil_div(n, tn)
     em, en = m - (nm - 1) * tm, n - (nn - 1) * tn
-    clock = chip[CLOCK_HZ]
-    a_bandwidth = operand_bandwidth(chip, tk, nk, bits[0])
-    b_bandwidth = operand_bandwidth(chip, tn, nn, bits[1])
     a_times, b_times = reads((nm, nk, nn), n_outer, credit >= ALL_WEIGHTS)
-    out[READ] = 0
-    a_cycles, b_cycles = 0, 0
-    for edge in range(2):
-        rows, row_times = extent(m, tm, nm, edge)
-        cols, col_times = extent(n, tn, nn, edge)
-        for ke in range(2):
-            depth, depth_times = extent(k, tk, nk, ke)
-            a_size = bits_to_bytes(rows * depth * bits[0])
-            b_size = bits_to_bytes(depth * cols * bits[1])
-            loads[0, edge, ke] = scale_up(a_size, clock, a_bandwidth)
-            loads[1, edge, ke] = scale_up(b_size, clock, b_bandwidth)
-            loads[2, edge, ke] = b_size
-            a_count = row_times * depth_times * a_times
-            b_count = col_times * depth_times * b_times
-            out[READ] += a_size * a_count + b_size * b_count
-            a_cycles += loads[0, edge, ke] * a_count
-            b_cycles += loads[1, edge, ke] * b_count
-    out[HBM] = out[STORING] + a_cycles + b_cycles
+    out[READ] = loads[3, 0, 0] * a_times + loads[3, 0, 1] * b_times
+    b_cycles = loads[3, 1, 1] * b_times
+    out[HBM] = out[STORING] + loads[3, 1, 0] * a_times + b_cycles
     tail = 0
     if chip[UNIT_KIND] == SYSTOLIC:
         tail = systolic_fill(chip) + systolic_drain(chip, em, en)

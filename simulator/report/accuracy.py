@@ -15,6 +15,9 @@ SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill a
 OF_CACHE = ("attention-decode", "attention-prefill")
 """Operators whose tables are by the data type of the KV cache; others by that of the arithmetic."""
 
+OF_BYTES = ("collective", "copy")
+"""Operators that move bytes of whatever type."""
+
 
 def accuracy_line(
     entries: Sequence[Validated], dtypes: Mapping[str, str], engine: ServingEngine | None = None
@@ -45,6 +48,8 @@ def accuracy_line(
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
     if entry.operator == "server" and dtypes.get("weight") != dtypes.get("activation"):
         return False
+    if entry.operator in OF_BYTES:
+        return True
     kind = "kv" if entry.operator in OF_CACHE else "activation"
     return entry.dtype == dtypes.get(kind, "bf16")
 

@@ -89,6 +89,17 @@ def calibration_json(result: Calibration) -> dict[str, Any]:
             }
             for item in result.tables
         ],
+        "left_out": [
+            {
+                "chip": item.chip,
+                "operator": item.operator,
+                "dtype": item.dtype,
+                "table": item.table,
+                "reason": item.left_out.reason,
+                "count": item.left_out.count,
+            }
+            for item in result.omissions
+        ],
     }
 
 
@@ -121,9 +132,9 @@ def print_calibration(result: Calibration, path: str, console: Console) -> None:
     ]
     heads = ("parameter", "before", "after", "<unit", "<bounds", "without, %")
     show(console, make_table(console, "Parameters", heads, values))
+    show(console, "", *(f"left out: {item.text}" for item in result.omissions))
     show(
         console,
-        "",
         f"without: mean error on held-out rows, now {result.held_out_percent:.1f} %, with the "
         "effect of the parameter taken away; !: at the bound of what is physical",
         f"written: {path}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.report.console import make_table, show
 from simulator.report.figures import count, duration, percent, rate
 from simulator.report.json_out import Json, goodput_json
-from simulator.serving.capacity import SHORT
+from simulator.serving.capacity import ALONE, SHORT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +62,7 @@ def _trial(trial: Trial) -> Json:
         "goodput_requests_per_s": trial.goodput_per_s,
         "ttft_p99_s": result.ttft_s.p99,
         "tpot_p99_s": result.tpot_s.p99,
+        "mean_requests_in_system": result.mean_requests_in_system,
         "queue_growth_requests_per_s": None if growth is None else growth.requests_per_s,
     }
 
@@ -129,5 +130,6 @@ def _by_load(trial: Json) -> Any:
 
 def _verdict(trial: Json) -> str:
     if trial["passed"]:
-        return "within the SLO"
+        alone = trial["mean_requests_in_system"] < 2 * ALONE
+        return "within the SLO" + (", one at a time" if alone else "")
     return "queue grows" if trial["queue_growth_requests_per_s"] else "misses the SLO"

@@ -21,6 +21,14 @@ _OFFERED = {
 }
 
 
+_BOUNDS = {
+    "latency": "launch and latency",
+    "link": "the links",
+    "injection": "the ports of the chips",
+    "reduction": "reduction and copies",
+}
+
+
 def collective_json(system: str, timing: CollectiveTiming) -> dict[str, Any]:
     """The document ``chipsim.collective/1``."""
     return {"schema": "chipsim.collective/1", "system": system, **collective_fields(timing)}
@@ -73,10 +81,16 @@ def print_collective(system: str, timing: CollectiveTiming, console: Console) ->
         ("offered by", _OFFERED[timing.offered_by]),
         ("steps", f"{timing.steps:,}"),
         ("  launch and latency", format_time(timing.latency_ps / 1e12)),
-        ("  moving over links", format_time(timing.link_ps / 1e12)),
-        ("  moving through ports", format_time(timing.injection_ps / 1e12)),
-        ("  reduction and copies", format_time(timing.reduction_ps / 1e12)),
-        ("bound by", timing.bound_by),
+        *(
+            (f"  {name}", format_time(part / 1e12))
+            for name, part in (
+                ("moving over links", timing.link_ps),
+                ("moving through ports", timing.injection_ps),
+                ("reduction and copies", timing.reduction_ps),
+            )
+            if part
+        ),
+        ("bound by", _BOUNDS[timing.bound_by]),
         ("algorithm bandwidth", format_rate(timing.algorithm_bandwidth_bytes_per_s)),
         ("bus bandwidth", format_rate(timing.bus_bandwidth_bytes_per_s)),
         ("bytes on the busiest link", format_bytes(timing.bytes_per_link_max)),

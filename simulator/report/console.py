@@ -39,9 +39,14 @@ def make_console(stream: TextIO | None = None) -> Console:
 
     target = sys.stdout if stream is None else stream
     if target.isatty():
-        return PipeConsole(file=target, highlight=False)
+        return PipeConsole(file=target, highlight=False, emoji=False)
     return PipeConsole(
-        file=target, width=PLAIN_WIDTH, highlight=False, force_terminal=False, color_system=None
+        file=target,
+        width=PLAIN_WIDTH,
+        highlight=False,
+        emoji=False,
+        force_terminal=False,
+        color_system=None,
     )
 
 

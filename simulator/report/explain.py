@@ -9,10 +9,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.report.console import PLAIN_WIDTH as WIDTH
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
+
+if TYPE_CHECKING:
+    from simulator.hardware import System
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +212,23 @@ def ratio(figure: str, formula: str, top: float, unit: str, time_s: float) -> Ex
         f"= {number} / {time_s:.6g} s = {result}",
         {unit.replace(" ", "_"): top, "time_s": time_s},
     )
+
+
+def host(system: System) -> Explanation:
+    """What the host takes for an iteration."""
+    values = host_values(system)
+    formula = "overhead of the serving loop, once an iteration"
+    if system.engine is not None:
+        formula += ", and for each sequence in it"
+    return Explanation("host", formula, f"= {' + '.join(values.values())}", values)
+
+
+def host_values(system: System) -> dict[str, str]:
+    """The configuration values that the host's time is made of."""
+    engine = system.engine
+    if engine is None:
+        return {"system.host_overhead": duration(system.host_overhead_ps / 1e12)}
+    return {
+        "engine.iteration": duration(engine.iteration_ps / 1e12),
+        "engine.sequence": f"{duration(engine.sequence_ps / 1e12)} a sequence",
+    }

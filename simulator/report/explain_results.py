@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simulator.report import explain as why
@@ -9,6 +10,7 @@ from simulator.report.explain import Explanation
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
 from simulator.report.json_out import seconds
 from simulator.report.op_table import runner_up_line, tile_text
+from simulator.report.run_explain import explain_pools
 from simulator.timing.energy import energies
 
 if TYPE_CHECKING:
@@ -17,14 +19,15 @@ if TYPE_CHECKING:
     from simulator.timing.results import MatmulTiming, StepTiming
 
 
-def explain_run(result: RunResult, system: System) -> list[Explanation]:
-    """Every figure of the run's tables."""
-    dtype = result.dtypes.get("activation", "bf16")
+def explain_run(
+    result: RunResult, system: System, pools: Mapping[str, Sequence[System]] | None = None
+) -> list[Explanation]:
+    """Every figure of the run's tables.
+
+    ``system`` is that of all replicas; ``pools`` are the systems of each where there are several.
+    """
     time_s = result.serving_s
-    peak = system.chip.peak_flops_per_s(dtype)
-    bandwidth = system.chip.hbm.bandwidth_bytes_per_s
     done = result.requests.counted
-    each = result.chips // result.replicas
     window = done / result.requests_per_s if result.requests_per_s else result.simulated_s
     tokens = round(result.output_tokens_per_s * window)
     return [
@@ -50,15 +53,27 @@ def explain_run(result: RunResult, system: System) -> list[Explanation]:
             f"= {time_s:.6g} s over {count(result.replicas, 'replicas')}",
             {"serving_s": time_s, "replicas": result.replicas},
         ),
+        *(_of_chips(result, system) if pools is None else explain_pools(result, pools)),
+        *_energy_and_cost(result, system, several=pools is not None),
+    ]
+
+
+def _of_chips(result: RunResult, system: System) -> list[Explanation]:
+    """What equal chips did."""
+    dtype = result.dtypes.get("activation", "bf16")
+    time_s = result.serving_s
+    peak = system.chip.peak_flops_per_s(dtype)
+    bandwidth = system.chip.hbm.bandwidth_bytes_per_s
+    each = result.chips // result.replicas
+    return [
         why.mfu(result.mfu, result.flops, time_s, peak, each, dtype),
         why.mbu(result.mbu, result.min_bytes, time_s, bandwidth, each),
         why.peak(system.chip, dtype),
         why.hbm_limit(system.chip),
         why.units(result.utilization, time_s, each),
         why.bound(result.bound_by, time_s),
-        _host(system),
+        why.host(system),
         why.memory(result.memory_bytes, system),
-        *_energy_and_cost(result, system),
     ]
 
 
@@ -81,7 +96,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
             {
                 "operators_s": seconds(operators),
                 "host_s": seconds(result.host_ps),
-                **_host_values(system),
+                **why.host_values(system),
                 "chip.operator_overhead": duration(seconds(chip.operator_overhead_ps)),
             },
         ),
@@ -187,16 +202,6 @@ def _latencies(result: RunResult) -> list[Explanation]:
     ]
 
 
-def _host(system: System) -> Explanation:
-    return Explanation(
-        "host",
-        "overhead of the serving loop, once an iteration"
-        + ("" if system.engine is None else ", and for each sequence in it"),
-        f"= {' + '.join(_host_values(system).values())}",
-        _host_values(system),
-    )
-
-
 def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
     """The values of the chip file that its energies come from."""
     if chip.power.energy is None:  # those of a GPU's power model
@@ -207,18 +212,28 @@ def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
     }
 
 
-def _host_values(system: System) -> dict[str, str]:
-    """The configuration values that the host's time is made of."""
-    if system.engine is None:
-        return {"system.host_overhead": duration(seconds(system.host_overhead_ps))}
-    return {
-        "engine.iteration": duration(seconds(system.engine.iteration_ps)),
-        "engine.sequence": f"{duration(seconds(system.engine.sequence_ps))} a sequence",
-    }
-
-
-def _energy_and_cost(result: RunResult, system: System) -> list[Explanation]:
+def _energy_and_cost(result: RunResult, system: System, several: bool) -> list[Explanation]:
+    """Energy and cost; with ``several`` kinds of chip only how they are made up."""
     found: list[Explanation] = []
+    if several:
+        if result.energy_j is not None:
+            found.append(
+                Explanation(
+                    "energy",
+                    "the sum over the pools of multiply-accumulates, vector operations and bytes "
+                    "of each level x their energy + idle power x time x chips",
+                    f"= {scaled(result.energy_j, 'J')}",
+                )
+            )
+        if result.cost_usd is not None:
+            found.append(
+                Explanation(
+                    "cost",
+                    "the sum over the pools of chips x price of an hour x simulated time",
+                    f"= {result.cost_usd:.6g} USD in {result.simulated_s / 3600:.6g} h",
+                )
+            )
+        return found
     energy = energies(system.chip)
     if result.energy_j is not None and energy is not None:
         traffic = result.traffic_bytes

@@ -11,10 +11,17 @@ from simulator.units import format_bytes, format_rate, format_time
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simulator.fabric.dcn import Transfer
     from simulator.fabric.inspect import Inspection
 
 
-def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict[str, Any]:
+Moved = Sequence[tuple["Transfer", int]]
+"""Transfers between groups, and the picoseconds after which each has arrived."""
+
+
+def fabric_json(
+    system: str, found: Inspection, failures: Sequence[str], moved: Moved = ()
+) -> dict[str, Any]:
     """The document ``chipsim.fabric/1``; link loads are in shares (see ``docs/fabric.md``)."""
     return {
         "schema": "chipsim.fabric/1",
@@ -37,23 +44,39 @@ def fabric_json(system: str, found: Inspection, failures: Sequence[str]) -> dict
         "time_s": {"before": found.time_before_s, "after": found.time_after_s},
         "max_link_load": {"before": found.load_before, "after": found.load_after},
         "uplinks_bytes_per_s": list(found.uplinks),
+        "transfers": [
+            {
+                "source": each.source,
+                "target": each.target,
+                "size_bytes": each.size_bytes,
+                "time_s": end / 1e12,
+            }
+            for each, end in moved
+        ],
         "notes": list(found.notes),
     }
 
 
-def print_fabric(system: str, found: Inspection, console: Console) -> None:
-    """Parts, failures and traffic."""
+def print_fabric(
+    system: str, found: Inspection, failed: bool, moved: Moved, console: Console
+) -> None:
+    """Parts, failures and traffic, before and after if something ``failed``."""
     rows = [
         ("chips", f"{found.chips:,}"),
         ("links", f"{found.links:,}"),
-        ("cubes", f"{found.cubes:,}"),
-        ("optical circuits", f"{found.circuits:,}"),
-        ("spare cubes in the pod", f"{found.spare_cubes:,}"),
         ("bisection, one direction", format_rate(found.bisection_bytes_per_s)),
         ("diameter", f"{found.diameter_hops} hops"),
-        ("lost chips", f"{found.lost_chips:,}"),
-        ("circuits re-plugged", f"{found.rerouted_circuits:,}"),
     ]
+    if found.cubes:
+        rows += [
+            ("cubes", f"{found.cubes:,}"),
+            ("optical circuits", f"{found.circuits:,}"),
+            ("spare cubes in the pod", f"{found.spare_cubes:,}"),
+        ]
+    if failed:
+        rows.append(("lost chips", f"{found.lost_chips:,}"))
+    if failed and found.cubes:
+        rows.append(("circuits re-plugged", f"{found.rerouted_circuits:,}"))
     closed = ", ".join(
         f"{size}{' closed' if wrap else ''}"
         for size, wrap in zip(found.fabric.axes, found.fabric.wrap, strict=True)
@@ -65,6 +88,24 @@ def print_fabric(system: str, found: Inspection, console: Console) -> None:
         ("time", format_time(found.time_before_s), format_time(found.time_after_s)),
         ("shares on the busiest link", f"{found.load_before:.6g}", f"{found.load_after:.6g}"),
     ]
-    show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    if failed:
+        show(console, make_table(console, title, ("traffic", "before", "after"), times))
+    else:
+        whole = [(name, before) for name, before, _ in times]
+        show(console, make_table(console, title, ("traffic", "value"), whole))
+    each = "sends each other" if found.traffic == "all-to-all" else "has of the whole"
+    share = found.size_bytes // max(1, found.chips)
+    show(console, f"one share: what a chip {each}, {format_bytes(share)}")
+    if moved:
+        sent = [
+            (
+                f"{each.source} to {each.target}",
+                format_bytes(each.size_bytes),
+                format_time(end / 1e12),
+            )
+            for each, end in moved
+        ]
+        title = "Transfers between groups, all at once"
+        show(console, make_table(console, title, ("groups", "size", "arrived after"), sent))
     for note in found.notes:
         show(console, note)

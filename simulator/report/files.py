@@ -95,7 +95,11 @@ def manifest_json(
     """
     configuration = {
         "chip": resolved(system.chip),
-        "system": {**resolved(system), "chip": system.chip.name, "chips": system.chips},
+        "system": {
+            **{name: value for name, value in resolved(system).items() if name != "shapes"},
+            "chip": system.chip.name,
+            "chips": system.chips,
+        },
         "model": resolved(model),
     }
     return {

@@ -6,7 +6,6 @@ writes them, and NaN, which no result should hold, becomes null.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ Json = dict[str, Any]
 
 def to_json(document: Mapping[str, Any]) -> str:
     """The text of a document, indented, without a newline at its end."""
+    import json
+
     return json.dumps(plain(document), indent=2, allow_nan=False)
 
 
@@ -115,9 +116,13 @@ def _pool(pool: PoolResult) -> Json:
         "replicas": pool.replicas,
         "final_replicas": pool.final_replicas,
         "chips": pool.chips,
+        "tp": pool.tp,
+        "layout": pool.layout,
         "utilization": dict(pool.utilization),
         "mfu": pool.mfu,
         "mbu": pool.mbu,
+        "flops": pool.flops,
+        "min_bytes": pool.min_bytes,
         "bound_by": dict(pool.bound_by),
         "iterations": pool.iterations,
         "serving_s": pool.serving_s,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.report.console import make_table
-from simulator.report.figures import bytes_text, count, duration, percent
+from simulator.report.figures import MISSING, bytes_text, count, duration, percent, scaled
+from simulator.timing.results import CAUSES, UNITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +46,52 @@ def pools_table(result: RunResult, console: Console) -> Table:
         "<bound by",
     )
     return make_table(console, "Pools", columns, rows)
+
+
+def shown_causes(result: RunResult) -> list[str]:
+    """What time may go to; bubbles only where something was laid out as a pipeline."""
+    return [c for c in CAUSES if c != "bubble" or result.bound_by.get(c)]
+
+
+def work_of_units(result: RunResult) -> dict[str, str]:
+    """What each unit did in all."""
+    traffic = result.traffic_bytes
+    read, written = (bytes_text(traffic.get(f"hbm_{way}")) for way in ("read", "write"))
+    return {
+        "hbm": f"{read} read, {written} written",
+        "fabric": bytes_text(traffic.get("fabric")),
+        "matrix": scaled(result.flops, "FLOP"),
+    }
+
+
+def pool_units_table(result: RunResult, console: Console) -> Table:
+    """As the units of one pool, pool by pool; the work is that of all."""
+    moved = work_of_units(result)
+    rows = []
+    for cause in shown_causes(result):
+        cells = [cause]
+        for pool in result.pools.values():
+            cells.append(percent(pool.utilization.get(cause)) if cause in UNITS else MISSING)
+            cells.append(percent(pool.bound_by.get(cause, 0.0)))
+        rows.append((*cells, moved.get(cause, "")))
+    columns = ["unit"]
+    for role in result.pools:
+        columns += [f"{role} busy", "bound by"]
+    spent = ", ".join(f"{role} {duration(pool.serving_s)}" for role, pool in result.pools.items())
+    title = f"Units, in time of serving (sum of replicas): {spent}"
+    return make_table(console, title, (*columns, "<work of all"), rows)
+
+
+def pool_memory_table(result: RunResult, console: Console) -> Table:
+    """What fills the HBM of a chip of each pool, and how full the KV cache was."""
+    pools = list(result.pools.values())
+    names = list(dict.fromkeys(name for pool in pools for name in pool.memory_bytes))
+    rows = [(n, *(bytes_text(pool.memory_bytes.get(n)) for pool in pools)) for n in names]
+    for label, key in (("peak", "peak_fraction"), ("mean", "mean_fraction")):
+        rows.append((f"KV cache in use, {label}", *(percent(pool.kv[key]) for pool in pools)))
+    blocks = (f"{int(p.kv['blocks']):,} x {int(p.kv['block_tokens'])} tokens" for p in pools)
+    rows.append(("KV cache of a replica", *blocks))
+    return make_table(console, "HBM of each chip", ("part", *result.pools), rows)
 
 
 def transfer_table(moved: TransferResult, console: Console) -> Table:

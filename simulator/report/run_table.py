@@ -18,8 +18,15 @@ from simulator.report.figures import (
     usd,
 )
 from simulator.report.run_course import course_table
-from simulator.report.run_pools import pools_table, transfer_table
-from simulator.timing.results import CAUSES, UNITS
+from simulator.report.run_pools import (
+    pool_memory_table,
+    pool_units_table,
+    pools_table,
+    shown_causes,
+    transfer_table,
+    work_of_units,
+)
+from simulator.timing.results import UNITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,10 +43,11 @@ def print_run(result: RunResult, console: Console, *, over_time: bool = False) -
     if result.goodput is not None:
         show(console, slo_table(result.goodput, console))
     show(console, throughput_table(result, console))
-    show(console, units_table(result, console))
-    show(console, memory_table(result, console))
     if len(result.pools) > 1:
-        show(console, pools_table(result, console))
+        show(console, pools_table(result, console), pool_units_table(result, console))
+        show(console, pool_memory_table(result, console))
+    else:
+        show(console, units_table(result, console), memory_table(result, console))
     if result.kv_transfer is not None:
         show(console, transfer_table(result.kv_transfer, console))
     if over_time and result.timeline is not None:
@@ -52,10 +60,8 @@ def heading(result: RunResult) -> list[str]:
     """Which system, model and workload, and how many requests came through."""
     counts = result.requests
     types = " ".join(f"{what} {dtype}" for what, dtype in result.dtypes.items())
-    each = groups(result.replicas, result.tp, result.layout)
-    whole = f"{count(result.chips, 'chips')} = {each}"
     lines = [
-        f"{result.model} on {result.system} ({whole}), workload {result.workload}",
+        f"{result.model} on {result.system} ({_whole(result)}), workload {result.workload}",
         f"data types: {types}; seed {result.seed}",
         f"requests: {count(counts.arrived)} arrived, {count(counts.completed)} completed, "
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
@@ -74,6 +80,18 @@ def heading(result: RunResult) -> list[str]:
         if number:
             lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
     return lines
+
+
+def _whole(result: RunResult) -> str:
+    """All chips as replicas, pool by pool where they are not alike."""
+    if len({(pool.tp, pool.layout) for pool in result.pools.values()}) > 1:
+        parts = [
+            f"{role} {count(pool.chips, 'chips')} = {groups(pool.replicas, pool.tp, pool.layout)}"
+            for role, pool in result.pools.items()
+        ]
+        return f"{count(result.chips, 'chips')}: {', '.join(parts)}"
+    each = groups(result.replicas, result.tp, result.layout)
+    return f"{count(result.chips, 'chips')} = {each}"
 
 
 def latency_table(result: RunResult, console: Console) -> Table:
@@ -139,17 +157,9 @@ def throughput_table(result: RunResult, console: Console) -> Table:
 
 def units_table(result: RunResult, console: Console) -> Table:
     """How long each unit was busy and how long the run was bound by it, while serving."""
-    traffic = result.traffic_bytes
-    moved = {
-        "hbm": f"{bytes_text(traffic.get('hbm_read'))} read, "
-        f"{bytes_text(traffic.get('hbm_write'))} written",
-        "fabric": bytes_text(traffic.get("fabric")),
-        "matrix": scaled(result.flops, "FLOP"),
-    }
+    moved = work_of_units(result)
     rows = []
-    for cause in CAUSES:
-        if cause == "bubble" and not result.bound_by.get(cause):
-            continue  # nothing was laid out as a pipeline
+    for cause in shown_causes(result):
         busy = percent(result.utilization.get(cause)) if cause in UNITS else MISSING
         bound = percent(result.bound_by.get(cause, 0.0))
         rows.append((cause, busy, bound, moved.get(cause, "")))
@@ -168,7 +178,11 @@ def memory_table(result: RunResult, console: Console) -> Table:
     if "blocks" in kv:
         size = int(kv.get("block_tokens", 0))
         rows.append(("KV cache of a replica", f"{int(kv['blocks']):,} blocks of {size} tokens"))
-    return make_table(console, "HBM of each chip", ("part", "size"), rows)
+    title = "HBM of each chip"
+    first, *others = result.system.split(" + ")
+    if others:
+        title += f" of the first kind of system, {first}"
+    return make_table(console, title, ("part", "size"), rows)
 
 
 def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:

@@ -65,11 +65,7 @@ def print_validation(result: Validation, console: Console) -> None:
         "other half), the nearest shapes measured in the other half, and another software stack.",
     )
     for item in result.omissions:
-        show(
-            console,
-            f"left out: {item.left_out.count:,} rows of {item.chip} {item.operator} {item.dtype} "
-            f"({item.table}): {item.left_out.reason}",
-        )
+        show(console, f"left out: {item.text}")
     for chip, name in result.missing:
         show(console, f"not validated: {chip} {name}: no measured rows")
 

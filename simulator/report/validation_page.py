@@ -48,11 +48,7 @@ def page(result: Validation) -> str:
         for index, item in enumerate(result.comparisons)
         for row in item.rows()
     )
-    notes = [
-        f"{item.left_out.count:,} rows of {item.chip} {item.operator} {item.dtype} "
-        f"({item.table}) were left out: {item.left_out.reason}."
-        for item in result.omissions
-    ]
+    notes = [f"{item.text}." for item in result.omissions]
     notes += [f"{chip} {name}: not validated, no measured rows." for chip, name in result.missing]
     listed = "\n".join(f"<li>{html.escape(note)}</li>" for note in notes)
     heads = "".join(f"<th>{name}</th>" for name in WORDS)

@@ -7,48 +7,32 @@ and there is no event for any of them.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from simpy.events import Event
 
 from simulator.engine.world import World
-from simulator.errors import InfeasibleError, InputError
-from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
-from simulator.serving.course import empty_course
-from simulator.serving.disaggregation import PrefillSide
 from simulator.serving.faults import check_faults
+from simulator.serving.fitting import fit_all, smallest_tokens
+from simulator.serving.fleet import Fleet
 from simulator.serving.lives import Lives
 from simulator.serving.options import ServingOptions
-from simulator.serving.pools import (
-    ALWAYS,
-    NEVER,
-    Deployment,
-    Pool,
-    check_joined,
-    one_system,
-)
-from simulator.serving.price_table import PriceTable
-from simulator.serving.rebalance import Rebalancer
-from simulator.serving.replica import NO_HORIZON, Replica
+from simulator.serving.pools import ALWAYS, NEVER, Deployment, check_joined, one_system
+from simulator.serving.replica import Replica
+from simulator.serving.request_rows import HashBlocks, name_prefixes, request_rows
 from simulator.serving.results import RunResult
 from simulator.serving.router import make_router
-from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
-from simulator.serving.turns import Turns
-from simulator.timing.layout_search import Search, with_chips
+from simulator.serving.status import COMPLETED, LOST
+from simulator.serving.users import Progress, Users
 from simulator.timing.plan import Plan
-from simulator.workload.request import ClosedLoop, PrefixBlocks, Requests, Workload
+from simulator.workload.request import Workload
 
-Int64Array = npt.NDArray[np.int64]
-Float64Array = npt.NDArray[np.float64]
-Progress = Callable[[float], None]
-
-_SLICES = 64
-"""Parts of a replay between which progress is shown."""
+if TYPE_CHECKING:
+    from simulator.serving.disaggregation import PrefillSide
+    from simulator.serving.rebalance import Rebalancer
 
 
 def replay(
@@ -87,21 +71,6 @@ def serve(
     return outcome(cluster)
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A plan with its prices, what fills the HBM of its chips, and the KV blocks of a replica."""
-
-    prices: PriceTable
-    memory: Memory
-    blocks: int
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of one block on all chips that hold a part of it."""
-        layout = self.prices.plan.layout
-        return self.memory.kv_per_token * fields.BLOCK_TOKENS * layout.chips // layout.dp
-
-
 class Cluster:
     """Everything that serves, and the requests."""
 
@@ -117,25 +86,19 @@ class Cluster:
         self.options = options
         self.world = World()
         self.traffic = workload.traffic
-        self.fitted: dict[int, Fitted] = {}
-        for member in (member for pool in deployment.pools for member in pool.members):
-            if id(member.plan) not in self.fitted:
-                self.fitted[id(member.plan)] = fit(member.plan, options)
-        self.prefix_ids: Int64Array | None = None
-        self.hash_tokens = fields.BLOCK_TOKENS
-        self._longest_prefill = self._smallest(deployment.pools[0])
-        self.requests, self.status = self._request_rows()
+        self.fitted = fit_all(deployment, options)
+        self._longest_prefill = smallest_tokens(deployment.pools[0], self.fitted)
+        self.requests, self.status = request_rows(workload, deployment, self.fitted)
+        self.prefixes = HashBlocks()
         if options.prefix_cache and self.traffic.prefix is not None:
-            self._name_prefixes(self.traffic.prefix)
+            self.prefixes = name_prefixes(self.requests, self.traffic.prefix, workload.name)
         self.retries = np.zeros(len(self.requests), dtype=np.int64)
         self.replica_of = np.full(len(self.requests), -1, dtype=np.int64)
         self.prefill_of = np.full(len(self.requests), -1, dtype=np.int64)
-        self.replicas: list[Replica] = []
+        self.fleet = Fleet(self.fitted, self.requests, self.prefixes, options)
+        self.replicas = self.fleet.replicas
         """All replicas that there have been, by number."""
-        self.chips_of: list[range] = []
-        self.courses: dict[tuple[int, bool], Float64Array] = {}
-        """What the replicas of a plan that prefill, or do not, did over time."""
-        pools = [self._build(pool) for pool in deployment.pools]
+        pools = [self.fleet.build(pool) for pool in deployment.pools]
         self.back = pools[-1]
         self.back_router = make_router(deployment.router, options.seed)
         self.closed: dict[int, set[str]] = {}
@@ -144,7 +107,7 @@ class Cluster:
         """Numbers of replicas that will never come back."""
         self.backlog: list[int] = []
         """Requests that wait for any replica to come back."""
-        self.users = _Users(self, progress)
+        self.users = Users(self, progress)
         self.watched = not self.users.ahead
         self.undisturbed = (
             self.users.ahead
@@ -155,9 +118,10 @@ class Cluster:
         )
         """Whether every request goes to a replica of each pool that is known before the run."""
         self._wakes: dict[int, Event] = {}
-        self._successors: dict[int, Replica] = {}
         self.prefill: PrefillSide | None = None
         if len(pools) == 2:
+            from simulator.serving.disaggregation import PrefillSide
+
             self.prefill = PrefillSide(self, pools[0])
         self.lives = Lives(self)
         self.rebalancer: Rebalancer | None = None
@@ -171,6 +135,8 @@ class Cluster:
         if self.prefill is not None:
             self.prefill.start()
             if self.deployment.rebalance_ps is not None:
+                from simulator.serving.rebalance import Rebalancer
+
                 self.rebalancer = Rebalancer(self, self.deployment.rebalance_ps)
                 self.world.process(self.rebalancer.run())
         if self.prefill is not None and self.undisturbed:
@@ -348,12 +314,7 @@ class Cluster:
         """Let a replica that is empty do the work of the other pool."""
         assert self.prefill is not None
         self.closed.pop(replica.number)
-        chips = self.chips_of[replica.number]
-        other = self._new_replica(replica.plan, not replica.prefills, chips)
-        other.set_clock(self.world.now_ps)
-        replica.until_ps = other.since_ps = self.world.now_ps
-        other.fails_at(int(replica.settings[fields.DEADLINE]))
-        self._successors[replica.number] = other
+        other = self.fleet.change_pool(replica, self.world.now_ps)
         self.prefill.transfers.move_links(replica, other)
         if replica.prefills:
             self.prefill.replicas.remove(replica)
@@ -364,12 +325,6 @@ class Cluster:
             self.back.remove(replica)
             self.prefill.replicas.append(other)
             self.world.process(self.prefill.run(other))
-
-    def current(self, replica: Replica) -> Replica:
-        """What a replica is now, after changes of its pool."""
-        while replica.number in self._successors:
-            replica = self._successors[replica.number]
-        return replica
 
     def _awaited(self, replica: Replica) -> bool:
         return self.prefill is not None and self.prefill.transfers.waits_for(replica)
@@ -386,238 +341,9 @@ class Cluster:
             return False
         if deployment.disaggregate == ALWAYS:
             return True
-        if self.prefix_ids is not None:
+        if self.prefixes.ids is not None:
             replicas = self.open_replicas(self.back)
             for replica in replicas:
                 replica.catch_up(self.world.now_ps)
             tokens -= max((r.cached_tokens(request) for r in replicas), default=0)
         return tokens > deployment.uncached_tokens
-
-    def _build(self, pool: Pool) -> list[Replica]:
-        found = []
-        for member in pool.members:
-            for _ in range(member.replicas):
-                first = self.chips_of[-1].stop if self.chips_of else 0
-                chips = range(first, first + member.plan.layout.chips)
-                found.append(self._new_replica(member.plan, pool.role == "prefill", chips))
-        return found
-
-    def _new_replica(self, plan: Plan, prefills: bool, chips: range) -> Replica:
-        fitted = self.fitted[id(plan)]
-        key = (id(plan), prefills)
-        if key not in self.courses:
-            self.courses[key] = empty_course()
-        replica = Replica(
-            fitted.prices,
-            self.requests,
-            self.options,
-            number=len(self.replicas),
-            blocks=fitted.blocks,
-            block_bytes=fitted.block_bytes,
-            ids=self.prefix_ids,
-            hash_tokens=self.hash_tokens,
-            prefills=prefills,
-            course=self.courses[key],
-        )
-        self.replicas.append(replica)
-        self.chips_of.append(chips)
-        return replica
-
-    def _name_prefixes(self, prefix: PrefixBlocks) -> None:
-        """Say which blocks each prompt begins with, whole ones only.
-
-        Raises:
-            InputError: blocks that are not made of whole cache blocks.
-        """
-        if prefix.block_tokens % fields.BLOCK_TOKENS:
-            raise InputError(
-                f"workload '{self.workload.name}' names prefixes in blocks of "
-                f"{prefix.block_tokens} tokens, expected a multiple of {fields.BLOCK_TOKENS}"
-            )
-        self.prefix_ids, self.hash_tokens = prefix.ids, prefix.block_tokens
-        rows = self.requests
-        rows[:, fields.HASH_FIRST] = prefix.starts
-        whole = rows[:, fields.PROMPT] // prefix.block_tokens
-        rows[:, fields.HASH_COUNT] = np.minimum(prefix.counts, whole)
-
-    def _smallest(self, pool: Pool) -> int:
-        """Tokens that the smallest KV cache of a pool holds."""
-        blocks = min(self.fitted[id(member.plan)].blocks for member in pool.members)
-        return blocks * fields.BLOCK_TOKENS
-
-    def _request_rows(self) -> tuple[Int64Array, Int64Array]:
-        """Requests as the scheduler keeps them, and the status of those that can never fit.
-
-        A sequence holds prompt + output - 1 tokens when it emits its last.
-        """
-        traffic = self.traffic
-        rows = np.zeros((len(traffic), fields.REQUEST_FIELDS), dtype=np.int64)
-        rows[:, fields.PROMPT] = traffic.prompt_tokens
-        rows[:, fields.OUTPUT] = traffic.output_tokens
-        for column in (fields.SCHEDULED_AT, fields.FIRST_TOKEN_AT, fields.COMPLETED_AT):
-            rows[:, column] = fields.NEVER
-        if isinstance(traffic, Requests):
-            rows[:, fields.ARRIVAL] = traffic.arrival_ps
-        if traffic.priority is not None:
-            rows[:, fields.PRIORITY] = traffic.priority
-        longest = traffic.prompt_tokens + traffic.output_tokens
-        status = np.zeros(len(traffic), dtype=np.int64)
-        pools = self.deployment.pools
-        status[longest - 1 > self._smallest(pools[-1])] = REJECTED_KV
-        if len(pools) == 2:
-            status[traffic.prompt_tokens > self._smallest(pools[0])] = REJECTED_KV
-        contexts = [m.plan.model.max_context for pool in pools for m in pool.members]
-        status[longest > min(contexts)] = REJECTED_CONTEXT
-        return rows, status
-
-
-def fit(plan: Plan, options: ServingOptions) -> Fitted:
-    """What a replica of a plan has for KV.
-
-    Raises:
-        InfeasibleError: the model does not fit, or not even one block of KV cache.
-    """
-    logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
-    memory = plan.memory(options.token_budget, logits)
-    try:
-        check_room(plan.system, plan.model, plan.layout, memory)
-    except InfeasibleError as error:
-        longest = min(options.token_budget, plan.model.max_context)
-        raise with_chips(error, plan, Search("prefill", 1, longest)) from None
-    # ranks that share the sequences have room for as many each
-    blocks = memory.kv // (memory.kv_per_token * fields.BLOCK_TOKENS) * plan.layout.dp
-    if blocks < 1:
-        raise InfeasibleError(
-            f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
-            f"less than one KV block of {memory.kv_per_token * fields.BLOCK_TOKENS} B"
-        )
-    return Fitted(PriceTable(plan, options.token_budget), memory, blocks)
-
-
-class _Users:
-    """Sends requests into the world: on time (open loop) or one after another (closed loop)."""
-
-    def __init__(self, cluster: Cluster, progress: Progress | None) -> None:
-        self.cluster = cluster
-        self.traffic = cluster.traffic
-        self.ahead = isinstance(self.traffic, Requests) and self.traffic.parent is None
-        """Whether arrivals are known before the run."""
-        self._progress = progress
-        self._shown = time.monotonic()
-        self._waiting: dict[int, Event] = {}
-        self._taken = 0
-        self._turns: Turns | None = None
-        if self.traffic.parent is not None:
-            self._turns = Turns(cluster.world, self.traffic, self._send_turn)
-
-    def start(self) -> None:
-        """Begin sending."""
-        world = self.cluster.world
-        if self._turns is not None:
-            self._turns.start()
-        elif isinstance(self.traffic, Requests):
-            world.process(self._open(self.traffic))
-        else:
-            for _ in range(min(self.traffic.users, len(self.traffic))):
-                world.process(self._closed(self.traffic))
-
-    def answered(self, ended: list[int]) -> None:
-        """Wake the users whose requests have been answered, or will never be."""
-        for request in ended:
-            if self._turns is not None:
-                self._turns.ended(request)
-                continue
-            event = self._waiting.pop(request, None)
-            if event is not None:
-                event.succeed()
-
-    def finish(self, replicas: Sequence[Replica]) -> None:
-        """Run what is left to its end; nothing can happen any more that would disturb it."""
-        last = int(self.cluster.requests[:, fields.ARRIVAL].max())
-        for index, replica in enumerate(replicas):
-            if self._progress is not None and not replica.idle:
-                for part in range(1, _SLICES):
-                    replica.catch_up(last * part // _SLICES)
-                    self._show((index + part / _SLICES) / len(replicas))
-            replica.catch_up(NO_HORIZON)
-
-    def deal_ahead(self) -> Generator[Event, None, None]:
-        """Deal all requests out in turn, up to the next failure or repair at a time."""
-        cluster = self.cluster
-        assert isinstance(self.traffic, Requests)
-        accepted = np.flatnonzero(cluster.status == COMPLETED)
-        arrivals = self.traffic.arrival_ps[accepted]
-        position = 0
-        while position < len(accepted):
-            change = cluster.lives.next_change_ps()
-            upto = len(accepted)
-            if change != NO_HORIZON:
-                upto = int(np.searchsorted(arrivals, change, side="left"))
-            replicas = cluster.open_replicas(cluster.back)
-            batch = accepted[position:upto]
-            position = upto
-            if replicas:
-                self._deal(batch, replicas)
-            else:
-                for request in batch.tolist():
-                    cluster.wait(request, cluster.back)
-            if position < len(accepted):
-                yield cluster.world.sleep_until(change)
-
-    def _deal(self, batch: Int64Array, replicas: Sequence[Replica]) -> None:
-        cluster = self.cluster
-        router = cluster.back_router
-        turn = getattr(router, "turn", 0)
-        for index, replica in enumerate(replicas):
-            mine = batch[(index - turn) % len(replicas) :: len(replicas)]
-            cluster.replica_of[mine] = replica.number
-            replica.catch_up(cluster.world.now_ps)
-            replica.post_all(mine)
-        router.turn = turn + len(batch)  # type: ignore[attr-defined]
-
-    def passed(self, request: int) -> None:
-        """Show how far the run has come."""
-        if self._progress is not None and time.monotonic() - self._shown > 0.05:
-            self._show(request / len(self.traffic))
-
-    def _send(self, request: int) -> None:
-        self.passed(request)
-        self.cluster.send(request)
-
-    def _send_turn(self, request: int) -> None:
-        cluster = self.cluster
-        cluster.requests[request, fields.ARRIVAL] = cluster.world.now
-        if cluster.status[request] == COMPLETED:
-            self._send(request)
-        elif self._turns is not None:
-            self._turns.ended(request)
-
-    def _show(self, fraction: float) -> None:
-        self._shown = time.monotonic()
-        if self._progress is not None:
-            self._progress(fraction)
-
-    def _open(self, traffic: Requests) -> Generator[Event, None, None]:
-        world = self.cluster.world
-        status = self.cluster.status
-        for request, arrival in enumerate(traffic.arrival_ps.tolist()):
-            if arrival > world.now:
-                yield world.timeout(arrival - world.now)
-            if status[request] == COMPLETED:
-                self._send(request)
-
-    def _closed(self, traffic: ClosedLoop) -> Generator[Event, None, None]:
-        cluster = self.cluster
-        world = cluster.world
-        while self._taken < len(traffic):
-            request = self._taken
-            self._taken += 1
-            think = int(traffic.think_ps[request])
-            if think:
-                yield world.timeout(think)
-            cluster.requests[request, fields.ARRIVAL] = world.now
-            if cluster.status[request] == COMPLETED:
-                answered = world.event()
-                self._waiting[request] = answered
-                self._send(request)
-                yield answered

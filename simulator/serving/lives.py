@@ -29,7 +29,7 @@ class Lives:
         deployment = cluster.deployment
         if not deployment.faults:
             return
-        for replica, chips in zip(cluster.replicas, cluster.chips_of, strict=True):
+        for replica, chips in zip(cluster.replicas, cluster.fleet.chips_of, strict=True):
             times = outages(deployment.faults, replica.number, chips, cluster.options.seed)
             first = next(times, None)
             if first is not None:
@@ -65,14 +65,14 @@ class Lives:
                 break
             self.failures += 1
             self._expect("replica", replica, end)
-            cluster.fail(cluster.current(replica))
+            cluster.fail(cluster.fleet.current(replica))
             if end is None:
-                cluster.bury(cluster.current(replica))
+                cluster.bury(cluster.fleet.current(replica))
                 return
             yield world.timeout(end - world.now_ps)
             outage = next(times, None)
             self._expect("replica", replica, None if outage is None else outage[0])
-            now = cluster.current(replica)
+            now = cluster.fleet.current(replica)
             now.restart(world.now_ps)
             now.fails_at(NO_HORIZON if outage is None else outage[0])
             cluster.open(now, "broken")
@@ -88,14 +88,14 @@ class Lives:
                 break
             self.failures += 1
             self._expect("link", replica, end)
-            self._set_link(cluster.current(replica), broken=True)
+            self._set_link(cluster.fleet.current(replica), broken=True)
             if end is None:
-                cluster.cut_off(cluster.current(replica))
+                cluster.cut_off(cluster.fleet.current(replica))
                 return
             yield world.timeout(end - world.now_ps)
             following = times[index + 1][0] if index + 1 < len(times) else None
             self._expect("link", replica, following)
-            self._set_link(cluster.current(replica), broken=False)
+            self._set_link(cluster.fleet.current(replica), broken=False)
         self._expect("link", replica, None)
 
     def _set_link(self, replica: Replica, *, broken: bool) -> None:

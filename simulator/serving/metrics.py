@@ -24,18 +24,6 @@ from simulator.workload.request import Requests, Workload
 Int64Array = npt.NDArray[np.int64]
 PERCENTILES = (50, 90, 95, 99)
 
-_ADVICE = {
-    "hbm": "time goes to reading weights and KV from HBM: a smaller --weight-dtype or --kv-dtype, "
-    "more bandwidth, or more tensor parallelism",
-    "matrix": "time goes to arithmetic: a faster --dtype, more chips, or a smaller model",
-    "vector": "time goes to vector work (softmax, norms): a chip with more vector throughput",
-    "sram": "time goes to feeding the matrix unit from on-chip memory: more SRAM bandwidth",
-    "fabric": "time goes to collectives: a smaller --tp, or faster links",
-    "latency": "time goes to fixed costs of operators (launch, fill, first word): larger batches, "
-    "or a smaller --tp",
-    "host": "time goes to the host between iterations: larger batches, or a faster runtime",
-}
-
 
 def distribution(values_ps: npt.NDArray[Any]) -> Distribution:
     """Mean and linear percentiles in seconds; None where there are no values."""
@@ -144,15 +132,3 @@ def iteration_log(replicas: list[Replica]) -> IterationLog:
         kv_blocks=rows[:, loop.LOG_BLOCKS],
         busy_ps=rows[:, loop.LOG_BUSY : loop.LOG_BUSY + len(UNITS)],
     )
-
-
-def advice(bound_by: dict[str, float], queue_p99_s: float | None, ttft_p99_s: float | None) -> str:
-    """One line: what limits this run and what to try next."""
-    if not any(bound_by.values()):
-        return "nothing ran"
-    worst = max(bound_by, key=lambda cause: bound_by[cause])
-    line = f"{bound_by[worst]:.0%} of {_ADVICE[worst]}"
-    line = line.replace("of time goes", "of the time goes", 1)
-    if queue_p99_s and ttft_p99_s and queue_p99_s > max(1.0, 0.5 * ttft_p99_s):
-        line += f"; requests queue for up to {queue_p99_s:.2f} s (p99): the load is near capacity"
-    return line

@@ -1,4 +1,4 @@
-"""What a run of a deployment says: sums over replicas, by pool and in all."""
+"""What a run of a deployment says, in all."""
 
 from __future__ import annotations
 
@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.hardware import System
 from simulator.serving import fields, metrics
-from simulator.serving.pools import DECODE, PREFILL, SERVE, Pool
-from simulator.serving.replica import Replica
-from simulator.serving.results import (
-    Distribution,
-    PoolResult,
-    RequestCounts,
-    RequestTable,
-    RunResult,
-    TransferResult,
-)
+from simulator.serving.advice import advice
+from simulator.serving.bill import cost_of, energy_of, kinds_of_chip
+from simulator.serving.pool_results import by_role, kv_of, pool_results, transfer_result
+from simulator.serving.pools import Pool
+from simulator.serving.results import RequestCounts, RequestTable, RunResult
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
 from simulator.serving.tiers import tiers_of
 from simulator.serving.timeline import timeline
-from simulator.serving.work import PS_PER_S, Work, added, by_plan, shares, work_of
-from simulator.timing.energy import energy_basis, energy_j
+from simulator.serving.work import PS_PER_S, Work, added, shares, work_of
+from simulator.timing.energy import energy_basis
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -49,7 +43,8 @@ def outcome(cluster: Cluster) -> RunResult:
     output = int(requests[counted, fields.OUTPUT].sum())
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
-    systems = _systems(deployment.pools)
+    systems = kinds_of_chip(deployment.pools)
+    pools = pool_results(cluster)
     result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
@@ -81,22 +76,22 @@ def outcome(cluster: Cluster) -> RunResult:
         preemptions=int(work.counters[fields.PREEMPTED]),
         mean_batch=work.mean(fields.SEQUENCE_SUM),
         mean_tokens_per_iteration=work.mean(fields.TOKEN_SUM),
-        kv={"blocks": fitted.blocks, "block_tokens": fields.BLOCK_TOKENS, **work.kv},
+        kv=kv_of(fitted, work),
         memory_bytes=fitted.memory.as_dict(),
         flops=work.flops,
         min_bytes=work.min_bytes,
-        energy_j=_energy(cluster, simulated_s),
+        energy_j=energy_of(cluster, simulated_s),
         energy_basis=energy_basis(system.chip for system in systems),
-        cost_usd=_cost(deployment.pools, simulated_s),
-        advice=metrics.advice(causes, times["queue_s"].p99, times["ttft_s"].p99),
+        cost_usd=cost_of(deployment.pools, simulated_s),
+        advice=advice(pools, times["queue_s"].p99, times["ttft_s"].p99, simulated_s),
         table=_table(cluster, start),
         log=metrics.iteration_log(cluster.replicas) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
         pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
         prefix_hit_rate=_hit_rate(cluster, work),
-        pools=_pools(cluster),
-        kv_transfer=_transfers(cluster, simulated_s),
+        pools=pools,
+        kv_transfer=transfer_result(cluster, simulated_s),
         speculation=_speculation(cluster, work),
         kv_tiers=_tiers(cluster),
     )
@@ -105,7 +100,7 @@ def outcome(cluster: Cluster) -> RunResult:
         cluster.workload,
         requests,
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
-        timeline(_by_role(cluster), result.table, start) if done.any() else None,
+        timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
 
 
@@ -154,43 +149,6 @@ def _counts(
     )
 
 
-def _systems(pools: Sequence[Pool]) -> list[System]:
-    """One system of each kind of chip in the pools."""
-    members = (member for pool in pools for member in pool.members)
-    return list({m.plan.system.chip.name: m.plan.system for m in members}.values())
-
-
-def _energy(cluster: Cluster, simulated_s: float) -> float | None:
-    """Of all chips: events of their replicas, and idle power for the whole run."""
-    members = [member for pool in cluster.deployment.pools for member in pool.members]
-    total = 0.0
-    for plan, mine in by_plan(cluster.replicas):
-        work = work_of(mine)
-        energy = energy_j(
-            plan.system.chip,
-            plan.dtypes.activation,
-            flops=work.flops,
-            vector_ops=work.vector_ops,
-            sram_bytes=work.sram_bytes,
-            traffic=work.traffic,
-            chip_seconds=simulated_s * sum(m.chips for m in members if m.plan is plan),
-        )
-        if energy is None:
-            return None
-        total += energy
-    return total
-
-
-def _cost(pools: Sequence[Pool], simulated_s: float) -> float | None:
-    total = 0.0
-    for member in (member for pool in pools for member in pool.members):
-        price = member.plan.system.chip.price_usd_per_hour
-        if price is None:
-            return None
-        total += price * member.chips * simulated_s / 3600
-    return total
-
-
 def _hit_rate(cluster: Cluster, work: Work) -> float | None:
     """Cached prompt tokens over prompt tokens; None without a prefix cache."""
     if not cluster.options.prefix_cache:
@@ -225,76 +183,6 @@ def _tiers(cluster: Cluster) -> dict[str, int] | None:
             moved[name] += int(replica.counters[column]) * size
     swaps = sum(int(replica.counters[fields.SWAPS]) for replica in cluster.replicas)
     return {**dataclasses.asdict(tiers), **moved, "swaps": swaps}
-
-
-def _by_role(cluster: Cluster) -> dict[str, list[Replica]]:
-    """Every replica that was ever in a pool, by the pool's role."""
-    return {
-        pool.role: [r for r in cluster.replicas if r.prefills == (pool.role == PREFILL)]
-        for pool in cluster.deployment.pools
-    }
-
-
-def _pools(cluster: Cluster) -> dict[str, PoolResult]:
-    found = {}
-    by_role = _by_role(cluster)
-    for pool in cluster.deployment.pools:
-        work = work_of(by_role[pool.role])
-        utilization, causes = shares(work.totals)
-        fitted = cluster.fitted[id(pool.members[0].plan)]
-        current = cluster.back
-        if pool.role == PREFILL and cluster.prefill is not None:
-            current = cluster.prefill.replicas
-        found[pool.role] = PoolResult(
-            system=pool.name,
-            replicas=pool.replicas,
-            final_replicas=len(current),
-            chips=pool.chips,
-            utilization=utilization,
-            mfu=work.mfu,
-            mbu=work.mbu,
-            bound_by=causes,
-            iterations=work.iterations,
-            serving_s=work.serving_s,
-            mean_batch=work.mean(fields.SEQUENCE_SUM),
-            preemptions=int(work.counters[fields.PREEMPTED]),
-            kv=work.kv,
-            memory_bytes=fitted.memory.as_dict(),
-        )
-    assert list(found) in ([SERVE], [PREFILL, DECODE])
-    return found
-
-
-def _transfers(cluster: Cluster, simulated_s: float) -> TransferResult | None:
-    if cluster.prefill is None:
-        return None
-    transfers = cluster.prefill.transfers
-    log = transfers.log
-    busiest = 0.0
-    if transfers.limited and simulated_s:
-        carried = transfers.network.carried
-        rates = [link.bytes_per_s or 1 for link in transfers.links for _ in ("out", "in")]
-        busiest = max(b / rate for b, rate in zip(carried, rates, strict=True)) / simulated_s
-    exposed = _spread(log.exposed_ps)
-    return TransferResult(
-        transfers=len(log.sizes),
-        bytes=sum(log.sizes),
-        time_s=_spread(log.time_ps),
-        queue_s=_spread(log.queue_ps),
-        exposed_s=exposed.mean or 0.0,
-        overlapped_s=_mean_overlap(log.time_ps, log.queue_ps, log.exposed_ps),
-        link_utilization=busiest,
-    )
-
-
-def _mean_overlap(time_ps: list[int], queue_ps: list[int], exposed_ps: list[int]) -> float:
-    """How much of waiting and moving took place while the prompt was still being computed."""
-    hidden = [t + q - e for t, q, e in zip(time_ps, queue_ps, exposed_ps, strict=True)]
-    return sum(hidden) / len(hidden) / PS_PER_S if hidden else 0.0
-
-
-def _spread(values: list[int]) -> Distribution:
-    return metrics.distribution(np.array(values, dtype=np.int64))
 
 
 def _table(cluster: Cluster, start: int) -> RequestTable:

@@ -22,11 +22,6 @@ def exact_sum(values: Int64Array) -> int:
     return (high << _HALF) + low
 
 
-def time_in_state_ps(entered: Int64Array, left: Int64Array) -> int:
-    """The sum of the times that requests spent in a state."""
-    return exact_sum(left - entered)
-
-
 def integral_ps(entered: Int64Array, left: Int64Array) -> int:
     """The integral over time of the number of requests in a state: number times duration, event
     by event, in picoseconds."""

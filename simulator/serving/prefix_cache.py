@@ -14,9 +14,12 @@ to row (0: empty). ``ids`` is int64[hash blocks of all requests].
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.fields import (
+    BLOCKS_IN_ALL,
     COPIED_IN,
     COPIED_OUT,
     EVICTABLE,
@@ -221,3 +224,22 @@ def unrefer(
         if entries[row, REFERENCES] == 0:
             append(entries, HBM, row)
             replica[EVICTABLE] += settings[HASH_BLOCKS]
+
+
+def empty_prefixes(settings: Int64Array, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(table, entries) of a cache with room for what its tiers hold of the hash blocks ``ids``."""
+    most = 0
+    if len(ids):
+        tiers = (BLOCKS_IN_ALL, HOST_BLOCKS, POOL_BLOCKS)
+        most = sum(int(settings[tier]) // int(settings[HASH_BLOCKS]) for tier in tiers)
+        # An evicted block may be on its way from one tier to the next.
+        most = min(most, len(ids)) + 2
+    table = np.zeros(1 << max(1, (2 * most).bit_length()), dtype=np.int64)
+    entries = np.zeros((SENTINELS + most, ENTRY_FIELDS), dtype=np.int64)
+    rows = np.arange(SENTINELS + most)
+    entries[:, BEFORE] = entries[:, AFTER] = rows
+    unused = np.concatenate([[UNUSED], rows[SENTINELS:]])
+    following = np.concatenate([unused[1:], unused[:1]])
+    entries[unused, AFTER] = following
+    entries[following, BEFORE] = unused
+    return table, entries

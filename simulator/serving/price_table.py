@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
-from simulator.serving import fields, token_gaps
+from simulator.serving import compile_ahead, fields, token_gaps
 from simulator.serving.decode_run import AHEAD, Scratch
-from simulator.timing import compile_ahead
 from simulator.timing.decode_prices import PARTS, Known, fill_works
 from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
@@ -83,7 +82,6 @@ class PriceTable:
 
     def fill(self, tokens: int, logits: int) -> None:
         """Price a batch of ``tokens`` tokens and ``logits`` positions."""
-        compile_ahead.wait()
         for sort, rows in enumerate((tokens, logits)):
             if not self.priced[sort, rows]:
                 self.plan.price_rows(rows, sort == 1, self.table[rows])

@@ -90,15 +90,21 @@ class PoolResult:
     """One pool: what its chips did. ``final_replicas`` differs where pools were rebalanced.
 
     Shares, ``mfu`` and ``mbu`` refer to ``serving_s``, the time in iterations of its replicas.
+    ``tp``, ``layout``, ``memory_bytes`` and the ``blocks`` of ``kv`` are those of the first kind of
+    replica in it.
     """
 
     system: str
     replicas: int
     final_replicas: int
     chips: int
+    tp: int
+    layout: str
     utilization: dict[str, float]
     mfu: float
     mbu: float
+    flops: int
+    min_bytes: int
     bound_by: dict[str, float]
     iterations: int
     serving_s: float
@@ -138,10 +144,10 @@ class RunResult:
     the measurements that prices of this chip were compared with, ``engine`` is whose host it is
     (None: the system's), ``energy_basis`` says what its energies rest on. ``itl_s`` are the times
     between two tokens of a request; ``failures`` counts those of replicas and links,
-    ``pool_changes`` replicas that
-    changed from prefill to decode or back. ``goodput`` is None without an SLO, ``queue_growth``
-    where the queue is stable. ``speculation`` has ``drafts`` and ``acceptance`` as chosen, and the
-    tokens of decode steps: ``verified_tokens`` computed, ``emitted_tokens`` of them kept.
+    ``pool_changes`` replicas that changed from prefill to decode or back. ``goodput`` is None
+    without an SLO, ``queue_growth`` where the queue is stable. ``speculation`` has ``drafts`` and
+    ``acceptance`` as chosen, and the tokens of decode steps: ``verified_tokens`` computed,
+    ``emitted_tokens`` of them kept.
     ``kv_tiers`` has the sizes and rates of a decode replica's tiers, the bytes that all replicas
     moved (``to_host_bytes``, ``from_host_bytes``, of these ``from_pool_bytes``) and ``swaps``.
     Both are None where there is no such thing.

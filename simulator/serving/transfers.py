@@ -206,7 +206,7 @@ class Transfers:
         Then nobody needs to look at it, and it can run in one go. ``_promised`` are the most blocks
         that its requests may ever have; those that have ended are taken off where it gets too many.
         """
-        if self.cluster.prefix_ids is not None or self.waits_for(target):
+        if self.cluster.prefixes.ids is not None or self.waits_for(target):
             return False
         need = self._blocks_of(request)
         promised = self._promised.get(target.number, 0)
@@ -231,7 +231,7 @@ class Transfers:
         transfer.flows_from_ps = self.cluster.world.now_ps
         self._moving[transfer.request] = transfer
         item = self.cluster.requests.item
-        there = item(transfer.request, fields.SHARED) * self.cluster.hash_tokens
+        there = item(transfer.request, fields.SHARED) * self.cluster.prefixes.block_tokens
         tokens = item(transfer.request, fields.COMPUTED) - there
         transfer.size, layers = self._cache_of(transfer.source.plan, tokens)
         outward, _ = self._ways(transfer.source)

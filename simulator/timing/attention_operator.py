@@ -17,7 +17,7 @@ from simulator.timing import attention_prices as kernels
 from simulator.timing import prices
 from simulator.timing import work as work_fields
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.operator_checks import check_dtypes, check_phase
+from simulator.timing.operator_checks import check_dtypes, check_phase, price_by_kind
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
@@ -59,23 +59,29 @@ def price_attentions(chip: Chip, cases: Sequence[AttentionCase]) -> list[Operato
     or a dtype that the chip has no rate for.
     """
     chip = resolve_memory(chip)
-    results: list[OperatorTiming | None] = [None] * len(cases)
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, case in enumerate(cases):
+
+    def kind(case: AttentionCase) -> tuple[str, str]:
         check_case(case, chip)
-        groups.setdefault((case.dtype, case.kv_dtype or case.dtype), []).append(index)
-    for (dtype, kv_dtype), members in groups.items():
-        vector = pack_chip(chip, dtype)
-        bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
-        rows = np.zeros((len(members), prices.PLAN_FIELDS), dtype=np.int64)
-        batches = np.empty((len(members), 3), dtype=np.int64)
-        for place, index in enumerate(members):
-            _fill(cases[index], rows[place], batches[place])
-        work = np.empty((len(members), work_fields.WORK_FIELDS), dtype=np.int64)
-        kernels.count_cases(vector, bits, rows, batches, work)
-        for place, index in enumerate(members):
-            results[index] = _timing(chip, vector, cases[index], work[place].tolist())
-    return [result for result in results if result is not None]
+        return case.dtype, case.kv_dtype or case.dtype
+
+    return price_by_kind(cases, kind, lambda key, members: _price_group(chip, key, members))
+
+
+def _price_group(
+    chip: Chip, dtypes: tuple[str, str], cases: Sequence[AttentionCase]
+) -> list[OperatorTiming]:
+    """Cases that have data types of arithmetic and cache in common."""
+    dtype, kv_dtype = dtypes
+    vector = pack_chip(chip, dtype)
+    bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
+    rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
+    batches = np.empty((len(cases), 3), dtype=np.int64)
+    for place, case in enumerate(cases):
+        _fill(case, rows[place], batches[place])
+    work = np.empty((len(cases), work_fields.WORK_FIELDS), dtype=np.int64)
+    kernels.count_cases(vector, bits, rows, batches, work)
+    found = work.tolist()
+    return [_timing(chip, vector, *pair) for pair in zip(cases, found, strict=True)]
 
 
 def check_case(case: AttentionCase, chip: Chip) -> None:

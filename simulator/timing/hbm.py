@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from simulator.config.loader import load_memory
 from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES, Chip
-from simulator.timing.memory import stream_efficiency
 
 
 @lru_cache(maxsize=64)
@@ -31,6 +30,9 @@ def simulate_run_efficiency(preset: str) -> tuple[float, ...]:
     A longer run is never slower than a shorter one: where the simulated figures of two lengths
     are within the noise of the places, the higher one holds for both.
     """
+    # imported here, since preset files carry the figures
+    from simulator.timing.memory import stream_efficiency
+
     shares: list[float] = []
     for index in range(RUN_CLASSES - 1):
         shares.append(stream_efficiency(preset, f"block:{SHORTEST_RUN_BYTES << index}"))

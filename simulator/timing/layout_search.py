@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from simulator.errors import InfeasibleError, InputError
@@ -262,10 +263,11 @@ def _bound_ps(
 def _no_layout(
     system: System, model: Transformer, dtypes: Dtypes, search: Search
 ) -> InfeasibleError:
+    what = f"chips up to {MOST_CHIPS}" if not system.shapes else f"chips of {system.family}"
+    hint = f"no number of {what} would do"
     least = smallest_sufficient(system, model, dtypes, search)
-    hint = f"no number of chips up to {MOST_CHIPS} would do"
     if least:
-        hint = f"the smallest number of such chips that would do is {least}"
+        hint = _enough(system, least)
     weight = int(dtypes.bits()[0])
     size = format_bytes(model.parameters * weight // 8)
     return InfeasibleError(
@@ -283,9 +285,17 @@ def with_chips(error: InfeasibleError, plan: Plan, search: Search) -> Infeasible
     if least <= plan.system.chips:
         more = "another layout may fit (--layout auto)"
     else:
-        more = f"the smallest number of such chips that would do is {least}"
+        more = _enough(plan.system, least)
     hint = more if error.hint is None else f"{error.hint}; {more}"
     return InfeasibleError(error.message, location=error.location, hint=hint)
+
+
+def _enough(system: System, least: int) -> str:
+    """The number of chips in words, with the slice that has them."""
+    slices = ("x".join(map(str, axes)) for axes in system.shapes if math.prod(axes) == least)
+    shape = next(slices, None)
+    named = f" ({system.family}:{shape})" if shape else ""
+    return f"the smallest number of such chips that would do is {least}{named}"
 
 
 def smallest_sufficient(
@@ -293,24 +303,41 @@ def smallest_sufficient(
 ) -> int | None:
     """The smallest number of such chips on which some layout fits; None beyond ``MOST_CHIPS``.
 
-    Only the memory is looked at, as if any number of them could be joined.
+    Numbers that the system's family has no slice of are left out. Of how they are joined only
+    that is looked at; what decides is the memory.
     """
     room = system.chip.hbm.capacity_bytes * (1 - system.hbm_reserve_fraction)
     weight, _, kv = (int(bits) for bits in dtypes.bits())
     cache = search.batch * model.kv_elements(search.context) * kv / 8
     cache = 0.0 if model.kv_heads == 1 else cache
     start = max(1, math.floor((model.parameters * weight / 8 + cache) * 0.9 / room))
+    fine, coarse = _sizes(system, start)
     what = (system, model, dtypes, search)
-    doubled = (2**power for power in range(MOST_CHIPS.bit_length()))
-    # where no power of two will do, trying every number would take minutes to say so
-    enough = next((c for c in doubled if c >= start and _some_fits(c, *what)), None)
-    for chips in range(start, enough or 0):
-        if len(divisors(chips)) < 4 and chips > 7:
+    # where none will do, trying every number would take minutes to say so
+    enough = next((chips for chips in coarse if _some_fits(chips, *what)), None)
+    for chips in fine if enough else ():
+        if chips == enough:
+            break
+        if not system.shapes and len(divisors(chips)) < 4 and chips > 7:
             # a prime number of chips, or twice one, has hardly any layout
             continue
         if _some_fits(chips, *what):
             return chips
     return enough
+
+
+def _sizes(system: System, start: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Numbers of chips from ``start`` on, and fewer of them, each some twice the one before."""
+    if not system.shapes:
+        doubled = [2**power for power in range(MOST_CHIPS.bit_length())]
+        return range(start, MOST_CHIPS + 1), [chips for chips in doubled if chips >= start]
+    sizes = sorted({1, *(math.prod(axes) for axes in system.shapes)})
+    fine = [chips for chips in sizes if start <= chips <= MOST_CHIPS]
+    coarse: list[int] = []
+    for chips in fine:
+        if not coarse or chips >= 2 * coarse[-1] or chips == fine[-1]:
+            coarse.append(chips)
+    return fine, coarse
 
 
 def _some_fits(

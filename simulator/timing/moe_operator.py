@@ -18,15 +18,20 @@ from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
 from simulator.mapping.memory import BITS
+from simulator.timing import expert_steps as steps
 from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
+from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_load import parse_expert_load
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.operator_checks import check_dtypes
+from simulator.timing.operator_checks import check_dtypes, price_by_kind
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
 MODES = ("sorted", "fused")
+
+Kind = tuple[str, str, int, int, bool]
+"""(data types of arithmetic and weights, experts of a rank, ranks, whether they exchange tokens)"""
 
 LARGEST = 2**24
 LARGEST_EXPERTS = 2**14
@@ -41,6 +46,7 @@ class MoeCase:
     ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
     arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
     every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
+    ``blocks``: activations and weights of 8 bits have scales in blocks of 128.
     """
 
     tokens: int
@@ -56,6 +62,7 @@ class MoeCase:
     gated: bool = True
     exchange: bool = True
     buffers: int = 0
+    blocks: bool = False
 
 
 def price_moes(
@@ -67,38 +74,38 @@ def price_moes(
     without a fabric, a bad expert load, an unknown mode or a dtype without a rate.
     """
     chip = resolve_memory(chip)
-    results: list[OperatorTiming | None] = [None] * len(cases)
-    groups: dict[tuple[str, str, int, int, bool], list[int]] = {}
-    for index, case in enumerate(cases):
+
+    def kind(case: MoeCase) -> Kind:
         check_case(case, chip)
         exchange = case.exchange and case.ep > 1
         weights = case.weight_dtype or case.dtype
-        key = (case.dtype, weights, case.experts // case.ep, case.ep, exchange)
-        groups.setdefault(key, []).append(index)
-    for (dtype, weights, local, ep, exchange), members in groups.items():
-        vector = pack_chip(chip, dtype)
-        bits = np.array([BITS[weights], BITS[dtype], BITS[dtype]], dtype=np.int64)
-        table = np.zeros(1, dtype=np.int64)
-        if exchange:
-            table = _table(fabric, ep)
-        rows = np.zeros((len(members), prices.PLAN_FIELDS), dtype=np.int64)
-        tokens = np.empty(len(members), dtype=np.int64)
-        modes = np.empty(len(members), dtype=np.int64)
-        loads = np.empty((len(members), local))
-        for place, index in enumerate(members):
-            case = cases[index]
-            _fill(case, rows[place])
-            tokens[place] = -(-case.tokens // case.ep) if case.exchange else case.tokens
-            modes[place] = MODES.index(case.moe)
-            loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
-        out = np.empty((len(members), executor.PRICE_FIELDS), dtype=np.int64)
-        extra = np.empty((len(members), kernels.EXTRA_FIELDS), dtype=np.int64)
-        kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
-        for place, index in enumerate(members):
-            results[index] = _timing(
-                chip, vector, cases[index], out[place].tolist(), extra[place].tolist()
-            )
-    return [result for result in results if result is not None]
+        return case.dtype, weights, case.experts // case.ep, case.ep, exchange
+
+    return price_by_kind(cases, kind, lambda key, members: _price_group(chip, fabric, key, members))
+
+
+def _price_group(
+    chip: Chip, fabric: Fabric | None, kind: Kind, cases: Sequence[MoeCase]
+) -> list[OperatorTiming]:
+    """Cases of one kind, whose rows have the same length."""
+    dtype, weights, local, ep, exchange = kind
+    vector = pack_chip(chip, dtype)
+    bits = np.array([BITS[weights], BITS[dtype], BITS[dtype]], dtype=np.int64)
+    table = _table(fabric, ep) if exchange else np.zeros(1, dtype=np.int64)
+    rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
+    tokens = np.empty(len(cases), dtype=np.int64)
+    modes = np.empty(len(cases), dtype=np.int64)
+    loads = np.empty((len(cases), local))
+    for place, case in enumerate(cases):
+        _fill(case, rows[place])
+        tokens[place] = -(-case.tokens // case.ep) if case.exchange else case.tokens
+        modes[place] = MODES.index(case.moe)
+        loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+    out = np.empty((len(cases), executor.PRICE_FIELDS), dtype=np.int64)
+    extra = np.empty((len(cases), steps.EXTRA_FIELDS), dtype=np.int64)
+    kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
+    found = zip(cases, out.tolist(), extra.tolist(), strict=True)
+    return [_timing(chip, vector, *each) for each in found]
 
 
 def check_case(case: MoeCase, chip: Chip) -> None:
@@ -128,6 +135,11 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             hint=did_you_mean(case.moe, MODES),
         )
     check_dtypes(chip, case.dtype, case.weight_dtype)
+    if case.blocks and {BITS[case.dtype], BITS[case.weight_dtype or case.dtype]} != {8}:
+        raise InputError(
+            f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",
+            hint="scales in blocks are priced for activations and weights of 8 bits",
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -154,6 +166,8 @@ def _fill(case: MoeCase, row: Int64Array) -> None:
     row[prices.PLAN_RANKS] = case.ep
     row[prices.PLAN_BUFFERS] = case.buffers
     row[prices.PLAN_LOCAL] = int(not case.exchange)
+    weights = case.weight_dtype or case.dtype
+    row[prices.PLAN_EXPERT_FORM] = expert_form(weights, case.dtype, case.blocks)
 
 
 def _timing(
@@ -162,10 +176,10 @@ def _timing(
     clock = int(vector[CLOCK_HZ])
     busy = tuple(out[executor.MATRIX + unit] * clock // 10**12 for unit in range(5))
     cycles = -(-out[executor.DURATION] * clock // 10**12)
-    flops = extra[kernels.EXTRA_FLOPS]
+    flops = extra[steps.EXTRA_FLOPS]
     peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
     moved = out[executor.READ] + out[executor.WRITE]
-    sram = extra[kernels.EXTRA_SRAM_BYTES]
+    sram = extra[steps.EXTRA_SRAM_BYTES]
     return OperatorTiming(
         kind="moe",
         chip=chip.name,
@@ -180,7 +194,7 @@ def _timing(
             "dtype": case.dtype,
             "weight_dtype": case.weight_dtype or case.dtype,
             "moe": case.moe,
-            "busiest_chip_assignments": extra[kernels.EXTRA_RECEIVED],
+            "busiest_chip_assignments": extra[steps.EXTRA_RECEIVED],
         },
         clock_hz=clock,
         cycles=cycles,

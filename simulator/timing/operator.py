@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,13 +11,13 @@ import numpy as np
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
-from simulator.kernels.arrays import Int64Array
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
+from simulator.mapping.loads import Bits
 from simulator.mapping.memory import BITS
-from simulator.mapping.tiles import Bits
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming
@@ -65,65 +65,47 @@ def price_matmuls(
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
+        _check_size(m, k, n)
         shapes.setdefault(dtype, []).append((m, k, n))
-    priced = {
-        dtype: iter(_priced(chip, sizes, dtype, rotating_buffers, quantize).tolist())
-        for dtype, sizes in shapes.items()
-    }
+    priced: dict[str, Iterator[list[int]]] = {}
+    for dtype, sizes in shapes.items():
+        vector = pack_chip(chip, dtype, rotating_buffers)
+        out = _mapped(vector, sizes, _bits(dtype, quantize))
+        if quantize and BITS[dtype] < 16:
+            add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
+        priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
 
 
 def matmul_seconds(
     chip: Chip,
-    shapes: Iterable[tuple[int, int, int]],
+    sizes: Int64Array,
     dtype: str,
     *,
     rotating_buffers: int = 0,
     quantize: bool = False,
-) -> list[float]:
-    """The ``time_s`` of ``price_matmuls`` for shapes (m, k, n) of one data type, and nothing else.
+) -> Float64Array:
+    """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
 
-    Raises InputError and InfeasibleError as ``price_matmuls`` does.
+    ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
     """
     chip = _benchmarked(chip, rotating_buffers, quantize)
-    sizes = list(shapes)
-    if not sizes:
-        return []
-    cycles = _priced(chip, sizes, dtype, rotating_buffers, quantize)[:, tiles.CYCLES].tolist()
-    clock = chip.sustained_clock_hz
-    if min(cycles) < 0:
-        raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))])
-    return [_seconds(one, clock) for one in cycles]
-
-
-def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
-    """The chip with its memory's efficiency; InputError for ways that nobody can measure it in."""
-    if rotating_buffers < 0:
-        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
-    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
-        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
-    return resolve_memory(chip)
-
-
-def _priced(
-    chip: Chip,
-    sizes: list[tuple[int, int, int]],
-    dtype: str,
-    rotating_buffers: int,
-    quantize: bool,
-) -> Int64Array:
-    """Priced matmuls of one data type, int64[shapes, MAP_FIELDS]."""
-    for size in sizes:
-        _check_size(*size)
+    # what may be out of range by its rounded product is looked at exactly
+    strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
+    strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
+    for m, k, n in sizes[strange].tolist():
+        _check_size(m, k, n)
     vector = pack_chip(chip, dtype, rotating_buffers)
-    bits = BITS[dtype]
-    scaled = quantize and bits < 16
-    results = 16 if scaled else bits
-    out = _mapped(vector, sizes, (bits, bits, results, bits, bits))
-    if scaled:
-        add_quantization(vector, np.array(sizes, np.int64), bits, out)
-    return out
+    out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
+    mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
+    if quantize and BITS[dtype] < 16:
+        add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
+    cycles = out[:, tiles.CYCLES].tolist()
+    if min(cycles, default=0) < 0:
+        raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))].tolist())
+    clock = chip.sustained_clock_hz
+    return np.array([_seconds(each, clock) for each in cycles])
 
 
 def _seconds(cycles: int, clock_hz: int) -> float:
@@ -133,6 +115,21 @@ def _seconds(cycles: int, clock_hz: int) -> float:
 
 def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
     return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
+
+
+def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
+    """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
+    if rotating_buffers < 0:
+        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
+    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
+        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
+    return resolve_memory(chip)
+
+
+def _bits(dtype: str, quantize: bool) -> Bits:
+    """Bits of the operands; quantized matmuls leave results of 16."""
+    bits = BITS[dtype]
+    return bits, bits, max(bits, 16) if quantize else bits, bits, bits
 
 
 @lru_cache(maxsize=64)

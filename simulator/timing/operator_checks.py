@@ -1,10 +1,18 @@
-"""What cases of single operators have in common: data types and phases that can be priced."""
+"""What cases of single operators have in common: checks of data types and phases, and that cases of
+one kind are priced together."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Chip
 from simulator.mapping.memory import BITS
+
+C = TypeVar("C")
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 PHASES = ("prefill", "decode")
 
@@ -36,3 +44,20 @@ def check_phase(phase: str) -> None:
             f"phase: found '{phase}', expected prefill or decode",
             hint=did_you_mean(phase, PHASES),
         )
+
+
+def price_by_kind(
+    cases: Sequence[C], kind: Callable[[C], K], price: Callable[[K, Sequence[C]], Sequence[R]]
+) -> list[R]:
+    """A result for each case, in their order; ``price`` gets all cases of a kind at a time.
+
+    Raises what ``kind`` raises for a case that cannot be priced, before any is.
+    """
+    groups: dict[K, list[int]] = {}
+    for index, case in enumerate(cases):
+        groups.setdefault(kind(case), []).append(index)
+    results: dict[int, R] = {}
+    for key, members in groups.items():
+        found = price(key, [cases[index] for index in members])
+        results.update(zip(members, found, strict=True))
+    return [results[index] for index in range(len(cases))]

@@ -21,6 +21,7 @@ from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
 from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
+from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.moe_prices import price_moe
@@ -222,6 +223,8 @@ def make_plan(
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
     sharded, operators, rows = lay_out(model, chosen, drafts.drafts)
+    form = expert_form(kinds.weight, kinds.activation, model.quantization.block > 0)
+    rows[rows[:, pricing.PLAN_KIND] == pricing.MOE, pricing.PLAN_EXPERT_FORM] = form
     return Plan(
         system=system,
         model=model,

@@ -106,7 +106,9 @@ PLAN_BACKGROUND = 31
 """1 for a collective that runs behind the operators before it."""
 PLAN_LOCAL = 32
 """1 where every rank of the experts has all tokens of the group: nothing is exchanged."""
-PLAN_FIELDS = 33
+PLAN_EXPERT_FORM = 33
+"""How operands of experts are quantized: PLAIN, BLOCKS or INTEGERS (``kernels.gpu_experts``)."""
+PLAN_FIELDS = 34
 
 # Bits of the data types, int64[3].
 WEIGHT_BITS = 0

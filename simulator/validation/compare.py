@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from simulator.errors import InputError
 from simulator.validation.baselines import lookup, second_stack, two_efficiencies
 from simulator.validation.machine import Machine
 from simulator.validation.operators import find_operator
@@ -117,8 +118,17 @@ def summarize(predicted: FloatArray, measured: FloatArray) -> Errors:
     )
 
 
+UNFIT = "does not fit the memory of the system"
+
+OTHER_UNITS = {"nanoseconds": 1e9, "microseconds": 1e6, "milliseconds": 1e3}
+
+
 def usable(machine: Machine, table: Table) -> Table:
-    """The table without rows that cannot be, and without systems that the chip does not have."""
+    """The table without rows that cannot be, and without systems that the chip does not have.
+
+    Raises:
+        InputError: most of the rows take so long that their times are in another unit.
+    """
     operator = find_operator(table.operator)
     if not len(table):
         return table
@@ -131,7 +141,22 @@ def usable(machine: Machine, table: Table) -> Table:
     if not len(table):
         return table
     floor = operator.work(machine, table.dtype, table.inputs).floor_s
-    return without_faults(table, floor, repeats=operator.repeats)
+    clean = without_faults(table, floor, repeats=operator.repeats)
+    if len(clean):
+        _check_unit(clean, operator.work(machine, clean.dtype, clean.inputs).floor_s)
+    return clean
+
+
+def _check_unit(table: Table, floor_s: FloatArray) -> None:
+    """Refuse times that can only be in another unit: hundreds of times what a row needs."""
+    times = float(np.median(table.measured_s / np.maximum(floor_s, LAUNCH_S)))
+    for unit, scale in OTHER_UNITS.items():
+        if times > 0.3 * scale:
+            raise InputError(
+                f"{table.source}: half of the {len(table):,} rows of {table.operator} take more "
+                f"than {times:,.0f} times what {table.chip} needs for them",
+                hint=f"are the times in {unit}? those of 'measured_s' are seconds",
+            )
 
 
 def regimes_of(work: Work) -> npt.NDArray[np.str_]:
@@ -167,7 +192,7 @@ def compare(
         return None
     predicted = operator.price(machine, table.dtype, table.inputs)
     misfits = ~np.isfinite(predicted)
-    table = table.without(misfits, "does not fit the memory of the system")
+    table = table.without(misfits, UNFIT)
     predicted = predicted[~misfits]
     if not len(table):
         return None

@@ -90,7 +90,7 @@ def _check_columns(cases: Cases, operator: Operator, path: str) -> None:
                 hint = f"'{other[0]}' is in another unit: give seconds, 1e-6 for a microsecond"
         if hint is None:
             free = [c for c in cases.columns if c not in (*operator.columns, *operator.words)]
-            close = nearest(name, free)
+            close = next((c for c in free if c.lower() == name), nearest(name, free))
             hint = f"is '{close}' meant?" if close else f"found {', '.join(cases.columns)}"
         raise InputError(
             f"missing column '{name}' of operator {operator.name}",

@@ -8,18 +8,18 @@ least squares does it (trust region reflective, soft L1 loss).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import InputError
 from simulator.validation.baselines import halves
-from simulator.validation.compare import usable
+from simulator.validation.compare import UNFIT, usable
 from simulator.validation.machine import Machine
 from simulator.validation.operators import find_operator
 from simulator.validation.parameters import Parameter, applicable, current
-from simulator.validation.table import FloatArray, Table
+from simulator.validation.table import FloatArray, Omission, Table, why_nothing
 
 ROWS_A_TABLE = 2000
 """More rows of a table would not move a dozen parameters."""
@@ -73,6 +73,7 @@ class Calibration:
     hold_out: float
     parameters: tuple[Fitted, ...]
     tables: tuple[TableFit, ...]
+    omissions: tuple[Omission, ...] = ()
 
     @property
     def held_out_percent(self) -> float:
@@ -105,7 +106,11 @@ def calibrate(
     """
     optimizer = _optimizer()
     machine = Machine(name, overrides)
-    tables = [kept for table in tables if len(kept := usable(machine, table))]
+    cleaned = [_priceable(machine, usable(machine, table)) for table in tables]
+    omissions = tuple(omission for table in cleaned for omission in table.omissions())
+    tables = [table for table in cleaned if len(table)]
+    if not tables and omissions:
+        raise why_nothing(omissions)
     operators = sorted({table.operator for table in tables})
     held = {setting.partition("=")[0] for setting in overrides}
     parameters = [one for one in _parameters(name, operators) if one.path not in held]
@@ -146,7 +151,16 @@ def calibrate(
         float(parameter.text(value).split()[0])
         for parameter, value in zip(parameters, _values(parameters, solution.x), strict=True)
     ]
-    return _report(machine, parameters, before, after, parts, (hold_out, seed))
+    report = _report(machine, parameters, before, after, parts, (hold_out, seed))
+    return replace(report, omissions=omissions)
+
+
+def _priceable(machine: Machine, table: Table) -> Table:
+    """The table without rows that have no price."""
+    if not len(table):
+        return table
+    priced = find_operator(table.operator).price(machine, table.dtype, table.inputs)
+    return table.without(~np.isfinite(priced), UNFIT)
 
 
 def _report(
@@ -219,7 +233,7 @@ def _sample(table: Table, seed: int) -> Table:
 
 
 def _deviations(machine: Machine, table: Table) -> FloatArray:
-    """ln(price / measurement) of each row; 0 where the row has no price."""
+    """ln(price / measurement) of each row; 0 where a trial leaves it without a price."""
     priced = find_operator(table.operator).price(machine, table.dtype, table.inputs)
     return np.where(np.isfinite(priced), np.log(priced / table.measured_s), 0.0)
 

@@ -35,6 +35,7 @@ MOE_COLUMNS = (
     "ep",
     "buffers",
     "gated",
+    "blocks",
 )
 QUERY_DTYPE = "bf16"
 ROPE = 64
@@ -172,8 +173,10 @@ def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
             exchange=False,
             gated=bool(gated),
             buffers=buffers,
+            blocks=bool(blocks),
         )
-        for tokens, hidden, inter, experts, top_k, tp, ep, buffers, gated, load, weights in rows
+        for tokens, hidden, inter, experts, top_k, tp, ep, *rest in rows
+        for buffers, gated, blocks, load, weights in (rest,)
     ]
     return np.array([priced.time_s for priced in api.price_moes(machine.chip, cases)])
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from simulator import api
 from simulator.errors import InputError, did_you_mean
+from simulator.hardware import Fabric
 from simulator.validation import layer_rows
 from simulator.validation.machine import Machine
 from simulator.validation.serving_rows import server_seconds, server_work
@@ -55,13 +56,9 @@ def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
     ways = np.column_stack([inputs["buffers"], inputs["quantize"]])
     for buffers, quantize in np.unique(ways, axis=0).tolist():
         rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
-        sizes = (inputs[name][rows].tolist() for name in ("m", "k", "n"))
+        sizes = np.column_stack([inputs[name][rows] for name in ("m", "k", "n")])
         out[rows] = api.matmul_seconds(
-            machine.chip,
-            zip(*sizes, strict=True),
-            dtype,
-            rotating_buffers=buffers,
-            quantize=bool(quantize),
+            machine.chip, sizes, dtype, rotating_buffers=buffers, quantize=bool(quantize)
         )
     return out
 
@@ -89,11 +86,18 @@ def _collective_seconds(machine: Machine, _dtype: str, inputs: Inputs) -> FloatA
                 machine.system(ranks).fabric,
                 op,
                 size,
-                algorithm="engine" if engine else "auto",
+                algorithm=_algorithm(machine.system(ranks).fabric, engine),
             ).time_s
             for ranks, op, size, engine in rows
         ]
     )
+
+
+def _algorithm(fabric: Fabric, engine: str) -> str:
+    """That of a row: the library's where no engine is named, the system's if it has no kernels."""
+    if not engine:
+        return "auto"
+    return engine if fabric.engine is not None else "engine"
 
 
 SHARES = {"all-reduce": 2.0, "all-gather": 1.0, "reduce-scatter": 1.0, "all-to-all": 1.0}
@@ -160,6 +164,7 @@ OPERATORS: dict[str, Operator] = {
                 "ep": 1,
                 "buffers": 0,
                 "gated": 1,
+                "blocks": 0,
                 "expert_load": "balanced",
                 "weights": layer_rows.SAME,
             },

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.config.names import list_names
 from simulator.errors import InputError
 from simulator.validation import published, silicon
-from simulator.validation.compare import Comparison, Row, compare
+from simulator.validation.compare import UNFIT, Comparison, Row, compare, usable
 from simulator.validation.files import read_tables
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS, find_operator
-from simulator.validation.table import LeftOut, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Omission:
-    """Rows of one table that were left out."""
-
-    chip: str
-    operator: str
-    dtype: str
-    table: str
-    left_out: LeftOut
+from simulator.validation.table import LeftOut, Omission, Table, why_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +98,13 @@ def validate(
                 pair = compare(machine, table, others, seed=seed, baselines=baselines)
                 if pair is not None:
                     found.append(pair)
-                kept = table if pair is None else pair.table
-                omitted += [
-                    Omission(name, operator, table.dtype, table.source, note)
-                    for note in kept.left_out
-                ]
+                    omitted += pair.table.omissions()
+                    continue
+                kept = usable(machine, table)
+                everything = np.ones(len(kept), bool)
+                omitted += kept.without(everything, UNFIT).omissions()
+    if not found and omitted:
+        raise why_nothing(omitted)
     if not found:
         raise InputError(
             "there are no measured rows to compare with",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simulator.hardware.engine_kernels import engine_of
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -27,13 +28,16 @@ EXPERT_FORMATS = {
     "bfloat16": ("bf16", "", ""),
     "fp8": ("fp8", "", ""),
     "fp8_block": ("fp8", "", " fp8 blocks"),
-    "nvfp4": ("fp8", "fp4", " nvfp4"),
+    "nvfp4": ("fp4", "", " nvfp4"),
     "w4a8_mxfp4_mxfp8": ("fp8", "fp4", " mxfp4"),
     "w4a16_mxfp4": ("bf16", "fp4", " mxfp4"),
     "int4_wo": ("bf16", "int4", " int4"),
 }
-"""Data types of experts in their words: ours of the arithmetic (the chips have no 4-bit rate here:
-8 bits), that of the weights where it is another, and what stands behind the source's name."""
+"""Data types of experts in their words: ours of the arithmetic, that of the weights where it is
+another, and what stands behind the source's name."""
+
+BLOCK_SCALED = "fp8_block"
+"""Their name for activations and weights that have scales in blocks."""
 
 LATENT_NOTE = " MLA"
 """Behind the source of latent attention (DeepSeek-V3: rank 512, rotary part 64)."""
@@ -193,7 +197,11 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
         mask = kinds == name
         if mask.any():
             picked = {column: values[mask] for column, values in inputs.items()}
-            picked["weights"] = np.full(int(mask.sum()), weights or dtype)
+            # Marlin takes 4-bit floats as it does integers
+            marlin = np.char.find(columns["kernel_source"][mask].astype(str), "marlin") >= 0
+            by_marlin = marlin & (weights != "")
+            picked["weights"] = np.where(by_marlin, "int4", weights or dtype)
+            picked["blocks"] = np.full(int(mask.sum()), int(name == BLOCK_SCALED))
             times = seconds[mask]
             found.append(Table(chip, "moe", dtype, source + note, stack, picked, times, notes))
             notes = ()
@@ -215,13 +223,13 @@ def collectives(columns: Columns, chip: str, source: str, stack: str) -> list[Ta
 
 def engine_all_reduces(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``custom_allreduce_perf``: the serving engine's own kernels, in captured graphs."""
-    graph = np.char.endswith(columns["kernel_source"].astype(str), "_graph")
+    graph = ~np.char.endswith(columns["kernel_source"].astype(str), "_eager")
     count = int(graph.sum())
     inputs = {
         "bytes": columns["message_size"][graph] * 2,
         "op": np.full(count, "all-reduce"),
         "ranks": columns["num_gpus"][graph].astype(str),
-        "engine": np.full(count, "engine"),
+        "engine": np.full(count, engine_of(stack, source) or "engine"),
     }
     kept = {"latency": columns["latency"][graph]}
     kinds = np.full(count, "half")

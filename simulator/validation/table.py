@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from simulator.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
 Column = npt.NDArray[Any]
@@ -19,6 +21,24 @@ class LeftOut:
 
     reason: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Rows of one table that were left out."""
+
+    chip: str
+    operator: str
+    dtype: str
+    table: str
+    left_out: LeftOut
+
+    @property
+    def text(self) -> str:
+        """How many rows of what, and why."""
+        rows = "1 row" if self.left_out.count == 1 else f"{self.left_out.count:,} rows"
+        name = f"{self.chip} {self.operator} {self.dtype} ({self.table})"
+        return f"{rows} of {name}: {self.left_out.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,13 @@ class Table:
         note = LeftOut(reason, count)
         return replace(self.take(~bad), left_out=(*self.left_out, note))
 
+    def omissions(self) -> tuple[Omission, ...]:
+        """What was left out of the table."""
+        return tuple(
+            Omission(self.chip, self.operator, self.dtype, self.source, note)
+            for note in self.left_out
+        )
+
     def keys(self) -> list[tuple[Any, ...]]:
         """The inputs of each row as one tuple, in the order of the columns."""
         return list(zip(*(column.tolist() for column in self.inputs.values()), strict=True))
@@ -86,3 +113,14 @@ def without_faults(table: Table, floor_s: FloatArray, *, repeats: bool = False) 
 
 TOLERANCE = 1.02
 """How far a measured row may seem to be above the physical peak before it is left out."""
+
+
+def why_nothing(omissions: Sequence[Omission]) -> InputError:
+    """The error where no row is left: each reason with its number."""
+    shown = "; ".join(omission.text for omission in omissions[:SHOWN])
+    more = f"; and {len(omissions) - SHOWN} reasons more" if len(omissions) > SHOWN else ""
+    return InputError("no measured rows are left to compare with", hint=f"left out: {shown}{more}")
+
+
+SHOWN = 5
+"""Reasons that an error names."""

@@ -12,7 +12,10 @@ from simulator.errors import InputError
 from simulator.workload.distributions import Distribution
 from simulator.workload.normal import FloatArray
 from simulator.workload.request import (
+    MAX_SPAN_S,
+    MAX_TOKENS,
     NO_PARENT,
+    PS_PER_S,
     ClosedLoop,
     Int64Array,
     PrefixBlocks,
@@ -20,8 +23,6 @@ from simulator.workload.request import (
     Workload,
 )
 from simulator.workload.spec import ConstantRate, Gamma, OnOff, Session, Users, WorkloadSpec
-from simulator.workload.trace_cells import PS_PER_S
-from simulator.workload.trace_formats import MAX_SPAN_S, MAX_TOKENS
 
 MAX_REQUESTS = 2**26
 MAX_BURSTS = 2**24

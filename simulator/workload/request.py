@@ -18,6 +18,14 @@ from simulator.workload.slo import Slo, SloClass
 
 Int64Array = npt.NDArray[np.int64]
 
+PS_PER_S = 10**12
+
+MAX_TOKENS = 2**40
+"""Larger than any context there is; a number beyond it is a mistake, and sums still fit 64 bits."""
+
+MAX_SPAN_S = 9_200_000
+"""2**63 picoseconds are 106.75 days."""
+
 NO_PARENT = -1
 
 

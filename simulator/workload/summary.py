@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator.workload.request import Int64Array, PrefixBlocks, Requests
-from simulator.workload.trace_cells import PS_PER_S
+from simulator.workload.request import PS_PER_S, Int64Array, PrefixBlocks, Requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
-from simulator.workload.trace_formats import MAX_TOKENS
-
-PS_PER_S = 10**12
+from simulator.workload.request import MAX_TOKENS, PS_PER_S
 
 _WALL_CLOCK = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:\d\d)?", re.ASCII

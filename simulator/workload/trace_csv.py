@@ -8,16 +8,18 @@ result for what both understand (a property test compares them).
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InputError
 from simulator.workload import trace_cells
-from simulator.workload.request import Int64Array
+from simulator.workload.request import MAX_TOKENS, Int64Array
 from simulator.workload.trace_blocks import Block
-from simulator.workload.trace_formats import MAX_TOKENS, CsvLayout
+from simulator.workload.trace_formats import CsvLayout
 from simulator.workload.trace_marks import Marks, check_class, parse_priority
 
 Bytes = npt.NDArray[np.uint8]
@@ -60,24 +62,23 @@ def parse_block(block: Block, layout: CsvLayout) -> Columns:
 def _parse_marks(block: Block, layout: CsvLayout) -> Marks:
     """The optional columns of a block whose rows have been found to be whole."""
     marks = Marks()
-    parsers = ((layout.class_field, check_class), (layout.priority_field, parse_priority))
+    parsers: tuple[tuple[int | None, str, Callable[[str], Any], list[Any]], ...] = (
+        (layout.class_field, "class", check_class, marks.classes),
+        (layout.priority_field, "priority", parse_priority, marks.priorities),
+        (layout.session_field, layout.format.session, str.strip, marks.sessions),
+    )
     for index, line in enumerate(block.lines()):
         cells = _cells(line)
-        for field, parse in parsers:
+        for field, name, parse, values in parsers:
             if field is None:
                 continue
             try:
-                value = parse(cells[field])
+                values.append(parse(cells[field]))
             except trace_cells.CellError as error:
                 column, length = cell_place(line, cells, field)
-                name = "class" if parse is check_class else "priority"
                 raise InputError(
                     f"column '{name}': {error}", location=block.location(index, column, length)
                 ) from None
-            if isinstance(value, str):
-                marks.classes.append(value)
-            else:
-                marks.priorities.append(value)
     return marks
 
 

@@ -13,18 +13,14 @@ from simulator.errors import InputError, Location, nearest
 
 TimeKind = Literal["wall clock", "seconds", "milliseconds"]
 
-# Larger than any context there is; a number beyond it is a mistake, and sums still fit 64 bits.
-MAX_TOKENS = 2**40
-# 2**63 picoseconds are 106.75 days.
-MAX_SPAN_S = 9_200_000
-
 
 @dataclass(frozen=True, slots=True)
 class TraceFormat:
     """Where a format keeps arrival, prompt and output tokens of a request.
 
     ``failed_is_zero`` says that zero output tokens mark a failed call, which is left out;
-    ``block_tokens`` how many tokens each of a request's ``hash_ids`` stands for.
+    ``block_tokens`` how many tokens each of a request's ``hash_ids`` stands for; ``session`` is an
+    optional column whose equal values are turns of one conversation (none where it is empty).
     """
 
     name: str
@@ -34,6 +30,7 @@ class TraceFormat:
     output: str
     failed_is_zero: bool = False
     block_tokens: int = 0
+    session: str = ""
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -56,6 +53,7 @@ CSV_FORMATS = (
         "Request tokens",
         "Response tokens",
         failed_is_zero=True,
+        session="Session ID",
     ),
 )
 
@@ -82,7 +80,8 @@ class CsvLayout:
     """A CSV format and the places of its columns in this file's header.
 
     ``fields`` are the indices of arrival, prompt and output tokens; ``width`` the number of fields;
-    ``class_field`` and ``priority_field`` those of columns that any format may have beside its own.
+    ``class_field`` and ``priority_field`` those of columns that any format may have beside its own,
+    ``session_field`` that of the format's own optional column.
     """
 
     format: TraceFormat
@@ -90,11 +89,13 @@ class CsvLayout:
     width: int
     class_field: int | None = None
     priority_field: int | None = None
+    session_field: int | None = None
 
     @property
     def marked(self) -> bool:
         """Whether there is an optional column."""
-        return self.class_field is not None or self.priority_field is not None
+        fields = (self.class_field, self.priority_field, self.session_field)
+        return any(field is not None for field in fields)
 
 
 def describe_formats() -> str:
@@ -124,15 +125,16 @@ def detect_csv(header: str, file: str) -> CsvLayout:
         )
     if missing:
         raise _missing_column(best, missing[0], names, header, file)
-    for column in (*best.columns, *MARK_COLUMNS):
-        if names.count(column) > 1:
+    optional = (*MARK_COLUMNS, best.session)
+    for column in (*best.columns, *optional):
+        if column and names.count(column) > 1:
             second = header.index(column, header.index(column) + 1)
             raise InputError(
                 f"column '{column}' stands in the header twice",
                 location=Location(file, 1, second + 1, header, len(column)),
             )
     arrival, prompt, output = (names.index(column) for column in best.columns)
-    marks = (names.index(column) if column in names else None for column in MARK_COLUMNS)
+    marks = (names.index(column) if column and column in names else None for column in optional)
     return CsvLayout(best, (arrival, prompt, output), len(names), *marks)
 
 

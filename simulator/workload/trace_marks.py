@@ -29,12 +29,14 @@ _CLASS = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
 class Marks:
     """The optional columns of some rows; a list is empty where the format has no such column.
 
-    ``chats`` are (chat, parent chat, turn or None); ``counts`` say how many of ``ids`` each row
-    has, blocks of ``block_tokens`` tokens.
+    ``sessions`` are names of conversations, empty for requests of none; ``chats`` are (chat, parent
+    chat, turn or None); ``counts`` say how many of ``ids`` each row has, blocks of ``block_tokens``
+    tokens.
     """
 
     classes: list[str] = field(default_factory=list)
     priorities: list[int] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
     chats: list[tuple[int, int, int | None]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -81,6 +83,7 @@ class Collected:
         self._ids: list[Int64Array] = []
         self._block_tokens = 0
         self._row_of: dict[int, int] = {}
+        self._last_of: dict[str, int] = {}
         self._parents: list[int] = []
         self._sessions: list[int] = []
         self._turns: list[int] = []
@@ -104,6 +107,8 @@ class Collected:
             self._counts.append(np.array(marks.counts, dtype=np.int64))
             self._ids.append(np.array(marks.ids, dtype=np.int64))
             self._block_tokens = marks.block_tokens
+        for session in of_kept(marks.sessions):
+            self._continue(session)
         for row, (chat, parent, turn) in enumerate(marks.chats):
             self._follow(row, chat, parent, turn)
 
@@ -114,10 +119,7 @@ class Collected:
         if turn is not None and turn < 1:
             raise ChatError(row, "turn", f"turn {turn} of chat {chat}, expected 1 or more")
         if parent == NO_CHAT:
-            self._parents.append(NO_PARENT)
-            self._sessions.append(self._count)
-            self._turns.append(0)
-            self._count += 1
+            self._place(None)
         else:
             before = self._row_of.get(parent)
             if before is None:
@@ -134,11 +136,28 @@ class Collected:
                     f"turn {turn} of chat {chat} continues turn {last} of chat {parent}, "
                     f"expected turn {last + 1}",
                 )
+            self._place(before)
+        self._row_of[chat] = here
+        self._numbers.append(turn)
+
+    def _continue(self, session: str) -> None:
+        """The next row is a turn of a session, after the last one of it that has been kept."""
+        here = len(self._parents)
+        self._place(self._last_of.get(session) if session else None)
+        if session:
+            self._last_of[session] = here
+
+    def _place(self, before: int | None) -> None:
+        """The next row follows the turn in row ``before``, or begins a session."""
+        if before is None:
+            self._parents.append(NO_PARENT)
+            self._sessions.append(self._count)
+            self._turns.append(0)
+            self._count += 1
+        else:
             self._parents.append(before)
             self._sessions.append(self._sessions[before])
             self._turns.append(self._turns[before] + 1)
-        self._row_of[chat] = here
-        self._numbers.append(turn)
 
     def columns(self, count: int) -> dict[str, Any]:
         """The optional columns of ``Requests`` for the first ``count`` rows."""

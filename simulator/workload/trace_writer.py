@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from simulator.workload.request import Requests
-from simulator.workload.trace_cells import PS_PER_S
+from simulator.workload.request import PS_PER_S, Requests
 from simulator.workload.trace_formats import MARK_COLUMNS
 
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens"

@@ -11,12 +11,16 @@ import numpy as np
 
 from simulator.errors import InputError, Location
 from simulator.workload import trace_csv, trace_json
-from simulator.workload.request import Int64Array, Requests, Workload
+from simulator.workload.request import (
+    MAX_SPAN_S,
+    PS_PER_S,
+    Int64Array,
+    Requests,
+    Workload,
+)
 from simulator.workload.trace_blocks import Block, read_blocks
-from simulator.workload.trace_cells import PS_PER_S
 from simulator.workload.trace_csv import Columns
 from simulator.workload.trace_formats import (
-    MAX_SPAN_S,
     CsvLayout,
     TraceFormat,
     describe_formats,

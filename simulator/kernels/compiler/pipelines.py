@@ -60,6 +60,8 @@ class _Part(_Library):
         for function in module.functions:
             if function.blocks and not function.linkage:
                 function.linkage = "linkonce_odr"
+            if sum(len(block.instructions) for block in function.blocks) > LARGE:
+                function.attributes.add("noinline")
         parsed = _llvm.parse_assembly(str(module))
         parsed.name = module.name
         self._final_module = self._shared_module = parsed
@@ -91,8 +93,6 @@ class _Whole(_Library):
         for function in self._final_module.functions:
             if function.linkage == _llvm.Linkage.linkonce_odr and not function.is_declaration:
                 function.linkage = "internal"
-                if sum(len(list(block.instructions)) for block in function.blocks) > LARGE:
-                    function.add_function_attribute("noinline")
         self._optimize_final_module()
         self._finalize_final_module()
 

@@ -1,0 +1,119 @@
+"""The three ports between the buffers of a systolic array and DRAM: fetches, room, write-back.
+
+A port is a row of the state, and a ring of the tiles that its buffer holds: their words, and the
+time at which each is released (or, of results, is complete). Times are int64 multiples of 1/p
+cycle, a word takes ``word_time`` of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.kernels.jit import kernel
+
+ROW = 0
+COL = 1
+OUT = 2
+
+# columns of the state of one port
+HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT = range(9)
+FIELDS = 9
+
+Ints = NDArray[np.int64]
+
+
+@kernel
+def push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
+    """Put a tile into a port's ring; its place, counted from the first one ever."""
+    head = state[port, HEAD]
+    ring_words[port, head % ring_words.shape[1]] = words
+    ring_time[port, head % ring_words.shape[1]] = time
+    state[port, HEAD] = head + 1
+    state[port, USED] += words
+    return int(head)
+
+
+@kernel
+def fetch(
+    state: Ints,
+    ring_words: Ints,
+    ring_time: Ints,
+    port: int,
+    words: int,
+    capacity: int,
+    word_time: int,
+) -> int:
+    """When the next tile of a read port has arrived; it is released later through its slot."""
+    ring = ring_words.shape[1]
+    room_at = state[port, SPACE]
+    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] >= ring:
+        slot = state[port, TAIL] % ring
+        room_at = max(room_at, ring_time[port, slot])
+        state[port, USED] -= ring_words[port, slot]
+        state[port, TAIL] += 1
+    state[port, SPACE] = room_at
+    state[port, WORDS_IN] += words
+    first = state[port, HEAD] == 0
+    push(state, ring_words, ring_time, port, words, 0)
+    if first or (state[port, WARM] == 0 and state[port, COLD] + words <= capacity // 2):
+        # the half that feeds first is full before cycle 0: the cold start
+        state[port, COLD] += words
+        return 0
+    state[port, WARM] = 1
+    state[port, TIME] = max(state[port, TIME], room_at) + words * word_time
+    return int(state[port, TIME])
+
+
+@kernel
+def reserve(
+    state: Ints,
+    ring_words: Ints,
+    ring_time: Ints,
+    words: int,
+    capacity: int,
+    word_time: int,
+    read_back: bool,
+    ring_tile: Ints,
+    writes: Ints,
+) -> int:
+    """When the result buffer has room for a tile, and its partial sums where ``read_back``."""
+    ring = ring_words.shape[1]
+    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] >= ring:
+        slot = state[OUT, TAIL] % ring
+        written = max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
+        state[OUT, TIME] = written
+        state[OUT, SPACE] = written
+        if writes.size > 0:
+            writes[ring_tile[slot]] = written
+        state[OUT, WORDS_OUT] += ring_words[OUT, slot]
+        state[OUT, USED] -= ring_words[OUT, slot]
+        state[OUT, TAIL] += 1
+    if read_back:
+        state[OUT, TIME] += words * word_time
+        state[OUT, WORDS_IN] += words
+        return int(state[OUT, TIME])
+    return int(state[OUT, SPACE])
+
+
+@kernel
+def write_back(
+    state: Ints,
+    ring_words: Ints,
+    ring_time: Ints,
+    word_time: int,
+    ring_tile: Ints,
+    writes: Ints,
+) -> int:
+    """When the last word of the result is in DRAM."""
+    ring = ring_words.shape[1]
+    while state[OUT, TAIL] < state[OUT, HEAD]:
+        slot = state[OUT, TAIL] % ring
+        state[OUT, TIME] = (
+            max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
+        )
+        if writes.size > 0:
+            writes[ring_tile[slot]] = state[OUT, TIME]
+        state[OUT, WORDS_OUT] += ring_words[OUT, slot]
+        state[OUT, TAIL] += 1
+    return int(state[OUT, TIME])
