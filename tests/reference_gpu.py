@@ -11,12 +11,12 @@ PARTS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128]
 
 def norm(order: float, *times: float) -> float:
     most = max(times)
-    return most * sum((time / most) ** order for time in times) ** (1 / order)
+    return float(most * sum((time / most) ** order for time in times) ** (1 / order))
 
 
 def lost(capacity: float, touched: float) -> float:
     """Share that a cache has lost since so many bytes were touched."""
-    return touched**12 / (touched**12 + capacity**12)
+    return 1 / (1 + (capacity / touched) ** 12)
 
 
 def tiles_s(
