@@ -200,7 +200,5 @@ def chosen_engine(name: str | None, overrides: Sequence[str]) -> ServingEngine |
 
 
 def with_engine(system: System, engine: ServingEngine | None) -> System:
-    """The system under a serving engine's host; as it is where there is none."""
-    from dataclasses import replace
-
-    return system if engine is None else replace(system, engine=engine)
+    """The system under a serving engine; as it is where there is none."""
+    return system if engine is None else system.under(engine)

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, kind_of_file
-from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section
+from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section, user_error
 from simulator.config.overrides import Override, apply_overrides
 from simulator.config.provenance import unwrap
 from simulator.config.validation import validate
 from simulator.config.yaml_nodes import Mapping, read_yaml
-from simulator.errors import InputError
+from simulator.errors import InputError, did_you_mean
 from simulator.hardware import ServingEngine, Validated
+from simulator.hardware.engine_kernels import ENGINES
 
 
 class ServerValidatedConfig(ValidatedConfig):
@@ -35,7 +36,18 @@ class EngineConfig(Section):
     sequence: Delay = 0
     scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] = "chunked"
     prompt_wait: FractionOrZero = 1.0
+    all_reduce: Note | None = None
     validation: list[ServerValidatedConfig] = Field(default=[])
+
+    @field_validator("all_reduce")
+    @classmethod
+    def _has_kernels(cls, name: str | None) -> str | None:
+        if name is not None and name not in ENGINES:
+            raise user_error(
+                f"no engine '{name[:40]}' with all-reduce kernels",
+                did_you_mean(name, tuple(ENGINES)),
+            )
+        return name
 
     def build(self) -> ServingEngine:
         """The specification."""
@@ -44,7 +56,13 @@ class EngineConfig(Section):
             for entry in self.validation
         )
         return ServingEngine(
-            self.name, self.iteration, self.sequence, self.scheduler, self.prompt_wait, found
+            name=self.name,
+            iteration_ps=self.iteration,
+            sequence_ps=self.sequence,
+            scheduler=self.scheduler,
+            prompt_wait=self.prompt_wait,
+            all_reduce=self.all_reduce,
+            validation=found,
         )
 
 

@@ -7,7 +7,7 @@ how long that takes, is worked out in ``simulator.fabric``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 FabricKind = Literal[
@@ -148,6 +148,20 @@ class Fabric:
     def is_switched(self) -> bool:
         """Whether every chip has one port into a switch."""
         return self.kind in SWITCHED
+
+
+def with_kernels(fabric: Fabric, name: str) -> Fabric:
+    """The fabric with the kernels of another of ``hardware.engine_kernels.ENGINES``.
+
+    As it is where it has no engine, or where that one has no rules for its chips.
+    """
+    from simulator.hardware.engine_kernels import ENGINES
+
+    inner = None if fabric.inner is None else with_kernels(fabric.inner, name)
+    engine = fabric.engine
+    if engine is not None and any(level == engine.capability for level, _ in ENGINES[name]):
+        engine = replace(engine, name=name)
+    return replace(fabric, inner=inner, engine=engine)
 
 
 def nest(kind: FabricKind, inner: Fabric, outer: Fabric) -> Fabric:

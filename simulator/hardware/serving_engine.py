@@ -14,8 +14,9 @@ class ServingEngine:
 
     ``scheduler`` names the scheduler of ``simulator.serving`` that batches as the engine does.
     ``prompt_wait`` is the share of the other requests' prompts that a request's tokens wait for
-    where a fixed number of users ask again at once. ``validation`` lists, by chip, how far its
-    time per output token was off on measured servers.
+    where a fixed number of users ask again at once. ``all_reduce`` is the one of
+    ``hardware.engine_kernels.ENGINES`` whose kernels it brings, None for the system's.
+    ``validation`` lists, by chip, how far its time per output token was off on measured servers.
     """
 
     name: str
@@ -23,6 +24,7 @@ class ServingEngine:
     sequence_ps: int
     scheduler: str = "chunked"
     prompt_wait: float = 1.0
+    all_reduce: str | None = None
     validation: tuple[tuple[str, Validated], ...] = ()
 
     def validated_on(self, chip: str) -> tuple[Validated, ...]:

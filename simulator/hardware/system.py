@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.hardware.chip import Chip, Validated
-from simulator.hardware.fabric import Fabric
+from simulator.hardware.fabric import Fabric, with_kernels
 from simulator.hardware.network import Network
 from simulator.hardware.serving_engine import ServingEngine
 
@@ -39,6 +39,13 @@ class System:
     def chips(self) -> int:
         """Number of chips."""
         return math.prod(self.fabric.axes)
+
+    def under(self, engine: ServingEngine) -> System:
+        """The system under the host of a serving engine, with its all-reduce kernels if any."""
+        fabric = self.fabric
+        if engine.all_reduce is not None:
+            fabric = with_kernels(fabric, engine.all_reduce)
+        return replace(self, engine=engine, fabric=fabric)
 
     @property
     def host_iteration_ps(self) -> int:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def served_by(system: System, engine: str) -> System:
     Raises:
         InputError: there is none of that name.
     """
-    return replace(system, engine=api.load_engine(engine)) if engine else system
+    return system.under(api.load_engine(engine)) if engine else system
 
 
 def chip_seconds(
