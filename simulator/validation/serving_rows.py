@@ -28,14 +28,14 @@ from simulator.timing.results import StepTiming
 from simulator.validation.machine import Machine
 from simulator.validation.table import Column, FloatArray
 
-Key = tuple[str, str, int, str, int, int]
-"""Phase, model, chips, data type of the KV cache, batch, context."""
+Key = tuple[str, str, int, str, str, int, int]
+"""Phase, model, chips, data type of the KV cache, engine, batch, context."""
 
-OF_ROW = ("model", "tp", "kv_dtype", "batch", "prompt_tokens", "output_tokens")
+OF_ROW = ("model", "tp", "kv_dtype", "engine", "batch", "prompt_tokens", "output_tokens")
 
 
 def server_seconds(machine: Machine, dtype: str, inputs: Mapping[str, Column]) -> FloatArray:
-    """TPOT in seconds of each row (``OF_ROW`` and engine; without one the system's own host)."""
+    """TPOT in seconds of each row (``OF_ROW``; without an engine the system's own host)."""
     chip, refill = chip_seconds(machine, dtype, inputs)
     rows = zip(*(inputs[name].tolist() for name in ("tp", "engine", "batch")), strict=True)
     for i, (tp, name, batch) in enumerate(rows):
@@ -46,7 +46,7 @@ def server_seconds(machine: Machine, dtype: str, inputs: Mapping[str, Column]) -
 
 
 def served_by(system: System, engine: str) -> System:
-    """The system under the host of a serving engine; as it is where the name is empty.
+    """The system under a serving engine; as it is where the name is empty.
 
     Raises:
         InputError: there is none of that name.
@@ -69,10 +69,11 @@ def chip_seconds(
     decode = np.empty(len(inputs["batch"]))
     refill = np.zeros(len(decode))
     rows = zip(*(inputs[name].tolist() for name in OF_ROW), strict=True)
-    for i, (model, tp, kv, batch, prompt, output) in enumerate(rows):
-        decode[i] = step("decode", model, tp, kv, batch, prompt + output // 2)
+    for i, (model, tp, kv, engine, batch, prompt, output) in enumerate(rows):
+        server = (model, tp, kv, engine)
+        decode[i] = step("decode", *server, batch, prompt + output // 2)
         if batch > 1:
-            refill[i] = (batch - 1) / output * step("prefill", model, tp, kv, 1, prompt)
+            refill[i] = (batch - 1) / output * step("prefill", *server, 1, prompt)
     return decode, refill
 
 
@@ -91,9 +92,9 @@ def _chip_s(machine: Machine, dtype: str, key: Key) -> float:
 
 
 def _step(machine: Machine, weights: str, activations: str, key: Key) -> StepTiming:
-    phase, model, tp, kv, batch, context = key
+    phase, model, tp, kv, engine, batch, context = key
     return api.price_step(
-        machine.system(tp),
+        served_by(machine.system(tp), engine),
         model,
         phase=phase,
         batch=batch,
