@@ -27,7 +27,11 @@ def start() -> None:
         return
     import subprocess
 
-    command = f"import sys; sys.path[:] = {sys.path!r}; import {__name__} as a; a.compile_loop()"
+    # all that numba makes stays until the end: looking for garbage finds none
+    command = (
+        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}; "
+        f"import {__name__} as ahead; ahead.compile_loop()"
+    )
     try:
         helper = subprocess.Popen(
             [sys.executable, "-c", command],
