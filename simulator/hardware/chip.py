@@ -106,13 +106,17 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """How far prices of one operator were off on ``count`` measured rows of ``table``."""
+    """How far prices of one operator were off on ``count`` measured rows of ``table``.
+
+    ``chip`` is given where it is not clear from what holds the entry.
+    """
 
     operator: str
     dtype: str
     table: str
     count: int
     mape_percent: float
+    chip: str = ""
 
 
 @dataclass(frozen=True, slots=True)

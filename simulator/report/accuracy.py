@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, Validated
 
-UNVALIDATED = "accuracy: unvalidated (prices of this chip were compared with no measurement)"
+UNVALIDATED = "accuracy: unvalidated (no measurement of this chip to compare such prices with)"
 
 SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill attention"}
 
@@ -31,6 +32,14 @@ def accuracy_line(
         dtypes: of ``weight``, ``activation`` and ``kv``.
         engine: whose host time is used; None where it is the system's estimate.
     """
+    chips = dict.fromkeys(entry.chip for entry in entries)
+    if len(chips) > 1:
+        parts = []
+        for chip in chips:
+            own = [replace(entry, chip="") for entry in entries if entry.chip == chip]
+            line = accuracy_line(own, dtypes, engine).removeprefix("accuracy: ")
+            parts.append(f"{chip}: {line}")
+        return f"accuracy: {'; '.join(parts)}"
     first: dict[str, Validated] = {}
     for entry in sorted(entries, key=lambda entry: not _used(entry, dtypes)):
         if _used(entry, dtypes) or entry.operator != "server":
@@ -38,11 +47,11 @@ def accuracy_line(
     if not first:
         return UNVALIDATED
     order = dict.fromkeys(entry.operator for entry in entries)
-    parts = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
+    listed = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
     rows = sum(entry.count for entry in first.values())
     plural = "" if rows == 1 else "s"
     host = "" if "server" in first else f"; {_host(engine)}"
-    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {parts}{host}"
+    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {listed}{host}"
 
 
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
@@ -73,6 +82,7 @@ def accuracy_json(entries: Sequence[Validated]) -> list[dict[str, Any]]:
     """One object a comparison; an empty list where there was none."""
     return [
         {
+            **({"chip": entry.chip} if entry.chip else {}),
             "operator": entry.operator,
             "dtype": entry.dtype,
             "table": entry.table,

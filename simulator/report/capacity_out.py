@@ -83,6 +83,7 @@ def print_capacity(document: Json, console: Console) -> None:
         f"{percent(document['slo_attainment'])} meet the SLO: goodput "
         f"{rate(document['goodput_requests_per_s'], 'requests')}",
     ]
+    lines.append("goodput: answers within the SLO until the last one, over all of that time")
     most = document["most_goodput"]
     if most["goodput_requests_per_s"] > document["goodput_requests_per_s"]:
         lines.append(

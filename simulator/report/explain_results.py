@@ -202,11 +202,16 @@ def _latencies(result: RunResult) -> list[Explanation]:
     ]
 
 
-def _energies_of(chip: Chip, energy: Energy) -> dict[str, str]:
+def _energies_of(chip: Chip, energy: Energy, dtype: str) -> dict[str, str]:
     """The values of the chip file that its energies come from."""
+    mac = f"{energy.mac_pj[dtype]:.3g} pJ"
     if chip.power.energy is None:  # those of a GPU's power model
-        return {"chip.power.tdp": f"{chip.power.tdp_w:g} W", "idle": f"{energy.idle_w:g} W"}
+        return {
+            "chip.matrix.kernels.mac_energy": f"{mac} in {dtype}",
+            "chip.power.tdp": f"{chip.power.tdp_w:g} W, of which {energy.idle_w:g} W idle",
+        }
     return {
+        f"chip.power.energy.mac.{dtype}": mac,
         "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
         "chip.power.energy.idle": f"{energy.idle_w:g} W",
     }
@@ -245,7 +250,7 @@ def _energy_and_cost(result: RunResult, system: System, several: bool) -> list[E
                 "+ idle power x time x chips",
                 f"= {scaled(result.energy_j, 'J')}; HBM moved {bytes_text(moved)} at "
                 f"{energy.hbm_byte_pj:g} pJ a byte" + (f"; {energy.basis}" if energy.basis else ""),
-                _energies_of(system.chip, energy),
+                _energies_of(system.chip, energy, result.dtypes.get("activation", "bf16")),
             )
         )
     price = system.chip.price_usd_per_hour

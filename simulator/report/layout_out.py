@@ -51,6 +51,8 @@ def print_layouts(ranking: Ranking, asked: Mapping[str, Any], console: Console) 
     ]
     columns = ("#", "<layout", "time", "tokens/s", "HBM a chip", "<bound by", "<lost by")
     show(console, make_table(console, "Layouts", columns, rows))
+    if len(rows) > 1:
+        show(console, "lost by: what takes longer than in the best; what takes less is not listed")
 
 
 def _used(row: Candidate) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from simulator.serving.results import RunResult, TransferResult
+    from simulator.serving.results import PoolResult, RunResult, TransferResult
 
 
 def pools_table(result: RunResult, console: Console) -> Table:
@@ -25,7 +25,7 @@ def pools_table(result: RunResult, console: Console) -> Table:
             (
                 role,
                 pool.system,
-                count(pool.replicas),
+                _replicas(pool),
                 count(pool.iterations),
                 f"{pool.mean_batch:,.1f}",
                 percent(pool.mfu),
@@ -46,6 +46,13 @@ def pools_table(result: RunResult, console: Console) -> Table:
         "<bound by",
     )
     return make_table(console, "Pools", columns, rows)
+
+
+def _replicas(pool: PoolResult) -> str:
+    """How many there were, at the start and at the end where replicas changed pools."""
+    if pool.final_replicas == pool.replicas:
+        return count(pool.replicas)
+    return f"{count(pool.replicas)} to {count(pool.final_replicas)}"
 
 
 def shown_causes(result: RunResult) -> list[str]:

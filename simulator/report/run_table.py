@@ -199,7 +199,9 @@ def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
     if result.cost_usd is None:
         rows.append(("cost", f"{MISSING} (the chip file states no price)"))
     else:
-        rows.append(("cost", usd(result.cost_usd)))
+        hours = result.simulated_s / 3600 * result.chips
+        each = f", at {usd(result.cost_usd / hours)} a chip-hour" if hours else ""
+        rows.append((f"cost{each}", usd(result.cost_usd)))
         if tokens:
             each = usd(result.cost_usd / tokens * 1e6)
             rows.append(("cost of a million output tokens", each))

@@ -55,7 +55,11 @@ def outcome(cluster: Cluster) -> RunResult:
         replicas=deployment.replicas,
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
-        accuracy=tuple(entry for system in systems for entry in system.validation),
+        accuracy=tuple(
+            dataclasses.replace(entry, chip=system.chip.name if len(systems) > 1 else "")
+            for system in systems
+            for entry in system.validation
+        ),
         engine=plan.system.engine,
         options=_options(cluster),
         requests=_counts(cluster, done, counted),

@@ -13,7 +13,7 @@ def energies(chip: Chip) -> Energy | None:
 
     The power model prices the clock that matmuls sustain (``kernels.gpu_matmul.limited_ps``): a
     multiply-accumulate with all that brings its operands there, a byte from HBM, and a share of the
-    board power that is drawn whatever runs. So work at the power limit draws just that.
+    board power that is drawn whatever runs.
     """
     if chip.power.energy is not None:
         return chip.power.energy
@@ -50,7 +50,9 @@ def energy_j(
     """Joules of a span of work, or None where the energies of the chip are not known.
 
     Two flops a multiply-accumulate, picojoules for each vector operation and each byte of SRAM, HBM
-    and fabric, and the idle draw of every chip for as long as it was on.
+    and fabric, and the idle draw of every chip for as long as it was on; at most the power limit
+    for as long. Kernels that are over before the regulator has answered draw more for a moment, at
+    a price that does not know of it; in a row of them it holds the mean at the limit.
     """
     table = energies(chip)
     if table is None or dtype not in table.mac_pj:
@@ -59,4 +61,6 @@ def energy_j(
     dynamic += sram_bytes * table.sram_byte_pj
     dynamic += (traffic["hbm_read"] + traffic["hbm_write"]) * table.hbm_byte_pj
     dynamic += traffic["fabric"] * table.link_byte_pj
-    return dynamic * 1e-12 + table.idle_w * chip_seconds
+    total = dynamic * 1e-12 + table.idle_w * chip_seconds
+    limit = chip.power.tdp_w
+    return total if limit is None else min(total, limit * chip_seconds)

@@ -223,7 +223,9 @@ def make_plan(
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
     sharded, operators, rows = lay_out(model, chosen, drafts.drafts)
-    form = expert_form(kinds.weight, kinds.activation, model.quantization.block > 0)
+    stored = model.quantization
+    in_blocks = stored.block > 0 and stored.experts in ("fp8", "int8")
+    form = expert_form(kinds.weight, kinds.activation, in_blocks)
     rows[rows[:, pricing.PLAN_KIND] == pricing.MOE, pricing.PLAN_EXPERT_FORM] = form
     return Plan(
         system=system,
