@@ -85,6 +85,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "." for c in text)
 
 
+def article(word: str) -> str:
+    """``a`` or ``an``, as the word wants it."""
+    return "an" if word[:1] in "aeiou" else "a"
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like ``name``, or None where nothing comes close."""
     found = difflib.get_close_matches(name.lower(), list(candidates), n=1, cutoff=0.55)

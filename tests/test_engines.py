@@ -222,3 +222,15 @@ def test_shipped_engines_cite_the_chips_that_they_were_measured_on():
     assert "server" not in {item.operator for item in api.load_system("h100").validation}
     on_tpu = replace(api.load_system("tpu-v6e"), engine=vllm)
     assert "server" not in {item.operator for item in on_tpu.validation}
+
+
+def test_a_host_overhead_beside_an_engine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["step", "toy", "llama-toy", "--phase", "decode", "--batch", "1", "--context", "4"]
+    assert main([*asked, "--engine", "vllm", "--set", "system.host_overhead=1ms"]) == 3
+    assert "has no effect beside --engine" in capsys.readouterr().err
+
+
+def test_a_chip_with_overrides_is_not_the_one_that_was_measured() -> None:
+    assert api.load_system("h100", ["chip.hbm.bandwidth=1TB/s"]).chip.validation == ()
+    assert api.load_system("h100", ["chip.price=1 $/h"]).chip.validation
+    assert api.load_system("h100", ["system.host_overhead=1ms"]).chip.validation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -568,3 +569,15 @@ def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):
     document.write_text(json.dumps({"rows": []}))
     module.main([str(document), "toy"])
     assert chip.read_text().rstrip("\n") == original.rstrip("\n")
+
+
+@pytest.mark.parametrize("option", ["--html", "--markdown"])
+def test_a_table_is_not_overwritten(option: str, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("m,k,n,dtype,measured_s\n64,64,64,bf16,1e-5\n")
+    asked = ["validate", "h100", "--operator", "matmul", "--table", str(table)]
+    assert main([*asked, option, str(table)]) == 3
+    page = str(tmp_path / "page")
+    assert main([*asked, "--html", page, "--markdown", page]) == 3
+    assert main([*asked, "--markdown", page, "--date", "2026-13-45"]) == 3
+    assert table.read_text().startswith("m,k,n") and not Path(page).exists()

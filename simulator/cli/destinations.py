@@ -17,7 +17,8 @@ def check_outputs(outputs: Sequence[Path], inputs: Mapping[str, str | None]) -> 
 
     Args:
         outputs: files that the command will write.
-        inputs: what it reads, by the kinds in ``INPUTS``; None for what was not given.
+        inputs: what it reads: names of a system, model, workload or engine, and the paths of a
+            trace, scenario or table; None for what was not given.
 
     Raises:
         InputError: one of the outputs is no good; nothing has been written then.
@@ -58,9 +59,10 @@ def _files_read(inputs: Mapping[str, str | None]) -> Iterator[Path]:
         if name is not None:
             with contextlib.suppress(ChipsimError):
                 yield find_config(f"{kind}s", name)
-    trace = inputs.get("trace")
-    if trace is not None:
-        yield Path(trace)
+    for kind in ("trace", "scenario", "table"):
+        path = inputs.get(kind)
+        if path is not None:
+            yield Path(path)
 
 
 @contextlib.contextmanager

@@ -190,6 +190,12 @@ def chosen_engine(name: str | None, overrides: Sequence[str]) -> ServingEngine |
         if own:
             raise InputError(f"--set: '{own[0]}' needs --engine", hint="for example --engine vllm")
         return None
+    for text in overrides:
+        if text.strip().startswith("system.host_overhead"):
+            raise InputError(
+                f"--set: '{text}' has no effect beside --engine",
+                hint="the host's time is the engine's: --set engine.iteration=...",
+            )
     from dataclasses import replace
 
     from simulator.config.loader import load_engine

@@ -99,7 +99,7 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
             written = [directory / name for name in FILES]
         if options["timeline"] is not None:
             written.append(Path(options["timeline"]))
-        for inputs in _inputs(options):
+        for inputs in (*_inputs(options), {"scenario": options["scenario"]}):
             check_outputs(written, inputs)
         loaded = _load(options)
         result = _simulate(loaded, options)

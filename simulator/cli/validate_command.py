@@ -101,11 +101,14 @@ def validate(
         raise click.UsageError("--date is for --markdown")
     check_override_roots(overrides, ("chip", "system"))
 
-    from simulator.atomic import check_writable
+    _check_date(date)
 
-    for path in (html_file, markdown_file):
-        if path is not None:
-            check_writable(path)
+    from pathlib import Path
+
+    from simulator.cli.destinations import check_outputs
+
+    written = [Path(path) for path in (html_file, markdown_file) if path is not None]
+    check_outputs(written, {"table": table_file})
 
     from simulator.cli.output import emit
     from simulator.report.validation_out import print_validation, validation_json
@@ -135,3 +138,19 @@ def validate(
         validation_json(result),
         lambda console: print_validation(result, console),
     )
+
+
+def _check_date(text: str | None) -> None:
+    """Raises InputError where it is no date."""
+    from datetime import date
+
+    from simulator.errors import InputError
+
+    if text is None:
+        return
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"--date: '{text[:40]}' is not a date", hint="expected YYYY-MM-DD"
+        ) from None

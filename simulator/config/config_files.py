@@ -30,7 +30,7 @@ from simulator.config.yaml_nodes import (
     parse_yaml,
     read_text,
 )
-from simulator.errors import InputError, Location, did_you_mean
+from simulator.errors import InputError, Location, article, did_you_mean
 from simulator.hardware import System
 from simulator.model.huggingface import parse_config
 from simulator.model.recipe import Recipe
@@ -144,7 +144,9 @@ def _load(
     if found != kind:
         node: Any = sourced.node
         location = node.entries["kind"].location
-        raise InputError(f"this is a {found} file, expected a {kind} file", location=location)
+        raise InputError(
+            f"this is a {found} file, expected {article(kind)} {kind} file", location=location
+        )
     apply_overrides(sourced, schema, overrides, kind)
     return Loaded(path, sourced, validate(sourced.node, schema))
 

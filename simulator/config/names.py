@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from simulator.config.consulted import exists, note_sought
-from simulator.errors import InputError, Location, did_you_mean
+from simulator.errors import InputError, Location, article, did_you_mean
 
 KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -42,7 +42,9 @@ def find_config(kind: str, name: str | Path) -> Path:
         hint = f"did you mean '{inner}'?" if kind == "models" and is_file(inner) else None
         what = "a directory" if path.is_dir() else "no regular file"
         raise InputError(
-            f"{text} is {what}, expected a {one} file", location=Location(text), hint=hint
+            f"{text} is {what}, expected {article(one)} {one} file",
+            location=Location(text),
+            hint=hint,
         )
     if looks_like_path(text):
         raise InputError(

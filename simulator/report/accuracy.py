@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, Validated
 
-UNVALIDATED = "accuracy: unvalidated (no measurement of this chip to compare such prices with)"
+UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how good its prices are)"
 
 SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill attention"}
 
