@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +235,26 @@ def test_a_chip_with_overrides_is_not_the_one_that_was_measured() -> None:
     assert api.load_system("h100", ["chip.hbm.bandwidth=1TB/s"]).chip.validation == ()
     assert api.load_system("h100", ["chip.price=1 $/h"]).chip.validation
     assert api.load_system("h100", ["system.host_overhead=1ms"]).chip.validation
+
+
+@pytest.mark.parametrize("wrong", ["engine: vlm", "model: llama3", 'serve: {system: "h10:8"}'])
+def test_a_scenario_is_checked_with_what_it_names(
+    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = {
+        "model": "model: llama3-8b",
+        "serve": 'serve: {system: "toy"}',
+        "kind": "kind: scenario",
+    }
+    lines |= {"name": "name: x", "workload": "workload: chat", wrong.split(":")[0]: wrong}
+    file = tmp_path / "scenario.yaml"
+    file.write_text("\n".join(lines.values()))
+    assert main(["config", "check", str(file)]) == 3
+    place = 1 + list(lines.values()).index(wrong)
+    assert f"scenario.yaml:{place}:" in capsys.readouterr().err
+
+
+def test_engines_have_kernels_for_all_reduce_only(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["collective", "all-gather", "1MiB", "--system", "h100:8"]
+    assert main([*asked, "--algorithm", "vllm-0.18"]) == 3
+    assert "all-reduce only" in capsys.readouterr().err

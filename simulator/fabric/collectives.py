@@ -72,6 +72,8 @@ def _priced(
     check_concurrent(concurrent)
     part = group_of(fabric, group)
     named = _check_algorithm(algorithm)
+    if named in ENGINES and kind != "all-reduce":
+        raise InputError(f"'{named}' has kernels for all-reduce only, found {kind}")
     if part.chips == 1:
         return no_collective(kind, size, concurrent)
     if named in ENGINES:
