@@ -65,8 +65,9 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     far = 1 / chip.hbm.sustained_bytes_per_s
     missed = weights * of_weights + others * of_others
     stream = (weights + others + result) * near
-    stream += max(0, weights * of_weights * (far - near))
-    stream += max(0, of_others * (others * far - (others + result) * near))
+    stream += weights * of_weights * max(0, far - near)
+    stream += of_others * (others - result) * max(0, far - near)
+    stream += of_others * result * max(0, far - 2 * near)
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import RESOURCES, chips, doubled
 
+from simulator import api
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.hardware import Chip, Dram, FusedKernels, Sram, TensorCore, VectorUnit
@@ -243,3 +244,32 @@ def test_bad_cases_are_named(change: dict[str, object], message: str) -> None:
     case = dataclasses.replace(AttentionCase(1, 8, 2, 64, 128, "decode"), **change)
     with pytest.raises(InputError, match=message.replace("^", r"\^")):
         price(TOY, case)
+
+
+@pytest.mark.parametrize("name", ["mi300x", "a100", "h100", "b200"])
+def test_a_decoding_batch_never_takes_less_than_its_half(name: str) -> None:
+    """Splitting keys among idle multiprocessors, and joining the parts, ends somewhere between."""
+    rng = np.random.default_rng(5)
+    cases = []
+    for _ in range(150):
+        kv_heads, group = int(rng.choice([1, 2, 4, 8])), int(rng.choice([1, 2, 4, 8]))
+        common = {
+            "heads": kv_heads * group,
+            "kv_heads": kv_heads,
+            "head_dim": int(rng.choice([64, 80, 128])),
+            "context": int(rng.choice([256, 1024, 4096, 32768])),
+            "phase": "decode",
+            "window": rng.choice([None, 128, 1000]),
+        }
+        batch = int(rng.integers(1, 400))
+        cases += [AttentionCase(batch=times * batch, **common) for times in (1, 2)]
+    times = [price.time_s for price in api.price_attentions(name, cases)]
+    assert all(half <= whole for half, whole in zip(times[::2], times[1::2], strict=True))
+
+
+def test_twice_the_cache_of_a_gpu_is_never_slower_for_a_prompt() -> None:
+    """Results that stay on chip are written to L2, which on A100 takes longer than HBM."""
+    asked = {"phase": "prefill", "batch": 2, "context": 777}
+    plain = api.price_step(api.load_system("a100:8"), "llama3-70b", **asked)
+    larger = api.load_system("a100:8", ["chip.sram.capacity=80MB"])
+    assert api.price_step(larger, "llama3-70b", **asked).time_ps <= plain.time_ps

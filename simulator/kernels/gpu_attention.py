@@ -212,10 +212,10 @@ def add_decode(
         # a window that begins inside a block touches one block more
         keys = window + new - 1 + KV_BLOCK_TOKENS
         latency = chip[FUSED_EDGES] * latency
-    split = 1.0
-    if keys * each > whole:
-        split = min(share, keys / float(KV_BLOCK_TOKENS))
-        split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+    split = min(share, keys / float(KV_BLOCK_TOKENS))
+    split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+    if (keys - max(keys / split, float(KV_BLOCK_TOKENS))) * each <= whole:
+        split = 1.0  # it would save less than the kernel that joins the parts takes
     one = latency + max(keys / split, float(KV_BLOCK_TOKENS)) * each
     count = float(copies * heads)
     tiles[BUSY] += count * split * one

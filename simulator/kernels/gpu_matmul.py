@@ -133,8 +133,8 @@ def memory_ps(
     near = 1e12 / chip[SRAM_BYTES_PER_S]
     slower = L2_WRITE_COST - 1.0
     stream = (total + slower * written) * near
-    stream += max(0.0, weights * (hbm - near))
-    stream += max(0.0, others * (hbm - near) - slower * stored * near)
+    stream += (weights + others - stored) * max(0.0, hbm - near)
+    stream += stored * max(0.0, hbm - L2_WRITE_COST * near)
     ramp = float(chip[GPU_RAMP_PS])
     if ramp == 0.0:
         return stream
