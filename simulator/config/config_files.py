@@ -29,6 +29,7 @@ from simulator.config.yaml_nodes import (
     describe_node,
     parse_yaml,
     read_text,
+    read_yaml,
 )
 from simulator.errors import InputError, Location, article, did_you_mean
 from simulator.hardware import System
@@ -74,7 +75,14 @@ class LoadedSystem:
 
 def load_chip_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[ChipConfig]:
     """A chip file, overridden and validated."""
-    return _load(path, _read(path), "chip", ChipConfig, overrides)
+    return load_file(path, "chip", ChipConfig, overrides)
+
+
+def load_file(
+    path: Path, kind: str, schema: type[Config], overrides: Iterable[Override] = ()
+) -> Loaded[Config]:
+    """A YAML file of one kind, overridden and validated."""
+    return _load(path, _read(path), kind, schema, overrides)
 
 
 def load_model_file(
@@ -102,7 +110,7 @@ def load_system_file(name: str | Path, overrides: Iterable[Override] = ()) -> Lo
     overrides = list(overrides)
     family, shape_text = _split_shape(str(name))
     path = find_config("systems", family)
-    system = _load(path, _read(path), "system", SystemConfig, overrides)
+    system = load_file(path, "system", SystemConfig, overrides)
     chip = load_chip_file(_chip_path(system), overrides)
     shape, twisted = None, False
     if shape_text is not None:
@@ -152,7 +160,7 @@ def _load(
 
 
 def _read(path: Path) -> Sourced:
-    return unwrap(parse_yaml(read_text(path), str(path)))
+    return unwrap(read_yaml(path))
 
 
 def _split_shape(text: str) -> tuple[str, str | None]:

@@ -9,13 +9,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from simulator.config.chip_schema import ValidatedConfig
-from simulator.config.config_files import Loaded, kind_of_file
+from simulator.config.config_files import Loaded, load_file
 from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section, user_error
-from simulator.config.overrides import Override, apply_overrides
-from simulator.config.provenance import unwrap
-from simulator.config.validation import validate
-from simulator.config.yaml_nodes import Mapping, read_yaml
-from simulator.errors import InputError, did_you_mean
+from simulator.config.overrides import Override
+from simulator.errors import did_you_mean
 from simulator.hardware import ServingEngine, Validated
 from simulator.hardware.engine_kernels import ENGINES
 
@@ -68,11 +65,4 @@ class EngineConfig(Section):
 
 def load_engine_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[EngineConfig]:
     """An engine file, overridden and validated."""
-    sourced = unwrap(read_yaml(path))
-    kind = kind_of_file(sourced.node)
-    if kind != "engine":
-        assert isinstance(sourced.node, Mapping)
-        location = sourced.node.entries["kind"].location
-        raise InputError(f"this is a {kind} file, expected an engine file", location=location)
-    apply_overrides(sourced, EngineConfig, overrides, "engine")
-    return Loaded(path, sourced, validate(sourced.node, EngineConfig))
+    return load_file(path, "engine", EngineConfig, overrides)

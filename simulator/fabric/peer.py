@@ -9,8 +9,8 @@ from fractions import Fraction
 from simulator.errors import InputError
 from simulator.fabric.parts import Op
 from simulator.fabric.schedule import PS_PER_S, Phase, Schedule
-from simulator.hardware.engine_kernels import ENGINES, ROUND_TRIP, EngineKernel, Limits
-from simulator.hardware.fabric import Engine, Fabric
+from simulator.hardware.engine_kernels import ENGINES, ROUND_TRIP, EngineKernel, Limits, has_rules
+from simulator.hardware.fabric import Engine, Fabric, with_kernels
 
 PROTOCOL = "peer-memory"
 
@@ -23,10 +23,10 @@ def with_engine(fabric: Fabric, name: str) -> Fabric:
     """
     if fabric.engine is None or fabric.inner is not None:
         raise InputError(f"'{name}' has no kernels for this system's fabric")
-    changed = replace(fabric.engine, name=name)
-    if not any(level == changed.capability for level, _ in ENGINES[name]):
-        raise InputError(f"'{name}' has no kernels for compute capability {changed.capability}")
-    return replace(fabric, engine=changed)
+    capability = fabric.engine.capability
+    if not has_rules(name, capability):
+        raise InputError(f"'{name}' has no kernels for compute capability {capability}")
+    return with_kernels(fabric, name)
 
 
 def engine_limits(fabric: Fabric, op: Op) -> Limits:

@@ -201,6 +201,12 @@ ENGINES: dict[str, Rules] = {
 }
 """The engines by name and the first version that was compared; a later version takes the last."""
 
+
+def has_rules(name: str, capability: str) -> bool:
+    """Whether an engine has kernels for a compute capability."""
+    return any(level == capability for level, _ in ENGINES[name])
+
+
 _STACKS = {"vllm": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
 
 

@@ -155,11 +155,11 @@ def with_kernels(fabric: Fabric, name: str) -> Fabric:
 
     As it is where it has no engine, or where that one has no rules for its chips.
     """
-    from simulator.hardware.engine_kernels import ENGINES
+    from simulator.hardware.engine_kernels import has_rules
 
     inner = None if fabric.inner is None else with_kernels(fabric.inner, name)
     engine = fabric.engine
-    if engine is not None and any(level == engine.capability for level, _ in ENGINES[name]):
+    if engine is not None and has_rules(name, engine.capability):
         engine = replace(engine, name=name)
     return replace(fabric, inner=inner, engine=engine)
 

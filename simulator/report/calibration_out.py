@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.atomic import atomic_write
 from simulator.report.console import make_table, show
+from simulator.report.validation_out import left_out_json
 from simulator.report.versions import chipsim_version, package_version
 
 if TYPE_CHECKING:
@@ -89,17 +90,7 @@ def calibration_json(result: Calibration) -> dict[str, Any]:
             }
             for item in result.tables
         ],
-        "left_out": [
-            {
-                "chip": item.chip,
-                "operator": item.operator,
-                "dtype": item.dtype,
-                "table": item.table,
-                "reason": item.left_out.reason,
-                "count": item.left_out.count,
-            }
-            for item in result.omissions
-        ],
+        "left_out": left_out_json(result.omissions),
     }
 
 

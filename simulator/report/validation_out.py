@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.console import make_table, show
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from simulator.validation.compare import Row
     from simulator.validation.run import Validation
+    from simulator.validation.table import Omission
 
 MISSING = "-"
 
@@ -29,22 +31,27 @@ COLUMNS = (
 )
 
 
+def left_out_json(omissions: Sequence[Omission]) -> list[dict[str, Any]]:
+    """One object for each reason for which rows of a table were left out."""
+    return [
+        {
+            "chip": item.chip,
+            "operator": item.operator,
+            "dtype": item.dtype,
+            "table": item.table,
+            "reason": item.left_out.reason,
+            "count": item.left_out.count,
+        }
+        for item in omissions
+    ]
+
+
 def validation_json(result: Validation) -> dict[str, Any]:
     """The document ``chipsim.validate/1``."""
     return {
         "schema": "chipsim.validate/1",
         "rows": [_row(row) for row in result.rows()],
-        "left_out": [
-            {
-                "chip": item.chip,
-                "operator": item.operator,
-                "dtype": item.dtype,
-                "table": item.table,
-                "reason": item.left_out.reason,
-                "count": item.left_out.count,
-            }
-            for item in result.omissions
-        ],
+        "left_out": left_out_json(result.omissions),
         "unvalidated": [{"chip": chip, "operator": name} for chip, name in result.missing],
     }
 
