@@ -12,7 +12,8 @@ output stationary, the one that streams in along the columns), OUT the result. T
 the rows first, as SCALE-Sim's do, so that partial sums stay in the result buffer while they fit.
 
 Times are int64 multiples of 1/p cycle, a word takes q of them (bandwidth p/q words per cycle):
-nothing is rounded but the start of a tile, which is a whole cycle.
+nothing is rounded but the start of a tile, which is a whole cycle. All that the array itself
+does takes whole cycles, so its times are kept unrounded, and are rounded where a port sees them.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count
+from simulator.kernels.systolic_chunks import chunk_count, tile_words
 from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports
 from simulator.kernels.systolic_ports import (
     COL,
     COLD,
     FIELDS,
     HEAD,
+    MARGIN,
     OUT,
     RING,
     ROW,
+    SPARE,
     WORDS_IN,
     WORDS_OUT,
     Ints,
@@ -52,10 +55,10 @@ OUT_READ_WORDS = 5
 OUT_WRITE_WORDS = 6
 
 
-@kernel
-def _up(time: int, p: int) -> int:
-    """The next whole cycle."""
-    return ceil_div(time, p) * p
+@inner
+def _up(time: int, phase: int, p: int) -> int:
+    """The next whole cycle, where cycles begin at multiples of p less ``phase``."""
+    return ceil_div(time + phase, p) * p - phase
 
 
 @kernel
@@ -119,13 +122,16 @@ def run_pipeline(
     ring_time = np.empty((3, ring), np.int64)
     ring_tile = np.empty(ring, np.int64)
     mask = ring - 1
+    state[:, MARGIN] = p - 1
+    tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
+    state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
     tail = (rows + cols - 2) * p
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
     forget(column_memory)
     kept = np.empty((2, 6, 0 if record else ring), np.int64)
-    fc, jumped = 0, 0
+    fc, jumped, phase = 0, 0, 0
     while fc < col_folds:
         live = 7 & ~idle
         if row_resident and fc > 0:
@@ -148,6 +154,7 @@ def run_pipeline(
             )
             fc += skipped
             jumped += each
+            phase = jumped % p
         forget(fold_memory)
         width = min(cols, col_extent - fc * cols)
         col_held = dataflow == OS and width * vectors <= col_capacity
@@ -175,6 +182,7 @@ def run_pipeline(
                 )
                 fr += skipped
                 jumped += each
+                phase = jumped % p
             f = fc * row_folds + fr
             height = min(rows, row_extent - fr * rows)
             start = time
@@ -184,13 +192,13 @@ def run_pipeline(
                     there = fetch(
                         state, ring_words, ring_time, COL, height * width, col_capacity, q
                     )
-                begin = _up(max(stream_began if load == DOUBLE else time, there), p)
+                begin = max(stream_began if load == DOUBLE else time, there)
                 loaded = begin + rows * p
                 if not col_idle:
-                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = loaded
+                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = _up(loaded, phase, p)
                 start = max(time, loaded)
                 if record:
-                    feeds[f, 0] = begin // p
+                    feeds[f, 0] = ceil_div(begin, p)
                     arrivals[f, 0] = there
             use_col = dataflow == OS and not col_idle
             use_out = dataflow != OS and not out_idle
@@ -199,7 +207,6 @@ def run_pipeline(
             if not (fetch_row or use_col or use_out or done):
                 # nothing happens between the start of the stream and its end
                 first, count = stream, 0
-                start = _up(start, p)
                 stream_began = start
                 start += stream * p
             for c in range(count):
@@ -236,24 +243,24 @@ def run_pipeline(
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
-                start = _up(start, p)
                 if c == 0:
                     stream_began = start
                 if record:
-                    feeds[f, 1 + c] = start // p
+                    feeds[f, 1 + c] = ceil_div(start, p)
                 start += (last - first) * p
                 first = last
+                end = _up(start, phase, p)
                 if fetch_row:
-                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = start
+                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = end
                 if use_col:
                     slot = col_base + c if col_held else state[COL, HEAD] - 1
-                    ring_time[COL, slot & mask] = start
+                    ring_time[COL, slot & mask] = end
                 elif use_out:
                     slot = out_base + c if sums_held else state[OUT, HEAD] - 1
-                    ring_time[OUT, slot & mask] = start
+                    ring_time[OUT, slot & mask] = end
                     ring_tile[slot & mask] = f * chunks + c
                 elif done:
-                    deliver(state, fold_memory, column_memory, width * depth, start, q)
+                    deliver(state, fold_memory, column_memory, width * depth, end, q)
             time = start
             if dataflow == OS:
                 room = 0
@@ -269,11 +276,12 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                time = _up(max(time + tail, room), p)
+                time = max(time + tail, room)
+                end = _up(time, phase, p)
                 if out_idle:
-                    deliver(state, fold_memory, column_memory, height * width, time, q)
+                    deliver(state, fold_memory, column_memory, height * width, end, q)
                 else:
-                    slot = push(state, ring_words, ring_time, OUT, height * width, time)
+                    slot = push(state, ring_words, ring_time, OUT, height * width, end)
                     ring_tile[slot & mask] = f * chunks
             elif load != DOUBLE:
                 time += tail
@@ -296,14 +304,14 @@ def run_pipeline(
             col_capacity,
         )
     result = np.zeros(7, np.int64)
-    result[TOTAL_CYCLES] = (time + jumped) // p
+    result[TOTAL_CYCLES] = ceil_div(time + jumped, p)
     cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
-    end = write_back(state, ring_words, ring_time, q, ring_tile, writes)
+    end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then
         end += tail
-    result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - time // p)
+    result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - result[TOTAL_CYCLES])
     result[ROW_WORDS] = state[ROW, WORDS_IN]
     result[COL_WORDS] = state[COL, WORDS_IN]
     result[OUT_READ_WORDS] = state[OUT, WORDS_IN]

@@ -16,9 +16,11 @@ ROW = 0
 COL = 1
 OUT = 2
 
-# columns of the state of one port
-HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT = range(9)
-FIELDS = 9
+# Columns of the state of one port. LATE counts the tiles that were released less than MARGIN (a
+# cycle) before the port was ready for the room, or later; SPARE is what the buffer holds beside the
+# largest tile.
+HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, LATE, MARGIN, SPARE = range(12)
+FIELDS = 12
 
 RING = 65536
 """More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
@@ -54,6 +56,8 @@ def fetch(
     while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] > RING:
         slot = state[port, TAIL] & mask
         room_at = max(room_at, ring_time[port, slot])
+        if ring_time[port, slot] + state[port, MARGIN] > state[port, TIME]:
+            state[port, LATE] += 1
         state[port, USED] -= ring_words[port, slot]
         state[port, TAIL] += 1
     state[port, SPACE] = room_at
@@ -85,6 +89,8 @@ def reserve(
     mask = ring_words.shape[1] - 1
     while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] > RING:
         slot = state[OUT, TAIL] & mask
+        if ring_time[OUT, slot] + state[OUT, MARGIN] > state[OUT, TIME]:
+            state[OUT, LATE] += 1
         written = max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         state[OUT, TIME] = written
         state[OUT, SPACE] = written

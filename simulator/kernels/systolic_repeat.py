@@ -7,8 +7,11 @@ from the time at which the fold begins on, never assumed to be equal: what they 
 released, how far they are. Equal ports have an equal future, so whole periods are added up. A jump
 leaves the ports alone, as if the folds jumped over did not exist.
 
-Times that are past do not decide anything: a tile that was released before its port was free again
-is as good as one released at that moment. Idle ports (``systolic_idle``) are not compared.
+Times that are past do not decide anything: a tile that is released before its port can ask for the
+room is as good as one released long ago. Idle ports (``systolic_idle``) are not compared.
+
+Only the release of a tile is rounded to a cycle. Where all that are in the buffers are past by a
+cycle, and were when their room was asked for, a period need not be whole cycles.
 
 Results that never wait for room are written back as soon as they are complete. How far their port
 is, is not compared either: over a period it moves from t to max(t + a, b), where a is the time for
@@ -19,13 +22,19 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic_ports import (
+    COLD,
     FIELDS,
     HEAD,
+    LATE,
+    MARGIN,
     OUT,
+    RING,
     SPACE,
+    SPARE,
     TAIL,
     TIME,
     USED,
+    WARM,
     WORDS_IN,
     WORDS_OUT,
     Ints,
@@ -40,6 +49,7 @@ _PORTS = _BEFORE + 3 * FIELDS
 MEMORY = _PORTS + 3 * FIELDS
 
 _NEVER = -(2**62)
+_UNEQUAL, _EQUAL, _EQUAL_IN_CYCLES = range(3)
 
 
 @inner
@@ -75,8 +85,36 @@ def _settled(state: Ints, memory: Ints, live: int) -> bool:
 
 
 @inner
+def _spare(state: Ints, port: int) -> int:
+    """Words that a port surely moves before the oldest tile's room is asked for."""
+    if port == OUT:
+        return 0  # written as soon as it is asked for, but after all older ones
+    if state[port, WARM] == 0 or state[port, HEAD] - state[port, TAIL] > RING // 8:
+        return _NEVER
+    return int(state[port, SPARE] - state[port, USED])
+
+
+@inner
+def _release(state: Ints, port: int, at: int, spare: int, time: int, word_time: int) -> int:
+    """When a tile is released, seen from ``time``, or that it is past when its room is asked for.
+
+    The port moves ``spare`` words until then.
+    """
+    if at + state[port, MARGIN] <= state[port, TIME] + max(0, spare) * word_time:
+        return _NEVER
+    return at - time
+
+
+@inner
 def _keep(
-    state: Ints, words: Ints, times: Ints, kept: Ints, memory: Ints, live: int, time: int
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    live: int,
+    time: int,
+    word_time: int,
 ) -> None:
     """Keep the ports as they are at the start of a fold."""
     memory[_SINCE], memory[_BEGAN_AT], memory[_KEPT], memory[_FRESH] = 0, time, 1, _NEVER
@@ -85,43 +123,69 @@ def _keep(
         for field in range(FIELDS):
             memory[_PORTS + FIELDS * port + field] = state[port, field]
         if live & (1 << port):
-            tail, past = state[port, TAIL], state[port, TIME]
+            tail, spare = state[port, TAIL], _spare(state, port)
             for i in range(state[port, HEAD] - tail):
-                kept[port, i] = words[port, (tail + i) & mask]
-                kept[3 + port, i] = max(times[port, (tail + i) & mask], past) - time
+                at = (tail + i) & mask
+                kept[port, i] = words[port, at]
+                kept[3 + port, i] = _release(state, port, times[port, at], spare, time, word_time)
+                spare += words[port, at]
 
 
 @inner
-def _equal(
-    state: Ints, words: Ints, times: Ints, kept: Ints, memory: Ints, live: int, time: int
-) -> bool:
-    """Whether the ports are as they were when they were kept, but for a shift of time."""
+def _compare(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    live: int,
+    time: int,
+    word_time: int,
+) -> int:
+    """Whether the ports are as they were when they were kept, but for a shift of time.
+
+    Or only if that is whole cycles.
+    """
     began = memory[_BEGAN_AT]
     mask = words.shape[1] - 1
+    result = _EQUAL
     for port in range(3):
         if live & (1 << port):
             here = _PORTS + FIELDS * port
             if state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]:
-                return False
-            for field in range(USED, WORDS_IN):
-                now, then = state[port, field], memory[here + field]
-                if field == SPACE:
-                    past = (
-                        (time, began) if port == OUT else (state[port, TIME], memory[here + TIME])
-                    )
-                    now, then = max(now, past[0]), max(then, past[1])
-                if now - then != (time - began if field in (TIME, SPACE) else 0):
-                    return False
+                return _UNEQUAL
+            if state[port, TIME] - memory[here + TIME] != time - began:
+                return _UNEQUAL
+            if (
+                state[port, USED] != memory[here + USED]
+                or state[port, COLD] != memory[here + COLD]
+                or state[port, WARM] != memory[here + WARM]
+            ):
+                return _UNEQUAL
+            now, then = state[port, SPACE], memory[here + SPACE]
+            if port == OUT:
+                if max(now, time) - max(then, began) != time - began:
+                    return _UNEQUAL
+            else:
+                margin = state[port, MARGIN]
+                if now + margin > state[port, TIME] or then + margin > memory[here + TIME]:
+                    if now - then != time - began:
+                        return _UNEQUAL
+                    result = _EQUAL_IN_CYCLES
+            if state[port, LATE] != memory[here + LATE]:
+                result = _EQUAL_IN_CYCLES
     for port in range(3):
         if live & (1 << port):
-            tail, past = state[port, TAIL], state[port, TIME]
+            tail, spare = state[port, TAIL], _spare(state, port)
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
-                if words[port, at] != kept[port, i]:
-                    return False
-                if max(times[port, at], past) - time != kept[3 + port, i]:
-                    return False
-    return True
+                release = _release(state, port, times[port, at], spare, time, word_time)
+                if words[port, at] != kept[port, i] or release != kept[3 + port, i]:
+                    return _UNEQUAL
+                if release != _NEVER:
+                    result = _EQUAL_IN_CYCLES
+                spare += words[port, at]
+    return result
 
 
 @inner
@@ -162,18 +226,21 @@ def folds_to_skip(
         return 0, 0
     memory[_SINCE] += 1
     period, shift = memory[_SINCE], time - memory[_BEGAN_AT]
-    if (
-        memory[_KEPT] == 1
-        and period <= left
-        and stream - memory[_STREAM] == shift
-        and _equal(state, words, times, kept, memory, live, time)
-    ):
+    alike = _UNEQUAL
+    if memory[_KEPT] == 1 and period <= left and stream - memory[_STREAM] == shift:
+        alike = _compare(state, words, times, kept, memory, live, time, word_time)
+    # time stands still in a jump: a period inside which folds were jumped over took longer
+    full = shift + jumped - memory[_JUMPED]
+    results = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
+    whole = full % (state[OUT, MARGIN] + 1) == 0
+    if eager and results > 0 and not whole and state[OUT, TIME] + state[OUT, MARGIN] >= time:
+        # where the port of results is hangs on the parts of cycles
+        alike = _UNEQUAL
+    if alike == _EQUAL or (alike == _EQUAL_IN_CYCLES and whole):
         periods = left // period
-        full = shift + jumped - memory[_JUMPED]
-        if eager:
-            done = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
-            fresh, moved = memory[_FRESH], done * word_time
-            # time stands still: a period inside which folds were jumped over looks shorter
+        if eager and (whole or results == 0):
+            # otherwise it has done all that it had to do: how far it is does not matter
+            fresh, moved = memory[_FRESH], results * word_time
             state[OUT, TIME] = _far(state[OUT, TIME], fresh, moved, full, periods)
             outer[_FRESH] = _far(outer[_FRESH], fresh, moved, full, periods)
         for port in range(3):
@@ -187,5 +254,5 @@ def folds_to_skip(
         memory[_SPAN] = max(1, 2 * memory[_SPAN])
         memory[_LEFT] = memory[_SPAN]
         memory[_STREAM], memory[_JUMPED] = stream, jumped
-        _keep(state, words, times, kept, memory, live, time)
+        _keep(state, words, times, kept, memory, live, time, word_time)
     return 0, 0
