@@ -29,7 +29,7 @@ def walks(draw: st.DrawFn) -> dict:
         "cycles": table(draw, (2, 2, 2), cycles),
         "stores": table(draw, (2, 2), cycles),
         "n_outer": draw(st.booleans()),
-        "tail": draw(st.integers(0, high)),
+        "tails": (draw(st.integers(0, high)), draw(st.integers(0, high))),
     }
 
 
@@ -50,7 +50,7 @@ def both(case: dict) -> tuple[int, int]:
         cycles,
         stores,
         case["n_outer"],
-        case["tail"],
+        case["tails"],
     )
 
     def edge(index: int, count: int) -> int:
@@ -66,8 +66,8 @@ def both(case: dict) -> tuple[int, int]:
             lambda m, k: int(inputs[edge(m, nm), edge(k, nk)]),
             lambda m, n, k: int(cycles[edge(m, nm), edge(n, nn), edge(k, nk)]),
             lambda m, n: int(stores[edge(m, nm), edge(n, nn)]),
-            case["tail"],
-        )
+        ),
+        *case["tails"],
     )
     return int(fast), slow
 
@@ -94,6 +94,9 @@ def test_the_reference_by_hand() -> None:
     assert run([Visit(4, 10, 3)] * 3) == 4 + 3 * 10 + 3
     # slow memory: load0 0-10, load1 10-20, store0 20-25, load2 25-35, store1 35-40, store2 40-45
     assert run([Visit(10, 2, 5)] * 3) == 45
+    # results leave the array 6 later, the last one 5: computed at 14 and 24, store0 20-23,
+    # load2 23-27, computed at 37, store1 30-33, store2 42-45
+    assert run([Visit(4, 10, 3)] * 3, 6, 5) == 45
 
 
 def test_loads_and_credit_change_the_time() -> None:
@@ -106,7 +109,7 @@ def test_loads_and_credit_change_the_time() -> None:
         "cycles": np.full((2, 2, 2), 4),
         "stores": np.full((2, 2), 3),
         "n_outer": False,
-        "tail": 11,
+        "tails": (13, 11),
     }
     cold, _ = both(case)
     # memory-bound: 60 tiles x 25 cycles of loads, 12 stores of 3, the last tile's 4 + 11

@@ -5,8 +5,12 @@ that differ from tile j-1's are loaded; a finished output tile is stored. One DM
 all of it in the order load(0), load(1), store(0), load(2), store(1), ...: load(j) waits until
 tile j-2 has been computed (its buffer is free), store(j) until tile j has.
 
-    dma(j)     = max(dma(j-1), compute(j-2)) + store(j-2) + load(j)
+    dma(j)     = max(dma(j-1), compute(j-2) + tail) + store(j-2) + load(j)
     compute(j) = max(compute(j-1), dma(j)) + cycles(j)
+
+``tail`` is the fill and drain of the array: it takes the next tile's operands ``cycles`` after it
+took this one's, but a result leaves it a tail later. Only what is stored waits for that; where
+tile j-2 stores nothing, load(j) waits for compute(j-2) alone.
 
 Tiles are alike but for the edges, so after a few of them the state of the recurrence repeats up
 to a shift, and the rest of a loop is one multiplication. The state is compared, never assumed:
@@ -30,7 +34,9 @@ ALL_WEIGHTS = 1 << 60
 
 
 @inner
-def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store: int) -> State:
+def visit(
+    state: State, weights: int, size: int, inputs: int, cycles: int, store: int, tail: int
+) -> State:
     """The state after one more tile; ``weights`` are the cycles to load ``size`` bytes of weights.
 
     What was fetched ahead is not loaded again.
@@ -44,7 +50,7 @@ def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store
         credit -= min(credit, size)
     load = inputs + weights
     if stored_before > 0:
-        dma = max(dma, before) + stored_before
+        dma = max(dma, before + tail) + stored_before
     if load > 0:
         dma = max(dma, before) + load
         ready = dma
@@ -52,14 +58,14 @@ def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store
 
 
 @inner
-def finish(state: State) -> int:
+def finish(state: State, tail: int, last_tail: int) -> int:
     """Time at which the last result has been stored."""
     dma, _, last, before, stored, stored_before, _ = state
     if stored_before > 0:
-        dma = max(dma, before) + stored_before
+        dma = max(dma, before + tail) + stored_before
     if stored > 0:
-        dma = max(dma, last) + stored
-    return max(last, dma)
+        dma = max(dma, last + last_tail) + stored
+    return max(last + last_tail, dma)
 
 
 @inner
@@ -103,7 +109,7 @@ def walk_k(
     """All k tiles of one output tile.
 
     ``weights``, their ``sizes``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say
-    whether the first k tile has to be loaded; ``tail`` is added to the last tile's cycles.
+    whether the first k tile has to be loaded.
     """
     k = 0
     while k < tiles:
@@ -113,7 +119,7 @@ def walk_k(
         size = sizes[edge] if new_weights else 0
         x = inputs[edge] if (k > 0 or first_inputs) else 0
         earlier = state
-        state = visit(state, w, size, x, cycles[edge] + edge * tail, edge * store)
+        state = visit(state, w, size, x, cycles[edge], edge * store, tail)
         k += 1
         if 1 < k < tiles - 1 and repeats(state, earlier):
             state = skip(state, earlier, tiles - 1 - k)
@@ -133,15 +139,16 @@ def walk(
     cycles: Int64Array,
     stores: Int64Array,
     n_outer: bool,
-    tail: int,
+    tails: tuple[int, int],
 ) -> int:
     """Total cycles of an operator.
 
     ``weights`` and ``sizes`` are int64[2, 2] by [n edge, k edge]: cycles and bytes of a tile of the
     weights; ``inputs`` int64[2, 2] by [m edge, k edge]; ``cycles`` int64[2, 2, 2] by [m edge, n
     edge, k edge]; ``stores`` int64[2, 2] by [m edge, n edge]. ``n_outer`` makes n the outer loop
-    instead of m. ``tail``, the fill and drain of the array, is paid once, with the last tile.
+    instead of m. ``tails`` are those of a full tile and of the last one.
     """
+    tail, last_tail = tails
     zero = credit * 0
     state = (zero, zero, zero, zero, zero, zero, credit)
     outer, inner = (tiles_n, tiles_m) if n_outer else (tiles_m, tiles_n)
@@ -167,7 +174,7 @@ def walk(
                 inner_moved if n_outer else outer_moved,
                 (cycles[me, ne, 0], cycles[me, ne, 1]),
                 stores[me, ne],
-                tail if (oe == 1 and ie == 1) else 0,
+                tail,
             )
             i += 1
             if 1 < i < inner - 1 and repeats(state, earlier):
@@ -177,4 +184,4 @@ def walk(
         if 1 < o < outer - 1 and repeats(state, row):
             state = skip(state, row, outer - 1 - o)
             o = outer - 1
-    return finish(state)
+    return finish(state, tail, last_tail)
