@@ -18,20 +18,23 @@ class Visit:
 def run(visits: list[Visit], tail: int = 0, last_tail: int = 0) -> int:
     """Time at which everything has been computed and stored.
 
-    The queue carries load(0), load(1), store(0), load(2), store(1), ...; load(j) waits until tile
-    j-2 has been computed, store(j) until the result of tile j has left the array, ``tail`` cycles
-    after it was computed, ``last_tail`` after the last. Jobs of no length do not enter the queue.
+    The queue carries load(0), load(1), load(2), store(0), load(3), store(1), ...; load(j) waits
+    until tile j-2 has been computed, store(j) until the result of tile j has left the array,
+    ``tail`` cycles after it was computed, ``last_tail`` after the last. A tile that loads something
+    starts when the jobs up to store(j-2) are done. Jobs of no length do not enter the queue.
     """
     count = len(visits)
     computed: list[int] = []
     queue = 0
     arrived = 0
     for j, tile in enumerate(visits):
+        if tile.load:
+            free = computed[j - 2] if j >= 2 else 0
+            queue = max(queue, free) + tile.load
         if j >= 2 and visits[j - 2].store:
             queue = max(queue, computed[j - 2] + tail) + visits[j - 2].store
         if tile.load:
-            free = computed[j - 2] if j >= 2 else 0
-            queue = arrived = max(queue, free) + tile.load
+            arrived = queue
         before = computed[j - 1] if j else 0
         computed.append(max(before, arrived) + tile.compute)
     for j in range(max(0, count - 2), count):

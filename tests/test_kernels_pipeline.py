@@ -90,13 +90,13 @@ def test_long_loops(case: dict, axis: int, length: int) -> None:
 
 def test_the_reference_by_hand() -> None:
     # load 4, 4, 4; compute 10 each; store 3 each:
-    # the queue carries load0 0-4, load1 4-8, store0 14-17, load2 17-21, store1 24-27, store2 34-37
+    # the queue carries load0 0-4, load1 4-8, load2 14-18, store0 18-21, store1 24-27, store2 34-37
     assert run([Visit(4, 10, 3)] * 3) == 4 + 3 * 10 + 3
-    # slow memory: load0 0-10, load1 10-20, store0 20-25, load2 25-35, store1 35-40, store2 40-45
+    # slow memory: load0 0-10, load1 10-20, load2 20-30, store0 30-35, store1 35-40, store2 40-45
     assert run([Visit(10, 2, 5)] * 3) == 45
-    # results leave the array 6 later, the last one 5: computed at 14 and 24, store0 20-23,
-    # load2 23-27, computed at 37, store1 30-33, store2 42-45
-    assert run([Visit(4, 10, 3)] * 3, 6, 5) == 45
+    # results leave the array 8 later, the last one 5: computed at 14 and 24, load2 14-18,
+    # store0 22-25, computed at 35, store1 32-35, store2 40-43
+    assert run([Visit(4, 10, 3)] * 3, 8, 5) == 43
 
 
 def test_loads_and_credit_change_the_time() -> None:

@@ -2,15 +2,16 @@
 
 The walk visits tiles in the order outer, inner, k. Before tile j is computed, the operand tiles
 that differ from tile j-1's are loaded; a finished output tile is stored. One DMA queue carries
-all of it in the order load(0), load(1), store(0), load(2), store(1), ...: load(j) waits until
-tile j-2 has been computed (its buffer is free), store(j) until tile j has.
+all of it in the order load(0), load(1), load(2), store(0), load(3), store(1), ...: load(j) waits
+until tile j-2 has been computed (its buffer is free), store(j) until the result of tile j has left
+the array, and compute(j) until its operands are there and the output buffer is free.
 
-    dma(j)     = max(dma(j-1), compute(j-2) + tail) + store(j-2) + load(j)
+    dma(j)     = max(max(dma(j-1), compute(j-2)) + load(j), compute(j-2) + tail) + store(j-2)
     compute(j) = max(compute(j-1), dma(j)) + cycles(j)
 
-``tail`` is the fill and drain of the array: it takes the next tile's operands ``cycles`` after it
-took this one's, but a result leaves it a tail later. Only what is stored waits for that; where
-tile j-2 stores nothing, load(j) waits for compute(j-2) alone.
+``tail`` is the fill and drain of the array: it can take the next tile ``cycles`` after this one,
+but the last result of this one leaves it a tail later. That everything waits for what comes before
+it, and never for less in a longer walk, is why a larger matmul is never faster.
 
 Tiles are alike but for the edges, so after a few of them the state of the recurrence repeats up
 to a shift, and the rest of a loop is one multiplication. The state is compared, never assumed:
@@ -49,10 +50,11 @@ def visit(
     if credit < ALL_WEIGHTS:
         credit -= min(credit, size)
     load = inputs + weights
+    if load > 0:
+        dma = max(dma, before) + load
     if stored_before > 0:
         dma = max(dma, before + tail) + stored_before
     if load > 0:
-        dma = max(dma, before) + load
         ready = dma
     return (dma, ready, max(last, ready) + cycles, last, store, stored, credit)
 

@@ -190,18 +190,18 @@ def price_tiles(
 
 
 @inner
-def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int) -> int:
+def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int, tail: int) -> int:
     """Cycles of waiting that stored results cause at least.
 
-    The load of tile j comes behind the store of tile j-2, which waits until the result of tile j-2
-    has left the array; so between the ends of tiles j-2 and j lie the tail, that store (together
-    ``store``), that load and the work of tile j, where without waiting there would be ``work`` of
-    two tiles. Such pairs of tiles must not overlap.
+    Tile j waits for the store of tile j-2, which comes behind the load of tile j and the ``tail``
+    after tile j-2; so between the ends of tiles j-2 and j lie the longer of these, that store and
+    the work of tile j, where without waiting there would be ``work`` of two tiles. Such pairs of
+    tiles must not overlap.
     """
-    if load == 0:
+    if load == 0 or store == 0:
         return 0
     times = results - 1 if k_tiles > 1 else (results - 1) // 2
-    return times * max(0, store + load - work)
+    return times * max(0, store + max(load, tail) - work)
 
 
 @inner
@@ -250,8 +250,7 @@ def price_order(
     a_moves = nk > 1 or (nm > 1 and (n_outer or nn == 1))
     b_moves = nk > 1 or (nn > 1 and (nm == 1 or not n_outer))
     load = loads[0, 1, 1] * a_moves + loads[1, 1, 1] * b_moves * (1 - b_free)
-    stored = stores[1, 1] + (tail if stores[1, 1] > 0 else 0)
-    waits = least_stalls(nm * nn, nk, load, stored, cycles[0, 0, 0])
+    waits = least_stalls(nm * nn, nk, load, stores[1, 1], cycles[0, 0, 0], tail)
     worked = out[COMPUTE] + step + first + stores[1, 1] + waits
     if beside + max(moved, worked) > cutoff:
         return False
