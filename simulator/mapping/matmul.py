@@ -66,8 +66,6 @@ from simulator.mapping.tiles import (
 )
 
 MAX_CHOICES = 40
-MOST_PROMISING = 4
-"""Tiles that are priced in the order of their lower bounds before all others."""
 
 
 @inner
@@ -88,37 +86,22 @@ def dimension_choices(size: int, base: int, out: Int64Array) -> int:
 
 
 @inner
-def lower_bound(
-    operands: tuple[float, float, float],
-    first: float,
-    counts: tuple[int, int, int],
-    bits: Bits,
-    credit: float,
-    work: float,
-    tail: float,
+def least_traffic(
+    operands: tuple[float, float, float], counts: tuple[int, int, int], credit: float
 ) -> float:
-    """Cycles that a tile cannot beat: its traffic, or its work between first loads and last store.
+    """Cycles in which HBM moves what a tile with the whole inner dimension has to move.
 
-    ``operands`` are the cycles in which HBM moves (A, B, C) once, ``first`` those of a tile of A
-    and of B, ``credit`` those of the weights that need not be loaded (-1: none need be), ``work``
-    the cycles of the work and the last store, ``tail`` those of the last drain.
+    ``operands`` are those in which it moves (A, B, C) once, ``credit`` those of the weights that
+    need not be loaded (-1: none need be).
     """
-    resident = credit < 0.0
     a, b, c = operands
     moved = 0.0
     for order in range(2):
-        a_times, b_times = reads(counts, order == 1, resident)
+        a_times, b_times = reads(counts, order == 1, credit < 0.0)
         total = a * a_times + b * b_times
         if order == 0 or total < moved:
             moved = total
-    traffic = moved + c
-    if credit == 0.0:
-        work += first
-        if bits[0] > 0 and (counts[1] > 1 or counts[0] * counts[2] == 1):
-            traffic += tail  # all but the last store comes before the last tile's work
-    else:
-        traffic -= b if resident else credit
-    return max(traffic, work)
+    return moved + c - (b if credit < 0.0 else credit)
 
 
 @inner
@@ -130,10 +113,44 @@ def better(one: Int64Array, other: Int64Array) -> bool:
 
 
 @inner
+def deepest(
+    chip: Int64Array,
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    bits: Bits,
+    depths: Int64Array,
+    count: int,
+) -> int:
+    """Index of the deepest tile that fits among ``depths[1:count]``, descending; all behind it do.
+
+    ``count`` if none does. Only m and n of ``tile`` count.
+    """
+    ki = count
+    while ki > 1 and fits(chip, shape, (tile[0], depths[ki - 1], tile[2]), bits):
+        ki -= 1
+    return ki
+
+
+@inner
+def rates(
+    chip: Int64Array, size: int, sizes: Int64Array, count: int, bits: int, out: Float64Array
+) -> None:
+    """Cycles in which HBM moves an element of a matrix in tiles of each width of ``sizes``."""
+    for i in range(count):
+        bandwidth = operand_bandwidth(chip, sizes[i], ceil_div(size, sizes[i]), bits)
+        out[i] = bits * (chip[CLOCK_HZ] / 8.0) / bandwidth
+
+
+@inner
 def space(
     chip: Int64Array, shape: tuple[int, int, int], bits: Bits, credit: int
 ) -> tuple[Float64Array, Int64Array]:
-    """Every tile that fits: its lower bound float64[S], its (m, k, n) int64[S, 3]."""
+    """Every tile that fits: its lower bound float64[S], its (m, k, n) int64[S, 3].
+
+    A tile cannot beat its traffic, nor its work between the first loads and the last store. Where
+    the inner dimension is cut, the second tile of each result but the first waits for the store of
+    the result before it (``tiles.least_stalls``).
+    """
     m, k, n = shape
     sizes = np.empty((3, MAX_CHOICES), dtype=np.int64)
     m_count = dimension_choices(m, chip[ROWS], sizes[0])
@@ -141,16 +158,19 @@ def space(
     n_count = dimension_choices(n, chip[COLS], sizes[2])
     bounds = np.empty(m_count * k_count * n_count, dtype=np.float64)
     members = np.empty((len(bounds), 3), dtype=np.int64)
+    element = np.empty((3, MAX_CHOICES), dtype=np.float64)
+    rates(chip, k, sizes[1], k_count, bits[0], element[0])
+    rates(chip, n, sizes[2], n_count, bits[1], element[1])
+    rates(chip, n, sizes[2], n_count, bits[2], element[2])
     fixed, step = float(fixed_cycles(chip)), float(step_cycles(chip))
     ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
-    rate = chip[CLOCK_HZ] / 8.0
+    mac = ideal / (float(m) * k * n)
+    fetched = credit != 0
     # weights fetched ahead are worth most where the rest comes in short runs
-    saved = -1.0 if credit >= ALL_WEIGHTS else 8.0 * credit * rate / chip[RUN_BANDWIDTH]
-    depths = np.empty(MAX_CHOICES, dtype=np.int64)
-    a_rates = np.empty(MAX_CHOICES, dtype=np.float64)
-    for ki in range(k_count):
-        depths[ki] = ceil_div(k, sizes[1, ki])
-        a_rates[ki] = bits[0] * rate / operand_bandwidth(chip, sizes[1, ki], depths[ki], bits[0])
+    saved = 8.0 * credit * (chip[CLOCK_HZ] / 8.0) / chip[RUN_BANDWIDTH]
+    if credit >= ALL_WEIGHTS:
+        saved = -1.0
+    systolic = chip[UNIT_KIND] == SYSTOLIC
     count = 0
     for mi in range(m_count):
         tm = sizes[0, mi]
@@ -160,24 +180,48 @@ def space(
             tn = sizes[2, ni]
             nn = ceil_div(n, tn)
             en = n - (nn - 1) * tn
-            b_rate = bits[1] * rate / operand_bandwidth(chip, tn, nn, bits[1])
-            c_rate = bits[2] * rate / operand_bandwidth(chip, tn, nn, bits[2])
-            tail = 0.0
-            if chip[UNIT_KIND] == SYSTOLIC:
-                tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
-            beside = ideal - step + tail + float(em) * en * c_rate
-            for ki in range(k_count):
-                tile = (tm, sizes[1, ki], tn)
-                if not fits(chip, shape, tile, bits):
-                    continue
-                counts = (nm, depths[ki], nn)
-                work = beside + step * nm * nn * depths[ki]
-                a, b = float(k) * a_rates[ki], float(k) * b_rate
-                first = (tm * a_rates[ki] + tn * b_rate) * tile[1]
-                operands = (m * a, n * b, float(m) * n * c_rate)
-                bound = lower_bound(operands, first, counts, bits, saved, work, tail)
-                bounds[count] = (fixed + bound) * (1.0 - 1e-9)
-                members[count, 0], members[count, 1], members[count, 2] = tile
+            tail, last_tail = 0.0, 0.0
+            if systolic:
+                tail = float(systolic_fill(chip) + systolic_drain(chip, tm, tn))
+                last_tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
+            b_rate, c_rate = element[1, ni], element[2, ni]
+            stored, last_store = float(m) * n * c_rate, float(em) * en * c_rate
+            beside = ideal - step + last_tail + last_store
+            if fits(chip, shape, (tm, k, tn), bits):
+                a, b = float(m) * k * element[0, 0], float(k) * n * b_rate
+                work = beside + step * nm * nn
+                traffic = least_traffic((a, b, stored), (nm, 1, nn), saved)
+                if not fetched:
+                    work += (tm * element[0, 0] + tn * b_rate) * k
+                    if bits[0] > 0 and nm * nn == 1:
+                        traffic += last_tail  # all but the last store comes before the tile's work
+                bounds[count] = (fixed + max(traffic, work)) * (1.0 - 1e-9)
+                members[count, 0], members[count, 1], members[count, 2] = tm, k, tn
+                count += 1
+            b_all = float(k) * n * b_rate * nm
+            b_moved = b_all - saved
+            if saved < 0.0:
+                b_moved = 0.0
+            others = nm * nn - 1
+            result = float(tm) * tn * mac
+            for ki in range(deepest(chip, shape, (tm, k, tn), bits, sizes[1], k_count), k_count):
+                tk = sizes[1, ki]
+                a_rate = element[0, ki]
+                nk = ceil_div(k, tk)
+                ek = k - (nk - 1) * tk
+                traffic = float(m) * k * a_rate * nn + b_moved + stored
+                work = beside + step * nm * nn * nk
+                load = em * ek * a_rate
+                if not fetched:
+                    load += ek * en * b_rate
+                    work += (tm * a_rate + tn * b_rate) * tk
+                    if bits[0] > 0:
+                        traffic += last_tail
+                if load > 0.0 and c_rate > 0.0:
+                    wait = max(load, tail) - result * tk - step
+                    work += max(0.0, stored - last_store + others * wait)
+                bounds[count] = (fixed + max(traffic, work)) * (1.0 - 1e-9)
+                members[count, 0], members[count, 1], members[count, 2] = tm, tk, tn
                 count += 1
     return bounds[:count], members[:count]
 
@@ -238,13 +282,13 @@ def search(
     best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
     cutoff = NO_LIMIT
-    # Start with the least lower bounds, one of which is soon so good that it rules out most others;
-    # then go through the space. Of equals the one that comes first there is taken.
+    # The least lower bounds come first, so that the best is soon known and rules out all others.
+    # Of equals the one that comes first in the space is taken.
     place = len(bounds)
-    for turn in range(-MOST_PROMISING, len(bounds)):
-        index = turn if turn >= 0 else int(np.argmin(bounds))
+    for _ in range(len(bounds)):
+        index = int(np.argmin(bounds))
         if bounds[index] > cutoff:
-            continue
+            break
         bounds[index] = np.inf
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):
