@@ -193,8 +193,10 @@ def space(
                 traffic = least_traffic((a, b, stored), (nm, 1, nn), saved)
                 if not fetched:
                     work += (tm * element[0, 0] + tn * b_rate) * k
-                    if bits[0] > 0 and nm * nn == 1:
-                        traffic += last_tail  # all but the last store comes before the tile's work
+                    if bits[0] > 0:
+                        # beside the last tile's work only the result before it is stored
+                        beside_it = float(tm) * tn * c_rate if nm * nn > 1 else 0.0
+                        traffic += max(0.0, float(em) * en * k * mac + last_tail - beside_it)
                 bounds[count] = (fixed + max(traffic, work)) * (1.0 - 1e-9)
                 members[count, 0], members[count, 1], members[count, 2] = tm, k, tn
                 count += 1
@@ -216,7 +218,7 @@ def space(
                     load += ek * en * b_rate
                     work += (tm * a_rate + tn * b_rate) * tk
                     if bits[0] > 0:
-                        traffic += last_tail
+                        traffic += float(em) * en * ek * mac + last_tail
                 if load > 0.0 and c_rate > 0.0:
                     wait = max(load, tail) - result * tk - step
                     work += max(0.0, stored - last_store + others * wait)
