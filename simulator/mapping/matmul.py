@@ -18,31 +18,19 @@ import numpy as np
 
 from simulator.kernels.arithmetic import (
     bits_to_bytes,
-    ceil_div,
     copy,
 )
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
-    CLOCK_HZ,
-    COLS,
-    DEPTH,
     GPU,
     NO_LIMIT,
     PREFETCH_BYTES,
-    ROWS,
-    RUN_BANDWIDTH,
-    SYSTOLIC,
-    UNIT_KIND,
 )
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.matrix_unit import (
-    least_cycles,
-    systolic_drain,
-    systolic_fill,
-)
 from simulator.kernels.tile_pipeline import ALL_WEIGHTS
 from simulator.mapping.gpu_matmul import gpu_search
-from simulator.mapping.loads import Bits, operand_bandwidth, price_loads
+from simulator.mapping.loads import Bits, price_loads
+from simulator.mapping.tile_space import space
 from simulator.mapping.tiles import (
     CYCLES,
     MAP_FIELDS,
@@ -57,51 +45,10 @@ from simulator.mapping.tiles import (
     TILE_M,
     TILE_N,
     WRITE,
-    fits,
     fixed_cycles,
     price_order,
     price_tiles,
-    reads,
-    step_cycles,
 )
-
-MAX_CHOICES = 40
-
-
-@inner
-def dimension_choices(size: int, base: int, out: Int64Array) -> int:
-    """Tile sizes of one dimension, largest first; their number."""
-    out[0] = size
-    count = 1
-    power = base
-    while power < size:
-        power *= 2
-    power //= 2
-    while power >= base and count < MAX_CHOICES:
-        if power < size:
-            out[count] = power
-            count += 1
-        power //= 2
-    return count
-
-
-@inner
-def least_traffic(
-    operands: tuple[float, float, float], counts: tuple[int, int, int], credit: float
-) -> float:
-    """Cycles in which HBM moves what a tile with the whole inner dimension has to move.
-
-    ``operands`` are those in which it moves (A, B, C) once, ``credit`` those of the weights that
-    need not be loaded (-1: none need be).
-    """
-    a, b, c = operands
-    moved = 0.0
-    for order in range(2):
-        a_times, b_times = reads(counts, order == 1, credit < 0.0)
-        total = a * a_times + b * b_times
-        if order == 0 or total < moved:
-            moved = total
-    return moved + c - (b if credit < 0.0 else credit)
 
 
 @inner
@@ -110,122 +57,6 @@ def better(one: Int64Array, other: Int64Array) -> bool:
     if one[CYCLES] != other[CYCLES]:
         return one[CYCLES] < other[CYCLES]
     return one[READ] + one[WRITE] < other[READ] + other[WRITE]
-
-
-@inner
-def deepest(
-    chip: Int64Array,
-    shape: tuple[int, int, int],
-    tile: tuple[int, int, int],
-    bits: Bits,
-    depths: Int64Array,
-    count: int,
-) -> int:
-    """Index of the deepest tile that fits among ``depths[1:count]``, descending; all behind it do.
-
-    ``count`` if none does. Only m and n of ``tile`` count.
-    """
-    ki = count
-    while ki > 1 and fits(chip, shape, (tile[0], depths[ki - 1], tile[2]), bits):
-        ki -= 1
-    return ki
-
-
-@inner
-def rates(
-    chip: Int64Array, size: int, sizes: Int64Array, count: int, bits: int, out: Float64Array
-) -> None:
-    """Cycles in which HBM moves an element of a matrix in tiles of each width of ``sizes``."""
-    for i in range(count):
-        bandwidth = operand_bandwidth(chip, sizes[i], ceil_div(size, sizes[i]), bits)
-        out[i] = bits * (chip[CLOCK_HZ] / 8.0) / bandwidth
-
-
-@inner
-def space(
-    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, credit: int
-) -> tuple[Float64Array, Int64Array]:
-    """Every tile that fits: its lower bound float64[S], its (m, k, n) int64[S, 3].
-
-    A tile cannot beat its traffic, nor its work between the first loads and the last store. Where
-    the inner dimension is cut, the second tile of each result but the first waits for the store of
-    the result before it (``tiles.least_stalls``).
-    """
-    m, k, n = shape
-    sizes = np.empty((3, MAX_CHOICES), dtype=np.int64)
-    m_count = dimension_choices(m, chip[ROWS], sizes[0])
-    k_count = dimension_choices(k, chip[DEPTH], sizes[1])
-    n_count = dimension_choices(n, chip[COLS], sizes[2])
-    bounds = np.empty(m_count * k_count * n_count, dtype=np.float64)
-    members = np.empty((len(bounds), 3), dtype=np.int64)
-    element = np.empty((3, MAX_CHOICES), dtype=np.float64)
-    rates(chip, k, sizes[1], k_count, bits[0], element[0])
-    rates(chip, n, sizes[2], n_count, bits[1], element[1])
-    rates(chip, n, sizes[2], n_count, bits[2], element[2])
-    fixed, step = float(fixed_cycles(chip)), float(step_cycles(chip))
-    ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
-    mac = ideal / (float(m) * k * n)
-    fetched = credit != 0
-    # weights fetched ahead are worth most where the rest comes in short runs
-    saved = 8.0 * credit * (chip[CLOCK_HZ] / 8.0) / chip[RUN_BANDWIDTH]
-    if credit >= ALL_WEIGHTS:
-        saved = -1.0
-    systolic = chip[UNIT_KIND] == SYSTOLIC
-    count = 0
-    for mi in range(m_count):
-        tm = sizes[0, mi]
-        nm = ceil_div(m, tm)
-        em = m - (nm - 1) * tm
-        for ni in range(n_count):
-            tn = sizes[2, ni]
-            nn = ceil_div(n, tn)
-            en = n - (nn - 1) * tn
-            tail, last_tail = 0.0, 0.0
-            if systolic:
-                tail = float(systolic_fill(chip) + systolic_drain(chip, tm, tn))
-                last_tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
-            b_rate, c_rate = element[1, ni], element[2, ni]
-            stored, last_store = float(m) * n * c_rate, float(em) * en * c_rate
-            beside = ideal - step + last_tail + last_store
-            if fits(chip, shape, (tm, k, tn), bits):
-                a, b = float(m) * k * element[0, 0], float(k) * n * b_rate
-                work = beside + step * nm * nn
-                traffic = least_traffic((a, b, stored), (nm, 1, nn), saved)
-                if not fetched:
-                    work += (tm * element[0, 0] + tn * b_rate) * k
-                    if bits[0] > 0:
-                        # beside the last tile's work only the result before it is stored
-                        beside_it = float(tm) * tn * c_rate if nm * nn > 1 else 0.0
-                        traffic += max(0.0, float(em) * en * k * mac + last_tail - beside_it)
-                bounds[count] = (fixed + max(traffic, work)) * (1.0 - 1e-9)
-                members[count, 0], members[count, 1], members[count, 2] = tm, k, tn
-                count += 1
-            b_all = float(k) * n * b_rate * nm
-            b_moved = b_all - saved
-            if saved < 0.0:
-                b_moved = 0.0
-            others = nm * nn - 1
-            result = float(tm) * tn * mac
-            for ki in range(deepest(chip, shape, (tm, k, tn), bits, sizes[1], k_count), k_count):
-                tk = sizes[1, ki]
-                a_rate = element[0, ki]
-                nk = ceil_div(k, tk)
-                ek = k - (nk - 1) * tk
-                traffic = float(m) * k * a_rate * nn + b_moved + stored
-                work = beside + step * nm * nn * nk
-                load = em * ek * a_rate
-                if not fetched:
-                    load += ek * en * b_rate
-                    work += (tm * a_rate + tn * b_rate) * tk
-                    if bits[0] > 0:
-                        traffic += float(em) * en * ek * mac + last_tail
-                if load > 0.0 and c_rate > 0.0:
-                    wait = max(load, tail) - result * tk - step
-                    work += max(0.0, stored - last_store + others * wait)
-                bounds[count] = (fixed + max(traffic, work)) * (1.0 - 1e-9)
-                members[count, 0], members[count, 1], members[count, 2] = tm, tk, tn
-                count += 1
-    return bounds[:count], members[:count]
 
 
 @inner
