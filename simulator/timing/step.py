@@ -14,6 +14,7 @@ from simulator.mapping.overheads import overheads
 from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.plan import Plan
+from simulator.timing.plan_rows import engine_notes
 from simulator.timing.results import CAUSES, UNITS, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
 from simulator.timing.spans import collective_rows, operator_spans
@@ -189,6 +190,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         overheads=overheads(plan.model, plan.layout),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
+        notes=engine_notes(plan.system, plan.sharded),
         accuracy=plan.system.validation,
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),
