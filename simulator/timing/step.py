@@ -78,7 +78,7 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
         count * plan.model.kv_elements(int(past))
         for past, count in zip(*np.unique(batch.past, return_counts=True), strict=True)
     )
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
+    weight_bits, _, kv_bits = (int(b) for b in plan.bits[:3])
     return (weights * weight_bits + int(cache) * kv_bits) // 8
 
 
