@@ -41,6 +41,7 @@ from simulator.kernels.systolic_ports import (
     fetch,
     push,
     reserve,
+    wait,
     write_back,
 )
 from simulator.kernels.systolic_repeat import MEMORY, deliver, folds_to_skip, forget
@@ -192,7 +193,9 @@ def run_pipeline(
                     there = fetch(
                         state, ring_words, ring_time, COL, height * width, col_capacity, q
                     )
-                begin = max(stream_began if load == DOUBLE else time, there)
+                begin = stream_began if load == DOUBLE else time
+                if not col_idle:
+                    begin = wait(state, COL, begin, there)
                 loaded = begin + rows * p
                 if not col_idle:
                     ring_time[COL, (state[COL, HEAD] - 1) & mask] = _up(loaded, phase, p)
@@ -219,12 +222,12 @@ def run_pipeline(
                     there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
-                    start = max(start, there)
+                    start = wait(state, ROW, start, there)
                     if record:
                         arrivals[f, 1 + c] = there
                 if use_col and (fr == 0 or not col_held):
                     there = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
-                    start = max(start, there)
+                    start = wait(state, COL, start, there)
                     if record:
                         arrivals[f, 1 + chunks + c] = there
                 elif use_out and (fr == 0 or not sums_held):
@@ -239,7 +242,7 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                    start = max(start, room)
+                    start = wait(state, OUT, start, room)
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
@@ -263,7 +266,7 @@ def run_pipeline(
                     deliver(state, fold_memory, column_memory, width * depth, end, q)
             time = start
             if dataflow == OS:
-                room = 0
+                time += tail
                 if not out_idle:
                     room = reserve(
                         state,
@@ -276,7 +279,7 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                time = max(time + tail, room)
+                    time = wait(state, OUT, time, room)
                 end = _up(time, phase, p)
                 if out_idle:
                     deliver(state, fold_memory, column_memory, height * width, end, q)

@@ -10,6 +10,10 @@ leaves the ports alone, as if the folds jumped over did not exist.
 Times that are past do not decide anything: a tile that is released before its port can ask for the
 room is as good as one released long ago. Idle ports (``systolic_idle``) are not compared.
 
+A port that the array never waits for, and that never waits for room, goes its own way, faster or
+slower than the folds. The jump ends before one of the two begins to wait for the other. A port that
+nothing is asked of stands still.
+
 Only the release of a tile is rounded to a cycle. Where all that are in the buffers are past by a
 cycle, and were when their room was asked for, a period need not be whole cycles.
 
@@ -23,11 +27,12 @@ from __future__ import annotations
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic_ports import (
     COLD,
+    EARLY,
     FIELDS,
     HEAD,
-    LATE,
     MARGIN,
     OUT,
+    PAST,
     RING,
     SPACE,
     SPARE,
@@ -42,14 +47,16 @@ from simulator.kernels.systolic_ports import (
 
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
-# whether one is kept, how far an idle port of results were; then the ports' state at the fold
-# before and at the kept one.
-_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _BEFORE = range(9)
+# whether one is kept, how far an idle port of results were, tiles moved when last compared, the
+# ports' EARLY and PAST before the last setting back; then their state at the fold before and at the
+# kept one.
+_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _COMPARED, _MINIMA = range(10)
+_BEFORE = _MINIMA + 6
 _PORTS = _BEFORE + 3 * FIELDS
 MEMORY = _PORTS + 3 * FIELDS
 
 _NEVER = -(2**62)
-_UNEQUAL, _EQUAL, _EQUAL_IN_CYCLES = range(3)
+_EVER = 2**61
 
 
 @inner
@@ -57,6 +64,7 @@ def forget(memory: Ints) -> None:
     """Start anew: nothing was seen."""
     memory[:_BEFORE] = 0
     memory[_FRESH] = _NEVER
+    memory[_MINIMA:_BEFORE] = _EVER
 
 
 @inner
@@ -85,6 +93,20 @@ def _settled(state: Ints, memory: Ints, live: int) -> bool:
 
 
 @inner
+def _worth_comparing(state: Ints, memory: Ints, live: int) -> bool:
+    """Whether so many tiles have moved that comparing what the ports hold is no great matter."""
+    moved, held = -memory[_COMPARED], 0
+    for port in range(3):
+        if live & (1 << port):
+            moved += state[port, HEAD]
+            held += state[port, HEAD] - state[port, TAIL]
+    if 4 * moved < held:
+        return False
+    memory[_COMPARED] += moved
+    return True
+
+
+@inner
 def _spare(state: Ints, port: int) -> int:
     """Words that a port surely moves before the oldest tile's room is asked for."""
     if port == OUT:
@@ -95,14 +117,12 @@ def _spare(state: Ints, port: int) -> int:
 
 
 @inner
-def _release(state: Ints, port: int, at: int, spare: int, time: int, word_time: int) -> int:
-    """When a tile is released, seen from ``time``, or that it is past when its room is asked for.
+def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
+    """How long a tile's room is there, less a cycle, before it is asked for.
 
     The port moves ``spare`` words until then.
     """
-    if at + state[port, MARGIN] <= state[port, TIME] + max(0, spare) * word_time:
-        return _NEVER
-    return at - time
+    return int(state[port, TIME] + max(0, spare) * word_time - state[port, MARGIN] - release)
 
 
 @inner
@@ -112,6 +132,7 @@ def _keep(
     times: Ints,
     kept: Ints,
     memory: Ints,
+    outer: Ints,
     live: int,
     time: int,
     word_time: int,
@@ -122,70 +143,120 @@ def _keep(
     for port in range(3):
         for field in range(FIELDS):
             memory[_PORTS + FIELDS * port + field] = state[port, field]
+        for i in range(2):
+            at = _MINIMA + 2 * port + i
+            outer[at] = min(outer[at], state[port, EARLY + i])
+            memory[at] = state[port, EARLY + i] = _EVER
         if live & (1 << port):
             tail, spare = state[port, TAIL], _spare(state, port)
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
+                past = _slack(state, port, times[port, at], spare, word_time) >= 0
                 kept[port, i] = words[port, at]
-                kept[3 + port, i] = _release(state, port, times[port, at], spare, time, word_time)
+                kept[3 + port, i] = _NEVER if past else times[port, at] - time
                 spare += words[port, at]
 
 
 @inner
-def _compare(
+def _idles(state: Ints, memory: Ints, port: int) -> bool:
+    """Whether nothing was asked of a port since it was kept."""
+    here = _PORTS + FIELDS * port
+    return bool(
+        state[port, HEAD] == memory[here + HEAD]
+        and state[port, TAIL] == memory[here + TAIL]
+        and state[port, WORDS_IN] == memory[here + WORDS_IN]
+    )
+
+
+@inner
+def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int) -> tuple[int, int]:
+    """Whether room was found as at the kept fold: no (0), in whole cycles only (1), yes (2).
+
+    And how long, less a cycle, it is there.
+    """
+    here = _PORTS + FIELDS * port
+    shift = time - memory[_BEGAN_AT]
+    now, then = state[port, SPACE], memory[here + SPACE]
+    if port == OUT:
+        if drift == 0:
+            now, then = max(now, time), max(then, memory[_BEGAN_AT])
+        return (2 if now - then == shift + drift else 0), _EVER
+    slack = state[port, TIME] - state[port, MARGIN] - now
+    if slack >= 0 and memory[here + TIME] - state[port, MARGIN] >= then:
+        return 2, slack
+    return (1 if drift == 0 and now - then == shift else 0), slack
+
+
+@inner
+def _periods(
     state: Ints,
     words: Ints,
     times: Ints,
     kept: Ints,
     memory: Ints,
-    live: int,
+    port: int,
     time: int,
+    whole: bool,
     word_time: int,
+    most: int,
 ) -> int:
-    """Whether the ports are as they were when they were kept, but for a shift of time.
+    """Periods, of ``most``, in which a port does the same as since it was kept.
 
-    Or only if that is whole cycles.
+    ``whole`` says that a period has whole cycles.
     """
-    began = memory[_BEGAN_AT]
+    here = _PORTS + FIELDS * port
+    if _idles(state, memory, port):
+        return most
+    drift = state[port, TIME] - memory[here + TIME] - (time - memory[_BEGAN_AT])
+    alike, slack = _room_as_before(state, memory, port, time, drift)
+    past = min(state[port, PAST], memory[_MINIMA + 2 * port + 1])
+    early = min(state[port, EARLY], memory[_MINIMA + 2 * port])
+    if (
+        state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]
+        or state[port, USED] != memory[here + USED]
+        or state[port, COLD] != memory[here + COLD]
+        or state[port, WARM] != memory[here + WARM]
+        or alike == 0
+        or (not whole and (alike == 1 or past < 0))
+        or (drift != 0 and (past < 0 or early < 0))
+    ):
+        return 0
+    tail, spare = state[port, TAIL], _spare(state, port)
     mask = words.shape[1] - 1
-    result = _EQUAL
-    for port in range(3):
-        if live & (1 << port):
-            here = _PORTS + FIELDS * port
-            if state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]:
-                return _UNEQUAL
-            if state[port, TIME] - memory[here + TIME] != time - began:
-                return _UNEQUAL
-            if (
-                state[port, USED] != memory[here + USED]
-                or state[port, COLD] != memory[here + COLD]
-                or state[port, WARM] != memory[here + WARM]
-            ):
-                return _UNEQUAL
-            now, then = state[port, SPACE], memory[here + SPACE]
-            if port == OUT:
-                if max(now, time) - max(then, began) != time - began:
-                    return _UNEQUAL
-            else:
-                margin = state[port, MARGIN]
-                if now + margin > state[port, TIME] or then + margin > memory[here + TIME]:
-                    if now - then != time - began:
-                        return _UNEQUAL
-                    result = _EQUAL_IN_CYCLES
-            if state[port, LATE] != memory[here + LATE]:
-                result = _EQUAL_IN_CYCLES
-    for port in range(3):
-        if live & (1 << port):
-            tail, spare = state[port, TAIL], _spare(state, port)
-            for i in range(state[port, HEAD] - tail):
-                at = (tail + i) & mask
-                release = _release(state, port, times[port, at], spare, time, word_time)
-                if words[port, at] != kept[port, i] or release != kept[3 + port, i]:
-                    return _UNEQUAL
-                if release != _NEVER:
-                    result = _EQUAL_IN_CYCLES
-                spare += words[port, at]
-    return result
+    for i in range(state[port, HEAD] - tail):
+        at = (tail + i) & mask
+        here_slack = _slack(state, port, times[port, at], spare, word_time)
+        slack = min(slack, here_slack)
+        if words[port, at] != kept[port, i]:
+            return 0
+        if here_slack < 0 and (
+            drift != 0 or not whole or times[port, at] - time != kept[3 + port, i]
+        ):
+            return 0
+        if here_slack >= 0 and drift == 0 and kept[3 + port, i] != _NEVER:
+            return 0
+        spare += words[port, at]
+    if drift > 0:
+        return int(min(most, early // drift))
+    if drift < 0:
+        return int(min(most, min(slack, past) // -drift))
+    return most
+
+
+@inner
+def _let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+    """Move what goes its own way, or stands still, as seen from where time stands still."""
+    drift = state[port, TIME] - memory[_PORTS + FIELDS * port + TIME] - (time - memory[_BEGAN_AT])
+    if _idles(state, memory, port):
+        state[port, SPACE] += periods * drift
+        mask = times.shape[1] - 1
+        for i in range(state[port, TAIL], state[port, HEAD]):
+            times[port, i & mask] += periods * drift
+    elif port == OUT and drift != 0:
+        state[port, SPACE] += periods * drift
+    state[port, TIME] += periods * drift
+    state[port, EARLY] -= periods * max(0, drift)
+    state[port, PAST] -= periods * max(0, -drift)
 
 
 @inner
@@ -226,33 +297,43 @@ def folds_to_skip(
         return 0, 0
     memory[_SINCE] += 1
     period, shift = memory[_SINCE], time - memory[_BEGAN_AT]
-    alike = _UNEQUAL
-    if memory[_KEPT] == 1 and period <= left and stream - memory[_STREAM] == shift:
-        alike = _compare(state, words, times, kept, memory, live, time, word_time)
     # time stands still in a jump: a period inside which folds were jumped over took longer
     full = shift + jumped - memory[_JUMPED]
-    results = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
     whole = full % (state[OUT, MARGIN] + 1) == 0
-    if eager and results > 0 and not whole and state[OUT, TIME] + state[OUT, MARGIN] >= time:
-        # where the port of results is hangs on the parts of cycles
-        alike = _UNEQUAL
-    if alike == _EQUAL or (alike == _EQUAL_IN_CYCLES and whole):
+    results = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
+    periods = 0
+    if (
+        memory[_KEPT] == 1
+        and stream - memory[_STREAM] == shift
+        # where the port of results is must not hang on the parts of cycles
+        and (whole or not eager or results == 0 or state[OUT, TIME] + state[OUT, MARGIN] < time)
+        and _worth_comparing(state, memory, live)
+    ):
         periods = left // period
+        for port in range(3):
+            if live & (1 << port) and periods > 0:
+                periods = _periods(
+                    state, words, times, kept, memory, port, time, whole, word_time, periods
+                )
+    if periods > 0:
+        for port in range(3):
+            if live & (1 << port):
+                _let_drift(state, times, memory, port, time, periods)
+            for field in range(WORDS_IN, WORDS_OUT + 1):
+                done = state[port, field] - memory[_PORTS + FIELDS * port + field]
+                state[port, field] += periods * done
         if eager and (whole or results == 0):
             # otherwise it has done all that it had to do: how far it is does not matter
             fresh, moved = memory[_FRESH], results * word_time
             state[OUT, TIME] = _far(state[OUT, TIME], fresh, moved, full, periods)
             outer[_FRESH] = _far(outer[_FRESH], fresh, moved, full, periods)
-        for port in range(3):
-            for field in range(WORDS_IN, WORDS_OUT + 1):
-                done = state[port, field] - memory[_PORTS + FIELDS * port + field]
-                state[port, field] += periods * done
-        memory[_LEFT] = -1
+        memory[_LEFT] = -1 if left - periods * period < period else 0
+        memory[_SPAN], memory[_KEPT] = 0, 0
         return periods * period, periods * full
     memory[_LEFT] -= 1
     if memory[_KEPT] == 0 or memory[_LEFT] == 0:
         memory[_SPAN] = max(1, 2 * memory[_SPAN])
         memory[_LEFT] = memory[_SPAN]
         memory[_STREAM], memory[_JUMPED] = stream, jumped
-        _keep(state, words, times, kept, memory, live, time, word_time)
+        _keep(state, words, times, kept, memory, outer, live, time, word_time)
     return 0, 0
