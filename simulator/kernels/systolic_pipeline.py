@@ -23,7 +23,7 @@ import numpy as np
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count, tile_words
+from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
 from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports
 from simulator.kernels.systolic_ports import (
     COL,
@@ -34,6 +34,7 @@ from simulator.kernels.systolic_ports import (
     OUT,
     RING,
     ROW,
+    SMALLEST,
     SPARE,
     WORDS_IN,
     WORDS_OUT,
@@ -126,10 +127,15 @@ def run_pipeline(
     state[:, MARGIN] = p - 1
     tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
     state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
+    height, width = row_extent - (row_folds - 1) * rows, col_extent - (col_folds - 1) * cols
+    depth = vectors - chunk_start(stream, chunks, chunks - 1) * macs
+    state[ROW, SMALLEST] = height * depth
+    state[COL, SMALLEST] = width * (depth if dataflow == OS else height)
     tail = (rows + cols - 2) * p
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
+    nobody = np.zeros(MEMORY, np.int64)
     forget(column_memory)
     kept = np.empty((2, 6, 0 if record else ring), np.int64)
     fc, jumped, phase = 0, 0, 0
@@ -144,7 +150,7 @@ def run_pipeline(
                 ring_time,
                 kept[0],
                 column_memory,
-                column_memory,
+                nobody,
                 live,
                 out_idle,
                 time,

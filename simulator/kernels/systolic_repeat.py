@@ -34,6 +34,7 @@ from simulator.kernels.systolic_ports import (
     OUT,
     PAST,
     RING,
+    SMALLEST,
     SPACE,
     SPARE,
     TAIL,
@@ -47,10 +48,9 @@ from simulator.kernels.systolic_ports import (
 
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
-# whether one is kept, how far an idle port of results were, tiles moved when last compared, the
-# ports' EARLY and PAST before the last setting back; then their state at the fold before and at the
-# kept one.
-_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _COMPARED, _MINIMA = range(10)
+# whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
+# before they were last set back; then the ports' state at the fold before and at the kept one.
+_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _LOOKED, _MINIMA = range(10)
 _BEFORE = _MINIMA + 6
 _PORTS = _BEFORE + 3 * FIELDS
 MEMORY = _PORTS + 3 * FIELDS
@@ -62,7 +62,7 @@ _EVER = 2**61
 @inner
 def forget(memory: Ints) -> None:
     """Start anew: nothing was seen."""
-    memory[:_BEFORE] = 0
+    memory[:_FRESH] = 0
     memory[_FRESH] = _NEVER
     memory[_MINIMA:_BEFORE] = _EVER
 
@@ -93,27 +93,29 @@ def _settled(state: Ints, memory: Ints, live: int) -> bool:
 
 
 @inner
-def _worth_comparing(state: Ints, memory: Ints, live: int) -> bool:
-    """Whether so many tiles have moved that comparing what the ports hold is no great matter."""
-    moved, held = -memory[_COMPARED], 0
+def _worth_looking(state: Ints, memory: Ints, live: int) -> bool:
+    """Whether looking at all tiles in the buffers is little work beside what was done so far."""
+    moved, held = 0, 0
     for port in range(3):
+        moved += state[port, HEAD]
         if live & (1 << port):
-            moved += state[port, HEAD]
             held += state[port, HEAD] - state[port, TAIL]
-    if 4 * moved < held:
-        return False
-    memory[_COMPARED] += moved
-    return True
+    return bool(memory[_LOOKED] + held <= 4 * moved)
 
 
 @inner
-def _spare(state: Ints, port: int) -> int:
-    """Words that a port surely moves before the oldest tile's room is asked for."""
+def _spare(state: Ints, port: int, place: int, gone: int) -> int:
+    """Words that a port surely moves before the room of a tile in its buffer is asked for.
+
+    The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
+    """
     if port == OUT:
-        return 0  # written as soon as it is asked for, but after all older ones
-    if state[port, WARM] == 0 or state[port, HEAD] - state[port, TAIL] > RING // 8:
-        return _NEVER
-    return int(state[port, SPARE] - state[port, USED])
+        return gone  # results are written in their order
+    if state[port, WARM] == 0:
+        return 0
+    held = state[port, HEAD] - state[port, TAIL] - place
+    few = (RING - held) * state[port, SMALLEST]
+    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
 
 
 @inner
@@ -122,7 +124,7 @@ def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> 
 
     The port moves ``spare`` words until then.
     """
-    return int(state[port, TIME] + max(0, spare) * word_time - state[port, MARGIN] - release)
+    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
 
 
 @inner
@@ -148,13 +150,15 @@ def _keep(
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = _EVER
         if live & (1 << port):
-            tail, spare = state[port, TAIL], _spare(state, port)
+            tail, gone = state[port, TAIL], 0
+            memory[_LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
+                spare = _spare(state, port, i, gone)
                 past = _slack(state, port, times[port, at], spare, word_time) >= 0
                 kept[port, i] = words[port, at]
                 kept[3 + port, i] = _NEVER if past else times[port, at] - time
-                spare += words[port, at]
+                gone += words[port, at]
 
 
 @inner
@@ -221,12 +225,14 @@ def _periods(
         or (drift != 0 and (past < 0 or early < 0))
     ):
         return 0
-    tail, spare = state[port, TAIL], _spare(state, port)
+    tail, gone = state[port, TAIL], 0
     mask = words.shape[1] - 1
     for i in range(state[port, HEAD] - tail):
         at = (tail + i) & mask
+        spare = _spare(state, port, i, gone)
         here_slack = _slack(state, port, times[port, at], spare, word_time)
         slack = min(slack, here_slack)
+        memory[_LOOKED] += 1
         if words[port, at] != kept[port, i]:
             return 0
         if here_slack < 0 and (
@@ -235,7 +241,7 @@ def _periods(
             return 0
         if here_slack >= 0 and drift == 0 and kept[3 + port, i] != _NEVER:
             return 0
-        spare += words[port, at]
+        gone += words[port, at]
     if drift > 0:
         return int(min(most, early // drift))
     if drift < 0:
@@ -266,8 +272,8 @@ def _far(at: int, fresh: int, moved: int, shift: int, periods: int) -> int:
     return max(at + periods * moved, first, fresh + periods * shift) - periods * shift
 
 
-@kernel
-def folds_to_skip(
+@inner
+def _skip(
     state: Ints,
     words: Ints,
     times: Ints,
@@ -282,14 +288,7 @@ def folds_to_skip(
     left: int,
     word_time: int,
 ) -> tuple[int, int]:
-    """At the start of a fold (or column of folds): how many to jump over, and the time they take.
-
-    ``left`` folds are alike from this one on. Bit i of ``live`` is set where port i is to be
-    compared; with ``eager`` results are written back by ``deliver``. ``kept`` is int64[6, ring],
-    ``memory`` what this function remembers, ``outer`` what it remembers of columns (for a column
-    the same), and ``jumped`` the time jumped over so far. The traffic of what is jumped over is
-    added to ``state``.
-    """
+    """As ``folds_to_skip``, which says what is what."""
     if memory[_LEFT] < 0:  # there was a jump: what is left is less than a period
         return 0, 0
     if not _settled(state, memory, live):
@@ -307,7 +306,7 @@ def folds_to_skip(
         and stream - memory[_STREAM] == shift
         # where the port of results is must not hang on the parts of cycles
         and (whole or not eager or results == 0 or state[OUT, TIME] + state[OUT, MARGIN] < time)
-        and _worth_comparing(state, memory, live)
+        and _worth_looking(state, memory, live)
     ):
         periods = left // period
         for port in range(3):
@@ -332,8 +331,56 @@ def folds_to_skip(
         return periods * period, periods * full
     memory[_LEFT] -= 1
     if memory[_KEPT] == 0 or memory[_LEFT] == 0:
+        if not _worth_looking(state, memory, live):
+            memory[_LEFT] = 1
+            return 0, 0
         memory[_SPAN] = max(1, 2 * memory[_SPAN])
         memory[_LEFT] = memory[_SPAN]
         memory[_STREAM], memory[_JUMPED] = stream, jumped
         _keep(state, words, times, kept, memory, outer, live, time, word_time)
     return 0, 0
+
+
+@kernel
+def folds_to_skip(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    outer: Ints,
+    live: int,
+    eager: bool,
+    time: int,
+    stream: int,
+    jumped: int,
+    left: int,
+    word_time: int,
+) -> tuple[int, int]:
+    """At the start of a fold (or column of folds): how many to jump over, and the time they take.
+
+    ``left`` folds are alike from this one on. Bit i of ``live`` is set where port i is to be
+    compared; with ``eager`` results are written back by ``deliver``. ``kept`` is int64[6, ring],
+    ``memory`` what this function remembers, ``outer`` what it remembers of columns (for a column
+    any other array), and ``jumped`` the time jumped over so far. The traffic of what is jumped over
+    is added to ``state``.
+    """
+    looked = memory[_LOOKED]
+    jump = _skip(
+        state,
+        words,
+        times,
+        kept,
+        memory,
+        outer,
+        live,
+        eager,
+        time,
+        stream,
+        jumped,
+        left,
+        word_time,
+    )
+    # for columns it is worth as much again
+    outer[_LOOKED] -= memory[_LOOKED] - looked
+    return jump
