@@ -10,6 +10,10 @@ leaves the ports alone, as if the folds jumped over did not exist.
 Times that are past do not decide anything: a tile that is released before its port can ask for the
 room is as good as one released long ago. Idle ports (``systolic_idle``) are not compared.
 
+A port that the array never waits for, and that never waits for room, goes its own way, faster or
+slower than the folds. The jump ends before one of the two begins to wait for the other. A port that
+nothing is asked of stands still.
+
 Only the release of a tile is rounded to a cycle. Where all that are in the buffers are past by a
 cycle, and were when their room was asked for, a period need not be whole cycles.
 
@@ -23,12 +27,14 @@ from __future__ import annotations
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic_ports import (
     COLD,
+    EARLY,
     FIELDS,
     HEAD,
-    LATE,
     MARGIN,
     OUT,
+    PAST,
     RING,
+    SMALLEST,
     SPACE,
     SPARE,
     TAIL,
@@ -42,21 +48,23 @@ from simulator.kernels.systolic_ports import (
 
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
-# whether one is kept, how far an idle port of results were; then the ports' state at the fold
-# before and at the kept one.
-_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _BEFORE = range(9)
+# whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
+# before they were last set back; then the ports' state at the fold before and at the kept one.
+_LEFT, _SPAN, _SINCE, _BEGAN_AT, _STREAM, _JUMPED, _KEPT, _FRESH, _LOOKED, _MINIMA = range(10)
+_BEFORE = _MINIMA + 6
 _PORTS = _BEFORE + 3 * FIELDS
 MEMORY = _PORTS + 3 * FIELDS
 
 _NEVER = -(2**62)
-_UNEQUAL, _EQUAL, _EQUAL_IN_CYCLES = range(3)
+_EVER = 2**61
 
 
 @inner
 def forget(memory: Ints) -> None:
     """Start anew: nothing was seen."""
-    memory[:_BEFORE] = 0
+    memory[:_FRESH] = 0
     memory[_FRESH] = _NEVER
+    memory[_MINIMA:_BEFORE] = _EVER
 
 
 @inner
@@ -85,24 +93,38 @@ def _settled(state: Ints, memory: Ints, live: int) -> bool:
 
 
 @inner
-def _spare(state: Ints, port: int) -> int:
-    """Words that a port surely moves before the oldest tile's room is asked for."""
-    if port == OUT:
-        return 0  # written as soon as it is asked for, but after all older ones
-    if state[port, WARM] == 0 or state[port, HEAD] - state[port, TAIL] > RING // 8:
-        return _NEVER
-    return int(state[port, SPARE] - state[port, USED])
+def _worth_looking(state: Ints, memory: Ints, live: int) -> bool:
+    """Whether looking at all tiles in the buffers is little work beside what was done so far."""
+    moved, held = 0, 0
+    for port in range(3):
+        moved += state[port, HEAD]
+        if live & (1 << port):
+            held += state[port, HEAD] - state[port, TAIL]
+    return bool(memory[_LOOKED] + held <= 4 * moved)
 
 
 @inner
-def _release(state: Ints, port: int, at: int, spare: int, time: int, word_time: int) -> int:
-    """When a tile is released, seen from ``time``, or that it is past when its room is asked for.
+def _spare(state: Ints, port: int, place: int, gone: int) -> int:
+    """Words that a port surely moves before the room of a tile in its buffer is asked for.
+
+    The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
+    """
+    if port == OUT:
+        return gone  # results are written in their order
+    if state[port, WARM] == 0:
+        return 0
+    held = state[port, HEAD] - state[port, TAIL] - place
+    few = (RING - held) * state[port, SMALLEST]
+    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
+
+
+@inner
+def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
+    """How long a tile's room is there, less a cycle, before it is asked for.
 
     The port moves ``spare`` words until then.
     """
-    if at + state[port, MARGIN] <= state[port, TIME] + max(0, spare) * word_time:
-        return _NEVER
-    return at - time
+    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
 
 
 @inner
@@ -112,6 +134,7 @@ def _keep(
     times: Ints,
     kept: Ints,
     memory: Ints,
+    outer: Ints,
     live: int,
     time: int,
     word_time: int,
@@ -122,70 +145,124 @@ def _keep(
     for port in range(3):
         for field in range(FIELDS):
             memory[_PORTS + FIELDS * port + field] = state[port, field]
+        for i in range(2):
+            at = _MINIMA + 2 * port + i
+            outer[at] = min(outer[at], state[port, EARLY + i])
+            memory[at] = state[port, EARLY + i] = _EVER
         if live & (1 << port):
-            tail, spare = state[port, TAIL], _spare(state, port)
+            tail, gone = state[port, TAIL], 0
+            memory[_LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
+                spare = _spare(state, port, i, gone)
+                past = _slack(state, port, times[port, at], spare, word_time) >= 0
                 kept[port, i] = words[port, at]
-                kept[3 + port, i] = _release(state, port, times[port, at], spare, time, word_time)
-                spare += words[port, at]
+                kept[3 + port, i] = _NEVER if past else times[port, at] - time
+                gone += words[port, at]
 
 
 @inner
-def _compare(
+def _idles(state: Ints, memory: Ints, port: int) -> bool:
+    """Whether nothing was asked of a port since it was kept."""
+    here = _PORTS + FIELDS * port
+    return bool(
+        state[port, HEAD] == memory[here + HEAD]
+        and state[port, TAIL] == memory[here + TAIL]
+        and state[port, WORDS_IN] == memory[here + WORDS_IN]
+    )
+
+
+@inner
+def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int) -> tuple[int, int]:
+    """Whether room was found as at the kept fold: no (0), in whole cycles only (1), yes (2).
+
+    And how long, less a cycle, it is there.
+    """
+    here = _PORTS + FIELDS * port
+    shift = time - memory[_BEGAN_AT]
+    now, then = state[port, SPACE], memory[here + SPACE]
+    if port == OUT:
+        if drift == 0:
+            now, then = max(now, time), max(then, memory[_BEGAN_AT])
+        return (2 if now - then == shift + drift else 0), _EVER
+    slack = state[port, TIME] - state[port, MARGIN] - now
+    if slack >= 0 and memory[here + TIME] - state[port, MARGIN] >= then:
+        return 2, slack
+    return (1 if drift == 0 and now - then == shift else 0), slack
+
+
+@inner
+def _periods(
     state: Ints,
     words: Ints,
     times: Ints,
     kept: Ints,
     memory: Ints,
-    live: int,
+    port: int,
     time: int,
+    whole: bool,
     word_time: int,
+    most: int,
 ) -> int:
-    """Whether the ports are as they were when they were kept, but for a shift of time.
+    """Periods, of ``most``, in which a port does the same as since it was kept.
 
-    Or only if that is whole cycles.
+    ``whole`` says that a period has whole cycles.
     """
-    began = memory[_BEGAN_AT]
+    here = _PORTS + FIELDS * port
+    if _idles(state, memory, port):
+        return most
+    drift = state[port, TIME] - memory[here + TIME] - (time - memory[_BEGAN_AT])
+    alike, slack = _room_as_before(state, memory, port, time, drift)
+    past = min(state[port, PAST], memory[_MINIMA + 2 * port + 1])
+    early = min(state[port, EARLY], memory[_MINIMA + 2 * port])
+    if (
+        state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]
+        or state[port, USED] != memory[here + USED]
+        or state[port, COLD] != memory[here + COLD]
+        or state[port, WARM] != memory[here + WARM]
+        or alike == 0
+        or (not whole and (alike == 1 or past < 0))
+        or (drift != 0 and (past < 0 or early < 0))
+    ):
+        return 0
+    tail, gone = state[port, TAIL], 0
     mask = words.shape[1] - 1
-    result = _EQUAL
-    for port in range(3):
-        if live & (1 << port):
-            here = _PORTS + FIELDS * port
-            if state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]:
-                return _UNEQUAL
-            if state[port, TIME] - memory[here + TIME] != time - began:
-                return _UNEQUAL
-            if (
-                state[port, USED] != memory[here + USED]
-                or state[port, COLD] != memory[here + COLD]
-                or state[port, WARM] != memory[here + WARM]
-            ):
-                return _UNEQUAL
-            now, then = state[port, SPACE], memory[here + SPACE]
-            if port == OUT:
-                if max(now, time) - max(then, began) != time - began:
-                    return _UNEQUAL
-            else:
-                margin = state[port, MARGIN]
-                if now + margin > state[port, TIME] or then + margin > memory[here + TIME]:
-                    if now - then != time - began:
-                        return _UNEQUAL
-                    result = _EQUAL_IN_CYCLES
-            if state[port, LATE] != memory[here + LATE]:
-                result = _EQUAL_IN_CYCLES
-    for port in range(3):
-        if live & (1 << port):
-            tail, spare = state[port, TAIL], _spare(state, port)
-            for i in range(state[port, HEAD] - tail):
-                at = (tail + i) & mask
-                release = _release(state, port, times[port, at], spare, time, word_time)
-                if words[port, at] != kept[port, i] or release != kept[3 + port, i]:
-                    return _UNEQUAL
-                if release != _NEVER:
-                    result = _EQUAL_IN_CYCLES
-                spare += words[port, at]
-    return result
+    for i in range(state[port, HEAD] - tail):
+        at = (tail + i) & mask
+        spare = _spare(state, port, i, gone)
+        here_slack = _slack(state, port, times[port, at], spare, word_time)
+        slack = min(slack, here_slack)
+        memory[_LOOKED] += 1
+        if words[port, at] != kept[port, i]:
+            return 0
+        if here_slack < 0 and (
+            drift != 0 or not whole or times[port, at] - time != kept[3 + port, i]
+        ):
+            return 0
+        if here_slack >= 0 and drift == 0 and kept[3 + port, i] != _NEVER:
+            return 0
+        gone += words[port, at]
+    if drift > 0:
+        return int(min(most, early // drift))
+    if drift < 0:
+        return int(min(most, min(slack, past) // -drift))
+    return most
+
+
+@inner
+def _let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+    """Move what goes its own way, or stands still, as seen from where time stands still."""
+    drift = state[port, TIME] - memory[_PORTS + FIELDS * port + TIME] - (time - memory[_BEGAN_AT])
+    if _idles(state, memory, port):
+        state[port, SPACE] += periods * drift
+        mask = times.shape[1] - 1
+        for i in range(state[port, TAIL], state[port, HEAD]):
+            times[port, i & mask] += periods * drift
+    elif port == OUT and drift != 0:
+        state[port, SPACE] += periods * drift
+    state[port, TIME] += periods * drift
+    state[port, EARLY] -= periods * max(0, drift)
+    state[port, PAST] -= periods * max(0, -drift)
 
 
 @inner
@@ -193,6 +270,75 @@ def _far(at: int, fresh: int, moved: int, shift: int, periods: int) -> int:
     """How far the port of results is after ``periods`` more, seen from where time stands still."""
     first = fresh + shift + (periods - 1) * moved
     return max(at + periods * moved, first, fresh + periods * shift) - periods * shift
+
+
+@inner
+def _skip(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    outer: Ints,
+    live: int,
+    eager: bool,
+    time: int,
+    stream: int,
+    jumped: int,
+    left: int,
+    word_time: int,
+) -> tuple[int, int]:
+    """As ``folds_to_skip``, which says what is what."""
+    if memory[_LEFT] < 0:  # there was a jump: what is left is less than a period
+        return 0, 0
+    if not _settled(state, memory, live):
+        memory[_SPAN], memory[_KEPT] = 0, 0
+        return 0, 0
+    memory[_SINCE] += 1
+    period, shift = memory[_SINCE], time - memory[_BEGAN_AT]
+    # time stands still in a jump: a period inside which folds were jumped over took longer
+    full = shift + jumped - memory[_JUMPED]
+    whole = full % (state[OUT, MARGIN] + 1) == 0
+    results = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
+    periods = 0
+    if (
+        memory[_KEPT] == 1
+        and stream - memory[_STREAM] == shift
+        # where the port of results is must not hang on the parts of cycles
+        and (whole or not eager or results == 0 or state[OUT, TIME] + state[OUT, MARGIN] < time)
+        and _worth_looking(state, memory, live)
+    ):
+        periods = left // period
+        for port in range(3):
+            if live & (1 << port) and periods > 0:
+                periods = _periods(
+                    state, words, times, kept, memory, port, time, whole, word_time, periods
+                )
+    if periods > 0:
+        for port in range(3):
+            if live & (1 << port):
+                _let_drift(state, times, memory, port, time, periods)
+            for field in range(WORDS_IN, WORDS_OUT + 1):
+                done = state[port, field] - memory[_PORTS + FIELDS * port + field]
+                state[port, field] += periods * done
+        if eager and (whole or results == 0):
+            # otherwise it has done all that it had to do: how far it is does not matter
+            fresh, moved = memory[_FRESH], results * word_time
+            state[OUT, TIME] = _far(state[OUT, TIME], fresh, moved, full, periods)
+            outer[_FRESH] = _far(outer[_FRESH], fresh, moved, full, periods)
+        memory[_LEFT] = -1 if left - periods * period < period else 0
+        memory[_SPAN], memory[_KEPT] = 0, 0
+        return periods * period, periods * full
+    memory[_LEFT] -= 1
+    if memory[_KEPT] == 0 or memory[_LEFT] == 0:
+        if not _worth_looking(state, memory, live):
+            memory[_LEFT] = 1
+            return 0, 0
+        memory[_SPAN] = max(1, 2 * memory[_SPAN])
+        memory[_LEFT] = memory[_SPAN]
+        memory[_STREAM], memory[_JUMPED] = stream, jumped
+        _keep(state, words, times, kept, memory, outer, live, time, word_time)
+    return 0, 0
 
 
 @kernel
@@ -216,43 +362,25 @@ def folds_to_skip(
     ``left`` folds are alike from this one on. Bit i of ``live`` is set where port i is to be
     compared; with ``eager`` results are written back by ``deliver``. ``kept`` is int64[6, ring],
     ``memory`` what this function remembers, ``outer`` what it remembers of columns (for a column
-    the same), and ``jumped`` the time jumped over so far. The traffic of what is jumped over is
-    added to ``state``.
+    any other array), and ``jumped`` the time jumped over so far. The traffic of what is jumped over
+    is added to ``state``.
     """
-    if memory[_LEFT] < 0:  # there was a jump: what is left is less than a period
-        return 0, 0
-    if not _settled(state, memory, live):
-        memory[_SPAN], memory[_KEPT] = 0, 0
-        return 0, 0
-    memory[_SINCE] += 1
-    period, shift = memory[_SINCE], time - memory[_BEGAN_AT]
-    alike = _UNEQUAL
-    if memory[_KEPT] == 1 and period <= left and stream - memory[_STREAM] == shift:
-        alike = _compare(state, words, times, kept, memory, live, time, word_time)
-    # time stands still in a jump: a period inside which folds were jumped over took longer
-    full = shift + jumped - memory[_JUMPED]
-    results = state[OUT, WORDS_OUT] - memory[_PORTS + FIELDS * OUT + WORDS_OUT]
-    whole = full % (state[OUT, MARGIN] + 1) == 0
-    if eager and results > 0 and not whole and state[OUT, TIME] + state[OUT, MARGIN] >= time:
-        # where the port of results is hangs on the parts of cycles
-        alike = _UNEQUAL
-    if alike == _EQUAL or (alike == _EQUAL_IN_CYCLES and whole):
-        periods = left // period
-        if eager and (whole or results == 0):
-            # otherwise it has done all that it had to do: how far it is does not matter
-            fresh, moved = memory[_FRESH], results * word_time
-            state[OUT, TIME] = _far(state[OUT, TIME], fresh, moved, full, periods)
-            outer[_FRESH] = _far(outer[_FRESH], fresh, moved, full, periods)
-        for port in range(3):
-            for field in range(WORDS_IN, WORDS_OUT + 1):
-                done = state[port, field] - memory[_PORTS + FIELDS * port + field]
-                state[port, field] += periods * done
-        memory[_LEFT] = -1
-        return periods * period, periods * full
-    memory[_LEFT] -= 1
-    if memory[_KEPT] == 0 or memory[_LEFT] == 0:
-        memory[_SPAN] = max(1, 2 * memory[_SPAN])
-        memory[_LEFT] = memory[_SPAN]
-        memory[_STREAM], memory[_JUMPED] = stream, jumped
-        _keep(state, words, times, kept, memory, live, time, word_time)
-    return 0, 0
+    looked = memory[_LOOKED]
+    jump = _skip(
+        state,
+        words,
+        times,
+        kept,
+        memory,
+        outer,
+        live,
+        eager,
+        time,
+        stream,
+        jumped,
+        left,
+        word_time,
+    )
+    # for columns it is worth as much again
+    outer[_LOOKED] -= memory[_LOOKED] - looked
+    return jump
