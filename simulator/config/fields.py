@@ -156,6 +156,8 @@ Note = Annotated[str, BeforeValidator(_note)]
 Percent = Annotated[float, BeforeValidator(_percent)]
 Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
 Dtype = Literal["bf16", "fp8", "int8", "fp4"]
+Scheduler = Literal["chunked", "prefill-first", "decode-first", "static", "no-evict"]
+"""Names of ``simulator.serving.options.SCHEDULERS``."""
 Confidence = Literal[
     "official", "paper", "third-party", "derived", "estimate", "to be verified", "analyst", "seed"
 ]

@@ -1,8 +1,8 @@
 """The three ports between the buffers of a systolic array and DRAM: fetches, room, write-back.
 
 A port is a row of the state, and a ring of the tiles that its buffer holds: their words, and the
-time at which each is released (or, of results, is complete). Times are int64 multiples of 1/p
-cycle, a word takes ``word_time`` of them.
+time at which each is released (or, of results, is complete). A ring has a power of two of places.
+Times are int64 multiples of 1/p cycle, a word takes ``word_time`` of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ ROW = 0
 COL = 1
 OUT = 2
 
-# columns of the state of one port
-HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT = range(9)
-FIELDS = 9
+# Columns of the state of one port. LATE counts the tiles that were released less than MARGIN (a
+# cycle) before the port was ready for the room, or later; SPARE is what the buffer holds beside the
+# largest tile.
+HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, LATE, MARGIN, SPARE = range(12)
+FIELDS = 12
+
+RING = 65536
+"""More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
 
 Ints = NDArray[np.int64]
 
@@ -27,8 +32,9 @@ Ints = NDArray[np.int64]
 def push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
     """Put a tile into a port's ring; its place, counted from the first one ever."""
     head = state[port, HEAD]
-    ring_words[port, head % ring_words.shape[1]] = words
-    ring_time[port, head % ring_words.shape[1]] = time
+    mask = ring_words.shape[1] - 1
+    ring_words[port, head & mask] = words
+    ring_time[port, head & mask] = time
     state[port, HEAD] = head + 1
     state[port, USED] += words
     return int(head)
@@ -45,11 +51,13 @@ def fetch(
     word_time: int,
 ) -> int:
     """When the next tile of a read port has arrived; it is released later through its slot."""
-    ring = ring_words.shape[1]
+    mask = ring_words.shape[1] - 1
     room_at = state[port, SPACE]
-    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] >= ring:
-        slot = state[port, TAIL] % ring
+    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] > RING:
+        slot = state[port, TAIL] & mask
         room_at = max(room_at, ring_time[port, slot])
+        if ring_time[port, slot] + state[port, MARGIN] > state[port, TIME]:
+            state[port, LATE] += 1
         state[port, USED] -= ring_words[port, slot]
         state[port, TAIL] += 1
     state[port, SPACE] = room_at
@@ -78,9 +86,11 @@ def reserve(
     writes: Ints,
 ) -> int:
     """When the result buffer has room for a tile, and its partial sums where ``read_back``."""
-    ring = ring_words.shape[1]
-    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] >= ring:
-        slot = state[OUT, TAIL] % ring
+    mask = ring_words.shape[1] - 1
+    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] > RING:
+        slot = state[OUT, TAIL] & mask
+        if ring_time[OUT, slot] + state[OUT, MARGIN] > state[OUT, TIME]:
+            state[OUT, LATE] += 1
         written = max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         state[OUT, TIME] = written
         state[OUT, SPACE] = written
@@ -106,9 +116,9 @@ def write_back(
     writes: Ints,
 ) -> int:
     """When the last word of the result is in DRAM."""
-    ring = ring_words.shape[1]
+    mask = ring_words.shape[1] - 1
     while state[OUT, TAIL] < state[OUT, HEAD]:
-        slot = state[OUT, TAIL] % ring
+        slot = state[OUT, TAIL] & mask
         state[OUT, TIME] = (
             max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         )
