@@ -544,7 +544,7 @@ def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):
     chip = tmp_path / "chips" / "toy.yaml"
     engine = tmp_path / "engines" / "vllm.yaml"
     kernels = (
-        "{chip: h100, operator: attention-decode, dtype: fp8, table: x, count: 9, mape_percent: 2}"
+        "{chip: toy, operator: attention-decode, dtype: fp8, table: x, count: 9, mape_percent: 2}"
     )
     engine.write_text(f"kind: engine\nname: vllm\niteration: 1 ms\nvalidation:\n  - {kernels}\n")
     original = find_config("chips", "toy").read_text()
