@@ -90,7 +90,12 @@ def validate(
         name = machine.chip.name
         for operator in wanted:
             tables, others = tables_of(machine, operator, file, every_stack)
+            kinds = dict.fromkeys(table.dtype for table in tables)
             tables = [table for table in tables if dtype is None or table.dtype == dtype]
+            if file is not None and kinds and not tables:
+                raise InputError(
+                    f"{file}: no row has the data type {dtype}", hint=f"it has {', '.join(kinds)}"
+                )
             if not tables:
                 missing.append((name, operator))
             for table in tables:
