@@ -132,6 +132,7 @@ def run_pipeline(
     state[ROW, SMALLEST] = height * depth
     state[COL, SMALLEST] = width * (depth if dataflow == OS else height)
     tail = (rows + cols - 2) * p
+    least = tail + stream * p if dataflow == OS else 0
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
@@ -153,6 +154,7 @@ def run_pipeline(
                 nobody,
                 live,
                 out_idle,
+                time + least,
                 time,
                 stream_began,
                 jumped,
@@ -181,6 +183,7 @@ def run_pipeline(
                     column_memory,
                     live,
                     out_idle,
+                    time + least,
                     time,
                     stream_began,
                     jumped,

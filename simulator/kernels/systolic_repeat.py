@@ -282,6 +282,7 @@ def _skip(
     outer: Ints,
     live: int,
     eager: bool,
+    soon: int,
     time: int,
     stream: int,
     jumped: int,
@@ -304,8 +305,8 @@ def _skip(
     if (
         memory[_KEPT] == 1
         and stream - memory[_STREAM] == shift
-        # where the port of results is must not hang on the parts of cycles
-        and (whole or not eager or results == 0 or state[OUT, TIME] + state[OUT, MARGIN] < time)
+        # where the port of results is when the next are complete must not hang on parts of cycles
+        and (whole or results == 0 or not eager or state[OUT, TIME] + state[OUT, MARGIN] < soon)
         and _worth_looking(state, memory, live)
     ):
         periods = left // period
@@ -351,6 +352,7 @@ def folds_to_skip(
     outer: Ints,
     live: int,
     eager: bool,
+    soon: int,
     time: int,
     stream: int,
     jumped: int,
@@ -360,10 +362,10 @@ def folds_to_skip(
     """At the start of a fold (or column of folds): how many to jump over, and the time they take.
 
     ``left`` folds are alike from this one on. Bit i of ``live`` is set where port i is to be
-    compared; with ``eager`` results are written back by ``deliver``. ``kept`` is int64[6, ring],
-    ``memory`` what this function remembers, ``outer`` what it remembers of columns (for a column
-    any other array), and ``jumped`` the time jumped over so far. The traffic of what is jumped over
-    is added to ``state``.
+    compared; with ``eager`` results are written back by ``deliver``, the next of them not before
+    ``soon``. ``kept`` is int64[6, ring], ``memory`` what this function remembers, ``outer`` what it
+    remembers of columns (for a column any other array), and ``jumped`` the time jumped over so far.
+    The traffic of what is jumped over is added to ``state``.
     """
     looked = memory[_LOOKED]
     jump = _skip(
@@ -375,6 +377,7 @@ def folds_to_skip(
         outer,
         live,
         eager,
+        soon,
         time,
         stream,
         jumped,
