@@ -173,6 +173,27 @@ def _stripe_words(col_extent: int, cols: int, vectors: int, row_folds: int, capa
 
 
 @kernel
+def words_to_fetch(
+    dataflow: int,
+    row_extent: int,
+    col_extent: int,
+    vectors: int,
+    rows: int,
+    cols: int,
+    row_capacity: int,
+    col_capacity: int,
+) -> tuple[int, int]:
+    """Words that ROW and COL fetch in a run, each time that they do."""
+    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
+    again = 1 if row_extent * vectors <= row_capacity else col_folds
+    if dataflow == OS:
+        col = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
+    else:
+        col = row_extent * col_extent
+    return again * row_extent * vectors, col
+
+
+@kernel
 def idle_ports(
     dataflow: int,
     load: int,
@@ -200,19 +221,18 @@ def idle_ports(
     between = fold - stream + shortest
     height, width = min(rows, row_extent), min(cols, col_extent)
     row, col, out = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    again = 1 if row_extent * vectors <= row_capacity else col_folds
-    total = row_extent * vectors * again
-    idle = _idle_row_port(total, row, macs * height, chunks, between, row_capacity, p, q) << ROW
+    row_words, col_words = words_to_fetch(
+        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+    )
+    idle = _idle_row_port(row_words, row, macs * height, chunks, between, row_capacity, p, q) << ROW
     stripe = width * vectors
     if dataflow != OS:
-        total = row_extent * col_extent
-        idle |= _idle_stationary_port(load, total, col, fold, rows, col_capacity, p, q) << COL
+        idle |= _idle_stationary_port(load, col_words, col, fold, rows, col_capacity, p, q) << COL
     else:
-        total = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
         if stripe <= col_capacity:
             idle |= (
                 _idle_stripe_port(
-                    total,
+                    col_words,
                     stripe,
                     col,
                     macs * width,
@@ -228,7 +248,8 @@ def idle_ports(
             )
         else:
             idle |= (
-                _idle_row_port(total, col, macs * width, chunks, between, col_capacity, p, q) << COL
+                _idle_row_port(col_words, col, macs * width, chunks, between, col_capacity, p, q)
+                << COL
             )
     tiles = col_folds * (row_folds if dataflow == OS else chunks)
     fits = col_extent * (row_extent if dataflow == OS else vectors) <= out_capacity
@@ -268,12 +289,14 @@ def add_idle_traffic(
     stream = ceil_div(vectors, macs)
     chunks = chunk_count(stream, rows, cols)
     row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
+    row_words, col_words = words_to_fetch(
+        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+    )
     if idle & 1 << ROW:
-        again = 1 if row_extent * vectors <= row_capacity else col_folds
-        state[ROW, WORDS_IN] = again * row_extent * vectors
+        state[ROW, WORDS_IN] = row_words
         state[ROW, COLD] = _cold_words(
             row_capacity // 2,
-            again,
+            row_words // (row_extent * vectors),
             1,
             0,
             row_folds,
@@ -287,9 +310,7 @@ def add_idle_traffic(
     if idle & 1 << COL:
         flows = dataflow == OS
         held = flows and min(cols, col_extent) * vectors <= col_capacity
-        state[COL, WORDS_IN] = row_extent * col_extent
-        if flows:
-            state[COL, WORDS_IN] = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
+        state[COL, WORDS_IN] = col_words
         state[COL, COLD] = _cold_words(
             col_capacity // 2,
             col_folds,

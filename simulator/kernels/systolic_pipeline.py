@@ -24,17 +24,20 @@ from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
 from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
-from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports
+from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports, words_to_fetch
 from simulator.kernels.systolic_ports import (
     COL,
     COLD,
     FIELDS,
+    HALF,
     HEAD,
     MARGIN,
     OUT,
     RING,
+    ROOMY,
     ROW,
     SMALLEST,
+    SPACE,
     SPARE,
     WORDS_IN,
     WORDS_OUT,
@@ -127,12 +130,28 @@ def run_pipeline(
     state[:, MARGIN] = p - 1
     tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
     state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
+    state[ROW, HALF], state[COL, HALF] = row_capacity // 2, col_capacity // 2
     height, width = row_extent - (row_folds - 1) * rows, col_extent - (col_folds - 1) * cols
     depth = vectors - chunk_start(stream, chunks, chunks - 1) * macs
     state[ROW, SMALLEST] = height * depth
     state[COL, SMALLEST] = width * (depth if dataflow == OS else height)
+    row_words, col_words = words_to_fetch(
+        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+    )
+    held = min(cols, col_extent) * vectors <= col_capacity
+    if row_words <= row_capacity and row_folds * chunks <= RING:
+        state[ROW, ROOMY] = 1
+    if col_words <= col_capacity:
+        fetches = col_folds * (chunks if dataflow == OS and held else row_folds)
+        state[COL, ROOMY] = 1 if fetches <= RING else 0
+    for port in range(OUT):
+        if state[port, ROOMY] == 1:
+            state[port, SPACE] = -(2**61)  # there was room all the time
     tail = (rows + cols - 2) * p
-    least = tail + stream * p if dataflow == OS else 0
+    # from the start of a fold, or of a column of them, to the next results at least
+    least = tail + stream * p
+    if dataflow != OS:
+        least = ((row_folds - 1) * stream + stream // chunks) * p
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)

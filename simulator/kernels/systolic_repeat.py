@@ -29,11 +29,13 @@ from simulator.kernels.systolic_ports import (
     COLD,
     EARLY,
     FIELDS,
+    HALF,
     HEAD,
     MARGIN,
     OUT,
     PAST,
     RING,
+    ROOMY,
     SMALLEST,
     SPACE,
     SPARE,
@@ -87,7 +89,8 @@ def _settled(state: Ints, memory: Ints, live: int) -> bool:
         if live & (1 << port):
             here = _BEFORE + FIELDS * port
             tiles = state[port, HEAD] - state[port, TAIL]
-            same = same and memory[here] == tiles and memory[here + 1] == state[port, USED]
+            full = memory[here] == tiles and memory[here + 1] == state[port, USED]
+            same = same and (full or state[port, ROOMY] == 1)
             memory[here], memory[here + 1] = tiles, state[port, USED]
     return same
 
@@ -98,7 +101,7 @@ def _worth_looking(state: Ints, memory: Ints, live: int) -> bool:
     moved, held = 0, 0
     for port in range(3):
         moved += state[port, HEAD]
-        if live & (1 << port):
+        if live & (1 << port) and state[port, ROOMY] == 0:
             held += state[port, HEAD] - state[port, TAIL]
     return bool(memory[_LOOKED] + held <= 4 * moved)
 
@@ -149,7 +152,7 @@ def _keep(
             at = _MINIMA + 2 * port + i
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = _EVER
-        if live & (1 << port):
+        if live & (1 << port) and state[port, ROOMY] == 0:
             tail, gone = state[port, TAIL], 0
             memory[_LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
@@ -181,6 +184,8 @@ def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int)
     here = _PORTS + FIELDS * port
     shift = time - memory[_BEGAN_AT]
     now, then = state[port, SPACE], memory[here + SPACE]
+    if state[port, ROOMY] == 1:
+        return 2, _EVER
     if port == OUT:
         if drift == 0:
             now, then = max(now, time), max(then, memory[_BEGAN_AT])
@@ -215,11 +220,12 @@ def _periods(
     alike, slack = _room_as_before(state, memory, port, time, drift)
     past = min(state[port, PAST], memory[_MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[_MINIMA + 2 * port])
+    roomy = state[port, ROOMY] == 1  # then what it holds does not matter
+    moved = state[port, HEAD] - memory[here + HEAD] - (state[port, TAIL] - memory[here + TAIL])
     if (
-        state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]
-        or state[port, USED] != memory[here + USED]
-        or state[port, COLD] != memory[here + COLD]
-        or state[port, WARM] != memory[here + WARM]
+        state[port, WARM] != memory[here + WARM]
+        or (not roomy and state[port, COLD] != memory[here + COLD])
+        or (not roomy and (moved != 0 or state[port, USED] != memory[here + USED]))
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
@@ -227,7 +233,7 @@ def _periods(
         return 0
     tail, gone = state[port, TAIL], 0
     mask = words.shape[1] - 1
-    for i in range(state[port, HEAD] - tail):
+    for i in range(0 if roomy else state[port, HEAD] - tail):
         at = (tail + i) & mask
         spare = _spare(state, port, i, gone)
         here_slack = _slack(state, port, times[port, at], spare, word_time)
@@ -242,6 +248,11 @@ def _periods(
         if here_slack >= 0 and drift == 0 and kept[3 + port, i] != _NEVER:
             return 0
         gone += words[port, at]
+    cold = state[port, COLD] - memory[here + COLD]
+    if cold > 0:
+        if state[port, WARM] == 1:
+            return 0
+        most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
     if drift > 0:
         return int(min(most, early // drift))
     if drift < 0:
@@ -261,6 +272,7 @@ def _let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, per
     elif port == OUT and drift != 0:
         state[port, SPACE] += periods * drift
     state[port, TIME] += periods * drift
+    state[port, COLD] += periods * (state[port, COLD] - memory[_PORTS + FIELDS * port + COLD])
     state[port, EARLY] -= periods * max(0, drift)
     state[port, PAST] -= periods * max(0, -drift)
 
