@@ -47,8 +47,11 @@ def tiles_s(
             step = norm(4, rows * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
             out = real[0] * real[1] * size / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
-            if gpu.lone_blocks:
-                time = waves * ((steps - 1) * step + max(step, gpu.tile_ps * 1e-12))
+            if gpu.exposed_ends:
+                first = blocks * parts * sum(real) * size * min(part, depth)
+                start = gpu.tile_ps * 1e-12
+                time = waves * steps * step + max(0, start - step)
+                time += min(start, first / chip.sram.bandwidth_bytes_per_s)
             if gpu.shared_feed:
                 pulled = blocks * parts * part * sum(real) * size
                 time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)
@@ -77,8 +80,8 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     stream = (weights + others - result) * near
     stream += weights * of_weights * max(0, far - near)
     stream += of_others * (others - result) * max(0, far - near)
-    after = max(2 * result * near, of_others * result * far) if gpu.lone_blocks else 0
-    if not gpu.lone_blocks:
+    after = max(2 * result * near, of_others * result * far) if gpu.exposed_ends else 0
+    if not gpu.exposed_ends:
         stream += 2 * result * near + of_others * result * max(0, far - 2 * near)
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)

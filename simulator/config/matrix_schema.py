@@ -80,7 +80,7 @@ class KernelsConfig(Section):
     unsplit: list[Dtype] = Field(default_factory=list)
     l2_partitions: Count = 2
     wave_loss: Fraction = 0.5
-    lone_blocks: Flag = False
+    exposed_ends: Flag = False
     shared_feed: Flag = False
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
@@ -112,7 +112,7 @@ class KernelsConfig(Section):
             unsplit=tuple(str(dtype) for dtype in self.unsplit),
             l2_partitions=self.l2_partitions,
             wave_loss=self.wave_loss,
-            lone_blocks=self.lone_blocks,
+            exposed_ends=self.exposed_ends,
             shared_feed=self.shared_feed,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),

@@ -22,11 +22,12 @@ class GpuKernels:
     ``l2_partitions`` hold copies of some of each other's lines, which makes the L2 smaller.
     The kernels of the data types in ``unsplit`` do not split the inner dimension.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
-    others launch blocks in waves, of which the last loses the share ``wave_loss`` of what it leaves
-    empty. Where a multiprocessor has ``lone_blocks``, nothing of another block runs beside the start
-    of one, which includes its first step, nor beside the writing of its results. With
-    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. Output tiles have sides that are powers of two times
-    ``smallest_tile``, and no more results than ``largest_tile``, which fills the accumulators.
+    others launch blocks in waves, the last of which loses the share ``wave_loss`` of what it leaves
+    empty. With ``exposed_ends`` nothing is multiplied while the first blocks load their first step
+    (``tile_ps`` is paid once then), nor while results are written. With
+    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. Output tiles have
+    sides that are powers of two times ``smallest_tile``, and no more results than
+    ``largest_tile``, which fills the accumulators.
     """
 
     tile_ps: int
@@ -40,7 +41,7 @@ class GpuKernels:
     unsplit: tuple[str, ...] = ()
     l2_partitions: int = 2
     wave_loss: float = 0.5
-    lone_blocks: bool = False
+    exposed_ends: bool = False
     shared_feed: bool = False
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)

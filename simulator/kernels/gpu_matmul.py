@@ -12,9 +12,9 @@ import math
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    GPU_EXPOSED_ENDS,
     GPU_FEED,
     GPU_L2_BYTES,
-    GPU_LONE_BLOCKS,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
     GPU_PERSISTENT,
@@ -191,8 +191,12 @@ def tiles_ps(
     fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
     feed = fetched * 1e12 / chip[GPU_FEED]
     step = blend(issue, max(feed, float(chip[GPU_STEP_PS])))
-    if chip[GPU_LONE_BLOCKS] == 1:
-        time = waves * ((steps - 1) * step + max(step, float(chip[GPU_TILE_PS])))
+    if chip[GPU_EXPOSED_ENDS] == 1:
+        # all load their first step at once; where that takes as long as a tile, some begin later
+        sides = real_rows * a_bits + real_cols * b_bits
+        first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
+        start = float(chip[GPU_TILE_PS])
+        time = waves * steps * step + max(0.0, start - step) + min(first, start)
     else:
         results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
