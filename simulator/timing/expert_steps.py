@@ -41,7 +41,7 @@ from simulator.kernels.executor import (
 from simulator.kernels.fabric_price import collective
 from simulator.kernels.gpu_attention import overlapped
 from simulator.kernels.gpu_experts import BLOCKS, INTEGERS
-from simulator.kernels.gpu_matmul import quantize_ps, scale_blocks_ps
+from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
 from simulator.kernels.moe import grouped_cycles
 from simulator.mapping import tiles
@@ -141,6 +141,14 @@ def senders(
 
 
 @inner
+def mean_tokens(row: Int64Array, tokens: int, received: int, local: int) -> float:
+    """Assignments that a rank's kernels see, for each of its ``local`` experts: those of all its
+    tokens, or the copies that an exchange has brought."""
+    seen = tokens * row[PLAN_TOP_K] if row[PLAN_LOCAL] == 1 else received
+    return float(seen) / local
+
+
+@inner
 def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Array) -> None:
     """All tokens to their experts' ranks, or back: ``size`` bytes at the busiest rank, of which
     ``own`` are what this rank sends on average."""
@@ -187,24 +195,33 @@ def quantize(
     if form == BLOCKS:
         price[DURATION] = max(price[HBM], math.ceil(scale_blocks_ps(chip, rows, width, size)))
     else:
-        price[DURATION] = max(price[HBM], math.ceil(quantize_ps(chip, rows, width, size)))
+        price[DURATION] = max(price[HBM], math.ceil(convert_ps(chip, width, size)))
 
 
 @inner
 def elementwise(
-    chip: Int64Array, ops: int, read: int, written: int, passing: int, price: Int64Array
+    chip: Int64Array,
+    row: Int64Array,
+    ops: int,
+    read: int,
+    written: int,
+    passing: int,
+    price: Int64Array,
 ) -> None:
     """Vector work over data that streams through.
 
     ``read`` and ``written`` bytes go to HBM. A GPU takes as long as for ``passing`` bytes at its
     streaming efficiency of HBM's rate: requests for rows in an order of their own are not answered
-    faster where L2 holds some of them, nor where elements are narrower than 16 bits.
+    faster where L2 holds some of them, nor where elements are narrower than 16 bits. Kernels that
+    gather (trtllm-gen) move 128 bits a thread and reach HBM's rate.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         price_streaming(chip, ops, read, written, False, price)
         return
     clear(price)
-    rate = chip[HBM_BYTES_PER_S] * chip[FUSED_STREAM] // PER_MILLION
+    rate = chip[HBM_BYTES_PER_S]
+    if not gathers(chip, row):
+        rate = rate * chip[FUSED_STREAM] // PER_MILLION
     price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     price[HBM] = transfer_ps(read + written, rate)
     price[DURATION] = max(max(price[VECTOR], price[HBM]), transfer_ps(passing, rate))
@@ -227,19 +244,22 @@ def grouped(
     bits: Int64Array,
     counts: Int64Array,
     shape: tuple[int, int, int, int],
+    mean: float,
     form: int,
     price: Int64Array,
     extra: Int64Array,
 ) -> None:
     """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
 
-    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``form`` as in ``gpu_experts``. Bytes
-    fed by on-chip memory and flops are added to ``extra``.
+    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``mean`` as in ``grouped_cycles``,
+    ``form`` as in ``gpu_experts``. Bytes fed by on-chip memory and flops are added to ``extra``.
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
     widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
-    matrix, fed, weights = grouped_cycles(chip, counts, k, n, widths, form, read + written)
+    matrix, fed, weights, least = grouped_cycles(
+        chip, counts, k, n, widths, form, read + written, mean
+    )
     for e in range(len(counts)):
         extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
     extra[EXTRA_SRAM_BYTES] += fed
@@ -250,7 +270,7 @@ def grouped(
     price[DURATION] = fixed_ps(chip)
     # what comes from HBM passes through L2 meanwhile
     working = together(chip, to_ps(chip, matrix), to_ps(chip, hbm))
-    price[DURATION] += max(working, to_ps(chip, sram))
+    price[DURATION] += max(max(working, to_ps(chip, sram)), to_ps(chip, least))
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)
     price[SRAM] = to_ps(chip, sram)
