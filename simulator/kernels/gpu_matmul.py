@@ -223,9 +223,9 @@ def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
 
 @inner
 def convert_ps(chip: Int64Array, width: int, size: int) -> float:
-    """Time of a kernel that converts rows of ``width`` with scales that it need not look for: static
-    ones, or of 16 or 32 elements. Many rows are in flight: the latency of one, and the stream of
-    ``size`` bytes read and written.
+    """Time of a kernel that converts rows of ``width`` with static scales, or scales of 16 or 32
+    elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
+    and written.
     """
     passes = ceil_div(width, QUANTIZE_PASS)
     row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)

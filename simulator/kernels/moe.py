@@ -51,19 +51,20 @@ def grouped_cycles(
     k: int,
     n: int,
     bits: tuple[int, int],
-    form: int,
+    kind: tuple[int, int],
     rows_bytes: int,
     mean: float,
 ) -> Products:
     """counts[e] x k times k x n for every expert with tokens.
 
-    ``bits`` of an element of (activations, weights); ``form`` as in ``gpu_experts``;
+    ``bits`` of an element of (activations, weights); ``kind`` = (form, library)
+    of ``gpu_experts``;
     ``rows_bytes`` pass HBM beside the weights; ``mean`` are the assignments that the kernels see
     for each local expert.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_experts(chip, counts, k, n, bits)
-    return tensor_core_experts(chip, counts, k, n, bits, form, rows_bytes, mean)
+    return tensor_core_experts(chip, counts, (k, n), bits, kind, rows_bytes, mean)
 
 
 @inner

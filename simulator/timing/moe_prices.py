@@ -39,20 +39,17 @@ from simulator.kernels.gpu_experts import BLOCKS
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.moe import expert_tokens
 from simulator.model.operators import GATE_OPS
+from simulator.timing.expert_library import carries, gathers, launch_ps, library, narrow
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
     EXTRA_RECEIVED,
     add,
-    carries,
     elementwise,
     exchange,
     fixed_ps,
-    gathers,
     grouped,
-    launch_ps,
     mean_tokens,
     moved,
-    narrow,
     quantize,
     result_bits,
     senders,
@@ -99,6 +96,7 @@ def price_sorted(
     hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
     mean = mean_tokens(row, tokens, received, len(counts))
+    kernels = library(chip, bits, row)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
@@ -127,7 +125,9 @@ def price_sorted(
     # blocks are scaled by a kernel of their own, before which nothing can be gated
     apart = form == BLOCKS or not gathers(chip, row)
     written = inside if apart else gated
-    grouped(chip, bits, counts, (hidden, wide, arrived, written), mean, form, price, extra)
+    grouped(
+        chip, bits, counts, (hidden, wide, arrived, written), mean, (form, kernels), price, extra
+    )
     add(price, out)
     if apart:
         gating = bits_to_bytes(gates * (wide + width) * r_bits)
@@ -137,7 +137,9 @@ def price_sorted(
         quantize(chip, bits, form, received, width, price)
         add(price, out)
     results = moved(chip, received * hidden, r_bits)
-    grouped(chip, bits, counts, (width, hidden, gated, results), mean, form, price, extra)
+    grouped(
+        chip, bits, counts, (width, hidden, gated, results), mean, (form, kernels), price, extra
+    )
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
@@ -171,19 +173,20 @@ def price_fused(
     hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
     mean = mean_tokens(row, tokens, received, len(counts))
+    kernels = library(chip, bits, row)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
     form = row[PLAN_EXPERT_FORM]
     kept = moved(chip, tokens * hidden, a_bits)
     results = moved(chip, tokens * hidden, result_bits(chip, bits))
-    grouped(chip, bits, counts, (hidden, wide, kept, 0), mean, form, first, extra)
-    grouped(chip, bits, counts, (width, hidden, 0, results), mean, form, second, extra)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), mean, (form, kernels), first, extra)
+    grouped(chip, bits, counts, (width, hidden, 0, results), mean, (form, kernels), second, extra)
     add(first, out)
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM])
+    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM], kernels)
     busy = max(busy, out[SRAM])
     fixed = fixed_ps(chip)
     if chip[UNIT_KIND] != SYSTOLIC:
