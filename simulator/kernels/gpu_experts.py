@@ -220,8 +220,10 @@ def part_time(
     blocks = 0
     active = 0
     for e in range(len(counts)):
-        tokens = int(counts[e] * part)
-        active += 1 if tokens > 0 else 0
+        if counts[e] == 0:
+            continue
+        tokens = max(1, int(counts[e] * part))
+        active += 1
         blocks += ceil_div(tokens, tile[0])
     matrix = k * n * stored_bits(bits) / 8.0
     kept = 1.0 if library == CUTLASS else kept_share(chip, matrix)
