@@ -258,3 +258,15 @@ def test_engines_have_kernels_for_all_reduce_only(capsys: pytest.CaptureFixture[
     asked = ["collective", "all-gather", "1MiB", "--system", "h100:8"]
     assert main([*asked, "--algorithm", "vllm-0.18"]) == 3
     assert "all-reduce only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("system", "tp", "said"),
+    [("h100:8", 8, 0), ("h100:8x2", 8, 0), ("h100:8x2", 16, 1), ("mi300x:8", 8, 1), ("h100", 1, 0)],
+)
+def test_a_step_says_where_an_engine_has_no_kernels(system: str, tp: int, said: int) -> None:
+    under = api.load_system(system).under(load_engine("vllm"))
+    model = "llama3-8b" if tp == 1 else "llama3-70b"
+    notes = api.price_step(under, model, phase="decode", batch=8, context=100, tp=tp).notes
+    assert len(notes) == said
+    assert all(f"no all-reduce kernels for {tp} chips" in note for note in notes)

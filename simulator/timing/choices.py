@@ -27,9 +27,14 @@ class Dtypes:
     def __post_init__(self) -> None:
         check_known(self.weight, self.activation, self.kv)
 
-    def bits(self) -> Int64Array:
-        """Bits of (weight, activation, kv) elements."""
-        return np.array([BITS[self.weight], BITS[self.activation], BITS[self.kv]], dtype=np.int64)
+    def bits(self, residual: str | None = None) -> Int64Array:
+        """Bits of (weight, activation, kv, residual) elements.
+
+        What lies between matmuls has the type of the activations, or ``residual`` if that is wider.
+        """
+        own = BITS[self.activation]
+        between = own if residual is None else max(own, BITS[residual])
+        return np.array([BITS[self.weight], own, BITS[self.kv], between], dtype=np.int64)
 
     def as_dict(self) -> dict[str, str]:
         """The names, for reports."""
