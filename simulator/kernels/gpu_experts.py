@@ -81,8 +81,11 @@ CLUSTER = 2.0
 """Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
 
 SHARERS = 2.0
-"""Tiles that a multiprocessor works on at a time: half of the latency of each is hidden; but not
-with CUTLASS."""
+"""Tiles that a multiprocessor works on at a time: half of the latency of each is hidden."""
+
+CUTLASS_LATENCY = 1.5
+"""Latencies of a tile of CUTLASS: nothing of one is hidden, and before it starts with another
+expert it writes that expert's tensor maps and waits for them (1, 1.5 and 2 were tried)."""
 
 OVERLAP = 3.0
 CUTLASS_OVERLAP = 2.0
@@ -158,8 +161,7 @@ def tile_cycles(
     operands = (rows * bits[0] / sharers + columns * weight / CLUSTER) / 8.0
     loads = operands * clock / chip[FUSED_SM_BYTES_PER_S]
     latency = chip[FUSED_TILE_PS] * 1e-12 * clock
-    if library != CUTLASS:
-        latency /= SHARERS
+    latency = latency * CUTLASS_LATENCY if library == CUTLASS else latency / SHARERS
     return latency + ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
 
 
