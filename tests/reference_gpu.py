@@ -25,7 +25,11 @@ def tiles_s(
     """Seconds of the best output tile and split of the inner dimension."""
     m, k, n = shape
     depth = int(unit.tile_k * 2 / size)
-    rate = unit.macs_per_sm["bf16" if size == 2 else "int8"] * chip.clock_hz * gpu.issue_efficiency
+    rate = (
+        unit.macs_per_sm["bf16" if size == 2 else "int8"]
+        * chip.sustained_clock_hz
+        * gpu.issue_efficiency
+    )
     found = []
     for rows, cols in gpu.tiles:
         blocks = math.ceil(m / rows) * math.ceil(n / cols)

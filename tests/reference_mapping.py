@@ -118,7 +118,7 @@ def room(chip: Chip, shape: tuple[int, int, int], tile: tuple[int, int, int], bi
 
 
 def fill_and_drain(chip: Chip, dtype: str, m: int, n: int) -> int:
-    """What a double-buffered array pays once, with the last tile."""
+    """How much later a result leaves a double-buffered array than its next tile may enter it."""
     unit = chip.matrix
     if not isinstance(unit, SystolicArray):
         return 0
@@ -173,11 +173,12 @@ def price_tile(
         lambda m, k: through_hbm(extent(0, m), extent(1, k), bits.a),
         compute,
         lambda m, n: through_hbm(extent(0, m), extent(2, n), bits.c),
-        fill_and_drain(chip, dtype, extent(0, nm - 1), extent(2, nn - 1)),
     )
+    tail = fill_and_drain(chip, dtype, tile[0], tile[2])
+    last_tail = fill_and_drain(chip, dtype, extent(0, nm - 1), extent(2, nn - 1))
     fixed = ceil(Fraction(chip.hbm.latency_ps * chip.clock_hz, 10**12))
     fixed += ceil(Fraction(chip.operator_overhead_ps * chip.clock_hz, 10**12))
-    return Mapped(fixed + run(visits), moved[0], tile)
+    return Mapped(fixed + run(visits, tail, last_tail), moved[0], tile)
 
 
 def search(

@@ -148,10 +148,11 @@ def pool_costs(result: RunResult, systems: Mapping[str, Sequence[System]]) -> li
 def energies_of(chip: Chip, energy: Energy, dtype: str) -> dict[str, str]:
     """The values of the chip file that its energies come from."""
     mac = f"{energy.mac_pj[dtype]:.3g} pJ"
-    if chip.power.energy is None:  # those of a GPU's power model
+    if chip.power.energy is None:  # those of a GPU's power model, but for what is stated
         return {
             "chip.matrix.kernels.mac_energy": f"{mac} in {dtype}",
             "chip.power.tdp": f"{chip.power.tdp_w:g} W, of which {energy.idle_w:g} W idle",
+            **{f"energy {name}": f"{figure:g}, stated" for name, figure in chip.power.stated},
         }
     return {
         f"chip.power.energy.mac.{dtype}": mac,
