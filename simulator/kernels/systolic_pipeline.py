@@ -23,27 +23,27 @@ import numpy as np
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count, tile_words
-from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports
+from simulator.kernels.systolic_chunks import chunk_count
+from simulator.kernels.systolic_compare import MEMORY
+from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
     COL,
     COLD,
-    FIELDS,
     HEAD,
-    MARGIN,
     OUT,
     RING,
     ROW,
-    SPARE,
     WORDS_IN,
     WORDS_OUT,
     Ints,
     fetch,
     push,
     reserve,
+    wait,
     write_back,
 )
-from simulator.kernels.systolic_repeat import MEMORY, deliver, folds_to_skip, forget
+from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
+from simulator.kernels.systolic_traffic import add_idle_traffic, empty_ports
 
 # entries of the result vector of run_pipeline
 TOTAL_CYCLES = 0
@@ -117,18 +117,31 @@ def run_pipeline(
     ring = 1
     while ring <= min(RING, row_folds * col_folds * chunks) and idle != 7:
         ring *= 2
-    state = np.zeros((3, FIELDS), np.int64)
+    state = empty_ports(
+        dataflow,
+        row_extent,
+        col_extent,
+        vectors,
+        rows,
+        cols,
+        macs,
+        row_capacity,
+        col_capacity,
+        p,
+    )
     ring_words = np.empty((3, ring), np.int64)
     ring_time = np.empty((3, ring), np.int64)
     ring_tile = np.empty(ring, np.int64)
     mask = ring - 1
-    state[:, MARGIN] = p - 1
-    tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
     tail = (rows + cols - 2) * p
+    # from the start of a fold, or of a column of them, to the next results at least
+    least = tail + stream * p
+    if dataflow != OS:
+        least = ((row_folds - 1) * stream + stream // chunks) * p
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
+    nobody = np.zeros(MEMORY, np.int64)
     forget(column_memory)
     kept = np.empty((2, 6, 0 if record else ring), np.int64)
     fc, jumped, phase = 0, 0, 0
@@ -143,9 +156,10 @@ def run_pipeline(
                 ring_time,
                 kept[0],
                 column_memory,
-                column_memory,
+                nobody,
                 live,
                 out_idle,
+                time + least,
                 time,
                 stream_began,
                 jumped,
@@ -174,6 +188,7 @@ def run_pipeline(
                     column_memory,
                     live,
                     out_idle,
+                    time + least,
                     time,
                     stream_began,
                     jumped,
@@ -192,7 +207,9 @@ def run_pipeline(
                     there = fetch(
                         state, ring_words, ring_time, COL, height * width, col_capacity, q
                     )
-                begin = max(stream_began if load == DOUBLE else time, there)
+                begin = stream_began if load == DOUBLE else time
+                if not col_idle:
+                    begin = wait(state, COL, begin, there)
                 loaded = begin + rows * p
                 if not col_idle:
                     ring_time[COL, (state[COL, HEAD] - 1) & mask] = _up(loaded, phase, p)
@@ -219,12 +236,12 @@ def run_pipeline(
                     there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
-                    start = max(start, there)
+                    start = wait(state, ROW, start, there)
                     if record:
                         arrivals[f, 1 + c] = there
                 if use_col and (fr == 0 or not col_held):
                     there = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
-                    start = max(start, there)
+                    start = wait(state, COL, start, there)
                     if record:
                         arrivals[f, 1 + chunks + c] = there
                 elif use_out and (fr == 0 or not sums_held):
@@ -239,7 +256,7 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                    start = max(start, room)
+                    start = wait(state, OUT, start, room)
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
@@ -263,7 +280,7 @@ def run_pipeline(
                     deliver(state, fold_memory, column_memory, width * depth, end, q)
             time = start
             if dataflow == OS:
-                room = 0
+                time += tail
                 if not out_idle:
                     room = reserve(
                         state,
@@ -276,7 +293,7 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                time = max(time + tail, room)
+                    time = wait(state, OUT, time, room)
                 end = _up(time, phase, p)
                 if out_idle:
                     deliver(state, fold_memory, column_memory, height * width, end, q)

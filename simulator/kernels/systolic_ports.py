@@ -10,17 +10,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 ROW = 0
 COL = 1
 OUT = 2
 
-# Columns of the state of one port. LATE counts the tiles that were released less than MARGIN (a
-# cycle) before the port was ready for the room, or later; SPARE is what the buffer holds beside the
-# largest tile.
-HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, LATE, MARGIN, SPARE = range(12)
-FIELDS = 12
+# Columns of the state of one port. EARLY is by how much the array came last, at the least, and
+# PAST how long, less MARGIN (a cycle), room was there before the port asked for it; both are minima
+# since somebody set them back. SPARE is what the buffer holds beside the largest tile, and SMALLEST
+# the words of the smallest; HALF is half a buffer, ROOMY 1 where it holds all that is ever fetched.
+HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
+MARGIN, SPARE, SMALLEST, HALF, ROOMY, FIELDS = range(11, 17)
 
 RING = 65536
 """More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
@@ -40,6 +41,13 @@ def push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, 
     return int(head)
 
 
+@inner
+def wait(state: Ints, port: int, start: int, there: int) -> int:
+    """When the array goes on that could at ``start``, but for what a port has at ``there``."""
+    state[port, EARLY] = min(state[port, EARLY], start - there)
+    return max(start, there)
+
+
 @kernel
 def fetch(
     state: Ints,
@@ -56,8 +64,8 @@ def fetch(
     while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] > RING:
         slot = state[port, TAIL] & mask
         room_at = max(room_at, ring_time[port, slot])
-        if ring_time[port, slot] + state[port, MARGIN] > state[port, TIME]:
-            state[port, LATE] += 1
+        past = state[port, TIME] - state[port, MARGIN] - ring_time[port, slot]
+        state[port, PAST] = min(state[port, PAST], past)
         state[port, USED] -= ring_words[port, slot]
         state[port, TAIL] += 1
     state[port, SPACE] = room_at
@@ -89,8 +97,8 @@ def reserve(
     mask = ring_words.shape[1] - 1
     while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] > RING:
         slot = state[OUT, TAIL] & mask
-        if ring_time[OUT, slot] + state[OUT, MARGIN] > state[OUT, TIME]:
-            state[OUT, LATE] += 1
+        past = state[OUT, TIME] - state[OUT, MARGIN] - ring_time[OUT, slot]
+        state[OUT, PAST] = min(state[OUT, PAST], past)
         written = max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         state[OUT, TIME] = written
         state[OUT, SPACE] = written
