@@ -44,7 +44,10 @@ def transfer(size: int, chip: Chip, bandwidth: int) -> int:
 
 
 def sizes(dimension: int, base: int) -> list[int]:
-    """The whole dimension, and the unit's own size times a power of two."""
+    """The whole dimension, and the unit's own size times a power of two.
+
+    Of several output tiles of a tensor core that is the largest.
+    """
     out = [dimension]
     while base < dimension:
         out.append(base)
@@ -207,10 +210,7 @@ def space(chip: Chip, shape: tuple[int, int, int], bits: Bits) -> list[tuple[int
     if isinstance(unit, SystolicArray):
         base = (unit.rows, unit.rows, unit.cols)
     else:
-        base = (
-            max(rows for rows, _ in unit.tiles),
-            16 * unit.tile_k,
-            max(cols for _, cols in unit.tiles),
-        )
+        rows, cols = max(unit.tiles, key=lambda tile: (tile[0] * tile[1], tile))
+        base = (rows, 16 * unit.tile_k, cols)
     sides = [sizes(size, least) for size, least in zip(shape, base, strict=True)]
     return [tile for tile in product(*sides) if room(chip, shape, tile, bits)]
