@@ -70,7 +70,11 @@ class System:
 
     @property
     def validation(self) -> tuple[Validated, ...]:
-        """What the chip's prices, and servers of this engine on it, were compared with."""
+        """What the chip's prices, and servers of this engine on it, were compared with; the
+        engine's own kernels before those of the chip."""
         if self.engine is None:
             return self.chip.validation
-        return (*self.engine.validated_on(self.chip.name), *self.chip.validation)
+        found = self.engine.validated_on(self.chip.name)
+        servers = [entry for entry in found if entry.operator == "server"]
+        kernels = [entry for entry in found if entry.operator != "server"]
+        return (*kernels, *self.chip.validation, *servers)

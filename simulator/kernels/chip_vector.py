@@ -73,7 +73,12 @@ GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
 GPU_SPLITS = GPU + 12
 """1 where the kernels of this data type can split the inner dimension."""
-SRAM_BYTES = GPU + 13
+GPU_WAVE_LOSS = GPU + 13
+"""Share of an unfinished wave that is lost where blocks are launched in waves, in parts of
+PER_MILLION."""
+GPU_EXPOSED_ENDS = GPU + 14
+GPU_SHARED_FEED = GPU + 15
+SRAM_BYTES = GPU + 16
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -248,6 +253,9 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
+    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
+    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 
