@@ -70,15 +70,17 @@ def test_the_same_tokens_take_larger_tiles_where_ranks_share_the_experts(form: s
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("ep", [1, 8])
+@pytest.mark.parametrize(("ep", "mode"), [(1, "sorted"), (8, "sorted"), (1, "fused")])
 def test_an_uneven_load_never_takes_less_with_more_tokens(
-    form: str, ep: int, tmp_path: Path
+    form: str, ep: int, mode: str, tmp_path: Path
 ) -> None:
     loads = tmp_path / "loads.txt"
     counts = np.round(1000 * 0.9 ** np.arange(64) + 1).astype(int)
     loads.write_text("\n".join(str(count) for count in counts) + "\n")
     cases = [
-        dataclasses.replace(LAYER, tokens=tokens, ep=ep, expert_load=str(loads), **FORMATS[form])
+        dataclasses.replace(
+            LAYER, tokens=tokens, ep=ep, expert_load=str(loads), moe=mode, **FORMATS[form]
+        )
         for tokens in (*range(1, 200, 3), *range(200, 3000, 37))
     ]
     times = np.array([found.time_s for found in price_moes(B200, cases)])

@@ -56,7 +56,9 @@ from simulator.timing.prices import (
 EXTRA_SRAM_BYTES = 0
 EXTRA_FLOPS = 1
 EXTRA_RECEIVED = 2
-EXTRA_FIELDS = 3
+EXTRA_LEAST = 3
+"""Picoseconds that the matmuls take at least."""
+EXTRA_FIELDS = 4
 """What a price row has no field for: int64[EXTRA_FIELDS], with the busiest rank's assignments."""
 
 ALL_TO_ALL = 3
@@ -212,6 +214,7 @@ def grouped(
     for e in range(len(counts)):
         extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
     extra[EXTRA_SRAM_BYTES] += fed
+    extra[EXTRA_LEAST] += to_ps(chip, least)
     read += weights
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])

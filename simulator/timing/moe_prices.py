@@ -42,6 +42,7 @@ from simulator.model.operators import GATE_OPS
 from simulator.timing.expert_library import carries, gathers, launch_ps, library, narrow
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
+    EXTRA_LEAST,
     EXTRA_RECEIVED,
     add,
     elementwise,
@@ -187,7 +188,7 @@ def price_fused(
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM], kernels)
-    busy = max(busy, out[SRAM])
+    busy = max(busy, max(out[SRAM], extra[EXTRA_LEAST]))
     fixed = fixed_ps(chip)
     if chip[UNIT_KIND] != SYSTOLIC:
         fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])
