@@ -250,6 +250,17 @@ def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
 
 
 @inner
+def convert_ps(chip: Int64Array, width: int, size: int) -> float:
+    """Time of a kernel that converts rows of ``width`` with static scales, or scales of 16 or 32
+    elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
+    and written.
+    """
+    passes = ceil_div(width, QUANTIZE_PASS)
+    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
+    return QUANTIZE_GAP_PS + join(row, size * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
 def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     """Time of the kernel that scales each ``SCALED`` activations of a row by themselves.
 

@@ -26,7 +26,8 @@ from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS, cycles_of_folds
 from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
-from simulator.kernels.systolic_ports import COL, COLD, OUT, RING, ROW, WORDS_IN, Ints
+from simulator.kernels.systolic_ports import COL, OUT, RING, ROW
+from simulator.kernels.systolic_traffic import words_to_fetch
 
 
 @inner
@@ -114,64 +115,6 @@ def _idle_result_port(
     return capacity >= 2 * column and column * q <= others * fold * p
 
 
-@inner
-def _cold_words(
-    limit: int,
-    columns: int,
-    col_extent: int,
-    cols: int,
-    folds: int,
-    row_extent: int,
-    rows: int,
-    chunks: int,
-    stream: int,
-    vectors: int,
-    macs: int,
-) -> int:
-    """Words of the first tiles of a port that fit into ``limit`` together, or of the first one.
-
-    A tile has as many words as its fold has rows (where ``rows`` > 0), times the fold's columns
-    (``cols`` > 0), times the vectors of its chunk (``chunks`` > 0).
-    """
-    words = 0
-    for fc in range(columns):
-        width = min(cols, col_extent - fc * cols) if cols > 0 else 1
-        deep = width * vectors if chunks > 0 else width
-        column = deep * (row_extent if rows > 0 else folds)
-        if words > 0 and words + column <= limit:
-            words += column
-            continue
-        for fr in range(folds):
-            height = min(rows, row_extent - fr * rows) if rows > 0 else 1
-            if words > 0 and words + height * deep <= limit:
-                words += height * deep
-                continue
-            first = 0
-            for c in range(max(1, chunks)):
-                tile = height * width
-                if chunks > 0:
-                    last = first + stream // chunks + (1 if c < stream % chunks else 0)
-                    tile *= min(vectors, last * macs) - first * macs
-                    first = last
-                if words > 0 and words + tile > limit:
-                    return words
-                words += tile
-    return words
-
-
-@inner
-def _stripe_words(col_extent: int, cols: int, vectors: int, row_folds: int, capacity: int) -> int:
-    """Words that an output-stationary run fetches of the operand along the columns.
-
-    A column of folds fetches its stripe once where it fits its buffer, otherwise in each fold.
-    """
-    full = ceil_div(col_extent, cols) - 1
-    last = (col_extent - full * cols) * vectors
-    wide = cols * vectors
-    words = full * wide * (1 if wide <= capacity else row_folds)
-    return words + last * (1 if last <= capacity else row_folds)
-
-
 @kernel
 def idle_ports(
     dataflow: int,
@@ -200,19 +143,18 @@ def idle_ports(
     between = fold - stream + shortest
     height, width = min(rows, row_extent), min(cols, col_extent)
     row, col, out = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    again = 1 if row_extent * vectors <= row_capacity else col_folds
-    total = row_extent * vectors * again
-    idle = _idle_row_port(total, row, macs * height, chunks, between, row_capacity, p, q) << ROW
+    row_words, col_words = words_to_fetch(
+        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+    )
+    idle = _idle_row_port(row_words, row, macs * height, chunks, between, row_capacity, p, q) << ROW
     stripe = width * vectors
     if dataflow != OS:
-        total = row_extent * col_extent
-        idle |= _idle_stationary_port(load, total, col, fold, rows, col_capacity, p, q) << COL
+        idle |= _idle_stationary_port(load, col_words, col, fold, rows, col_capacity, p, q) << COL
     else:
-        total = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
         if stripe <= col_capacity:
             idle |= (
                 _idle_stripe_port(
-                    total,
+                    col_words,
                     stripe,
                     col,
                     macs * width,
@@ -228,7 +170,8 @@ def idle_ports(
             )
         else:
             idle |= (
-                _idle_row_port(total, col, macs * width, chunks, between, col_capacity, p, q) << COL
+                _idle_row_port(col_words, col, macs * width, chunks, between, col_capacity, p, q)
+                << COL
             )
     tiles = col_folds * (row_folds if dataflow == OS else chunks)
     fits = col_extent * (row_extent if dataflow == OS else vectors) <= out_capacity
@@ -248,58 +191,3 @@ def idle_ports(
     ):
         idle |= 1 << OUT
     return idle
-
-
-@kernel
-def add_idle_traffic(
-    state: Ints,
-    idle: int,
-    dataflow: int,
-    row_extent: int,
-    col_extent: int,
-    vectors: int,
-    rows: int,
-    cols: int,
-    macs: int,
-    row_capacity: int,
-    col_capacity: int,
-) -> None:
-    """Enter what the idle read ports fetch, and what of it before cycle 0, into the state."""
-    stream = ceil_div(vectors, macs)
-    chunks = chunk_count(stream, rows, cols)
-    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    if idle & 1 << ROW:
-        again = 1 if row_extent * vectors <= row_capacity else col_folds
-        state[ROW, WORDS_IN] = again * row_extent * vectors
-        state[ROW, COLD] = _cold_words(
-            row_capacity // 2,
-            again,
-            1,
-            0,
-            row_folds,
-            row_extent,
-            rows,
-            chunks,
-            stream,
-            vectors,
-            macs,
-        )
-    if idle & 1 << COL:
-        flows = dataflow == OS
-        held = flows and min(cols, col_extent) * vectors <= col_capacity
-        state[COL, WORDS_IN] = row_extent * col_extent
-        if flows:
-            state[COL, WORDS_IN] = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
-        state[COL, COLD] = _cold_words(
-            col_capacity // 2,
-            col_folds,
-            col_extent,
-            cols,
-            1 if held else row_folds,
-            row_extent,
-            0 if flows else rows,
-            chunks if flows else 0,
-            stream,
-            vectors,
-            macs,
-        )

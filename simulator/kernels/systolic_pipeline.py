@@ -23,19 +23,16 @@ import numpy as np
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
-from simulator.kernels.systolic_idle import add_idle_traffic, idle_ports
+from simulator.kernels.systolic_chunks import chunk_count
+from simulator.kernels.systolic_compare import MEMORY
+from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
     COL,
     COLD,
-    FIELDS,
     HEAD,
-    MARGIN,
     OUT,
     RING,
     ROW,
-    SMALLEST,
-    SPARE,
     WORDS_IN,
     WORDS_OUT,
     Ints,
@@ -45,7 +42,8 @@ from simulator.kernels.systolic_ports import (
     wait,
     write_back,
 )
-from simulator.kernels.systolic_repeat import MEMORY, deliver, folds_to_skip, forget
+from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
+from simulator.kernels.systolic_traffic import add_idle_traffic, empty_ports
 
 # entries of the result vector of run_pipeline
 TOTAL_CYCLES = 0
@@ -119,19 +117,27 @@ def run_pipeline(
     ring = 1
     while ring <= min(RING, row_folds * col_folds * chunks) and idle != 7:
         ring *= 2
-    state = np.zeros((3, FIELDS), np.int64)
+    state = empty_ports(
+        dataflow,
+        row_extent,
+        col_extent,
+        vectors,
+        rows,
+        cols,
+        macs,
+        row_capacity,
+        col_capacity,
+        p,
+    )
     ring_words = np.empty((3, ring), np.int64)
     ring_time = np.empty((3, ring), np.int64)
     ring_tile = np.empty(ring, np.int64)
     mask = ring - 1
-    state[:, MARGIN] = p - 1
-    tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
-    height, width = row_extent - (row_folds - 1) * rows, col_extent - (col_folds - 1) * cols
-    depth = vectors - chunk_start(stream, chunks, chunks - 1) * macs
-    state[ROW, SMALLEST] = height * depth
-    state[COL, SMALLEST] = width * (depth if dataflow == OS else height)
     tail = (rows + cols - 2) * p
+    # from the start of a fold, or of a column of them, to the next results at least
+    least = tail + stream * p
+    if dataflow != OS:
+        least = ((row_folds - 1) * stream + stream // chunks) * p
     time = 0
     stream_began = 0
     fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
@@ -153,6 +159,7 @@ def run_pipeline(
                 nobody,
                 live,
                 out_idle,
+                time + least,
                 time,
                 stream_began,
                 jumped,
@@ -181,6 +188,7 @@ def run_pipeline(
                     column_memory,
                     live,
                     out_idle,
+                    time + least,
                     time,
                     stream_began,
                     jumped,

@@ -19,9 +19,9 @@ OUT = 2
 # Columns of the state of one port. EARLY is by how much the array came last, at the least, and
 # PAST how long, less MARGIN (a cycle), room was there before the port asked for it; both are minima
 # since somebody set them back. SPARE is what the buffer holds beside the largest tile, and SMALLEST
-# the words of the smallest.
+# the words of the smallest; HALF is half a buffer, ROOMY 1 where it holds all that is ever fetched.
 HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
-MARGIN, SPARE, SMALLEST, FIELDS = range(11, 15)
+MARGIN, SPARE, SMALLEST, HALF, ROOMY, FIELDS = range(11, 17)
 
 RING = 65536
 """More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
