@@ -82,6 +82,7 @@ class KernelsConfig(Section):
     wave_loss: Fraction = 0.5
     exposed_ends: Flag = False
     shared_feed: Flag = False
+    narrow_rows: Count = 128
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -114,6 +115,7 @@ class KernelsConfig(Section):
             wave_loss=self.wave_loss,
             exposed_ends=self.exposed_ends,
             shared_feed=self.shared_feed,
+            narrow_rows=self.narrow_rows,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )

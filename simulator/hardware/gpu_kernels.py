@@ -20,7 +20,8 @@ class GpuKernels:
     it moves on chip, at the full clock.
 
     ``l2_partitions`` hold copies of some of each other's lines, which makes the L2 smaller.
-    The kernels of the data types in ``unsplit`` do not split the inner dimension.
+    The kernels of the data types in ``unsplit`` do not split the inner dimension; products of up to
+    ``narrow_rows`` rows have tiles smaller than 128 x 128 there.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
     others launch blocks in waves, the last of which loses the share ``wave_loss`` of what it leaves
     empty. With ``exposed_ends`` nothing is multiplied while the first blocks load their first step
@@ -43,6 +44,7 @@ class GpuKernels:
     wave_loss: float = 0.5
     exposed_ends: bool = False
     shared_feed: bool = False
+    narrow_rows: int = 128
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
 

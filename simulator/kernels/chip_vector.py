@@ -78,7 +78,9 @@ GPU_WAVE_LOSS = GPU + 13
 PER_MILLION."""
 GPU_EXPOSED_ENDS = GPU + 14
 GPU_SHARED_FEED = GPU + 15
-SRAM_BYTES = GPU + 16
+GPU_NARROW_ROWS = GPU + 16
+"""Rows up to which kernels that do not split have tiles smaller than 128 x 128."""
+SRAM_BYTES = GPU + 17
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -255,6 +257,7 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
     out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
     out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_NARROW_ROWS] = gpu.narrow_rows
     out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 

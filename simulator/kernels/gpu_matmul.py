@@ -17,6 +17,7 @@ from simulator.kernels.chip_vector import (
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
+    GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
     GPU_RAMP_PS,
@@ -68,6 +69,9 @@ L2_WRITE_COST = 2.0
 GB200 agree in 2)."""
 
 MOST_SPLITS = 128
+
+NARROWEST_ROWS = 64
+"""Rows up to which kernels that do not split have their smallest tile."""
 
 
 @inner
@@ -154,12 +158,15 @@ def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
     """Whether the library has this tile for a product of ``m`` rows.
 
     One that does not split k has a fixed choice by m alone: 64 x 64 up to 64 rows, twice that up
-    to 128, and 128 x 128 or more beyond (the dispatch of vLLM's CUTLASS kernels).
+    to 128 (or what ``narrow_rows`` says), and 128 x 128 or more beyond (the dispatch of vLLM's
+    CUTLASS kernels).
     """
     if chip[GPU_SPLITS] == 1:
         return True
     least = chip[TILES] * chip[TILES + 1]
-    return rows * cols >= min(4, ceil_div(m, 64)) * least
+    if m <= NARROWEST_ROWS:
+        return True
+    return rows * cols >= (2 if m <= chip[GPU_NARROW_ROWS] else 4) * least
 
 
 @inner
