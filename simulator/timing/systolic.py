@@ -20,7 +20,6 @@ BUFFERS = ("sram_ifmap_bytes", "sram_filter_bytes", "sram_ofmap_bytes")
 
 MAX_SIZE = 2**31
 MAX_ARRAY = 1024
-MAX_TILES = 2**27
 MAX_TRACED_TILES = 2**21
 UNLIMITED = 2**62
 
@@ -142,9 +141,10 @@ def check_case(case: SystolicCase) -> tuple[str, str] | None:
 
 
 def systolic_timing(case: SystolicCase) -> SystolicTiming:
-    """Price a case. O(1) with ideal memory, otherwise linear in folds.
+    """Price a case. O(1) with ideal memory, otherwise linear in folds that do not repeat.
 
-    Raises InputError (without a place) for a case that ``check_case`` refuses.
+    Raises InputError (without a place) for a case that ``check_case`` refuses, or where too many
+    folds differ.
     """
     wrong = check_case(case)
     if wrong is not None:
@@ -160,6 +160,11 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
     if not case.ideal_memory:
         counts = _run(case, _EMPTY, _EMPTY, _EMPTY.ravel())
         total, cold, after, row, col, sums, result = (int(x) for x in counts)
+        if total < 0:
+            raise InputError(
+                f"{case.m}x{case.k}x{case.n}: {folds} folds do not repeat often enough for finite "
+                f"memory; more than {pipeline.MAX_STEPS} tiles would have to be followed one by one"
+            )
         ifmap, filters = (col, row) if case.dataflow == "is" else (row, col)
         enough = _stall_free(case)
     cells = rows * cols * case.macs * case.arrays
@@ -290,10 +295,6 @@ def _check_memory(case: SystolicCase) -> tuple[str, str] | None:
                 "and at most 1000000, with at most 6 decimals",
             )
     sizes = _shape(case)
-    folds = closed.fold_count(sizes[0], case.m, case.k, case.n, case.rows, case.cols)
-    stream = closed.stream_cycles(sizes[0], case.m, case.k, case.n, case.macs)
-    if folds * chunking.chunk_count(stream, case.rows, case.cols) > MAX_TILES:
-        return "m", f"{folds} folds are too many for finite memory (2**27 tiles at most)"
     if case.bandwidth is not None:
         traffic = closed.sram_ifmap_reads(sizes[0], *sizes[2:])
         traffic += closed.sram_filter_reads(sizes[0], *sizes[2:])
