@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -158,8 +159,7 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
     ifmap, filters, sums, result = m * k, k * n, 0, m * n
     enough = None
     if not case.ideal_memory:
-        counts = _run(case, _EMPTY, _EMPTY, _EMPTY.ravel())
-        total, cold, after, row, col, sums, result = (int(x) for x in counts)
+        total, cold, after, row, col, sums, result = pipeline_counts(case)
         if total < 0:
             raise InputError(
                 f"{case.m}x{case.k}x{case.n}: {folds} folds do not repeat often enough for finite "
@@ -187,6 +187,12 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
         write_back_cycles=after,
         stall_free_words_per_cycle=enough,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def pipeline_counts(case: SystolicCase) -> tuple[int, ...]:
+    """What ``run_pipeline`` counts; layers of a network that have the same shape share it."""
+    return tuple(int(x) for x in _run(case, _EMPTY, _EMPTY, _EMPTY.ravel()))
 
 
 @dataclass(frozen=True, slots=True)
