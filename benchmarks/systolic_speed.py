@@ -194,7 +194,10 @@ def main() -> None:
 def slowest(
     shapes: list[tuple[int, int, int]], rows: int, cols: int, memory: dict[str, Any]
 ) -> float:
-    """CPU seconds of a network in the mode that takes longest; 0 where a tile does not fit."""
+    """CPU seconds of a network, the least of five, in the mode that takes longest.
+
+    0 where a tile does not fit.
+    """
     longest = 0.0
     for flow, load in MODES:
         cases = [SystolicCase(*shape, rows, cols, flow, load, **memory) for shape in shapes]
@@ -206,7 +209,7 @@ def slowest(
             for case in cases:
                 systolic_timing(case)
 
-        longest = max(longest, ours(price, 3))
+        longest = max(longest, min(ours(price, 1) for _ in range(5)))
     return longest
 
 
