@@ -36,6 +36,9 @@ def gpus(draw: st.DrawFn) -> Chip:
         ramp_ps=draw(TIMES),
         mac_pj=draw(st.sampled_from([0.0, 0.5, 2.0, 20.0])),
         persistent=draw(st.booleans()),
+        wave_loss=draw(st.sampled_from([0.5, 1.0])),
+        exposed_ends=draw(st.booleans()),
+        shared_feed=draw(st.booleans()),
         smallest_tile=draw(st.sampled_from([16, 32, 64])),
         largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
     )

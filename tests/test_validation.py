@@ -602,3 +602,12 @@ def test_a_table_is_not_overwritten(option: str, tmp_path: Path) -> None:
     assert main([*asked, "--html", page, "--markdown", page]) == 3
     assert main([*asked, "--markdown", page, "--date", "2026-13-45"]) == 3
     assert table.read_text().startswith("m,k,n") and not Path(page).exists()
+
+
+def test_a_table_without_the_data_type_says_what_it_has(capsys, tmp_path, shapes, priced):
+    path = write(tmp_path / "t.csv", shapes, priced.tolist())
+    asked = ("validate", "h100", "--operator", "matmul", "--table", path, "--dtype", "fp8")
+    status, out, err = run(capsys, *asked)
+    assert (status, out) == (3, "")
+    assert "t.csv: no row has the data type fp8" in err
+    assert "it has bf16" in err

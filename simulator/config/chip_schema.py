@@ -188,6 +188,7 @@ class FusedKernelsConfig(Section):
     expert_row_tile: Count = 128
     narrow_expert_launch: Delay | None = None
     gathers_rows: Flag = False
+    tile_of_mean: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -219,6 +220,7 @@ class FusedKernelsConfig(Section):
             expert_row_tile=self.expert_row_tile,
             narrow_expert_launch_ps=self.narrow_expert_launch,
             gathers_rows=self.gathers_rows,
+            tile_of_mean=self.tile_of_mean,
         )
 
 

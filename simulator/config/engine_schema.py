@@ -45,6 +45,8 @@ class AttentionConfig(Section):
     tile_latency: Delay | None = None
     sm_bandwidth: Bandwidth | None = None
     row_tile: Count | None = None
+    packs_groups: Flag | None = None
+    splits_prompts: Flag | None = None
     quantizes_queries: Flag | None = None
     scans_sequences: Flag | None = None
     transposes_values: Flag | None = None

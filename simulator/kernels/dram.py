@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simulator.kernels.dram_address import AddressMap
+from simulator.kernels.dram_epoch import EPOCH, MOST_RANKS, begin_epoch, earlier, rank_again
 from simulator.kernels.dram_issue import (
     issue_activate,
     issue_column,
@@ -25,6 +26,7 @@ from simulator.kernels.dram_rounds import jump_rounds
 from simulator.kernels.dram_schedule import (
     look_column,
     look_row,
+    look_row_exactly,
     next_direction,
     pick_column,
     pick_row,
@@ -39,13 +41,18 @@ from simulator.kernels.dram_state import (
     HIT,
     IS_WRITE,
     NEVER,
+    NONE,
+    PRE_KEY,
+    RANKS,
     READ,
     ROW,
     SEEN,
+    TAIL,
     WANTED,
     WRITE,
     Geometry,
     Ints,
+    Narrow,
     Ticks,
     align,
     at,
@@ -100,17 +107,17 @@ def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
 
 @inlined
 def _column_command(
-    c: Ints, g: Geometry, t: Ticks, counts: Ints, bank: int, write: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, write: int, now: int
 ) -> None:
     """Issue a bank's column command and book its latency, up to the end of its burst."""
-    issue_column(c, g, t, bank, write, now)
+    issue_column(c, v, g, t, bank, write, now)
     slot, pc = c[at(ACTIVE + bank)], bank >> g.pc_shift
     if slot >= 0 and c[at(IS_WRITE + slot)] == write:
-        serve_opened(c, bank, pc, write)
+        serve_opened(c, v, bank, pc, write)
     else:
         slot = c[at(HIT + write * BANK_STRIDE + bank)]
         _first_command(c, counts, slot, HITS)
-        serve_hit(c, slot, bank, pc, write)
+        serve_hit(c, v, slot, bank, pc, write)
     end = now + (t.read_done if write == READ else t.write_done)
     column = READS if write == READ else WRITES
     counts[at(column)] += 1
@@ -121,19 +128,19 @@ def _column_command(
 
 @inlined
 def _row_command(
-    c: Ints, g: Geometry, t: Ticks, counts: Ints, bank: int, direction: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, direction: int, now: int
 ) -> int:
     """Activate or precharge for a bank's oldest request; the ticks that the row bus is held."""
     slot = c[at(HEAD + direction * BANK_STRIDE + bank)]
     if c[at(ROW + bank)] >= 0:
         _first_command(c, counts, slot, CONFLICTS)
         counts[at(PRECHARGES)] += 1
-        issue_precharge(c, g, t, bank, now)
+        issue_precharge(c, v, g, t, bank, now)
         return t.pre_len
     _first_command(c, counts, slot, MISSES)
     row, pc = c[at(WANTED + slot)], bank >> g.pc_shift
-    issue_activate(c, g, t, bank, row, now)
-    bank_opened(c, bank, pc, row, slot)
+    issue_activate(c, v, g, t, bank, row, now)
+    bank_opened(c, v, bank, pc, row, slot)
     return t.act_len
 
 
@@ -147,6 +154,7 @@ def run_channel(
     t: Ticks,
     control: Controller,
     c: Ints,
+    v: Narrow,
     counts: Ints,
 ) -> None:
     """Serve every request and return the counters (indices above); all times in ticks.
@@ -174,6 +182,16 @@ def run_channel(
     period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
     stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
     while done < total:
+        if now > EPOCH:
+            past = now & -t.per_clock
+            begin_epoch(c, v, past)
+            now, ticks_jumped = now - past, ticks_jumped + past
+            column_free, row_free = column_free - past, row_free - past
+            column_next, row_next = earlier(column_next, past), earlier(row_next, past)
+            refresh_next = earlier(refresh_next, past)
+            counts[at(END)] -= past
+        if c[at(RANKS)] > MOST_RANKS:
+            rank_again(c, v, g)
         if now >= refresh_next:
             if due == 0 and sent < total and sent - straight > period:
                 end = counts[at(END)]
@@ -186,6 +204,7 @@ def run_channel(
                     g,
                     t,
                     c,
+                    v,
                     counts,
                     now,
                     ticks_jumped,
@@ -199,10 +218,11 @@ def run_channel(
             # the banks that it closes are all open again after a turn of the stream
             picture_due = max(picture_due, sent + (1 << address.row_shift) - period)
             row_next = min(row_next, now)
+        entered = False
         while sent < total:
             write = writes[sent] if mixed else READ
             places = control.write_places if write == WRITE else control.read_places
-            arrival = arrivals[sent] if timed else 0
+            arrival = arrivals[sent] - ticks_jumped if timed else 0
             if arrival > now or c[at(COUNT + write)] >= places:
                 break
             x = bursts[at(sent)]
@@ -213,9 +233,15 @@ def run_channel(
             bank = bank_of(address, g, x)
             row = (x >> address.row_shift) & address.row_mask
             arrived = arrival if timed else now
-            if insert(c, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write):
-                column_next, row_next = min(column_next, now), min(row_next, now)
+            column, line = insert(
+                c, v, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write
+            )
+            side = write * BANK_STRIDE + bank
+            if mixed and (column < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
+                column, line = now, now
+            column_next, row_next = min(column_next, column), min(row_next, line)
             sent += 1
+            entered = True
         if sent >= picture_due and due == 0:
             picture_due = sent + period
             if total > picture_due and refresh_next - now > stretch:
@@ -229,6 +255,7 @@ def run_channel(
                     g,
                     t,
                     c,
+                    v,
                     counts,
                     now,
                     refresh_next,
@@ -238,21 +265,36 @@ def run_channel(
                 before += requests
                 counts[at(END)] = end  # a tick, which a jump does not change
                 refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
+        # skip to the next tick at which something can change
+        later = min(align(max(column_next, column_free, now), t.per_clock), max(row_next, row_free))
+        if sent < total and timed:
+            write = writes[sent] if mixed else READ
+            places = control.write_places if write == WRITE else control.read_places
+            if c[at(COUNT + write)] < places:
+                later = min(later, arrivals[sent] - ticks_jumped)
+        # the direction is looked at where a request entered
+        if later > now and not (mixed and entered):
+            now = min(later, refresh_next)
+            if timed or now == refresh_next:
+                continue
         if mixed and due == 0:
             turned = next_direction(c, direction, control.write_places)
             if turned != direction:
                 direction, column_next, row_next = turned, now, now
         if now >= column_next and now >= column_free and now == align(now, t.per_clock):
-            bank, write = pick_column(c, g, direction, due == 0, mixed, now)
+            bank, write = pick_column(c, v, g, direction, due == 0, mixed, now)
             if bank < 0:
-                column_next = look_column(c, g, direction, due == 0, now)
+                column_next = look_column(c, g, direction, due == 0, now + 1)
             else:
-                _column_command(c, g, t, counts, bank, write, now)
+                _column_command(c, v, g, t, counts, bank, write, now)
                 done += 1
                 column_free = now + t.col_len
                 column_next = column_free
+                if not mixed:
+                    column_next = look_column(c, g, direction, due == 0, column_free)
                 # its bank may now be closed for the next request
-                row_next = min(row_next, max(now, c[at(B_PRE + bank)]))
+                if mixed or due > 0 or v[at(PRE_KEY + bank)] != NONE:
+                    row_next = min(row_next, max(now, v[at(B_PRE + bank)]))
                 if t.separate_buses == 0:
                     row_free = column_free
         if now >= row_free and now >= row_next:
@@ -260,34 +302,32 @@ def run_channel(
             if due > 0:
                 bank = _refresh_target(g, control, counts[REFRESHES])
                 held, gone, row_next = serve_refresh(
-                    c, g, t, control.refresh == REFRESH_ALL, bank, now
+                    c, v, g, t, control.refresh == REFRESH_ALL, bank, now
                 )
                 due -= gone
                 counts[REFRESHES] += gone
                 if gone and due == 0:
                     column_next = now
             else:
-                bank = pick_row(c, g, t.per_clock, direction, now)
+                bank = pick_row(c, v, g, t.per_clock, direction, now)
                 if bank < 0:
-                    row_next = look_row(c, g, t.per_clock, direction, mixed, now)
+                    row_next = (
+                        look_row_exactly(c, v, g, t.per_clock, direction, now)
+                        if mixed
+                        else look_row(c, g, t.per_clock, direction, now + 1)
+                    )
                 else:
-                    held = _row_command(c, g, t, counts, bank, direction, now)
+                    held = _row_command(c, v, g, t, counts, bank, direction, now)
                     # in reads alone the first column command after it is that of the activate
                     column_next = min(column_next, now + (1 if mixed else t.act_to_read))
             if held > 0:
                 row_free = now + held
                 row_next = row_free
+                if not mixed and due == 0:
+                    row_next = look_row(c, g, t.per_clock, direction, row_free)
                 if t.separate_buses == 0:
                     column_free = row_free
-        # skip to the next tick at which something can change
-        later = min(align(max(column_next, column_free), t.per_clock), max(row_next, row_free))
-        later = min(later, refresh_next)
-        if sent < total:
-            write = writes[sent] if mixed else READ
-            places = control.write_places if write == WRITE else control.read_places
-            if c[at(COUNT + write)] < places:
-                later = min(later, arrivals[sent] if timed else now + 1)
-        now = max(now + 1, later)
+        now += 1
     counts[at(END)] += ticks_jumped
     if period < NEVER:
         close_books(c, g, address, jumped)

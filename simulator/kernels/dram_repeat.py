@@ -38,6 +38,7 @@ from simulator.kernels.dram_state import (
     LAST_SIZE,
     NEVER,
     NEXT,
+    NONE,
     NOTED,
     OLDEST,
     P_ACT,
@@ -50,6 +51,7 @@ from simulator.kernels.dram_state import (
     SEEN,
     Geometry,
     Ints,
+    Narrow,
     Ticks,
     at,
     called,
@@ -105,7 +107,15 @@ def _draw_requests(c: Ints, place: int, first: int, sent: int, now: int) -> int:
 
 @called
 def _draw_state(
-    c: Ints, g: Geometry, faw: int, address: AddressMap, start: int, sent: int, base: int, now: int
+    c: Ints,
+    v: Narrow,
+    g: Geometry,
+    faw: int,
+    address: AddressMap,
+    start: int,
+    sent: int,
+    base: int,
+    now: int,
 ) -> int:
     """Draw banks and pseudo-channels at ``now`` from place ``start`` on; returns the end.
 
@@ -121,9 +131,10 @@ def _draw_state(
             is_open = c[at(ROW + bank)] >= 0
             ahead = (c[at(ROW + bank)] - row) & address.row_mask
             place = _draw(c, place, ahead if is_open else NEVER)
-            for deadline in range(B_ACT + bank, B_REF + bank + 1, BANK_STRIDE):
-                place = _draw(c, place, max(c[at(deadline)] - now, 0))
-            place = _draw(c, place, c[at(PRE_KEY + bank)] != NEVER)
+            for deadline in range(B_ACT + bank, B_ACT + 4 * BANK_STRIDE, BANK_STRIDE):
+                place = _draw(c, place, max(v[at(deadline)] - now, 0))
+            place = _draw(c, place, max(c[at(B_REF + bank)] - now, 0))
+            place = _draw(c, place, v[at(PRE_KEY + bank)] != NONE)
             active = c[at(ACTIVE + bank)]
             place = _draw(c, place, active >= 0)
             if active >= 0:  # it is in no list, but keeps the neighbour that it had
@@ -144,6 +155,7 @@ def _draw_state(
 @inlined
 def draw_picture(
     c: Ints,
+    v: Narrow,
     g: Geometry,
     t: Ticks,
     address: AddressMap,
@@ -163,7 +175,7 @@ def draw_picture(
     place = _draw(c, place, free[2] - now)
     place = _draw(c, place, now & (t.per_clock - 1))
     base = burst & -(1 << address.period_bits)
-    return _draw_state(c, g, t.faw, address, place, sent, base, now)
+    return _draw_state(c, v, g, t.faw, address, place, sent, base, now)
 
 
 @called
@@ -233,6 +245,7 @@ def jump_ahead(
     g: Geometry,
     t: Ticks,
     c: Ints,
+    v: Narrow,
     counts: Ints,
     now: int,
     refresh_next: int,
@@ -248,7 +261,7 @@ def jump_ahead(
     old = c[at(LAST_PLACE)]
     new = PICTURE + PICTURE_SIZE if old == PICTURE else PICTURE
     size, burst = 1 << address.period_bits, bursts[at(sent)] - jumped
-    end = draw_picture(c, g, t, address, new, sent - jumped, burst, now, free)
+    end = draw_picture(c, v, g, t, address, new, sent - jumped, burst, now, free)
     c[at(LAST_SENT)], c[at(LAST_NOW)], c[at(LAST_SIZE)] = sent, now, end - new
     c[at(LAST_REFRESH)], c[at(LAST_PLACE)] = refresh_next, new
     periods, ticks = 0, now - last_now

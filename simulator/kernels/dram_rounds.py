@@ -39,6 +39,7 @@ from simulator.kernels.dram_state import (
     ROUND_TICK,
     Geometry,
     Ints,
+    Narrow,
     Ticks,
     at,
     called,
@@ -84,6 +85,7 @@ def jump_rounds(
     g: Geometry,
     t: Ticks,
     c: Ints,
+    v: Narrow,
     counts: Ints,
     now: int,
     ticks_jumped: int,
@@ -96,7 +98,7 @@ def jump_rounds(
     """
     burst = bursts[at(sent)] - jumped
     c[at(PICTURE)] = burst & ((1 << address.period_bits) - 1)
-    end = draw_picture(c, g, t, address, PICTURE + 1, sent - jumped, burst, now, free)
+    end = draw_picture(c, v, g, t, address, PICTURE + 1, sent - jumped, burst, now, free)
     size, oldest = end - PICTURE, c[at(OLDEST)] + jumped
     c[at(LAST_SENT)] = -1  # the next picture between two refreshes is the first of two again
     kept = c[at(ROUND_OLDEST)] >= straight

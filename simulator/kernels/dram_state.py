@@ -29,6 +29,7 @@ READ = 0
 WRITE = 1
 
 Ints = npt.NDArray[np.int64]
+Narrow = npt.NDArray[np.int32]
 
 # Nothing here allocates. Without numba's reference counting (``_nrt``, an option that its stubs do
 # not know) the kernel is 1.3 to 2 times faster; small steps are inlined, rare ones called.
@@ -107,33 +108,40 @@ BLOCK = 1 << BLOCK_BITS
 """Banks that are compared at once: a pseudo-channel takes a multiple of it in bank numbers."""
 
 # By bank: the open row or -1, the slot whose activate is under way or -1, the earliest tick of
-# each command, commands counted.
-ROW, ACTIVE, B_ACT, B_PRE, B_READ, B_WRITE, B_REF, ACTS, COLUMNS = (
-    i * BANK_STRIDE for i in range(9)
-)
-# By bank, for reads and then for writes: the key of the request for which the bank offers an
-# activate, a precharge, a column command, or NEVER, so that the smallest is the oldest; then
-# the bank's oldest request, its youngest, and the oldest to the open row.
-ACT_KEY, PRE_KEY, COLUMN_KEY, HEAD, TAIL, HIT = ((9 + 2 * i) * BANK_STRIDE for i in range(6))
+# a refresh, commands counted.
+ROW, ACTIVE, B_REF, ACTS, COLUMNS = (i * BANK_STRIDE for i in range(5))
+# By bank, for reads and then for writes: its oldest request, its youngest, and the oldest to the
+# open row.
+HEAD, TAIL, HIT = ((5 + 2 * i) * BANK_STRIDE for i in range(3))
+# What a look at all banks compares is in an array of its own, of 32 bits, as a vector takes twice
+# as many of them. By bank: the earliest tick of a command; then, for reads and for writes, the key
+# of the request for which the bank offers an activate, a precharge, a column command, or NONE, so
+# that the smallest is the oldest.
+B_ACT, B_PRE, B_READ, B_WRITE = (i * BANK_STRIDE for i in range(4))
+ACT_KEY, PRE_KEY, COLUMN_KEY = ((4 + 2 * i) * BANK_STRIDE for i in range(3))
+NARROW_SIZE = 10 * BANK_STRIDE
 # By pseudo-channel: earliest ticks (of reads and writes: after the other one), the last four
 # activates and which of them is the oldest.
-_PCS = 21 * BANK_STRIDE
+_PCS = 11 * BANK_STRIDE
 P_ACT, P_PRE, P_REF, P_REFPB, P_READ, P_WRITE, FAW_NEXT, FAW = (
     _PCS + i * PC_STRIDE for i in range(8)
 )
-# By pseudo-channel, for reads and then for writes: a tick before which no bank is ready for a
-# command that it offers, so that until then nobody looks.
-_SOON = _PCS + 11 * PC_STRIDE
-ACT_SOON, PRE_SOON, COLUMN_SOON = (_SOON + 2 * i * PC_STRIDE for i in range(3))
-# By queue slot: row, key, tick of arrival, direction, whether a command has gone out for it,
+# By pseudo-channel, for reads and then for writes: what the last look at all banks found, for each
+# command. BEST is the smallest key of those that are ready, or NONE; before SOON no other bank is
+# ready; REST is the SOON that holds once the best is gone.
+_LOOKS = _PCS + 11 * PC_STRIDE
+LOOK_SOON, LOOK_REST = 6 * PC_STRIDE, 12 * PC_STRIDE
+ACT_BEST, PRE_BEST, COLUMN_BEST = (_LOOKS + 2 * i * PC_STRIDE for i in range(3))
+ACT_SOON, PRE_SOON, COLUMN_SOON = (best + LOOK_SOON for best in (ACT_BEST, PRE_BEST, COLUMN_BEST))
+# By queue slot: row, age and bank, the key that it offers, tick of arrival, direction, whether a command has gone out for it,
 # neighbours in its bank's list; then the stack of free slots.
-_SLOTS = _SOON + 6 * PC_STRIDE
-WANTED, KEY, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
-    _SLOTS + i * SLOT_STRIDE for i in range(8)
+_SLOTS = _LOOKS + 18 * PC_STRIDE
+WANTED, KEY, RANK, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
+    _SLOTS + i * SLOT_STRIDE for i in range(9)
 )
 # Requests in the read and in the write queue, height of the stack, activates under way for reads
 # and for writes.
-COUNT = _SLOTS + 8 * SLOT_STRIDE
+COUNT = _SLOTS + 9 * SLOT_STRIDE
 FREE_COUNT = COUNT + 2
 OPENED = COUNT + 3
 # For jumps over the repetitions of a stream: two pictures of the state; commands by bank and counts
@@ -154,13 +162,17 @@ ROUND_COUNTS = ROUND_BOOKED + 2 * BANK_STRIDE
 ROUND_SENT, ROUND_TICK, ROUND_OLDEST, ROUND_SIZE, ROUND_LEFT, ROUND_SPAN = (
     ROUND_COUNTS + 16 + i for i in range(6)
 )
-STATE_SIZE = ROUND_SPAN + 1
+RANKS = ROUND_SPAN + 1
+"""The rank of the next request that enters."""
+STATE_SIZE = RANKS + 1
 
-# A key is the age of a request above the number of its bank; that of a row hit has a high bit, as
-# it yields to every request whose row has been opened for it.
+# A key is the rank of a request by age above the number of its bank; that of a row hit has a high
+# bit, as it yields to every request whose row has been opened for it.
 BANK_BITS = 8
 BANK_MASK = (1 << BANK_BITS) - 1
-IS_HIT = 1 << 61
+IS_HIT = 1 << 30
+NONE = (1 << 31) - 1
+"""The key of no request."""
 
 
 def _bits(count: int) -> int:
@@ -237,18 +249,25 @@ def ticks_of(channel: DramChannel) -> Ticks:
     )
 
 
-def new_state(g: Geometry, reads: int, writes: int) -> Ints:
-    """All banks closed, queues of ``reads`` and ``writes`` places, a slot more for each bank."""
+def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
+    """All banks closed, queues of ``reads`` and ``writes`` places, a slot more for each bank.
+
+    Returns the state and the part of it that is narrow.
+    """
     c = np.zeros(STATE_SIZE, dtype=np.int64)
     for column in (ROW, ACTIVE, HEAD, TAIL, HIT):
         c[column : column + (BANK_STRIDE if column <= ACTIVE else 2 * BANK_STRIDE)] = -1
-    c[ACT_KEY:HEAD] = NEVER
+    c[ACT_BEST:ACT_SOON] = NONE
+    c[ACT_SOON:WANTED] = NEVER
+    c[KEY:RANK] = NEVER
     c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
     slots = reads + writes + g.banks
     c[FREE : FREE + slots] = np.arange(slots)
     c[FREE_COUNT] = slots
     c[LAST_SENT] = c[ROUND_OLDEST] = -1
-    return c
+    v = np.zeros(NARROW_SIZE, dtype=np.int32)
+    v[ACT_KEY:] = NONE
+    return c, v
 
 
 @inlined

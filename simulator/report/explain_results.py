@@ -11,9 +11,11 @@ from simulator.report.explain_rows import (
     energies_of,
     per_token_rows,
     pool_costs,
+    promise_rows,
     step_rows,
     throughput_rows,
     token_gaps,
+    transfer_rows,
 )
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
 from simulator.report.json_out import seconds
@@ -63,10 +65,12 @@ def explain_run(
             {"serving_s": time_s, "replicas": result.replicas},
         ),
         *(_of_chips(result, system) if pools is None else explain_pools(result, pools)),
+        *promise_rows(result),
         *throughput_rows(result),
         *_energy_and_cost(result, system, several=pools is not None),
         *([] if pools is None else pool_costs(result, pools)),
         *per_token_rows(result),
+        *transfer_rows(result),
     ]
 
 

@@ -201,3 +201,41 @@ def step_rows(result: StepTiming, system: System) -> list[Explanation]:
             )
         )
     return rows
+
+
+def promise_rows(result: RunResult) -> list[Explanation]:
+    """What the requests were promised, and how many kept it."""
+    if result.goodput is None:
+        return []
+    found = result.goodput
+    counted = sum(entry.requests for entry in found.classes.values())
+    met = sum(entry.met for entry in found.classes.values())
+    return [
+        Explanation(
+            "service level and goodput",
+            "requests that kept every limit / requests that arrived after the warm-up, refused "
+            "and lost ones among them; and the former / the time of requests per second",
+            f"= {count(met)} / {count(counted)} = {percent(found.attainment)}, "
+            f"{rate(found.goodput_requests_per_s, 'requests')}",
+            {"met": met, "requests": counted},
+        )
+    ]
+
+
+def transfer_rows(result: RunResult) -> list[Explanation]:
+    """How KV caches moved from prefill to decode replicas."""
+    moved = result.kv_transfer
+    if moved is None:
+        return []
+    return [
+        Explanation(
+            "KV transfer",
+            "time from the first byte that may leave to the last that arrives; before it the wait "
+            "for blocks, of both what the prefill hides, and the rest after the first token",
+            f"{bytes_text(moved.bytes)} in {count(moved.transfers, 'transfers')}: "
+            f"{duration(moved.time_s.mean)} and {duration(moved.queue_s.mean)} on average, "
+            f"{duration(moved.overlapped_s)} hidden, {duration(moved.exposed_s)} not; busiest link "
+            f"{percent(moved.link_utilization)} of the simulated time in use",
+            {"bytes": moved.bytes, "transfers": moved.transfers},
+        )
+    ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from simulator.hardware import System
 from simulator.serving.results import PoolResult
 
 NEAR_CAPACITY = 0.7
@@ -31,11 +30,11 @@ def advice(
     queue_p99_s: float | None,
     ttft_p99_s: float | None,
     simulated_s: float,
-    converting: str = "",
+    note: str = "",
 ) -> str:
     """One line: what limits each pool and what to try next, and whether requests queue for long.
 
-    ``converting`` is the 8-bit type of attention that reads a cache of 16 (``converts_cache``).
+    ``note`` is said last.
     """
     lines = [
         (f"{role} pool: " if len(pools) > 1 else "") + _limit(pool.bound_by)
@@ -51,22 +50,9 @@ def advice(
         else:
             line += f"they come in bursts, for its replicas work only {busy:.0%} of the time"
         lines.append(line)
-    if converting:
-        lines.append(f"{CONVERTING}: --kv-dtype {converting} avoids that")
+    if note:
+        lines.append(note)
     return "; ".join(lines)
-
-
-CONVERTING = (
-    "attention of 8 bits converts a cache of 16 as it reads it, and may take longer than with 16 "
-    "bits for both"
-)
-
-
-def converts_cache(systems: Iterable[System], dtypes: Mapping[str, str]) -> str:
-    """The 8-bit type to which attention kernels of a GPU turn a 16-bit cache; "" without."""
-    activation = dtypes.get("activation", "bf16")
-    wide = dtypes.get("kv", "bf16") == "bf16" and any(s.chip.fused is not None for s in systems)
-    return activation if wide and activation != "bf16" else ""
 
 
 def _limit(bound_by: dict[str, float]) -> str:

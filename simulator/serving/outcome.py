@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.serving import fields, metrics
-from simulator.serving.advice import advice, converts_cache
+from simulator.serving.advice import advice
 from simulator.serving.bill import cost_of, energy_of, kinds_of_chip
 from simulator.serving.pool_results import by_role, kv_of, pool_results, transfer_result
 from simulator.serving.pools import Pool
@@ -92,7 +92,7 @@ def outcome(cluster: Cluster) -> RunResult:
             times["queue_s"].p99,
             times["ttft_s"].p99,
             simulated_s,
-            converts_cache(systems, plan.dtypes.as_dict()),
+            next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), ""),
         ),
         table=_table(cluster, start),
         log=_log(cluster) if options.record_iterations else None,

@@ -199,9 +199,11 @@ def replay_memory(
     control = dram.Controller(
         places, channel.write_queue, mode[refresh], int(channel.refresh_together)
     )
-    state = new_state(geometry, places, channel.write_queue)
+    state, narrow = new_state(geometry, places, channel.write_queue)
     counts = np.zeros(dram.COUNTERS, dtype=np.int64)
-    dram.run_channel(bursts, writes, arrivals, fields, geometry, ticks, control, state, counts)
+    dram.run_channel(
+        bursts, writes, arrivals, fields, geometry, ticks, control, state, narrow, counts
+    )
     end = int(counts[dram.END])
     time_s = end * channel.tick_s
     moved = bursts.size * channel.organisation.burst_bytes

@@ -190,7 +190,10 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         overheads=overheads(plan.model, plan.layout),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
-        notes=engine_notes(plan.system, plan.sharded),
+        notes=(
+            *engine_notes(plan.system, plan.sharded),
+            *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
+        ),
         accuracy=plan.system.validation,
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),

@@ -1,0 +1,110 @@
+"""What keeps the narrow numbers of the DRAM kernel small: the clock and the ranks begin anew.
+
+Deadlines and keys of banks have 32 bits. Long before they are too small for a tick, all ticks are
+moved back, which changes no distance between any two. Long before they are too small for the rank
+of a request, those that are in the queues are ranked again from 0, which changes no order.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.dram_queue import look_again
+from simulator.kernels.dram_state import (
+    ACT_BEST,
+    ACT_KEY,
+    ACT_SOON,
+    ACTIVE,
+    ARRIVAL,
+    B_ACT,
+    B_REF,
+    BANK_BITS,
+    BANK_MASK,
+    BANK_STRIDE,
+    COLUMN_KEY,
+    FAW,
+    HEAD,
+    HIT,
+    IS_HIT,
+    IS_WRITE,
+    KEY,
+    LAST_NOW,
+    LAST_REFRESH,
+    NEVER,
+    NONE,
+    P_ACT,
+    PC_STRIDE,
+    PRE_KEY,
+    RANK,
+    RANKS,
+    SLOT_STRIDE,
+    Geometry,
+    Ints,
+    Narrow,
+    at,
+    called,
+    inlined,
+)
+
+EPOCH = 1 << 30
+"""Ticks after which the clock begins anew; a step of it and a limit of the banks are far shorter."""
+
+MOST_RANKS = 1 << 21
+"""Ranks after which they begin anew; a tick adds no more than the places of both queues."""
+
+
+@inlined
+def earlier(tick: int, ticks: int) -> int:
+    """A tick on the new clock; ``NEVER`` and what is long past stay so."""
+    return tick if tick == NEVER else max(tick - ticks, -NEVER)
+
+
+@called
+def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
+    """Move all ticks of the state back, by whole clocks."""
+    for i in range(B_ACT, B_ACT + 4 * BANK_STRIDE):
+        v[at(i)] = max(v[at(i)] - ticks, -EPOCH)
+    for i in range(B_REF, B_REF + BANK_STRIDE):
+        c[at(i)] -= ticks
+    for i in range(P_ACT, P_ACT + 6 * PC_STRIDE):
+        c[at(i)] -= ticks
+    for i in range(FAW, FAW + 4 * PC_STRIDE):
+        c[at(i)] = earlier(c[at(i)], ticks)
+    for i in range(ACT_SOON, ACT_SOON + 12 * PC_STRIDE):
+        c[at(i)] = earlier(c[at(i)], ticks)
+    for i in range(ARRIVAL, ARRIVAL + SLOT_STRIDE):
+        c[at(i)] -= ticks
+    c[at(LAST_NOW)] -= ticks
+    c[at(LAST_REFRESH)] = earlier(c[at(LAST_REFRESH)], ticks)
+
+
+@inlined
+def _rank_offer(c: Ints, v: Narrow, key: int, slot: int, hit: int) -> None:
+    """Write the new rank of the request for which a bank offers a command."""
+    if v[at(key)] != NONE:
+        v[at(key)] = c[at(RANK + slot)] | hit
+
+
+@called
+def rank_again(c: Ints, v: Narrow, g: Geometry) -> None:
+    """Rank the requests in the queues from 0, by age."""
+    count = 0
+    for slot in range(SLOT_STRIDE):
+        key, older = c[at(KEY + slot)], 0
+        if key < NEVER:
+            for other in range(SLOT_STRIDE):
+                older += c[at(KEY + other)] < key
+            c[at(RANK + slot)] = (older << BANK_BITS) | (key & BANK_MASK)
+            count += 1
+    c[at(RANKS)] = count
+    for bank in range(g.banks):
+        active = c[at(ACTIVE + bank)]
+        for direction in range(2):
+            side = direction * BANK_STRIDE + bank
+            head = c[at(HEAD + side)]
+            _rank_offer(c, v, ACT_KEY + side, head, 0)
+            _rank_offer(c, v, PRE_KEY + side, head, 0)
+            if active >= 0 and c[at(IS_WRITE + active)] == direction:
+                _rank_offer(c, v, COLUMN_KEY + side, active, 0)
+            else:
+                _rank_offer(c, v, COLUMN_KEY + side, c[at(HIT + side)], IS_HIT)
+    for i in range(6 * PC_STRIDE):
+        look_again(c, ACT_BEST + i)
