@@ -8,6 +8,9 @@ room is as good as one released long ago. Only the release of a tile is rounded 
 all that are in the buffers are past by a cycle, and were when their room was asked for, a period
 need not be whole cycles.
 
+What a read port holds does not matter at all where every tile in its buffer is past: tiles are
+released in their order, so that room for a later one does not hang on those before it.
+
 A port that the array never waits for, and that never waits for room, goes its own way, faster or
 slower than the folds. A jump ends before one of the two begins to wait for the other. A port that
 nothing is asked of stands still. One whose buffer holds all that it ever fetches only has to be as
@@ -42,28 +45,13 @@ from simulator.kernels.systolic_ports import (
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
 # whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
-# before they were last set back; then the ports' state at the fold before and at the kept one.
+# before they were last set back; then the ports' state at the kept one.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
-BEFORE = MINIMA + 6
-PORTS = BEFORE + 3 * FIELDS
+PORTS = MINIMA + 6
 MEMORY = PORTS + 3 * FIELDS
 
 NEVER = -(2**62)
 EVER = 2**61
-
-
-@inner
-def settled(state: Ints, memory: Ints, live: int) -> bool:
-    """Whether the ports hold as much as at the fold before; remembers what they hold."""
-    same = True
-    for port in range(3):
-        if live & (1 << port):
-            here = BEFORE + FIELDS * port
-            tiles = state[port, HEAD] - state[port, TAIL]
-            full = memory[here] == tiles and memory[here + 1] == state[port, USED]
-            same = same and (full or state[port, ROOMY] == 1)
-            memory[here], memory[here + 1] = tiles, state[port, USED]
-    return same
 
 
 @inner
@@ -168,6 +156,56 @@ def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int)
 
 
 @inner
+def _least_slack(
+    state: Ints, words: Ints, times: Ints, memory: Ints, port: int, word_time: int
+) -> int:
+    """The least slack of the tiles in a buffer, or that of the oldest one that has none."""
+    tail, gone, least = state[port, TAIL], 0, EVER
+    mask = words.shape[1] - 1
+    for i in range(state[port, HEAD] - tail):
+        at = (tail + i) & mask
+        spare = _spare(state, port, i, gone)
+        least = min(least, _slack(state, port, times[port, at], spare, word_time))
+        memory[LOOKED] += 1
+        if least < 0:
+            break
+        gone += words[port, at]
+    return least
+
+
+@inner
+def _holds_as_before(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    port: int,
+    time: int,
+    word_time: int,
+) -> bool:
+    """Whether a buffer holds the same tiles, with the same times of release that are not past."""
+    here = PORTS + FIELDS * port
+    tail, gone = state[port, TAIL], 0
+    held = state[port, HEAD] - tail
+    if held != memory[here + HEAD] - memory[here + TAIL]:
+        return False
+    if state[port, USED] != memory[here + USED]:
+        return False
+    mask = words.shape[1] - 1
+    for i in range(held):
+        at = (tail + i) & mask
+        past = _slack(state, port, times[port, at], _spare(state, port, i, gone), word_time) >= 0
+        memory[LOOKED] += 1
+        if words[port, at] != kept[port, i]:
+            return False
+        if kept[3 + port, i] != (NEVER if past else times[port, at] - time):
+            return False
+        gone += words[port, at]
+    return True
+
+
+@inner
 def periods_alike(
     state: Ints,
     words: Ints,
@@ -192,33 +230,22 @@ def periods_alike(
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
-    moved = state[port, HEAD] - memory[here + HEAD] - (state[port, TAIL] - memory[here + TAIL])
     if (
         state[port, WARM] != memory[here + WARM]
         or (not roomy and state[port, COLD] != memory[here + COLD])
-        or (not roomy and (moved != 0 or state[port, USED] != memory[here + USED]))
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
     ):
         return 0
-    tail, gone = state[port, TAIL], 0
-    mask = words.shape[1] - 1
-    for i in range(0 if roomy else state[port, HEAD] - tail):
-        at = (tail + i) & mask
-        spare = _spare(state, port, i, gone)
-        here_slack = _slack(state, port, times[port, at], spare, word_time)
-        slack = min(slack, here_slack)
-        memory[LOOKED] += 1
-        if words[port, at] != kept[port, i]:
-            return 0
-        if here_slack < 0 and (
-            drift != 0 or not whole or times[port, at] - time != kept[3 + port, i]
+    if not roomy:
+        slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
+        if (slack < 0 or port == OUT) and not _holds_as_before(
+            state, words, times, kept, memory, port, time, word_time
         ):
             return 0
-        if here_slack >= 0 and drift == 0 and kept[3 + port, i] != NEVER:
+        if slack < 0 and (drift != 0 or not whole):
             return 0
-        gone += words[port, at]
     cold = state[port, COLD] - memory[here + COLD]
     if cold > 0:
         if state[port, WARM] == 1:

@@ -9,11 +9,13 @@ With l0 to l1 cycles in a chunk of the stream of S cycles, D cycles at least fro
 fold to that of the next, and a tile of w words that take q ticks each, p to a cycle:
 
 - A chunk that is fetched at each use must arrive while the one before it streams, w q <= l p, the
-  first one of a fold within (D - S + l1) p.
+  first one of a fold within (D - S + l1) p; or all of a fold's in the D cycles of the fold before,
+  if the buffer holds those of two.
 - A stationary tile must arrive within the D cycles since the one before began to load. With
   ``double`` loading it may follow at once on the first, so within the R cycles of its load.
 - A stripe that stays for a column of folds can be replaced chunk by chunk behind its last use,
-  w q <= (D - l0) p, or while the next one is used if the buffer holds two.
+  w q <= (D - l0) p, or while the next one is used if the buffer holds two; then all of it may take
+  as long as a column of folds, chunk by chunk or not.
 - Results are written in their order, each within w q of its end if the port keeps up.
 
 Nothing that fits into the first half of its buffer is ever waited for, nor room in a buffer that
@@ -33,20 +35,22 @@ from simulator.kernels.systolic_traffic import words_to_fetch
 @inner
 def _idle_row_port(
     total: int,
+    deep: int,
     tile: int,
     each_cycle: int,
     chunks: int,
     between: int,
+    fold: int,
     capacity: int,
     p: int,
     q: int,
 ) -> bool:
     """Whether chunks of ``tile`` words at most that stream past are never waited for.
 
-    ``total`` words are fetched in all, ``each_cycle`` are used in a cycle, and ``between`` cycles
-    are at least from the start of a fold's last chunk to that of the next fold.
+    ``total`` words are fetched in all, ``deep`` in a fold, ``each_cycle`` are used in a cycle, and
+    ``between`` cycles are at least from the start of a fold's last chunk to that of the next fold.
     """
-    if total <= capacity // 2:
+    if total <= capacity // 2 or (deep <= capacity // 2 and deep * q <= fold * p):
         return True
     keeps_up = chunks == 1 or each_cycle * q <= p
     return capacity >= 2 * tile and keeps_up and tile * q <= between * p
@@ -73,12 +77,14 @@ def _idle_stripe_port(
     longest: int,
     between: int,
     fold: int,
+    row_folds: int,
     capacity: int,
     p: int,
     q: int,
 ) -> bool:
     """As ``_idle_row_port`` for an operand that is fetched in the first fold of each column."""
-    if total <= capacity // 2:
+    in_time = stripe * q <= row_folds * fold * p
+    if total <= capacity // 2 or (stripe <= capacity // 2 and in_time):
         return True
     keeps_up = (chunks == 1 or each_cycle * q <= p) and tile * q <= between * p
     return keeps_up and (capacity >= 2 * stripe or tile * q <= (fold - longest) * p)
@@ -146,7 +152,21 @@ def idle_ports(
     row_words, col_words = words_to_fetch(
         dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
     )
-    idle = _idle_row_port(row_words, row, macs * height, chunks, between, row_capacity, p, q) << ROW
+    idle = (
+        _idle_row_port(
+            row_words,
+            height * vectors,
+            row,
+            macs * height,
+            chunks,
+            between,
+            fold,
+            row_capacity,
+            p,
+            q,
+        )
+        << ROW
+    )
     stripe = width * vectors
     if dataflow != OS:
         idle |= _idle_stationary_port(load, col_words, col, fold, rows, col_capacity, p, q) << COL
@@ -162,6 +182,7 @@ def idle_ports(
                     longest,
                     between,
                     fold,
+                    row_folds,
                     col_capacity,
                     p,
                     q,
@@ -170,7 +191,9 @@ def idle_ports(
             )
         else:
             idle |= (
-                _idle_row_port(col_words, col, macs * width, chunks, between, col_capacity, p, q)
+                _idle_row_port(
+                    col_words, stripe, col, macs * width, chunks, between, fold, col_capacity, p, q
+                )
                 << COL
             )
     tiles = col_folds * (row_folds if dataflow == OS else chunks)

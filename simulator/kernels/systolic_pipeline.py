@@ -54,6 +54,9 @@ COL_WORDS = 4
 OUT_READ_WORDS = 5
 OUT_WRITE_WORDS = 6
 
+MAX_STEPS = 2**27
+"""Tiles that are followed one by one at most: some seconds."""
+
 
 @inner
 def _up(time: int, phase: int, p: int) -> int:
@@ -81,6 +84,8 @@ def run_pipeline(
     writes: Ints,
 ) -> Ints:
     """Run all folds through the three ports and return the seven counts named above.
+
+    The cycles are -1 where more than ``MAX_STEPS`` tiles would have to be followed one by one.
 
     ``row_extent`` x ``col_extent`` is what the folds cut, ``vectors`` what streams. Capacities are
     words and at least one tile each; q = 0 means no limit of bandwidth. ``feeds`` and ``arrivals``
@@ -144,8 +149,8 @@ def run_pipeline(
     nobody = np.zeros(MEMORY, np.int64)
     forget(column_memory)
     kept = np.empty((2, 6, 0 if record else ring), np.int64)
-    fc, jumped, phase = 0, 0, 0
-    while fc < col_folds:
+    fc, jumped, phase, steps = 0, 0, 0, 0
+    while fc < col_folds and steps <= MAX_STEPS:
         live = 7 & ~idle
         if row_resident and fc > 0:
             live &= ~(1 << ROW)
@@ -177,7 +182,7 @@ def run_pipeline(
         out_base = state[OUT, HEAD]
         fetch_row = not row_idle and (fc == 0 or not row_resident)
         fr = 0
-        while fr < row_folds:
+        while fr < row_folds and steps <= MAX_STEPS:
             if 0 < fr < row_folds - 1 and not record:
                 skipped, each = folds_to_skip(
                     state,
@@ -226,6 +231,7 @@ def run_pipeline(
                 first, count = stream, 0
                 stream_began = start
                 start += stream * p
+            steps += 1 + count
             for c in range(count):
                 last = first + stream // chunks + (1 if c < stream % chunks else 0)
                 depth = min(vectors, last * macs) - first * macs
@@ -321,7 +327,7 @@ def run_pipeline(
             col_capacity,
         )
     result = np.zeros(7, np.int64)
-    result[TOTAL_CYCLES] = ceil_div(time + jumped, p)
+    result[TOTAL_CYCLES] = ceil_div(time + jumped, p) if steps <= MAX_STEPS else -1
     cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
     end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped

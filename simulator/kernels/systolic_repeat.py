@@ -1,7 +1,7 @@
 """Jumps over folds that repeat in the tile pipeline of a systolic array, exact.
 
 The folds of a column are alike but for the first, which may fetch what stays, and the last, which
-may have fewer rows; so are whole columns. Once the buffers are full each does the same as the one
+may have fewer rows; so are whole columns. Sooner or later each does the same as the one
 before, or as one some folds before where a word takes a fraction of a cycle. That is found by
 comparing the ports (``systolic_compare``), never assumed. Equal ports have an equal future, so
 whole periods are added up. A jump leaves the ports alone, as if the folds jumped over did not
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic_compare import (
-    BEFORE,
     BEGAN_AT,
     EVER,
     FRESH,
@@ -33,7 +32,6 @@ from simulator.kernels.systolic_compare import (
     keep,
     let_drift,
     periods_alike,
-    settled,
     worth_looking,
 )
 from simulator.kernels.systolic_ports import (
@@ -52,7 +50,7 @@ def forget(memory: Ints) -> None:
     """Start anew: nothing was seen."""
     memory[:FRESH] = 0
     memory[FRESH] = NEVER
-    memory[MINIMA:BEFORE] = EVER
+    memory[MINIMA:PORTS] = EVER
 
 
 @inner
@@ -93,9 +91,6 @@ def _skip(
 ) -> tuple[int, int]:
     """As ``folds_to_skip``, which says what is what."""
     if memory[LEFT] < 0:  # there was a jump: what is left is less than a period
-        return 0, 0
-    if not settled(state, memory, live):
-        memory[SPAN], memory[KEPT] = 0, 0
         return 0, 0
     memory[SINCE] += 1
     period, shift = memory[SINCE], time - memory[BEGAN_AT]

@@ -46,18 +46,27 @@ def _cold_words(
     (``cols`` > 0), times the vectors of its chunk (``chunks`` > 0).
     """
     words = 0
-    for fc in range(columns):
+    fc = 0
+    while fc < columns:
         width = min(cols, col_extent - fc * cols) if cols > 0 else 1
         deep = width * vectors if chunks > 0 else width
         column = deep * (row_extent if rows > 0 else folds)
         if words > 0 and words + column <= limit:
-            words += column
+            # the last one may be narrower
+            alike = max(1, min(columns - 1 - fc, (limit - words) // column))
+            words += alike * column
+            fc += alike
             continue
-        for fr in range(folds):
+        fc += 1
+        fr = 0
+        while fr < folds:
             height = min(rows, row_extent - fr * rows) if rows > 0 else 1
             if words > 0 and words + height * deep <= limit:
-                words += height * deep
+                alike = max(1, min(folds - 1 - fr, (limit - words) // (height * deep)))
+                words += alike * height * deep
+                fr += alike
                 continue
+            fr += 1
             first = 0
             for c in range(max(1, chunks)):
                 tile = height * width
