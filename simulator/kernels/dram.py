@@ -321,9 +321,11 @@ def run_channel(
                     # in reads alone the first column command after it is that of the activate
                     column_next = min(column_next, now + (1 if mixed else t.act_to_read))
             if held > 0:
+                # commands that follow one another closely: it is as cheap to try at once
+                crowded = now == row_free
                 row_free = now + held
                 row_next = row_free
-                if not mixed and due == 0:
+                if not (mixed or crowded) and due == 0:
                     row_next = look_row(c, g, t.per_clock, direction, row_free)
                 if t.separate_buses == 0:
                     column_free = row_free

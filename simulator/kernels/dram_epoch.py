@@ -44,7 +44,7 @@ from simulator.kernels.dram_state import (
     inlined,
 )
 
-EPOCH = 1 << 30
+EPOCH = 1 << 29
 """Ticks after which the clock begins anew; a step of it and a limit of the banks are far shorter."""
 
 MOST_RANKS = 1 << 21
