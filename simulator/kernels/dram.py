@@ -233,13 +233,13 @@ def run_channel(
             bank = bank_of(address, g, x)
             row = (x >> address.row_shift) & address.row_mask
             arrived = arrival if timed else now
-            column, line = insert(
+            column_tick, row_tick = insert(
                 c, v, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write
             )
             side = write * BANK_STRIDE + bank
-            if mixed and (column < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
-                column, line = now, now
-            column_next, row_next = min(column_next, column), min(row_next, line)
+            if mixed and (column_tick < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
+                column_tick, row_tick = now, now
+            column_next, row_next = min(column_next, column_tick), min(row_next, row_tick)
             sent += 1
             entered = True
         if sent >= picture_due and due == 0:

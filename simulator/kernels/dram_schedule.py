@@ -4,8 +4,9 @@ Each pick returns the bank that it chose or -1; each look says, where nothing wa
 tick on something could be, so that the caller can skip to it. Deadlines only ever move later, so
 that tick stays a lower bound until a new request or a changed bank offers a new command.
 
-The picks compare all banks, a block at a time, without branches and signed indices, of which the
-compiler makes vector loops: that is faster than to keep the banks in order.
+A look compares all banks, without branches and signed indices, of which the compiler makes vector
+loops: that is faster than to keep the banks in order. What it found holds until its best bank is
+taken or another one becomes ready, so that a request costs about one look a command.
 """
 
 from __future__ import annotations
@@ -72,9 +73,7 @@ def _compare(v: Narrow, key: int, deadline: int, banks: int, now: int) -> tuple[
 
 
 @inlined
-def _look(
-    c: Ints, v: Narrow, best: int, key: int, deadline: int, pc_shift: int, now: int
-) -> None:
+def _look(c: Ints, v: Narrow, best: int, key: int, deadline: int, pc_shift: int, now: int) -> None:
     """Look at all banks of a pseudo-channel: which is the oldest that is ready, and what follows.
 
     ``best`` is the place of what is found, ``key`` and ``deadline`` those of the first bank.
