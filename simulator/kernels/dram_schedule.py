@@ -69,7 +69,7 @@ def _compare(v: Narrow, key: int, deadline: int, banks: int, now: int) -> tuple[
         oldest = min(oldest, ready)
         youngest = max(youngest, np.int32(ready + one))  # none is the smallest number here
         soonest = min(soonest, max(due, np.int32(np.int32(~waits | empty) & none)))
-    return np.int64(oldest), np.int64(youngest), np.int64(soonest)
+    return int(oldest), int(youngest), int(soonest)
 
 
 @inlined
