@@ -14,13 +14,8 @@ from typing import NamedTuple
 
 from simulator.kernels.dram_address import AddressMap
 from simulator.kernels.dram_epoch import EPOCH, MOST_RANKS, begin_epoch, earlier, rank_again
-from simulator.kernels.dram_issue import (
-    issue_activate,
-    issue_column,
-    issue_precharge,
-    serve_refresh,
-)
-from simulator.kernels.dram_queue import bank_opened, insert, release, serve_hit, serve_opened
+from simulator.kernels.dram_issue import serve_refresh
+from simulator.kernels.dram_queue import insert
 from simulator.kernels.dram_repeat import bank_of, close_books, jump_ahead
 from simulator.kernels.dram_rounds import jump_rounds
 from simulator.kernels.dram_schedule import (
@@ -31,24 +26,32 @@ from simulator.kernels.dram_schedule import (
     pick_column,
     pick_row,
 )
+from simulator.kernels.dram_serve import (
+    CONFLICTS,
+    COUNTERS,
+    END,
+    HITS,
+    MISSES,
+    PRECHARGES,
+    READ_LATENCY,
+    READS,
+    REFRESHES,
+    WRITE_LATENCY,
+    WRITES,
+    column_command,
+    row_command,
+)
 from simulator.kernels.dram_state import (
-    ACTIVE,
-    ARRIVAL,
     B_PRE,
     BANK_STRIDE,
     COUNT,
     HEAD,
-    HIT,
-    IS_WRITE,
     NEVER,
     NONE,
     PRE_KEY,
     RANKS,
     READ,
-    ROW,
-    SEEN,
     TAIL,
-    WANTED,
     WRITE,
     Geometry,
     Ints,
@@ -60,22 +63,15 @@ from simulator.kernels.dram_state import (
     inlined,
 )
 
+__all__ = [
+    "CONFLICTS", "COUNTERS", "END", "HITS", "MISSES", "PRECHARGES", "READS", "READ_LATENCY",
+    "REFRESHES", "REFRESH_ALL", "REFRESH_BANK", "REFRESH_OFF", "WRITES", "WRITE_LATENCY",
+    "Controller", "run_channel",
+]  # fmt: skip
+
 REFRESH_OFF = 0
 REFRESH_ALL = 1
 REFRESH_BANK = 2
-
-# indices of the counters that the kernel returns
-HITS = 0
-MISSES = 1
-CONFLICTS = 2
-READS = 3
-READ_LATENCY = 4
-WRITES = 5
-WRITE_LATENCY = 6
-END = 7
-REFRESHES = 8
-PRECHARGES = 9
-COUNTERS = 10
 
 
 class Controller(NamedTuple):
@@ -96,52 +92,6 @@ def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
         return ((number % g.pcs) << g.pc_shift) + (number // g.pcs) % g.banks_per_pc
     pc = number // g.banks_per_pc % g.pcs
     return (pc << g.pc_shift) + number % g.banks_per_pc
-
-
-@inlined
-def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
-    """Count a request as hit, miss or conflict at the first command that goes out for it."""
-    counts[at(kind)] += 1 - c[at(SEEN + slot)]
-    c[at(SEEN + slot)] = 1
-
-
-@inlined
-def _column_command(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, write: int, now: int
-) -> None:
-    """Issue a bank's column command and book its latency, up to the end of its burst."""
-    issue_column(c, v, g, t, bank, write, now)
-    slot, pc = c[at(ACTIVE + bank)], bank >> g.pc_shift
-    if slot >= 0 and c[at(IS_WRITE + slot)] == write:
-        serve_opened(c, v, bank, pc, write)
-    else:
-        slot = c[at(HIT + write * BANK_STRIDE + bank)]
-        _first_command(c, counts, slot, HITS)
-        serve_hit(c, v, slot, bank, pc, write)
-    end = now + (t.read_done if write == READ else t.write_done)
-    column = READS if write == READ else WRITES
-    counts[at(column)] += 1
-    counts[at(column + 1)] += end - c[at(ARRIVAL + slot)]
-    counts[at(END)] = max(counts[at(END)], end)
-    release(c, slot)
-
-
-@inlined
-def _row_command(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, direction: int, now: int
-) -> int:
-    """Activate or precharge for a bank's oldest request; the ticks that the row bus is held."""
-    slot = c[at(HEAD + direction * BANK_STRIDE + bank)]
-    if c[at(ROW + bank)] >= 0:
-        _first_command(c, counts, slot, CONFLICTS)
-        counts[at(PRECHARGES)] += 1
-        issue_precharge(c, v, g, t, bank, now)
-        return t.pre_len
-    _first_command(c, counts, slot, MISSES)
-    row, pc = c[at(WANTED + slot)], bank >> g.pc_shift
-    issue_activate(c, v, g, t, bank, row, now)
-    bank_opened(c, v, bank, pc, row, slot)
-    return t.act_len
 
 
 @entry
@@ -233,13 +183,13 @@ def run_channel(
             bank = bank_of(address, g, x)
             row = (x >> address.row_shift) & address.row_mask
             arrived = arrival if timed else now
-            column, line = insert(
+            column_tick, row_tick = insert(
                 c, v, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write
             )
             side = write * BANK_STRIDE + bank
-            if mixed and (column < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
-                column, line = now, now
-            column_next, row_next = min(column_next, column), min(row_next, line)
+            if mixed and (column_tick < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
+                column_tick, row_tick = now, now
+            column_next, row_next = min(column_next, column_tick), min(row_next, row_tick)
             sent += 1
             entered = True
         if sent >= picture_due and due == 0:
@@ -286,7 +236,7 @@ def run_channel(
             if bank < 0:
                 column_next = look_column(c, g, direction, due == 0, now + 1)
             else:
-                _column_command(c, v, g, t, counts, bank, write, now)
+                column_command(c, v, g, t, counts, bank, write, now)
                 done += 1
                 column_free = now + t.col_len
                 column_next = column_free
@@ -317,13 +267,15 @@ def run_channel(
                         else look_row(c, g, t.per_clock, direction, now + 1)
                     )
                 else:
-                    held = _row_command(c, v, g, t, counts, bank, direction, now)
+                    held = row_command(c, v, g, t, counts, bank, direction, now)
                     # in reads alone the first column command after it is that of the activate
                     column_next = min(column_next, now + (1 if mixed else t.act_to_read))
             if held > 0:
+                # commands that follow one another closely: it is as cheap to try at once
+                crowded = now == row_free
                 row_free = now + held
                 row_next = row_free
-                if not mixed and due == 0:
+                if not (mixed or crowded) and due == 0:
                     row_next = look_row(c, g, t.per_clock, direction, row_free)
                 if t.separate_buses == 0:
                     column_free = row_free

@@ -44,8 +44,8 @@ from simulator.kernels.dram_state import (
     inlined,
 )
 
-EPOCH = 1 << 30
-"""Ticks after which the clock begins anew; a step of it and a limit of the banks are far shorter."""
+EPOCH = 1 << 29
+"""Ticks after which the clock begins anew; steps of it and limits of banks are far shorter."""
 
 MOST_RANKS = 1 << 21
 """Ranks after which they begin anew; a tick adds no more than the places of both queues."""

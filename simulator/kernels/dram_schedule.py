@@ -4,8 +4,9 @@ Each pick returns the bank that it chose or -1; each look says, where nothing wa
 tick on something could be, so that the caller can skip to it. Deadlines only ever move later, so
 that tick stays a lower bound until a new request or a changed bank offers a new command.
 
-The picks compare all banks, a block at a time, without branches and signed indices, of which the
-compiler makes vector loops: that is faster than to keep the banks in order.
+A look compares all banks, without branches and signed indices, of which the compiler makes vector
+loops: that is faster than to keep the banks in order. What it found holds until its best bank is
+taken or another one becomes ready, so that a request costs about one look a command.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from simulator.kernels.dram_state import (
     BANK_MASK,
     BANK_STRIDE,
     BLOCK,
+    BLOCK_BITS,
     COLUMN_BEST,
     COLUMN_KEY,
     COLUMN_SOON,
@@ -52,23 +54,37 @@ from simulator.kernels.dram_state import (
 
 
 @inlined
-def _look(c: Ints, v: Narrow, best: int, key: int, deadline: int, banks: int, now: int) -> None:
+def _compare(v: Narrow, key: int, deadline: int, banks: int, now: int) -> tuple[int, int, int]:
+    """Smallest key of the ready banks and largest plus one, earliest deadline of the others."""
+    none, tick, one, sign = np.int32(NONE), np.int32(now), np.int32(1), np.int32(31)
+    oldest, soonest, youngest = none, none, np.int32(-1)
+    keys, deadlines = at(key), at(deadline)
+    for i in range(at(banks)):
+        offer, due = v[keys + i], v[deadlines + i]
+        # all bits where the deadline is to come, and where nothing is offered: a branch would
+        # keep the compiler from making vectors
+        waits = np.int32(np.int32(tick - due) >> sign)
+        empty = np.int32(np.int32(offer + one) >> sign)
+        ready = np.int32(offer | np.int32(waits & none))
+        oldest = min(oldest, ready)
+        youngest = max(youngest, np.int32(ready + one))  # none is the smallest number here
+        soonest = min(soonest, max(due, np.int32(np.int32(~waits | empty) & none)))
+    return int(oldest), int(youngest), int(soonest)
+
+
+@inlined
+def _look(c: Ints, v: Narrow, best: int, key: int, deadline: int, pc_shift: int, now: int) -> None:
     """Look at all banks of a pseudo-channel: which is the oldest that is ready, and what follows.
 
     ``best`` is the place of what is found, ``key`` and ``deadline`` those of the first bank.
     """
-    none, tick = np.int32(NONE), np.int32(now)
-    oldest, soonest, youngest = none, none, np.int32(-1)
-    keys, deadlines = at(key), at(deadline)
-    for i in range(at(banks & -BLOCK)):  # whole blocks, and the compiler can see it
-        offer, ready_from = v[keys + i], v[deadlines + i]
-        waits = ready_from > tick
-        ready = none if waits else offer
-        oldest = min(oldest, ready)
-        youngest = max(youngest, np.int32(ready + 1))  # wraps around where there is none
-        soonest = min(soonest, ready_from if waits and offer != none else none)
+    # two loops of a known length, which the compiler makes vectors of without a rest
+    if pc_shift == BLOCK_BITS:
+        oldest, youngest, soonest = _compare(v, key, deadline, BLOCK, now)
+    else:
+        oldest, youngest, soonest = _compare(v, key, deadline, 2 * BLOCK, now)
     c[at(best)] = oldest
-    soon = NEVER if soonest == none else np.int64(soonest)
+    soon = NEVER if soonest == NONE else soonest
     c[at(best + LOOK_SOON)] = soon
     c[at(best + LOOK_REST)] = soon if youngest <= oldest + 1 else now
 
@@ -79,11 +95,12 @@ def _best_column(c: Ints, v: Narrow, g: Geometry, direction: int, now: int) -> i
     oldest, side = NONE, direction * BANK_STRIDE
     for pc in range(g.pcs):
         here, first = direction * PC_STRIDE + pc, side + (pc << g.pc_shift)
-        if c[at(P_READ + here)] <= now:
-            if c[at(COLUMN_SOON + here)] <= now:
-                best = COLUMN_BEST + here
-                _look(c, v, best, COLUMN_KEY + first, B_READ + first, 1 << g.pc_shift, now)
-            oldest = min(oldest, c[at(COLUMN_BEST + here)])
+        free = c[at(P_READ + here)] <= now
+        if free & (c[at(COLUMN_SOON + here)] <= now):
+            best = COLUMN_BEST + here
+            _look(c, v, best, COLUMN_KEY + first, B_READ + first, g.pc_shift, now)
+        best = c[at(COLUMN_BEST + here)]
+        oldest = min(oldest, best if free else NONE)
     return oldest
 
 
@@ -117,8 +134,8 @@ def look_column(c: Ints, g: Geometry, direction: int, hits: bool, start: int) ->
             for pc in range(g.pcs):
                 here = side * PC_STRIDE + pc
                 # a hit that is ready but not allowed does not count
-                ready = c[at(COLUMN_BEST + here)] < allowed
-                soon = start if ready else c[at(COLUMN_SOON + here)]
+                best, soon = c[at(COLUMN_BEST + here)], c[at(COLUMN_SOON + here)]
+                soon = start if best < allowed else soon
                 later = min(later, max(soon, c[at(P_READ + here)]))
     return max(later, start)
 
@@ -131,17 +148,20 @@ def pick_row(c: Ints, v: Narrow, g: Geometry, per_clock: int, direction: int, no
     command is not closed.
     """
     oldest, side = NONE, direction * BANK_STRIDE
-    rising, banks = now == align(now, per_clock), 1 << g.pc_shift
+    rising = now == align(now, per_clock)
     for pc in range(g.pcs):
         here, first = direction * PC_STRIDE + pc, pc << g.pc_shift
-        if rising and c[at(P_ACT + pc)] <= now:
-            if c[at(ACT_SOON + here)] <= now:
-                _look(c, v, ACT_BEST + here, ACT_KEY + side + first, B_ACT + first, banks, now)
-            oldest = min(oldest, c[at(ACT_BEST + here)])
-        if c[at(P_PRE + pc)] <= now:
-            if c[at(PRE_SOON + here)] <= now:
-                _look(c, v, PRE_BEST + here, PRE_KEY + side + first, B_PRE + first, banks, now)
-            oldest = min(oldest, c[at(PRE_BEST + here)])
+        # one branch for each look: most of the others would be guessed wrong every other time
+        free = rising & (c[at(P_ACT + pc)] <= now)
+        if free & (c[at(ACT_SOON + here)] <= now):
+            _look(c, v, ACT_BEST + here, ACT_KEY + side + first, B_ACT + first, g.pc_shift, now)
+        best = c[at(ACT_BEST + here)]
+        oldest = min(oldest, best if free else NONE)
+        free = c[at(P_PRE + pc)] <= now
+        if free & (c[at(PRE_SOON + here)] <= now):
+            _look(c, v, PRE_BEST + here, PRE_KEY + side + first, B_PRE + first, g.pc_shift, now)
+        best = c[at(PRE_BEST + here)]
+        oldest = min(oldest, best if free else NONE)
     return -1 if oldest == NONE else oldest & BANK_MASK
 
 
@@ -151,9 +171,11 @@ def look_row(c: Ints, g: Geometry, per_clock: int, direction: int, start: int) -
     later = NEVER
     for pc in range(g.pcs):
         here = direction * PC_STRIDE + pc
-        soon = start if c[at(ACT_BEST + here)] < NONE else c[at(ACT_SOON + here)]
+        best, soon = c[at(ACT_BEST + here)], c[at(ACT_SOON + here)]
+        soon = soon if best == NONE else start
         later = min(later, align(max(soon, c[at(P_ACT + pc)], start), per_clock))
-        soon = start if c[at(PRE_BEST + here)] < NONE else c[at(PRE_SOON + here)]
+        best, soon = c[at(PRE_BEST + here)], c[at(PRE_SOON + here)]
+        soon = soon if best == NONE else start
         later = min(later, max(soon, c[at(P_PRE + pc)], start))
     return later
 
@@ -166,18 +188,18 @@ def look_row_exactly(
 
     Exact for every pseudo-channel that is free of its limits, else a lower bound.
     """
-    later, side, banks = NEVER, direction * BANK_STRIDE, 1 << g.pc_shift
+    later, side = NEVER, direction * BANK_STRIDE
     rising = now == align(now, per_clock)
     for pc in range(g.pcs):
         here, first = direction * PC_STRIDE + pc, pc << g.pc_shift
         soon = align(max(c[at(P_ACT + pc)], now + 1), per_clock)
         if rising and c[at(P_ACT + pc)] <= now:
-            _look(c, v, ACT_BEST + here, ACT_KEY + side + first, B_ACT + first, banks, now)
+            _look(c, v, ACT_BEST + here, ACT_KEY + side + first, B_ACT + first, g.pc_shift, now)
             soon = c[at(ACT_SOON + here)]
         later = min(later, soon)
         soon = c[at(P_PRE + pc)]
         if soon <= now:
-            _look(c, v, PRE_BEST + here, PRE_KEY + side + first, B_PRE + first, banks, now)
+            _look(c, v, PRE_BEST + here, PRE_KEY + side + first, B_PRE + first, g.pc_shift, now)
             soon = c[at(PRE_SOON + here)]
         later = min(later, soon)
     return later

@@ -133,8 +133,9 @@ _LOOKS = _PCS + 11 * PC_STRIDE
 LOOK_SOON, LOOK_REST = 6 * PC_STRIDE, 12 * PC_STRIDE
 ACT_BEST, PRE_BEST, COLUMN_BEST = (_LOOKS + 2 * i * PC_STRIDE for i in range(3))
 ACT_SOON, PRE_SOON, COLUMN_SOON = (best + LOOK_SOON for best in (ACT_BEST, PRE_BEST, COLUMN_BEST))
-# By queue slot: row, age and bank, the key that it offers, tick of arrival, direction, whether a command has gone out for it,
-# neighbours in its bank's list; then the stack of free slots.
+# By queue slot: row, age and bank (NEVER in a free one), the key that it offers, tick of arrival,
+# direction, whether a command has gone out for it, neighbours in its bank's list; then the stack
+# of free slots.
 _SLOTS = _LOOKS + 18 * PC_STRIDE
 WANTED, KEY, RANK, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
     _SLOTS + i * SLOT_STRIDE for i in range(9)
