@@ -1,11 +1,12 @@
 """Ablation: the matmul error of a chip without each of its parameters in turn.
 
-    python benchmarks/ablation.py [CHIP]... [--dtype bf16]
+    python benchmarks/ablation.py [CHIP]... [--dtype bf16] [--without PATH=VALUE]...
 
 A parameter is set to the value at which its effect is gone: no latency, no limit, full efficiency.
 The first figure is the mean absolute relative error of all rows with the other parameters as they
 are, the second that of the held-out half with the others fitted again on 2,000 rows of the rest.
-The row ``nothing`` is the chip file itself, and a fit of all of them.
+The row ``nothing`` is the chip file itself, and a fit of all of them; ``--without`` adds rows for
+what is no parameter of a fit, such as ``chip.matrix.kernels.shared_feed=false``.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chips", nargs="*", default=["h100", "b200"])
     parser.add_argument("--dtype", default="bf16")
+    parser.add_argument("--without", action="append", default=[])
     words = parser.parse_args()
     print("chip,dtype,without,error_percent,fitted_again_percent")
     for chip in words.chips:
         table = next(t for t in tables_of(Machine(chip), "matmul")[0] if t.dtype == words.dtype)
-        for removed in [(), *((one,) for one in removals(chip))]:
+        for removed in [(), *((one,) for one in removals(chip) + words.without)]:
             name = removed[0].partition("=")[0].removeprefix("chip.") if removed else "nothing"
             bare = error_percent(chip, table, removed)
             try:

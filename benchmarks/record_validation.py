@@ -6,7 +6,7 @@
 Each chip file in ``configs/chips`` gets a ``validation:`` block, one line an operator, data type
 and table, and each engine file in ``configs/engines`` one line for the servers of a chip and data
 type. A block that is there is replaced, everything else is left as it is; lines of engines for
-chips that the JSON does not have stay.
+chips that the JSON does not have stay, and those of their own kernels.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def main(words: list[str]) -> None:
         others = [
             old
             for old in path.read_text().splitlines()
-            if (found := re.match(r"  - \{chip: ([^,]+),", old)) and found[1] not in measured
+            if (found := re.match(r"  - \{chip: ([^,]+), operator: ([^,]+),", old))
+            and (found[1] not in measured or found[2] != "server")
         ]
         write(path, [*others, *lines])
 

@@ -25,7 +25,11 @@ def tiles_s(
     """Seconds of the best output tile and split of the inner dimension."""
     m, k, n = shape
     depth = int(unit.tile_k * 2 / size)
-    rate = unit.macs_per_sm["bf16" if size == 2 else "int8"] * chip.clock_hz * gpu.issue_efficiency
+    rate = (
+        unit.macs_per_sm["bf16" if size == 2 else "int8"]
+        * chip.sustained_clock_hz
+        * gpu.issue_efficiency
+    )
     found = []
     for rows, cols in gpu.tiles:
         blocks = math.ceil(m / rows) * math.ceil(n / cols)
@@ -36,12 +40,21 @@ def tiles_s(
             share = blocks * parts / unit.count
             waves = norm(4, 1, share)
             if not gpu.persistent:
-                waves = max(1, share + 0.5 * (math.ceil(share) - share))
-            steps = math.ceil(math.ceil(k / parts) / depth)
+                waves = max(1, share + gpu.wave_loss * (math.ceil(share) - share))
+            part = math.ceil(k / parts)
+            steps = math.ceil(part / depth)
             feed = sum(real) * depth * size / gpu.feed_bytes_per_s
             step = norm(4, rows * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
             out = real[0] * real[1] * size / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
+            if gpu.exposed_ends:
+                first = blocks * parts * sum(real) * size * min(part, depth)
+                start = gpu.tile_ps * 1e-12
+                time = waves * steps * step + max(0, start - step)
+                time += min(start, first / chip.sram.bandwidth_bytes_per_s)
+            if gpu.shared_feed:
+                pulled = blocks * parts * part * sum(real) * size
+                time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)
             if parts > 1:
                 sums = blocks * parts * real[0] * real[1] * 4
                 time += gpu.split_ps * 1e-12 + sums / chip.sram.bandwidth_bytes_per_s
@@ -64,10 +77,12 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     near = 1 / chip.sram.bandwidth_bytes_per_s
     far = 1 / chip.hbm.sustained_bytes_per_s
     missed = weights * of_weights + others * of_others
-    stream = (weights + others + result) * near
+    stream = (weights + others - result) * near
     stream += weights * of_weights * max(0, far - near)
     stream += of_others * (others - result) * max(0, far - near)
-    stream += of_others * result * max(0, far - 2 * near)
+    after = max(2 * result * near, of_others * result * far) if gpu.exposed_ends else 0
+    if not gpu.exposed_ends:
+        stream += 2 * result * near + of_others * result * max(0, far - 2 * near)
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
@@ -78,4 +93,4 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
             fourth = (tiles / 800e-6) ** 4
             tiles += (energy - tiles) * fourth / (1 + fourth)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
-    return fixed + norm(2.5, tiles, memory)
+    return fixed + norm(2.5, tiles, memory) + after

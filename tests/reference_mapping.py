@@ -44,7 +44,10 @@ def transfer(size: int, chip: Chip, bandwidth: int) -> int:
 
 
 def sizes(dimension: int, base: int) -> list[int]:
-    """The whole dimension, and the unit's own size times a power of two."""
+    """The whole dimension, and the unit's own size times a power of two.
+
+    Of several output tiles of a tensor core that is the largest.
+    """
     out = [dimension]
     while base < dimension:
         out.append(base)
@@ -118,7 +121,7 @@ def room(chip: Chip, shape: tuple[int, int, int], tile: tuple[int, int, int], bi
 
 
 def fill_and_drain(chip: Chip, dtype: str, m: int, n: int) -> int:
-    """What a double-buffered array pays once, with the last tile."""
+    """How much later a result leaves a double-buffered array than its next tile may enter it."""
     unit = chip.matrix
     if not isinstance(unit, SystolicArray):
         return 0
@@ -173,11 +176,12 @@ def price_tile(
         lambda m, k: through_hbm(extent(0, m), extent(1, k), bits.a),
         compute,
         lambda m, n: through_hbm(extent(0, m), extent(2, n), bits.c),
-        fill_and_drain(chip, dtype, extent(0, nm - 1), extent(2, nn - 1)),
     )
+    tail = fill_and_drain(chip, dtype, tile[0], tile[2])
+    last_tail = fill_and_drain(chip, dtype, extent(0, nm - 1), extent(2, nn - 1))
     fixed = ceil(Fraction(chip.hbm.latency_ps * chip.clock_hz, 10**12))
     fixed += ceil(Fraction(chip.operator_overhead_ps * chip.clock_hz, 10**12))
-    return Mapped(fixed + run(visits), moved[0], tile)
+    return Mapped(fixed + run(visits, tail, last_tail), moved[0], tile)
 
 
 def search(
@@ -206,10 +210,7 @@ def space(chip: Chip, shape: tuple[int, int, int], bits: Bits) -> list[tuple[int
     if isinstance(unit, SystolicArray):
         base = (unit.rows, unit.rows, unit.cols)
     else:
-        base = (
-            max(rows for rows, _ in unit.tiles),
-            16 * unit.tile_k,
-            max(cols for _, cols in unit.tiles),
-        )
+        rows, cols = max(unit.tiles, key=lambda tile: (tile[0] * tile[1], tile))
+        base = (rows, 16 * unit.tile_k, cols)
     sides = [sizes(size, least) for size, least in zip(shape, base, strict=True)]
     return [tile for tile in product(*sides) if room(chip, shape, tile, bits)]

@@ -8,6 +8,8 @@ it runs, what it holds in the cache and what it emits is written here from the r
   compute, within the token budget; then waiting ones, while budget, batch and blocks last;
 - ``decode-first``: the same with running decodes before running prompts;
 - ``prefill-first``: whole prompts, running or waiting, and only where there is none the decodes;
+- ``no-evict``: all decodes, then prompts, whole unless they exceed the budget, for which there is
+  room with all that they will emit;
 - ``static``: a batch is admitted when the last one has ended, with room for all that it will hold;
 - if a running sequence needs blocks that are not free, the least urgent sequence, of these the one
   admitted last, loses its own and returns to the head of the queue, and nobody is admitted in that
@@ -318,6 +320,13 @@ class Server:
                 self._serve("decodes")
                 while self.waiting and self.waiting[0].decodes and self._admit("chunk"):
                     pass
+        elif self.scheduler == "no-evict":
+            self._serve("decodes")
+            self._serve("prompts")
+            while self.waiting:
+                whole = self._todo(self.waiting[0]) <= self.budget
+                if not self._admit("everything", whole):
+                    break
         else:
             if not self.running:
                 while self._admit("everything", form=True):

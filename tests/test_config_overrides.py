@@ -85,3 +85,37 @@ def test_show_says_that_a_value_was_set():
     assert (rows["chip.clock"].value, rows["chip.clock"].source) == (2 * 10**9, "--set")
     assert rows["chip.hbm.latency"].source == "made up for calculations by hand"
     assert rows["chip.peak.bf16"].value == 2 * 32 * 10**9
+
+
+@pytest.mark.parametrize("name", ["tpu-v5e", "h100"])
+def test_an_empty_mapping_does_not_delete_a_section(name):
+    error = fault("chip.power={}", name)
+    assert "would drop everything" in error.message
+    assert "chip.power.tdp" in error.hint
+
+
+def test_a_mapping_does_not_drop_the_sections_below_it():
+    error = fault("chip.power={tdp: 500 W}")
+    assert "would drop 'energy' in it" in error.message
+    # what replaces all of them, or a unit of another kind, is what was asked for
+    energies = "{mac: {bf16: 1 pJ, int8: 1 pJ}, vector_op: 1 pJ, sram_byte: 2 pJ, hbm_byte: 1 pJ, "
+    whole = f"chip.power={{tdp: 500 W, energy: {energies}link_byte: 1 pJ, idle: 1 W}}}}"
+    assert load_chip("tpu-v5e", [whole]).power.tdp_w == 500.0
+    other = "{kind: tensor_core, count: 8, macs_per_sm: {bf16: 64}, tiles: [8x8], tile_k: 8}"
+    chip = load_chip("wse3-core", [f"chip.matrix={other}"])
+    assert chip.matrix.count == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("chip.price=1e30 $/h", "1.2 $/h"),
+        ("chip.price=200000 $/h", "100000 $/h"),
+        ("chip.power.tdp=3 MW", "1 MW"),
+        ("chip.power.energy.idle=3 MW", "1 MW"),
+        ("chip.power.energy.hbm_byte=2000 uJ", "1000 uJ"),
+    ],
+)
+def test_slips_of_a_unit_are_refused(text, most):
+    error = fault(text)
+    assert "too large" in error.message and most in error.hint

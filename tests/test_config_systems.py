@@ -71,6 +71,7 @@ def test_a_torus_takes_its_links_from_the_chip():
         ("tpu-v5e:0x2", "allowed: 1x1"),
         ("tpu-v5e:", "allowed: 1x1"),
         ("h100:16", "did you mean 'h100:8x2'? allowed: 1, 2, 4, 8, 8x2"),
+        ("h100:8x0", "allowed: 1, 2, 4, 8, 8x2 to 8x64; 'h100' alone"),
         ("h100:٨", "allowed: 1, 2, 4, 8"),
     ],
 )

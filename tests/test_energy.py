@@ -7,6 +7,7 @@ import pytest
 
 from simulator import load_chip, load_model, load_system, price_matmul, simulate
 from simulator.api import price_step
+from simulator.errors import InputError
 from simulator.timing.energy import energies, energy_j
 from simulator.workload.request import Requests, Workload
 
@@ -79,3 +80,21 @@ def test_a_gpu_draws_between_idle_and_its_limit(name: str, dtype: str) -> None:
 
 def test_a_chip_without_energies_has_none() -> None:
     assert energies(load_chip("groq-lpu")) is None
+
+
+def test_single_energies_of_a_gpu_take_the_place_of_its_power_model() -> None:
+    plain = energies(load_chip("h100"))
+    texts = ["chip.power.energy.hbm_byte=60 pJ", "chip.power.energy.mac.bf16=2 pJ"]
+    changed = energies(load_chip("h100", texts))
+    assert plain is not None and changed is not None and changed.basis is not None
+    assert changed.hbm_byte_pj == 60.0 and changed.mac_pj["bf16"] == 2.0
+    assert changed.mac_pj["fp8"] == plain.mac_pj["fp8"] and changed.idle_w == plain.idle_w
+    assert "but for mac_pj.bf16, hbm_byte_pj" in changed.basis
+    # the clock under load is a figure of the kernels: prices stay as they were
+    fast = price_matmul(load_chip("h100", texts), 8192, 8192, 8192)
+    assert fast.time_s == price_matmul("h100", 8192, 8192, 8192).time_s
+
+
+def test_single_energies_of_a_chip_without_a_power_model_are_refused() -> None:
+    with pytest.raises(InputError, match=r"missing key 'mac' in 'energy' \(and 4 more errors\)"):
+        load_chip("groq-lpu", ["chip.power.energy.idle=20 W"])

@@ -16,7 +16,10 @@ from simulator.config.loader import load_engine
 from simulator.errors import InputError
 from simulator.hardware import ServingEngine, Validated
 from simulator.report.accuracy import accuracy_line
+from simulator.timing.choices import Dtypes
 from simulator.timing.layout_options import LayoutOptions
+from simulator.timing.plan import make_plan
+from simulator.timing.step import price_step
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 
@@ -258,3 +261,87 @@ def test_engines_have_kernels_for_all_reduce_only(capsys: pytest.CaptureFixture[
     asked = ["collective", "all-gather", "1MiB", "--system", "h100:8"]
     assert main([*asked, "--algorithm", "vllm-0.18"]) == 3
     assert "all-reduce only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("system", "tp", "said"),
+    [("h100:8", 8, 0), ("h100:8x2", 8, 0), ("h100:8x2", 16, 1), ("mi300x:8", 8, 1), ("h100", 1, 0)],
+)
+def test_a_step_says_where_an_engine_has_no_kernels(system: str, tp: int, said: int) -> None:
+    under = api.load_system(system).under(load_engine("vllm"))
+    model = "llama3-8b" if tp == 1 else "llama3-70b"
+    notes = api.price_step(under, model, phase="decode", batch=8, context=100, tp=tp).notes
+    assert len(notes) == said
+    assert all(f"no all-reduce kernels for {tp} chips" in note for note in notes)
+
+
+def test_an_engine_may_give_the_cache_a_share_of_what_is_left() -> None:
+    """TensorRT-LLM's free_gpu_memory_fraction: of what weights and activations leave."""
+    system = api.load_system("h200")
+    model = api.load_model("llama3-8b")
+    for share in (0.5, 0.9, 1.0):
+        own = replace(system, engine=ServingEngine("e", MS, 0, kv_memory=share))
+        memory = make_plan(own, model, tp=1).memory(8192, 256)
+        left = memory.capacity - memory.weights - memory.activations
+        assert memory.kv == pytest.approx(share * left, abs=1)
+    plain = make_plan(system, model, tp=1).memory(8192, 256)
+    assert plain.reserve == int(0.1 * plain.capacity)
+
+
+def test_engines_exchange_what_lies_between_matmuls_in_16_bits() -> None:
+    eights = Dtypes("fp8", "fp8", "fp8")
+    system, model = api.load_system("h100:4"), api.load_model("llama3-8b")
+    engine = ServingEngine("e", MS, 0, residual="bf16")
+    sizes = {}
+    for name, own in (("none", system), ("engine", replace(system, engine=engine))):
+        plan = make_plan(own, model, tp=4, dtypes=eights)
+        step = price_step(plan, phase="prefill", batch=1, context=1024)
+        sizes[name] = {row.name: row.size_bytes for row in step.collectives}
+        assert step.traffic_bytes["fabric"] > 0
+    assert sizes["engine"] == {name: 2 * size for name, size in sizes["none"].items()}
+    # what is wider already stays as it is
+    assert make_plan(replace(system, engine=engine), model, tp=4).bits.tolist() == [16] * 4
+
+
+def test_attention_of_an_engine_is_that_of_its_cache_chips_and_models() -> None:
+    engine = load_engine("trtllm")
+    fitted = engine.attention[0]
+    assert fitted.cache == "fp8"
+    h200, l40s = api.load_chip("h200"), api.load_chip("l40s")
+    own = engine.with_attention(h200, "fp8").fused
+    assert own is not None and h200.fused is not None
+    assert not own.transposes_values and h200.fused.transposes_values
+    assert own.expert_launch_ps == h200.fused.expert_launch_ps
+    assert engine.with_attention(h200, "bf16") is h200
+    assert engine.with_attention(l40s, "fp8") is l40s
+    # 8-bit caches are read near the rate of HBM, and never above it
+    system = api.load_system("h200").under(engine)
+    step = price_step(
+        make_plan(system, api.load_model("llama3-8b"), dtypes=Dtypes("fp8", "fp8", "fp8")),
+        phase="decode",
+        batch=256,
+        context=1024,
+    )
+    spans = [span for span in step.operators if span.kind == "attention"]
+    rate = sum(s.hbm_read_bytes for s in spans) / sum(s.duration_ps for s in spans) * 1e12
+    assert 0.7 * 4.8e12 < rate < 4.8e12
+    # latent attention has figures of its own
+    latent = make_plan(
+        api.load_system("h200:8").under(engine),
+        api.load_model("deepseek-v3"),
+        dtypes=Dtypes("fp8", "fp8", "fp8"),
+    )
+    assert latent.system.chip.fused == h200.fused
+
+
+def test_tensorrt_llm_never_evicts(tmp_path, capsys) -> None:
+    """Six requests whose answers do not fit the cache together; vLLM's scheduler preempts."""
+    trace = tmp_path / "t.csv"
+    rows = "".join("0,16,240\n" for _ in range(6))
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows)
+    words = ("run", "toy", "llama-toy", "--trace", str(trace))
+    room = document(capsys, *words)["memory_bytes"]["kv"]
+    tight = document(capsys, *words, "--engine", "trtllm", "--set", "engine.kv_memory=0.001")
+    assert tight["memory_bytes"]["kv"] < room / 100
+    assert tight["preemptions"] == 0
+    assert tight["kv"]["peak_fraction"] <= 1

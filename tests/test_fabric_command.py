@@ -130,6 +130,8 @@ def test_a_bad_case_says_where(capsys, tmp_path, old, new, message, place):
         (["fabric", "tpu-v5e:3x3"], 3, "has no shape"),
         (["fabric", "tpu-v5e:4x4", "--traffic", "gossip"], 3, "unknown collective"),
         (["fabric", "tpu-v5e"], 3, "no fabric"),
+        (["fabric", "h100:8x2", "--transfer", "0-0:1GB"], 3, "one group twice"),
+        (["fabric", "h100:8x2", "--transfer", "0-1:0B"], 3, "expected a positive size"),
     ],
 )
 def test_bad_commands(capsys, words, status, message):

@@ -36,12 +36,16 @@ def gpus(draw: st.DrawFn) -> Chip:
         ramp_ps=draw(TIMES),
         mac_pj=draw(st.sampled_from([0.0, 0.5, 2.0, 20.0])),
         persistent=draw(st.booleans()),
+        wave_loss=draw(st.sampled_from([0.5, 1.0])),
+        exposed_ends=draw(st.booleans()),
+        shared_feed=draw(st.booleans()),
         smallest_tile=draw(st.sampled_from([16, 32, 64])),
         largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
     )
     return Chip(
         name="random",
         clock_hz=draw(st.sampled_from([10**9, 1_410_000_000, 1_830_000_001])),
+        sustained_clock=draw(st.sampled_from([1.0, 0.6])),
         matrix=TensorCore(
             count=draw(st.integers(1, 200)),
             macs_per_sm={"bf16": rate, "int8": 2 * rate},
@@ -60,8 +64,8 @@ def gpus(draw: st.DrawFn) -> Chip:
 def check_bounds(chip: Chip, p: MatmulTiming, size: int, cold: bool) -> None:
     peak = 2 * chip.matrix.macs_per_cycle(p.dtype)
     assert p.cycles * peak >= p.flops
-    assert p.cycles * chip.hbm.sustained_bytes_per_s >= p.hbm_bytes * chip.clock_hz
-    assert p.cycles * chip.sram.bandwidth_bytes_per_s >= p.sram_bytes * chip.clock_hz
+    assert p.cycles * chip.hbm.sustained_bytes_per_s >= p.hbm_bytes * chip.sustained_clock_hz
+    assert p.cycles * chip.sram.bandwidth_bytes_per_s >= p.sram_bytes * chip.sustained_clock_hz
     assert p.sram_bytes == (p.m * p.k + p.k * p.n + p.m * p.n) * size
     if cold:
         assert p.hbm_read_bytes == (p.m * p.k + p.k * p.n) * size
@@ -217,3 +221,56 @@ def test_results_load_l2_twice_as_much_as_operands() -> None:
     assert writing.sram_bytes == reading.sram_bytes
     least = 2 * 4096 * 4096 * 2 / chip.sram.bandwidth_bytes_per_s
     assert writing.time_s > least
+
+
+def with_kernels(chip: Chip, **changes: object) -> Chip:
+    """The chip with other kernels."""
+    assert isinstance(chip.matrix, TensorCore) and chip.matrix.kernels is not None
+    kernels = dataclasses.replace(chip.matrix.kernels, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(chip, matrix=dataclasses.replace(chip.matrix, kernels=kernels))
+
+
+@pytest.mark.parametrize("shape", [(4096, 4096, 4096), (512, 8192, 2048), (64, 1024, 12288)])
+def test_what_all_tiles_pull_passes_l2(shape: tuple[int, int, int]) -> None:
+    """A is read for each column of tiles and B for each row of them, at most 256 wide."""
+    chip = SHIPPED["l40s"]
+    slow = dataclasses.replace(
+        chip, sram=dataclasses.replace(chip.sram, bandwidth_bytes_per_s=2 * 10**12)
+    )
+    m, k, n = shape
+    pulled = 2 * (m * k * -(-n // 256) + k * n * -(-m // 256))
+    assert price_matmul(slow, *shape, rotating_buffers=6).time_s >= pulled / 2e12
+    free = with_kernels(slow, shared_feed=False)
+    assert price_matmul(free, *shape).time_s <= price_matmul(slow, *shape).time_s
+
+
+def test_exposed_results_add_up_with_what_is_multiplied() -> None:
+    """Measured on L40S: 16 us + 0.13 us a column of A for 2048 x k x 8192, from L2."""
+    chip = SHIPPED["l40s"]
+    times = [price_matmul(chip, 2048, k, 8192, rotating_buffers=6).time_s for k in (128, 512, 1024)]
+    measured = [32.5e-6, 85e-6, 153e-6]
+    assert times == pytest.approx(measured, rel=0.1)
+    written = 2 * 2 * 2048 * 8192 / chip.sram.bandwidth_bytes_per_s
+    peak = 2 * chip.matrix.macs_per_cycle("bf16") * chip.clock_hz
+    assert times[-1] >= written + 2 * 2048 * 1024 * 8192 / peak
+
+
+def test_whole_waves_of_blocks() -> None:
+    """Measured on L40S: 128 x 128 results fill 0.9 and 1.8 waves in 1 and 2 times as long."""
+    chip = SHIPPED["l40s"]
+    one, two = (price_matmul(chip, 2048, 6144, n, rotating_buffers=6).time_s for n in (1024, 2048))
+    assert 1.7 < two / one < 2.1
+    even = with_kernels(chip, wave_loss=0.5)
+    for n in (1024, 2048, 2560, 5120):
+        assert price_matmul(even, 2048, 6144, n).time_s <= price_matmul(chip, 2048, 6144, n).time_s
+
+
+def test_small_tiles_for_few_rows() -> None:
+    """Measured on L40S in fp8: 256 rows take half of what 257 do."""
+    chip = SHIPPED["l40s"]
+    few, more = (
+        price_matmul(chip, m, 8192, 256, "fp8", rotating_buffers=6).time_s for m in (256, 257)
+    )
+    assert 1.6 < more / few < 2.2
+    early = with_kernels(chip, narrow_rows=128)
+    assert price_matmul(early, 129, 8192, 256, "fp8").time_s > 1.4 * few

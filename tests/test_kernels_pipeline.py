@@ -29,7 +29,7 @@ def walks(draw: st.DrawFn) -> dict:
         "cycles": table(draw, (2, 2, 2), cycles),
         "stores": table(draw, (2, 2), cycles),
         "n_outer": draw(st.booleans()),
-        "tail": draw(st.integers(0, high)),
+        "tails": (draw(st.integers(0, high)), draw(st.integers(0, high))),
     }
 
 
@@ -50,7 +50,7 @@ def both(case: dict) -> tuple[int, int]:
         cycles,
         stores,
         case["n_outer"],
-        case["tail"],
+        case["tails"],
     )
 
     def edge(index: int, count: int) -> int:
@@ -66,8 +66,8 @@ def both(case: dict) -> tuple[int, int]:
             lambda m, k: int(inputs[edge(m, nm), edge(k, nk)]),
             lambda m, n, k: int(cycles[edge(m, nm), edge(n, nn), edge(k, nk)]),
             lambda m, n: int(stores[edge(m, nm), edge(n, nn)]),
-            case["tail"],
-        )
+        ),
+        *case["tails"],
     )
     return int(fast), slow
 
@@ -90,10 +90,13 @@ def test_long_loops(case: dict, axis: int, length: int) -> None:
 
 def test_the_reference_by_hand() -> None:
     # load 4, 4, 4; compute 10 each; store 3 each:
-    # the queue carries load0 0-4, load1 4-8, store0 14-17, load2 17-21, store1 24-27, store2 34-37
+    # the queue carries load0 0-4, load1 4-8, load2 14-18, store0 18-21, store1 24-27, store2 34-37
     assert run([Visit(4, 10, 3)] * 3) == 4 + 3 * 10 + 3
-    # slow memory: load0 0-10, load1 10-20, store0 20-25, load2 25-35, store1 35-40, store2 40-45
+    # slow memory: load0 0-10, load1 10-20, load2 20-30, store0 30-35, store1 35-40, store2 40-45
     assert run([Visit(10, 2, 5)] * 3) == 45
+    # results leave the array 8 later, the last one 5: computed at 14 and 24, load2 14-18,
+    # store0 22-25, computed at 35, store1 32-35, store2 40-43
+    assert run([Visit(4, 10, 3)] * 3, 8, 5) == 43
 
 
 def test_loads_and_credit_change_the_time() -> None:
@@ -106,7 +109,7 @@ def test_loads_and_credit_change_the_time() -> None:
         "cycles": np.full((2, 2, 2), 4),
         "stores": np.full((2, 2), 3),
         "n_outer": False,
-        "tail": 11,
+        "tails": (13, 11),
     }
     cold, _ = both(case)
     # memory-bound: 60 tiles x 25 cycles of loads, 12 stores of 3, the last tile's 4 + 11

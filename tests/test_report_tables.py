@@ -100,7 +100,7 @@ def test_step_table_adds_up_layers():
     )
     host = ["host", "overhead", "100.0", "ps", "10.0", "%", "host"]
     assert row(text, "host overhead").split() == host
-    assert "4,000,000,000 tokens/s" in row(text, "throughput")
+    assert "4.000e9 tokens/s" in row(text, "throughput")
 
 
 def test_operator_totals():
@@ -189,3 +189,30 @@ def test_explanations_of_step_and_op():
     for item in [*step.values(), *op.values()]:
         assert item.formula
         plain(item.as_json())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(999_999_999.0, "999,999,999 USD"), (1e9, "1.000e9 USD"), (1.2345e21, "1.234e21 USD")],
+)
+def test_huge_amounts_are_powers_of_ten(value, text):
+    assert figures.usd(value) == text
+    assert figures.rate(value, "x").split()[0] == text.split()[0]
+
+
+def test_every_row_of_run_and_step_is_explained():
+    system = samples.system()
+    run = {item.figure for item in explain_run(samples.run(), system)}
+    shown = {
+        *("between two tokens (ITL)", "output tokens of a chip", "output tokens of a user"),
+        *("in the system, mean", "iterations, batch and tokens", "preemptions"),
+        *("KV cache in use", "cost", "cost of a million output tokens"),
+    }
+    assert shown <= run
+    step = {item.figure: item for item in explain_step(samples.step(), system)}
+    assert {"arithmetic of the model", "HBM traffic", "fabric traffic"} <= set(step)
+    text = explanations_text(explain_run(samples.run(), system))
+    found = samples.run()
+    assert f"/ {found.chips} = " in text
+    spent = found.cost_usd / found.requests.output_tokens * 1e6
+    assert f"= {figures.usd(spent)}" in " ".join(text.split())

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from simulator.errors import InputError
 from simulator.report import timeline
+from simulator.serving.results import MovedCache
 from simulator.timing.results import UNITS
 
 
@@ -129,3 +131,23 @@ def test_no_log_and_no_directory(tmp_path):
         timeline.write_run_timeline(samples.run(), tmp_path / "t.json")
     with pytest.raises(InputError):
         timeline.write_step_timeline(samples.step(), tmp_path / "no" / "t.json")
+
+
+def test_replicas_are_named_by_pool_and_caches_that_move_are_drawn(tmp_path):
+    moved = (MovedCache(7, 0, 1, 50, 1_500_050, 4096), MovedCache(8, 0, 1, 60, 90, 16))
+    log = replace(samples.log(), roles=("prefill", "decode"), transfers=moved)
+    timeline.write_run_timeline(samples.run(log=log), tmp_path / "t.json")
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert [name.partition(":")[0] for name in names] == (
+        ["prefill replica 0", "decode replica 1", "KV transfers"]
+    )
+    own = [event for event in events if event["ph"] in ("b", "e")]
+    assert [(event["ph"], event["id"], event["ts"]) for event in own] == (
+        [("b", 7, 0.00005), ("e", 7, 1.50005), ("b", 8, 0.00006), ("e", 8, 0.00009)]
+    )
+    assert own[0]["args"] == {"request": 7, "bytes": 4096}
+    assert {event["pid"] for event in own} == {3}
+    one = replace(samples.log(), roles=("serve", "serve"))
+    timeline.write_run_timeline(samples.run(log=one), tmp_path / "one.json")
+    assert "serve" not in (tmp_path / "one.json").read_text()

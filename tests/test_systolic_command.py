@@ -104,6 +104,7 @@ def test_cases_come_back_with_results(capsys, tmp_path: Path) -> None:
         ((HEADER + ",bandwidth_words_per_cycle", "8,8,8,8,8,ws,inf"), ":2:14", "found 'inf'"),
         ((HEADER + ",bandwidth_words_per_cycle", "8,8,8,8,8,ws,4"), ":2", "three buffers"),
         ((HEADER + ",bandwith_words_per_cycle", "8,8,8,8,8,ws,4"), "in.csv", "did you mean"),
+        ((HEADER + ",bandwidth", "8,8,8,8,8,ws,4"), "in.csv", "did you mean 'bandwidth_words"),
         ((HEADER, "8,8,8,8,8"), ":2:1", "expected 6"),
     ],
 )

@@ -107,7 +107,7 @@ def test_bounds_of_a_step(plan: Plan, sequences: list[tuple[int, int]]) -> None:
     assert causes.sum() == time_ps
 
     # this chip's weights and the cache come from HBM at least once
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
+    weight_bits, _, kv_bits = (int(b) for b in plan.bits[:3])
     weights = sum(op.k * op.n for op in repeated_operators(plan) if isinstance(op, Matmul))
     heads = next(op.kv_heads for op in plan.operators if isinstance(op, Attention))
     cache = 2 * plan.model.layers * heads * plan.model.head_dim * int(batch.past.sum())

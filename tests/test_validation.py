@@ -21,6 +21,7 @@ from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.table import Table, without_faults
+from simulator.validation.totals import totals
 from simulator.validation.work import Work
 
 MATMUL = OPERATORS["matmul"]
@@ -347,8 +348,12 @@ def test_a_busy_server_takes_longer_for_a_token():
         more = vllm.iteration_ps - trtllm.iteration_ps
         more += batch * (vllm.sequence_ps - trtllm.sequence_ps)
         assert added[row] == pytest.approx(more / 1e12)
-    assert named["sglang"][0] > named["trtllm"][0]
-    assert named["sglang"][2] < named["trtllm"][2]
+    chips = {}
+    for name, priced in named.items():
+        host = machine.system(1).under(api.load_engine(name))
+        chips[name] = [priced[row] - host.host_ps(n) / 1e12 for row, n in ((0, 1), (2, 64))]
+    assert chips["sglang"][0] == pytest.approx(chips["trtllm"][0])
+    assert chips["sglang"][1] < chips["trtllm"][1]
     with pytest.raises(InputError, match="unknown engine 'vlm'"):
         OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array(["vlm"] * 3)})
 
@@ -538,7 +543,10 @@ def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):
     (tmp_path / "engines").mkdir()
     chip = tmp_path / "chips" / "toy.yaml"
     engine = tmp_path / "engines" / "vllm.yaml"
-    engine.write_text("kind: engine\nname: vllm\niteration: 1 ms\n")
+    kernels = (
+        "{chip: toy, operator: attention-decode, dtype: fp8, table: x, count: 9, mape_percent: 2}"
+    )
+    engine.write_text(f"kind: engine\nname: vllm\niteration: 1 ms\nvalidation:\n  - {kernels}\n")
     original = find_config("chips", "toy").read_text()
     chip.write_text(original)
     row = {"chip": "toy", "operator": "matmul", "dtype": "bf16", "table": "lab: 1", "count": 7}
@@ -554,21 +562,34 @@ def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):
         module.main([str(document)])
         (entry,) = load_chip(str(chip)).validation
         assert (entry.table, entry.count, entry.mape_percent) == ("lab: 1", 7, 3.1)
-        assert [e.mape_percent for e in api.load_engine(engine).validated_on("toy")] == [5]
+        assert [e.mape_percent for e in api.load_engine(engine).validated_on("toy")] == [2, 5]
     # servers of another chip leave this one's in place
     rows[-1]["chip"] = rows[-2]["chip"] = "h100"
     document.write_text(json.dumps({"rows": rows}))
     module.main([str(document)])
-    assert {name for name, _ in api.load_engine(engine).validation} == {"h100"}
+    assert {name for name, _ in api.load_engine(engine).validation} == {"toy", "h100"}
     rows[0]["chip"] = rows[1]["chip"] = "h200"
     (tmp_path / "chips" / "h200.yaml").write_text(original)
     rows[-1]["chip"] = rows[-2]["chip"] = "h200"
     document.write_text(json.dumps({"rows": rows}))
     module.main([str(document)])
-    assert {name for name, _ in api.load_engine(engine).validation} == {"h100", "h200"}
+    assert {name for name, _ in api.load_engine(engine).validation} == {"toy", "h100", "h200"}
     document.write_text(json.dumps({"rows": []}))
     module.main([str(document), "toy"])
     assert chip.read_text().rstrip("\n") == original.rstrip("\n")
+
+
+def test_totals_are_those_of_all_rows_together(shapes, priced):
+    """Every row has the same weight, whichever table it is of."""
+    tables = [matmul_table(shapes, priced * 1.25), matmul_table(shapes[:3], priced[:3] * 2)]
+    found = [compare(Machine("h100"), table, baselines=False) for table in tables]
+    assert totals(found[:1]) == []
+    (line,) = totals(found)
+    count = len(shapes) + 3
+    assert (line.operator, line.dtype, line.chips, line.tables) == ("matmul", None, ("h100",), 2)
+    assert line.errors.count == count
+    assert line.errors.mape_percent == pytest.approx((20 * len(shapes) + 50 * 3) / count)
+    assert line.errors.median_percent == pytest.approx(20)
 
 
 @pytest.mark.parametrize("option", ["--html", "--markdown"])
@@ -581,3 +602,12 @@ def test_a_table_is_not_overwritten(option: str, tmp_path: Path) -> None:
     assert main([*asked, "--html", page, "--markdown", page]) == 3
     assert main([*asked, "--markdown", page, "--date", "2026-13-45"]) == 3
     assert table.read_text().startswith("m,k,n") and not Path(page).exists()
+
+
+def test_a_table_without_the_data_type_says_what_it_has(capsys, tmp_path, shapes, priced):
+    path = write(tmp_path / "t.csv", shapes, priced.tolist())
+    asked = ("validate", "h100", "--operator", "matmul", "--table", path, "--dtype", "fp8")
+    status, out, err = run(capsys, *asked)
+    assert (status, out) == (3, "")
+    assert "t.csv: no row has the data type fp8" in err
+    assert "it has bf16" in err

@@ -20,7 +20,7 @@ from simulator.cli.values import OneOf, PathText, Positive, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SCHEDULERS = ("chunked", "prefill-first", "decode-first", "static")
+SCHEDULERS = ("chunked", "prefill-first", "decode-first", "static", "no-evict")
 ROUTERS = ("round-robin", "least-loaded", "prefix-aware", "power-of-two")
 RETRIES = 10
 """As ``serving.pools.MOST_RETRIES``, which is not worth importing numpy for a help text."""

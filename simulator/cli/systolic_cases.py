@@ -87,11 +87,12 @@ def result_rows(
 
 
 def _refuse_typos(path: str, table: Cases) -> None:
-    """Unknown columns are kept, but not one that almost is a setting."""
+    """Unknown columns are kept, but not one that almost is a setting, or the start of its name."""
     for name in table.columns:
         if name in REQUIRED or name in OPTIONAL:
             continue
         close = get_close_matches(name.lower(), REQUIRED + OPTIONAL, n=1, cutoff=0.85)
+        close += [known for known in OPTIONAL if known.startswith(f"{name.lower()}_")]
         if close and close[0] not in table.columns:
             header = table.rows[0][0].location
             raise InputError(

@@ -172,4 +172,10 @@ def _results(path: str) -> tuple[Any, list[Any]]:
     from simulator.report.systolic_out import systolic_fields
     from simulator.timing.systolic import systolic_timing
 
-    return table, [systolic_fields(systolic_timing(case)) for case in cases]
+    results = []
+    for row, case in zip(table.rows, cases, strict=True):
+        try:
+            results.append(systolic_fields(systolic_timing(case)))
+        except InputError as error:
+            raise InputError(error.message, location=row[0].location) from None
+    return table, results

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from simulator.config.fields import (
     Bandwidth,
@@ -107,15 +108,37 @@ class LinkConfig(Section):
 
 
 class EnergyConfig(Section):
-    """Dynamic energies by event, and the idle power."""
+    """Dynamic energies by event, and the idle power.
 
-    mac: dict[Dtype, EnergyPj]
-    vector_op: EnergyPj
-    sram_byte: EnergyPj
-    hbm_byte: EnergyPj
-    link_byte: EnergyPj
-    idle: WattsOrZero
+    All of them, but for a GPU with ``kernels`` and a power limit: what is not stated there is that
+    of its power model.
+    """
+
+    mac: dict[Dtype, EnergyPj] = Field(default={})
+    vector_op: EnergyPj | None = None
+    sram_byte: EnergyPj | None = None
+    hbm_byte: EnergyPj | None = None
+    link_byte: EnergyPj | None = None
+    idle: WattsOrZero | None = None
     basis: Note | None = None
+
+    def missing(self) -> list[str]:
+        """Keys of energies that are not stated."""
+        keys = ("vector_op", "sram_byte", "hbm_byte", "link_byte", "idle")
+        absent = [key for key in keys if getattr(self, key) is None]
+        return absent if self.mac else ["mac", *absent]
+
+    def stated(self) -> tuple[tuple[str, float], ...]:
+        """What is stated, as ``hardware.Power`` has it."""
+        pairs = (
+            *((f"mac_pj.{dtype}", energy) for dtype, energy in self.mac.items()),
+            ("vector_op_pj", self.vector_op),
+            ("sram_byte_pj", self.sram_byte),
+            ("hbm_byte_pj", self.hbm_byte),
+            ("link_byte_pj", self.link_byte),
+            ("idle_w", self.idle),
+        )
+        return tuple((name, energy) for name, energy in pairs if energy is not None)
 
 
 class PowerConfig(Section):
@@ -165,6 +188,7 @@ class FusedKernelsConfig(Section):
     expert_row_tile: Count = 128
     narrow_expert_launch: Delay | None = None
     gathers_rows: Flag = False
+    tile_of_mean: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -196,6 +220,7 @@ class FusedKernelsConfig(Section):
             expert_row_tile=self.expert_row_tile,
             narrow_expert_launch_ps=self.narrow_expert_launch,
             gathers_rows=self.gathers_rows,
+            tile_of_mean=self.tile_of_mean,
         )
 
 
@@ -230,7 +255,9 @@ class ChipConfig(Section):
     @model_validator(mode="after")
     def _energies_cover_the_rates(self) -> ChipConfig:
         energy = self.power.energy
-        if energy is not None:
+        if energy is not None and not self._has_power_model():
+            if absent := energy.missing():
+                raise _missing_keys(("power", "energy"), absent)
             missing = [dtype for dtype in self.matrix.build().dtypes if dtype not in energy.mac]
             if missing:
                 raise user_error(
@@ -238,6 +265,21 @@ class ChipConfig(Section):
                     "every dtype with a rate needs one",
                 )
         return self
+
+    def _has_power_model(self) -> bool:
+        """Whether ``timing.energy`` knows energies of this chip without being told."""
+        matrix = self.matrix
+        gpu = matrix.kind == "tensor_core" and matrix.kernels is not None
+        return gpu and self.power.tdp is not None
+
+    def _power(self) -> Power:
+        energy = self.power.energy
+        if energy is None:
+            return Power(self.power.tdp)
+        dtypes = self.matrix.build().dtypes
+        if not energy.missing() and all(dtype in energy.mac for dtype in dtypes):
+            return Power(self.power.tdp, _energy(energy))
+        return Power(self.power.tdp, stated=energy.stated())
 
     def build(self) -> Chip:
         """The chip's specification."""
@@ -252,7 +294,7 @@ class ChipConfig(Section):
             hbm=hbm.build(),
             link=LinkPort(link.count, link.bandwidth, link.latency) if link else None,
             operator_overhead_ps=self.operator_overhead,
-            power=Power(self.power.tdp, _energy(self.power.energy)),
+            power=self._power(),
             price_usd_per_hour=self.price,
             sustained_clock=self.sustained_clock,
             tile_overhead_ps=self.tile_overhead,
@@ -261,15 +303,14 @@ class ChipConfig(Section):
         )
 
 
-def _energy(config: EnergyConfig | None) -> Energy | None:
-    if config is None:
-        return None
-    return Energy(
-        mac_pj={str(dtype): energy for dtype, energy in config.mac.items()},
-        vector_op_pj=config.vector_op,
-        sram_byte_pj=config.sram_byte,
-        hbm_byte_pj=config.hbm_byte,
-        link_byte_pj=config.link_byte,
-        idle_w=config.idle,
-        basis=config.basis,
-    )
+def _energy(config: EnergyConfig) -> Energy:
+    """All energies of a chip that states all of them."""
+    single = {name: value for name, value in config.stated() if "." not in name}
+    macs = {str(dtype): energy for dtype, energy in config.mac.items()}
+    return Energy(mac_pj=macs, basis=config.basis, **single)
+
+
+def _missing_keys(section: tuple[str, ...], keys: list[str]) -> ValidationError:
+    """Keys that a section needs on this chip, as faults at the place of the section."""
+    lines = [InitErrorDetails(type="missing", loc=(*section, key), input={}) for key in keys]
+    return ValidationError.from_exception_data("chip", lines)

@@ -10,10 +10,23 @@ from pydantic import Field, field_validator
 
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
-from simulator.config.fields import Delay, FractionOrZero, Name, Note, Section, user_error
+from simulator.config.fields import (
+    Bandwidth,
+    Count,
+    Delay,
+    Dtype,
+    Flag,
+    Fraction,
+    FractionOrZero,
+    Name,
+    Note,
+    Scheduler,
+    Section,
+    user_error,
+)
 from simulator.config.overrides import Override
 from simulator.errors import did_you_mean
-from simulator.hardware import ServingEngine, Validated
+from simulator.hardware import EngineAttention, ServingEngine, Validated
 from simulator.hardware.engine_kernels import ENGINES
 
 
@@ -21,6 +34,47 @@ class ServerValidatedConfig(ValidatedConfig):
     """A comparison with measured servers of one chip."""
 
     chip: Name
+
+
+class AttentionConfig(Section):
+    """Attention kernels of the engine in place of the chip's; see ``hardware.FusedKernels``."""
+
+    chips: list[Name] = Field(min_length=1)
+    launch: Delay | None = None
+    kernel_launch: Delay | None = None
+    tile_latency: Delay | None = None
+    sm_bandwidth: Bandwidth | None = None
+    row_tile: Count | None = None
+    packs_groups: Flag | None = None
+    splits_prompts: Flag | None = None
+    quantizes_queries: Flag | None = None
+    scans_sequences: Flag | None = None
+    transposes_values: Flag | None = None
+
+    def build(self, cache: str) -> EngineAttention:
+        """The kernels for a cache of one data type."""
+        names = {
+            "launch": "launch_ps",
+            "kernel_launch": "kernel_launch_ps",
+            "tile_latency": "tile_latency_ps",
+            "sm_bandwidth": "sm_bandwidth_bytes_per_s",
+        }
+        given = self.model_dump(exclude={"chips"}, exclude_none=True)
+        figures = tuple((names.get(name, name), value) for name, value in given.items())
+        return EngineAttention(cache, tuple(self.chips), figures)
+
+
+class AttentionsConfig(Section):
+    """Attention kernels by the data type of the cache."""
+
+    bf16: AttentionConfig | None = None
+    fp8: AttentionConfig | None = None
+    int8: AttentionConfig | None = None
+
+    def build(self) -> tuple[EngineAttention, ...]:
+        """Those that there are."""
+        named = (("bf16", self.bf16), ("fp8", self.fp8), ("int8", self.int8))
+        return tuple(own.build(cache) for cache, own in named if own is not None)
 
 
 class EngineConfig(Section):
@@ -31,9 +85,12 @@ class EngineConfig(Section):
     measured: Note | None = None
     iteration: Delay
     sequence: Delay = 0
-    scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] = "chunked"
+    scheduler: Scheduler = "chunked"
     prompt_wait: FractionOrZero = 1.0
     all_reduce: Note | None = None
+    kv_memory: Fraction | None = None
+    residual: Dtype | None = None
+    attention: AttentionsConfig = AttentionsConfig()
     validation: list[ServerValidatedConfig] = Field(default=[])
 
     @field_validator("all_reduce")
@@ -59,6 +116,9 @@ class EngineConfig(Section):
             scheduler=self.scheduler,
             prompt_wait=self.prompt_wait,
             all_reduce=self.all_reduce,
+            kv_memory=self.kv_memory,
+            residual=self.residual,
+            attention=self.attention.build(),
             validation=found,
         )
 

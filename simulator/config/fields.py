@@ -136,10 +136,19 @@ Count = Annotated[int, BeforeValidator(Quantity("count", at_most=2**40))]
 CountOrZero = Annotated[int, BeforeValidator(Quantity("count", zero=True, at_most=2**40))]
 Fraction = Annotated[float, BeforeValidator(Quantity("fraction", at_most=1))]
 FractionOrZero = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1))]
-EnergyPj = Annotated[float, BeforeValidator(Quantity("energy", zero=True))]
-Watts = Annotated[float, BeforeValidator(Quantity("power"))]
-WattsOrZero = Annotated[float, BeforeValidator(Quantity("power", zero=True))]
-Price = Annotated[float, BeforeValidator(Quantity("price", zero=True))]
+# Energies and prices far from any chip are slips of a unit, and powers would leave 64 bits.
+EnergyPj = Annotated[
+    float,
+    BeforeValidator(Quantity("energy", zero=True, at_most=1e9, range_text="at most 1000 uJ")),
+]
+Watts = Annotated[float, BeforeValidator(Quantity("power", at_most=1e6, range_text="at most 1 MW"))]
+WattsOrZero = Annotated[
+    float, BeforeValidator(Quantity("power", zero=True, at_most=1e6, range_text="at most 1 MW"))
+]
+Price = Annotated[
+    float,
+    BeforeValidator(Quantity("price", zero=True, at_most=1e5, range_text="at most 100000 $/h")),
+]
 Rate = Annotated[float, BeforeValidator(Quantity("rate"))]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Name = Annotated[str, BeforeValidator(_name)]
@@ -147,6 +156,8 @@ Note = Annotated[str, BeforeValidator(_note)]
 Percent = Annotated[float, BeforeValidator(_percent)]
 Shape = Annotated[tuple[int, ...], BeforeValidator(_shape)]
 Dtype = Literal["bf16", "fp8", "int8", "fp4"]
+Scheduler = Literal["chunked", "prefill-first", "decode-first", "static", "no-evict"]
+"""Names of ``simulator.serving.options.SCHEDULERS``."""
 Confidence = Literal[
     "official", "paper", "third-party", "derived", "estimate", "to be verified", "analyst", "seed"
 ]

@@ -79,6 +79,10 @@ class KernelsConfig(Section):
     persistent: Flag = True
     unsplit: list[Dtype] = Field(default_factory=list)
     l2_partitions: Count = 2
+    wave_loss: Fraction = 0.5
+    exposed_ends: Flag = False
+    shared_feed: Flag = False
+    narrow_rows: Count = 128
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -108,6 +112,10 @@ class KernelsConfig(Section):
             persistent=self.persistent,
             unsplit=tuple(str(dtype) for dtype in self.unsplit),
             l2_partitions=self.l2_partitions,
+            wave_loss=self.wave_loss,
+            exposed_ends=self.exposed_ends,
+            shared_feed=self.shared_feed,
+            narrow_rows=self.narrow_rows,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )

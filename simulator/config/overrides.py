@@ -90,6 +90,7 @@ def _apply(sourced: Sourced, schema: Any, override: Override) -> None:
         assert isinstance(node, Mapping)
         below = child(schema, node, key)
         if index == last:
+            _require_nothing_lost(node.entries.get(key), below, override, index)
             node.entries[key] = override.value
             node.keys[key] = override.location(index)
             break
@@ -116,6 +117,30 @@ def _require_key(node: Node, schema: Any, override: Override, index: int) -> Non
             location=override.location(index),
             hint=did_you_mean(key, known),
         )
+
+
+def _require_nothing_lost(old: Node | None, schema: Any, override: Override, index: int) -> None:
+    """Refuse a mapping that takes a section's place and would silently drop what it holds."""
+    new, keys = override.value, known_keys(schema, None)
+    if keys is None or not isinstance(new, Mapping):
+        return
+    path = ".".join((override.root, *override.keys[: index + 1]))
+    lost = "" if new.entries else "everything"
+    if isinstance(old, Mapping) and _kind(old) == _kind(new):
+        sections = (key for key, value in old.entries.items() if isinstance(value, Mapping))
+        lost = lost or next((f"'{key}'" for key in sections if key not in new.entries), "")
+    if lost:
+        raise InputError(
+            f"the mapping takes the place of '{path}' and would drop {lost} in it",
+            location=override.location(index),
+            hint=f"set its keys one by one: {', '.join(f'{path}.{key}' for key in keys[:3])}, ...",
+        )
+
+
+def _kind(node: Mapping) -> str | None:
+    """What makes two units different kinds, so that nothing of the one holds for the other."""
+    kind = node.entries.get("kind")
+    return kind.text if isinstance(kind, Scalar) else None
 
 
 def _no_keys_below(override: Override, index: int, found: str = "one value") -> InputError:

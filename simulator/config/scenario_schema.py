@@ -23,6 +23,7 @@ from simulator.config.fields import (
     FractionOrZero,
     Latency,
     Name,
+    Scheduler,
     Section,
     user_error,
 )
@@ -72,7 +73,7 @@ class ScenarioConfig(Section):
     on_failure: Literal["retry", "lose"] | None = None
     max_retries: CountOrZero | None = None
     engine: str | None = None
-    scheduler: Literal["chunked", "prefill-first", "decode-first", "static"] | None = None
+    scheduler: Scheduler | None = None
     preemption: Literal["recompute", "swap"] | None = None
     prefix_cache: Literal["on", "off"] | None = None
     watermark: FractionOrZero | None = None

@@ -62,7 +62,7 @@ def choose_shape(family: str, text: str, allowed: Sequence[Axes]) -> Axes:
     raise InputError(
         f"system '{family}' has no shape '{text}'",
         hint=(f"did you mean '{family}:{close}'? " if close else "")
-        + f"allowed: {', '.join(by_text)}; '{family}' alone is one chip",
+        + f"allowed: {', '.join(_runs(allowed))}; '{family}' alone is one chip",
     )
 
 
@@ -74,13 +74,32 @@ def listing(allowed: Sequence[Axes]) -> str:
     return f"{', '.join(shapes[:8])}, ... {', '.join(shapes[-2:])} ({len(shapes)} shapes)"
 
 
+def _runs(allowed: Sequence[Axes]) -> list[str]:
+    """The shapes in words; four and more that count up on their last axis are ``8x2 to 8x64``."""
+    runs: list[list[Axes]] = []
+    for axes in allowed:
+        if runs and runs[-1][-1] == (*axes[:-1], axes[-1] - 1):
+            runs[-1].append(axes)
+        else:
+            runs.append([axes])
+    texts: list[str] = []
+    for run in runs:
+        if len(run) > 3:
+            texts.append(f"{shape_text(run[0])} to {shape_text(run[-1])}")
+        else:
+            texts.extend(map(shape_text, run))
+    return texts
+
+
 def _nearest_shape(text: str, allowed: Sequence[Axes]) -> str | None:
     """The same axes in another order, or else the nearest number of chips."""
     parts = text.split("x")
     if not allowed:
         return None
-    if not all(part.isascii() and part.isdigit() and int(part[:9]) > 0 for part in parts):
+    if not all(part.isascii() and part.isdigit() for part in parts):
         return nearest(text, [shape_text(axes) for axes in allowed])
+    if any(int(part[:9]) == 0 for part in parts):
+        return None  # nothing is near to no chips
     wanted = sorted(int(part[:9]) for part in parts)
     for axes in allowed:
         if sorted(axes) == wanted:

@@ -46,7 +46,14 @@ def parse_transfer(fabric: Fabric, text: str, size_bytes: int) -> Transfer:
         raise InputError(
             f"--transfer: found '{text[:40]}', expected two groups from 0 to {groups - 1}, as 0-1"
         )
-    return Transfer(int(ends[0]), int(ends[1]), size_bytes)
+    source, target = int(ends[0]), int(ends[1])
+    if source == target:
+        raise InputError(
+            f"--transfer: found '{text[:40]}', one group twice: a transfer goes to another group"
+        )
+    if size_bytes == 0:
+        raise InputError(f"--transfer {text[:40]}: found 0 bytes, expected a positive size")
+    return Transfer(source, target, size_bytes)
 
 
 def transfers_ps(

@@ -16,7 +16,7 @@ from simulator.hardware.fabric import Fabric, Pod, Protocol
 from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.gpu_kernels import GpuKernels
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
-from simulator.hardware.serving_engine import ServingEngine
+from simulator.hardware.serving_engine import EngineAttention, ServingEngine
 from simulator.hardware.system import System
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Chip",
     "Dram",
     "Energy",
+    "EngineAttention",
     "Fabric",
     "FusedKernels",
     "GpuKernels",

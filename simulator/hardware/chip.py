@@ -98,10 +98,15 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Board power limit, and energies where they are known."""
+    """Board power limit, and energies where they are known.
+
+    ``stated`` are single energies of a GPU whose others are those of its power model: the name of a
+    field of ``Energy`` (``mac_pj.bf16`` for that of a data type), and the figure.
+    """
 
     tdp_w: float | None = None
     energy: Energy | None = None
+    stated: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

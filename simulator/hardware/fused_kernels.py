@@ -48,6 +48,8 @@ class FusedKernels:
     ``narrow_expert_launch_ps``: ``expert_launch`` of experts with activations of 8 bits or less,
     where another library runs them, which also scales blocks of activations after it has sorted
     them. ``gathers_rows``: matmuls of experts gather their rows and gate their results themselves.
+    ``tile_of_mean``: the rows of their tiles follow from the mean of the tokens of an expert, not
+    from what is fastest.
     """
 
     launch_ps: int
@@ -77,6 +79,7 @@ class FusedKernels:
     expert_row_tile: int = 128
     narrow_expert_launch_ps: int | None = None
     gathers_rows: bool = False
+    tile_of_mean: bool = False
 
     @property
     def expert_launch(self) -> int:

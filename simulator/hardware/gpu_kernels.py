@@ -20,10 +20,15 @@ class GpuKernels:
     it moves on chip, at the full clock.
 
     ``l2_partitions`` hold copies of some of each other's lines, which makes the L2 smaller.
-    The kernels of the data types in ``unsplit`` do not split the inner dimension.
+    The kernels of the data types in ``unsplit`` do not split the inner dimension; products of up to
+    ``narrow_rows`` rows have tiles smaller than 128 x 128 there.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
-    others launch blocks in waves. Output tiles have sides that are powers of two times
-    ``smallest_tile``, and no more results than ``largest_tile``, which fills the accumulators.
+    others launch blocks in waves, the last of which loses the share ``wave_loss`` of what it leaves
+    empty. With ``exposed_ends`` nothing is multiplied while the first blocks load their first step
+    (``tile_ps`` is paid once then), nor while results are written. With
+    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. Output tiles have
+    sides that are powers of two times ``smallest_tile``, and no more results than
+    ``largest_tile``, which fills the accumulators.
     """
 
     tile_ps: int
@@ -36,6 +41,10 @@ class GpuKernels:
     persistent: bool = True
     unsplit: tuple[str, ...] = ()
     l2_partitions: int = 2
+    wave_loss: float = 0.5
+    exposed_ends: bool = False
+    shared_feed: bool = False
+    narrow_rows: int = 128
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
 

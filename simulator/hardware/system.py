@@ -47,6 +47,13 @@ class System:
             fabric = with_kernels(fabric, engine.all_reduce)
         return replace(self, engine=engine, fabric=fabric)
 
+    def reserve_bytes(self, free: int) -> int:
+        """Bytes of each chip's HBM that are left to the runtime, where weights, activations and
+        buffers leave ``free``."""
+        if self.engine is None or self.engine.kv_memory is None:
+            return int(self.chip.hbm.capacity_bytes * self.hbm_reserve_fraction)
+        return int(max(0, free) * (1 - self.engine.kv_memory))
+
     @property
     def host_iteration_ps(self) -> int:
         """What the host adds to an iteration, however many sequences are in it."""
@@ -63,7 +70,11 @@ class System:
 
     @property
     def validation(self) -> tuple[Validated, ...]:
-        """What the chip's prices, and servers of this engine on it, were compared with."""
+        """What the chip's prices, and servers of this engine on it, were compared with; the
+        engine's own kernels before those of the chip."""
         if self.engine is None:
             return self.chip.validation
-        return (*self.chip.validation, *self.engine.validated_on(self.chip.name))
+        found = self.engine.validated_on(self.chip.name)
+        servers = [entry for entry in found if entry.operator == "server"]
+        kernels = [entry for entry in found if entry.operator != "server"]
+        return (*kernels, *self.chip.validation, *servers)

@@ -73,7 +73,14 @@ GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
 GPU_SPLITS = GPU + 12
 """1 where the kernels of this data type can split the inner dimension."""
-SRAM_BYTES = GPU + 13
+GPU_WAVE_LOSS = GPU + 13
+"""Share of an unfinished wave that is lost where blocks are launched in waves, in parts of
+PER_MILLION."""
+GPU_EXPOSED_ENDS = GPU + 14
+GPU_SHARED_FEED = GPU + 15
+GPU_NARROW_ROWS = GPU + 16
+"""Rows up to which kernels that do not split have tiles smaller than 128 x 128."""
+SRAM_BYTES = GPU + 17
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -106,7 +113,8 @@ FUSED_TRANSPOSES = FUSED + 24
 FUSED_NARROW_LAUNCH_PS = FUSED + 25
 """Of experts with narrow activations, which another library runs; 0 where none does."""
 FUSED_GATHERS = FUSED + 26
-TILES = FUSED + 27
+FUSED_TILE_OF_MEAN = FUSED + 27
+TILES = FUSED + 28
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -222,6 +230,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
     out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
     out[FUSED_GATHERS] = int(fused.gathers_rows)
+    out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
 
 
 def mac_energy_share(dtype: str) -> float:
@@ -238,7 +247,7 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_TILE_PS] = gpu.tile_ps
     out[GPU_STEP_PS] = gpu.step_ps
     out[GPU_FEED] = gpu.feed_bytes_per_s
-    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.clock_hz * gpu.issue_efficiency)
+    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
@@ -246,6 +255,10 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
+    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
+    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_NARROW_ROWS] = gpu.narrow_rows
+    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 

@@ -40,6 +40,7 @@ from simulator.kernels.chip_vector import (
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     PER_MILLION,
+    SRAM_BYTES_PER_S,
     UNIT_COUNT,
     UNIT_RATE,
 )
@@ -86,16 +87,22 @@ SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
 TILE_FIELDS = 11
 
-DecodeTile = tuple[int, float, float, float, float, float, float, float]
+DecodeTile = tuple[int, float, float, float, float, float, float, float, float]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work
 from which keys are split, multiprocessors for a tile, cycles of the products for a key, bytes of a
-part of a split)"""
+part of a split, cycles in which L2 brings a part of all sequences to the kernel that joins them)"""
 
 
 @inner
 def cycles_of(chip: Int64Array, ps: int) -> float:
     """Picoseconds in cycles of the chip."""
     return float(ps) * chip[CLOCK_HZ] / 1e12
+
+
+@inner
+def through_l2(chip: Int64Array, size: float) -> float:
+    """Cycles in which L2 moves a number of bytes."""
+    return size * chip[CLOCK_HZ] / chip[SRAM_BYTES_PER_S]
 
 
 @inner
@@ -192,7 +199,9 @@ def decode_tile(
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     partial = float(kv_heads * new * group) * shape[2] * 8.0
     scores = softmax(chip, rows)
-    return kv_heads * parts, scores, each, latency, whole, share, cost, partial
+    # what all sequences of the batch leave to be joined, as if they were like this one
+    joining = all_tiles / float(kv_heads * parts) * through_l2(chip, partial)
+    return kv_heads * parts, scores, each, latency, whole, share, cost, partial, joining
 
 
 @inner
@@ -205,7 +214,7 @@ def add_decode(
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
-    heads, scores, each, latency, whole, share, cost, partial = tile
+    heads, scores, each, latency, whole, share, cost, partial, joining = tile
     new, past, copies = sequence
     keys = past + new
     if 0 < window < keys:
@@ -214,7 +223,7 @@ def add_decode(
         latency = chip[FUSED_EDGES] * latency
     split = min(share, keys / float(KV_BLOCK_TOKENS))
     split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
-    if (keys - max(keys / split, float(KV_BLOCK_TOKENS))) * each <= whole:
+    if (keys - max(keys / split, float(KV_BLOCK_TOKENS))) * each <= whole + split * joining:
         split = 1.0  # it would save less than the kernel that joins the parts takes
     one = latency + max(keys / split, float(KV_BLOCK_TOKENS)) * each
     count = float(copies * heads)
@@ -295,9 +304,13 @@ def add_prompt(
     ends = (shape[1] + shape[2]) * bits / 8.0 / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
     split = 1.0
-    if chip[FUSED_SPLITS_PROMPTS] == 1 and longest * each > cycles_of(chip, chip[FUSED_KERNEL_PS]):
+    if chip[FUSED_SPLITS_PROMPTS] == 1:
         split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(KV_BLOCK_TOKENS))
         split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+        partial = float(all_tiles) * min(rows, lines) * shape[2] * 8.0
+        joining = cycles_of(chip, chip[FUSED_KERNEL_PS]) + split * through_l2(chip, partial)
+        if (longest - longest / split) * each <= joining:
+            split = 1.0  # it would save less than the kernel that joins the parts takes
     tiles[SPLIT] = max(tiles[SPLIT], split)
     if split > 1.0:
         tiles[PARTIAL_BYTES] += count * lines * split * shape[2] * 8.0

@@ -1,8 +1,8 @@
 """Grouped expert matmuls on a GPU: output tiles of all experts over the multiprocessors.
 
 Two properties of the software come in beside the data types (``docs/moe.md``): operands that share
-a scale in blocks, whose partial sums are promoted in between, and weights of 4-bit integers, which
-Marlin converts to the type of the activations.
+a scale in blocks, whose partial sums are promoted in between, and the library whose kernels run,
+which decides how tiles are chosen and scheduled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from simulator.kernels.chip_vector import (
     UNIT_RATE,
     VECTOR_OPS,
 )
-from simulator.kernels.gpu_attention import overlapped
+from simulator.kernels.gpu_attention import joined
 from simulator.kernels.jit import inner
 
 PLAIN = 0
@@ -36,6 +36,17 @@ BLOCKS = 1
 INTEGERS = 2
 """16-bit activations, 4-bit integer weights: the Marlin kernels of vLLM."""
 
+TRITON = 0
+"""The kernels that an engine takes for want of others; their best tile is looked for."""
+CUTLASS = 1
+"""Persistent kernels with warps for each task, tuned: a multiprocessor has one tile at a time, its
+tiles are given out before, columns of a tile go up to 256, and the rows of an expert run beside
+each other, so that its weights come once (TensorRT-LLM, ``cutlass_kernels/moe_gemm``)."""
+TRTLLM = 2
+"""trtllm-gen of FlashInfer, where its tiles follow from the mean load (``tile_of_mean``)."""
+MARLIN = 3
+"""Integer weights in vLLM; its tiles follow from the mean load, too."""
+
 BLOCK = 128
 
 PROMOTION_OPS = 2
@@ -43,28 +54,42 @@ PROMOTION_OPS = 2
 partial sum is multiplied by both scales and added (DeepSeek-V3, section 3.3.2, increasing
 accumulation precision)."""
 
-MARLIN_MACS = 460
+MARLIN_MACS = 575
 """Multiply-accumulates a cycle and multiprocessor that Marlin reaches. It is made of the mma.sync
 instructions of Ampere, 1,024 a cycle (NVIDIA A100 white paper), on newer chips, too, between which
-it converts weights. Fitted once: 550 and 430 with int4, 480 and 360 with mxfp4 on H100 and B200."""
+it converts weights. Fitted once, to the tables of H100 and B200."""
 
 MARLIN_FEWEST_ROWS = 16
-MARLIN_MOST_ROWS = 64
-"""Rows of its instruction, and most of its tile."""
+"""Rows of its instruction."""
+
+MARLIN_FULL = 0.9
+"""Marlin takes the smallest tile of which the mean load fills less (vLLM, ``fused_marlin_moe``)."""
 
 SMALLEST_ROWS = 16
 """Fewest rows of a tile of a grouped matmul; the others are its doubles, up to the chip's
 ``expert_row_tile``."""
 
+FEWEST_ROWS = 8
+"""The same where the operands are swapped: tokens are the columns of an instruction of 128 rows."""
+
 NARROW_COLUMNS = 64
 WIDE_COLUMNS = 128
-"""Output columns of a tile of a grouped matmul."""
+WIDEST_COLUMNS = 256
+"""Output columns of a tile of a grouped matmul; the widest are CUTLASS's."""
 
 CLUSTER = 2.0
 """Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
 
 SHARERS = 2.0
 """Tiles that a multiprocessor works on at a time: half of the latency of each is hidden."""
+
+CUTLASS_LATENCY = 1.5
+"""Latencies of a tile of CUTLASS: nothing of one is hidden, and before it starts with another
+expert it writes that expert's tensor maps and waits for them (1, 1.5 and 2 were tried)."""
+
+OVERLAP = 3.0
+CUTLASS_OVERLAP = 2.0
+"""Order of the norm by which arithmetic and HBM overlap: one tile at a time hides less."""
 
 KEPT_RAMP = 0.5
 """An expert's matrix of up to half of the L2 is kept for its next rows, one as large as the L2 is
@@ -88,23 +113,40 @@ def kept_share(chip: Int64Array, size: float) -> float:
 
 
 @inner
-def waves(blocks: float) -> float:
+def overlap_order(library: int) -> float:
+    """Order of the norm that joins the times of arithmetic and of HBM."""
+    return CUTLASS_OVERLAP if library == CUTLASS else OVERLAP
+
+
+@inner
+def waves(blocks: float, library: int) -> float:
     """Rounds over the multiprocessors that ``blocks`` tiles for each of them take.
 
-    At least one; half of what the last round leaves idle is filled, as tiles do not end together.
+    At least one; half of what the last round leaves idle is filled, as tiles do not end together,
+    unless they were given out before.
     """
-    return max(1.0, blocks + 0.5 * (math.ceil(blocks) - blocks))
+    idle = 1.0 if library == CUTLASS else 0.5
+    return max(1.0, blocks + idle * (math.ceil(blocks) - blocks))
 
 
 @inner
 def tile_cycles(
-    chip: Int64Array, rows: int, columns: int, k: int, bits: tuple[int, int], form: int
+    chip: Int64Array,
+    tile: tuple[int, int],
+    k: int,
+    bits: tuple[int, int],
+    form: int,
+    library: int,
 ) -> float:
-    """Cycles of one multiprocessor for a tile: its latency, and its products, at least those of
-    the smallest instruction (``WARP_ROWS``), or the loads of its operands if those are slower.
+    """Cycles of one multiprocessor for a tile of (rows, columns): its latency, and its products, at
+    least those of the smallest instruction (``WARP_ROWS``), or the loads of its operands if those
+    are slower.
 
     Weights narrower than the activations are converted on the way, which takes as long as loading
-    them in the activations' type would. ``form`` is PLAIN, BLOCKS or INTEGERS."""
+    them in the activations' type would. ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels
+    of 4-bit weights do not run in pairs of multiprocessors, so that no other tile loads their rows
+    along (FlashInfer issue 3971)."""
+    rows, columns = tile
     clock = float(chip[CLOCK_HZ])
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
@@ -115,61 +157,138 @@ def tile_cycles(
     elif form == BLOCKS:
         each = chip[VECTOR_OPS] / float(chip[UNIT_COUNT]) * BLOCK
         products += rows * columns * PROMOTION_OPS / each
-    operands = (rows * bits[0] + columns * weight) / 8.0 / CLUSTER
+    sharers = 1.0 if library == TRTLLM and bits[1] <= 4 else CLUSTER
+    operands = (rows * bits[0] / sharers + columns * weight / CLUSTER) / 8.0
     loads = operands * clock / chip[FUSED_SM_BYTES_PER_S]
-    latency = chip[FUSED_TILE_PS] * 1e-12 * clock / SHARERS
+    latency = chip[FUSED_TILE_PS] * 1e-12 * clock
+    latency = latency * CUTLASS_LATENCY if library == CUTLASS else latency / SHARERS
     return latency + ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
+
+
+@inner
+def next_rows(rows: int, library: int) -> int:
+    """The next larger tile: twice the rows, but Marlin has one of 48, too."""
+    if library == MARLIN and 32 <= rows < 64:
+        return rows + 16
+    return 2 * rows
+
+
+@inner
+def largest_load(rows: int, library: int) -> float:
+    """The largest mean load of an expert for which a library takes a tile of ``rows``.
+
+    FlashInfer (``computeSelectedTileN``, ``selectDefaultTileN``) rounds the mean up to a power of
+    two and, unless tuned, takes the size below; Marlin see ``MARLIN_FULL``.
+    """
+    return MARLIN_FULL * rows if library == MARLIN else 2.0 * rows
+
+
+@inner
+def most_rows(chip: Int64Array, bits: tuple[int, int], library: int) -> int:
+    """Rows of the largest tile of a library.
+
+    Unless tuned, trtllm-gen's go to 64 on Blackwell; to 128 with 4-bit weights and narrow
+    activations, to 32 with 4-bit weights and 16-bit ones.
+    """
+    most: int = max(FEWEST_ROWS, chip[FUSED_EXPERT_ROWS])
+    if library == MARLIN:
+        return 64
+    if library == TRTLLM and bits[1] <= 4:
+        return most * 2 if bits[0] < 16 else max(FEWEST_ROWS, most // 2)
+    return most
+
+
+@inner
+def part_time(
+    chip: Int64Array,
+    counts: Int64Array,
+    part: float,
+    tile: tuple[int, int],
+    sides: tuple[int, int],
+    bits: tuple[int, int],
+    form: int,
+    library: int,
+    rows_bytes: int,
+) -> tuple[float, float, float]:
+    """(cycles, those of the matrix units, bytes of weights read) with one size of tiles.
+
+    ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n). Tiles of the
+    same rows follow each other. Where they are fewer than the multiprocessors, the next rows of
+    the expert run beside them and share the weights; else the weights come from HBM again, but for
+    what L2 has kept.
+    """
+    clock = float(chip[CLOCK_HZ])
+    k, n = sides
+    blocks = 0
+    active = 0
+    for e in range(len(counts)):
+        if counts[e] == 0:
+            continue
+        tokens = max(1, int(counts[e] * part))
+        active += 1
+        blocks += ceil_div(tokens, tile[0])
+    matrix = k * n * stored_bits(bits) / 8.0
+    kept = 1.0 if library == CUTLASS else kept_share(chip, matrix)
+    across = ceil_div(n, tile[1])
+    one = tile_cycles(chip, tile, k, bits, form, library)
+    busy = waves(blocks * across / float(chip[UNIT_COUNT]), library) * one
+    beside = max(1.0, float(chip[UNIT_COUNT]) / across)
+    again = max(float(active), blocks / beside)
+    read = matrix * (active * kept + again * (1.0 - kept))
+    moving = (read + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
+    return joined(busy, moving, overlap_order(library)), busy, read
 
 
 @inner
 def tensor_core_experts(
     chip: Int64Array,
     counts: Int64Array,
-    k: int,
-    n: int,
+    sides: tuple[int, int],
     bits: tuple[int, int],
-    form: int,
+    kind: tuple[int, int],
     rows_bytes: int,
-) -> tuple[int, int, int]:
-    """Output tiles of all experts in one launch over the multiprocessors, best tile of the set:
-    (cycles of the matrix units, bytes fed by on-chip memory, bytes of weights read from HBM).
+    mean: float,
+) -> tuple[int, int, int, int]:
+    """Output tiles of all experts in one launch over the multiprocessors: (cycles of the matrix
+    units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles at least).
 
-    Tiles of the same rows follow each other. Where they are fewer than the multiprocessors, the
-    next rows of the expert run beside them and share the weights; else the weights come from HBM
-    again, but for what L2 has kept.
+    ``sides`` = (k, n), ``kind`` = (form, library), ``mean`` = assignments that the kernels see for
+    each local expert, those to other ranks' experts included. The tile is the best of the set, or
+    has the rows that follow from ``mean``. Then larger tiles can take less time for uneven loads;
+    but a matmul takes as long as the largest one that would have had smaller ones.
     """
-    clock = float(chip[CLOCK_HZ])
-    matrix = k * n * stored_bits(bits) / 8.0
-    kept = kept_share(chip, matrix)
+    form, library = kind
     active = 0
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
     if active == 0:
-        return 0, 0, 0
+        return 0, 0, 0, 0
+    guessed = library in (TRTLLM, MARLIN)
+    rows = FEWEST_ROWS if guessed else SMALLEST_ROWS
+    most = max(rows, most_rows(chip, bits, library))
+    widest = WIDEST_COLUMNS if library == CUTLASS else WIDE_COLUMNS
     best = -1.0
+    least = 0.0
     cycles = 0.0
     weights = 0.0
-    rows = SMALLEST_ROWS
-    most = max(SMALLEST_ROWS, chip[FUSED_EXPERT_ROWS])
-    if form == INTEGERS:
-        most = min(most, MARLIN_MOST_ROWS)
-    while rows <= most:
-        blocks = 0
-        for e in range(len(counts)):
-            blocks += ceil_div(counts[e], rows)
-        for columns in (NARROW_COLUMNS, WIDE_COLUMNS):
-            across = ceil_div(n, columns)
-            one = tile_cycles(chip, rows, columns, k, bits, form)
-            busy = waves(blocks * across / float(chip[UNIT_COUNT])) * one
-            beside = max(1.0, float(chip[UNIT_COUNT]) / across)
-            again = max(float(active), blocks / beside)
-            read = matrix * (active * kept + again * (1.0 - kept))
-            moving = (read + rows_bytes) * clock / chip[HBM_BYTES_PER_S]
-            time = overlapped(busy, moving)
+    last = False
+    while rows <= most and not last:
+        load = largest_load(rows, library)
+        last = guessed and (load >= mean or rows == most)
+        part = 1.0 if last or not guessed else load / mean
+        if guessed:
+            least = max(least, best)
+            best = -1.0
+        columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
+        while columns <= widest:
+            time, busy, read = part_time(
+                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes
+            )
             if best < 0.0 or time < best:
                 best = time
                 cycles = busy
                 weights = read
-        rows *= 2
+            columns *= 2
+        rows = next_rows(rows, library)
     size = math.ceil(weights)
-    return math.ceil(cycles), size + rows_bytes, size
+    return math.ceil(cycles), size + rows_bytes, size, math.ceil(least)

@@ -12,20 +12,25 @@ import math
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    GPU_EXPOSED_ENDS,
     GPU_FEED,
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
+    GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
     GPU_RAMP_PS,
     GPU_ROTATING,
+    GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_STEP_PS,
     GPU_TILE_PS,
+    GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
+    PER_MILLION,
     SRAM_BYTES_PER_S,
     TILE_K,
     TILES,
@@ -35,10 +40,6 @@ from simulator.kernels.jit import inner
 
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
-
-BLOCK_WAVES = 0.5
-"""Share of an unfinished wave that is lost where blocks are launched in waves: they drift apart
-and fill some of the gaps."""
 
 OVERLAP = 2.5
 """Order of the norm that joins the times of a kernel's tiles and of the memory beside them:
@@ -68,6 +69,9 @@ L2_WRITE_COST = 2.0
 GB200 agree in 2)."""
 
 MOST_SPLITS = 128
+
+NARROWEST_ROWS = 64
+"""Rows up to which kernels that do not split have their smallest tile."""
 
 
 @inner
@@ -142,16 +146,27 @@ def memory_ps(
 
 
 @inner
+def results_ps(chip: Int64Array, written: float, stored: float) -> float:
+    """Time of writing the results where no other work runs beside: ``written`` bytes to L2, of
+    which ``stored`` go on to HBM."""
+    to_l2 = written * L2_WRITE_COST * 1e12 / chip[SRAM_BYTES_PER_S]
+    return max(to_l2, stored * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
 def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
     """Whether the library has this tile for a product of ``m`` rows.
 
     One that does not split k has a fixed choice by m alone: 64 x 64 up to 64 rows, twice that up
-    to 128, and 128 x 128 or more beyond (the dispatch of vLLM's CUTLASS kernels).
+    to 128 (or what ``narrow_rows`` says), and 128 x 128 or more beyond (the dispatch of vLLM's
+    CUTLASS kernels).
     """
     if chip[GPU_SPLITS] == 1:
         return True
     least = chip[TILES] * chip[TILES + 1]
-    return rows * cols >= min(4, ceil_div(m, 64)) * least
+    if m <= NARROWEST_ROWS:
+        return True
+    return rows * cols >= (2 if m <= chip[GPU_NARROW_ROWS] else 4) * least
 
 
 @inner
@@ -172,16 +187,29 @@ def tiles_ps(
     # tiles of persistent kernels run on into each other; a wave of blocks is a wave
     waves = blend(1.0, share)
     if chip[GPU_PERSISTENT] == 0:
-        waves = max(1.0, share + BLOCK_WAVES * (math.ceil(share) - share))
-    steps = ceil_div(ceil_div(k, split), depth)
+        # blocks drift apart and fill some of the gaps
+        loss = chip[GPU_WAVE_LOSS] / PER_MILLION
+        waves = max(1.0, share + loss * (math.ceil(share) - share))
+    part = ceil_div(k, split)
+    steps = ceil_div(part, depth)
     issue = float(rows * cols * depth) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
     real_rows, real_cols = min(rows, m), min(cols, n)
     fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
     feed = fetched * 1e12 / chip[GPU_FEED]
     step = blend(issue, max(feed, float(chip[GPU_STEP_PS])))
-    results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
-    time = waves * (steps * step + chip[GPU_TILE_PS] + results)
+    if chip[GPU_EXPOSED_ENDS] == 1:
+        # all load their first step at once; where that takes as long as a tile, some begin later
+        sides = real_rows * a_bits + real_cols * b_bits
+        first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
+        start = float(chip[GPU_TILE_PS])
+        time = waves * steps * step + max(0.0, start - step) + min(first, start)
+    else:
+        results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
+        time = waves * (steps * step + chip[GPU_TILE_PS] + results)
+    if chip[GPU_SHARED_FEED] == 1:
+        pulled = float(blocks * part * (real_rows * a_bits + real_cols * b_bits)) / 8.0
+        time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     if split > 1:
         # every block sends its sums to L2, where they are added
         sums = float(blocks * real_rows * real_cols) * PARTIAL_SUM_BYTES
@@ -219,6 +247,17 @@ def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
     waves = blend(1.0, rows / chip[UNIT_COUNT])
     return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
+def convert_ps(chip: Int64Array, width: int, size: int) -> float:
+    """Time of a kernel that converts rows of ``width`` with static scales, or scales of 16 or 32
+    elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
+    and written.
+    """
+    passes = ceil_div(width, QUANTIZE_PASS)
+    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
+    return QUANTIZE_GAP_PS + join(row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner

@@ -9,8 +9,9 @@ from simulator.kernels.gpu_experts import tensor_core_experts
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.matrix_unit import tile_price
 
-Products = tuple[int, int, int]
-"""(cycles of the matrix units, bytes fed by on-chip memory, bytes of weights read from HBM)"""
+Products = tuple[int, int, int, int]
+"""(cycles of the matrix units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles
+that the matmul takes at least)"""
 
 
 @kernel
@@ -50,17 +51,20 @@ def grouped_cycles(
     k: int,
     n: int,
     bits: tuple[int, int],
-    form: int,
+    kind: tuple[int, int],
     rows_bytes: int,
+    mean: float,
 ) -> Products:
     """counts[e] x k times k x n for every expert with tokens.
 
-    ``bits`` of an element of (activations, weights); ``form`` as in ``gpu_experts``;
-    ``rows_bytes`` pass HBM beside the weights.
+    ``bits`` of an element of (activations, weights); ``kind`` = (form, library)
+    of ``gpu_experts``;
+    ``rows_bytes`` pass HBM beside the weights; ``mean`` are the assignments that the kernels see
+    for each local expert.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_experts(chip, counts, k, n, bits)
-    return tensor_core_experts(chip, counts, k, n, bits, form, rows_bytes)
+    return tensor_core_experts(chip, counts, (k, n), bits, kind, rows_bytes, mean)
 
 
 @inner
@@ -84,4 +88,4 @@ def systolic_experts(
             each = read + written
         cycles += array
         moved += each
-    return cycles, moved, active * ceil_div(k * n * bits[1], 8)
+    return cycles, moved, active * ceil_div(k * n * bits[1], 8), 0

@@ -12,7 +12,8 @@ output stationary, the one that streams in along the columns), OUT the result. T
 the rows first, as SCALE-Sim's do, so that partial sums stay in the result buffer while they fit.
 
 Times are int64 multiples of 1/p cycle, a word takes q of them (bandwidth p/q words per cycle):
-nothing is rounded but the start of a tile, which is a whole cycle.
+nothing is rounded but the start of a tile, which is a whole cycle. All that the array itself
+does takes whole cycles, so its times are kept unrounded, and are rounded where a port sees them.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count, chunk_start
+from simulator.kernels.systolic_chunks import chunk_count
+from simulator.kernels.systolic_compare import MEMORY
+from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
     COL,
     COLD,
-    FIELDS,
     HEAD,
     OUT,
+    RING,
     ROW,
     WORDS_IN,
     WORDS_OUT,
@@ -36,12 +39,11 @@ from simulator.kernels.systolic_ports import (
     fetch,
     push,
     reserve,
+    wait,
     write_back,
 )
-from simulator.kernels.systolic_repeat import MEMORY, columns_to_skip
-
-RING = 65536
-"""More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
+from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
+from simulator.kernels.systolic_traffic import add_idle_traffic, empty_ports
 
 # entries of the result vector of run_pipeline
 TOTAL_CYCLES = 0
@@ -52,11 +54,14 @@ COL_WORDS = 4
 OUT_READ_WORDS = 5
 OUT_WRITE_WORDS = 6
 
+MAX_STEPS = 2**27
+"""Tiles that are followed one by one at most: some seconds."""
 
-@kernel
-def _up(time: int, p: int) -> int:
-    """The next whole cycle."""
-    return ceil_div(time, p) * p
+
+@inner
+def _up(time: int, phase: int, p: int) -> int:
+    """The next whole cycle, where cycles begin at multiples of p less ``phase``."""
+    return ceil_div(time + phase, p) * p - phase
 
 
 @kernel
@@ -80,6 +85,8 @@ def run_pipeline(
 ) -> Ints:
     """Run all folds through the three ports and return the seven counts named above.
 
+    The cycles are -1 where more than ``MAX_STEPS`` tiles would have to be followed one by one.
+
     ``row_extent`` x ``col_extent`` is what the folds cut, ``vectors`` what streams. Capacities are
     words and at least one tile each; q = 0 means no limit of bandwidth. ``feeds`` and ``arrivals``
     are empty, or have a row per fold: ``feeds`` the cycle at which the stationary operand starts
@@ -92,81 +99,158 @@ def run_pipeline(
     chunks = chunk_count(stream, rows, cols)
     row_folds = ceil_div(row_extent, rows)
     col_folds = ceil_div(col_extent, cols)
-    ring = min(RING, row_folds * col_folds * chunks) + 1
-    state = np.zeros((3, FIELDS), np.int64)
-    ring_words = np.zeros((3, ring), np.int64)
-    ring_time = np.zeros((3, ring), np.int64)
-    ring_tile = np.zeros(ring, np.int64)
     record = feeds.shape[0] > 0
     row_resident = row_extent * vectors <= row_capacity
+    idle = 0
+    if not record:
+        idle = idle_ports(
+            dataflow,
+            load,
+            row_extent,
+            col_extent,
+            vectors,
+            rows,
+            cols,
+            macs,
+            row_capacity,
+            col_capacity,
+            out_capacity,
+            p,
+            q,
+        )
+    row_idle, col_idle, out_idle = idle & 1 << ROW != 0, idle & 1 << COL != 0, idle & 1 << OUT != 0
+    ring = 1
+    while ring <= min(RING, row_folds * col_folds * chunks) and idle != 7:
+        ring *= 2
+    state = empty_ports(
+        dataflow,
+        row_extent,
+        col_extent,
+        vectors,
+        rows,
+        cols,
+        macs,
+        row_capacity,
+        col_capacity,
+        p,
+    )
+    ring_words = np.empty((3, ring), np.int64)
+    ring_time = np.empty((3, ring), np.int64)
+    ring_tile = np.empty(ring, np.int64)
+    mask = ring - 1
     tail = (rows + cols - 2) * p
+    # from the start of a fold, or of a column of them, to the next results at least
+    least = tail + stream * p
+    if dataflow != OS:
+        least = ((row_folds - 1) * stream + stream // chunks) * p
     time = 0
     stream_began = 0
-    # results that the buffer holds all never wait; nor does an operand that is fetched once
-    results = col_extent * (row_extent if dataflow == OS else vectors)
-    tiles = col_folds * (row_folds if dataflow == OS else chunks)
-    never_full = results <= out_capacity and tiles < ring
-    memory = np.zeros(MEMORY, np.int64)
-    kept = np.empty((6, 0 if record else ring), np.int64)
-    fc, skipped_time = 0, 0
-    while fc < col_folds:
+    fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
+    nobody = np.zeros(MEMORY, np.int64)
+    forget(column_memory)
+    kept = np.empty((2, 6, 0 if record else ring), np.int64)
+    fc, jumped, phase, steps = 0, 0, 0, 0
+    while fc < col_folds and steps <= MAX_STEPS:
+        live = 7 & ~idle
+        if row_resident and fc > 0:
+            live &= ~(1 << ROW)
         if 0 < fc < col_folds - 1 and not record:
-            skipped, each = columns_to_skip(
+            skipped, each = folds_to_skip(
                 state,
                 ring_words,
                 ring_time,
-                kept,
-                memory,
-                row_resident,
-                never_full,
+                kept[0],
+                column_memory,
+                nobody,
+                live,
+                out_idle,
+                time + least,
                 time,
                 stream_began,
+                jumped,
                 col_folds - 1 - fc,
                 q,
             )
             fc += skipped
-            skipped_time += each
+            jumped += each
+            phase = jumped % p
+        forget(fold_memory)
         width = min(cols, col_extent - fc * cols)
         col_held = dataflow == OS and width * vectors <= col_capacity
         sums_held = dataflow != OS and width * vectors <= out_capacity
         col_base = state[COL, HEAD]
         out_base = state[OUT, HEAD]
-        for fr in range(row_folds):
+        fetch_row = not row_idle and (fc == 0 or not row_resident)
+        fr = 0
+        while fr < row_folds and steps <= MAX_STEPS:
+            if 0 < fr < row_folds - 1 and not record:
+                skipped, each = folds_to_skip(
+                    state,
+                    ring_words,
+                    ring_time,
+                    kept[1],
+                    fold_memory,
+                    column_memory,
+                    live,
+                    out_idle,
+                    time + least,
+                    time,
+                    stream_began,
+                    jumped,
+                    row_folds - 1 - fr,
+                    q,
+                )
+                fr += skipped
+                jumped += each
+                phase = jumped % p
             f = fc * row_folds + fr
             height = min(rows, row_extent - fr * rows)
             start = time
             if dataflow != OS:
-                there = fetch(state, ring_words, ring_time, COL, height * width, col_capacity, q)
-                begin = _up(max(stream_began if load == DOUBLE else time, there), p)
+                there = 0
+                if not col_idle:
+                    there = fetch(
+                        state, ring_words, ring_time, COL, height * width, col_capacity, q
+                    )
+                begin = stream_began if load == DOUBLE else time
+                if not col_idle:
+                    begin = wait(state, COL, begin, there)
                 loaded = begin + rows * p
-                ring_time[COL, (state[COL, HEAD] - 1) % ring] = loaded
+                if not col_idle:
+                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = _up(loaded, phase, p)
                 start = max(time, loaded)
                 if record:
-                    feeds[f, 0] = begin // p
+                    feeds[f, 0] = ceil_div(begin, p)
                     arrivals[f, 0] = there
-            for c in range(chunks):
-                first = chunk_start(stream, chunks, c)
-                last = chunk_start(stream, chunks, c + 1)
+            use_col = dataflow == OS and not col_idle
+            use_out = dataflow != OS and not out_idle
+            done = dataflow != OS and out_idle and fr == row_folds - 1
+            first, count = 0, chunks
+            if not (fetch_row or use_col or use_out or done):
+                # nothing happens between the start of the stream and its end
+                first, count = stream, 0
+                stream_began = start
+                start += stream * p
+            steps += 1 + count
+            for c in range(count):
+                last = first + stream // chunks + (1 if c < stream % chunks else 0)
                 depth = min(vectors, last * macs) - first * macs
                 if record:
                     arrivals[f, 1 + c] = -1
                     arrivals[f, 1 + chunks + c] = -1
-                if fc == 0 or not row_resident:
+                if fetch_row:
                     there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
-                    start = max(start, there)
+                    start = wait(state, ROW, start, there)
                     if record:
                         arrivals[f, 1 + c] = there
-                if dataflow == OS:
-                    if fr == 0 or not col_held:
-                        there = fetch(
-                            state, ring_words, ring_time, COL, width * depth, col_capacity, q
-                        )
-                        start = max(start, there)
-                        if record:
-                            arrivals[f, 1 + chunks + c] = there
-                elif fr == 0 or not sums_held:
+                if use_col and (fr == 0 or not col_held):
+                    there = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
+                    start = wait(state, COL, start, there)
+                    if record:
+                        arrivals[f, 1 + chunks + c] = there
+                elif use_out and (fr == 0 or not sums_held):
                     room = reserve(
                         state,
                         ring_words,
@@ -178,55 +262,79 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                    start = max(start, room)
+                    start = wait(state, OUT, start, room)
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
-                start = _up(start, p)
                 if c == 0:
                     stream_began = start
                 if record:
-                    feeds[f, 1 + c] = start // p
+                    feeds[f, 1 + c] = ceil_div(start, p)
                 start += (last - first) * p
-                if fc == 0 or not row_resident:
-                    ring_time[ROW, (state[ROW, HEAD] - 1) % ring] = start
-                if dataflow == OS:
+                first = last
+                end = _up(start, phase, p)
+                if fetch_row:
+                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = end
+                if use_col:
                     slot = col_base + c if col_held else state[COL, HEAD] - 1
-                    ring_time[COL, slot % ring] = start
-                else:
+                    ring_time[COL, slot & mask] = end
+                elif use_out:
                     slot = out_base + c if sums_held else state[OUT, HEAD] - 1
-                    ring_time[OUT, slot % ring] = start
-                    ring_tile[slot % ring] = f * chunks + c
+                    ring_time[OUT, slot & mask] = end
+                    ring_tile[slot & mask] = f * chunks + c
+                elif done:
+                    deliver(state, fold_memory, column_memory, width * depth, end, q)
             time = start
             if dataflow == OS:
-                room = reserve(
-                    state,
-                    ring_words,
-                    ring_time,
-                    height * width,
-                    out_capacity,
-                    q,
-                    False,
-                    ring_tile,
-                    writes,
-                )
-                time = _up(max(time + tail, room), p)
-                slot = push(state, ring_words, ring_time, OUT, height * width, time)
-                ring_tile[slot % ring] = f * chunks
+                time += tail
+                if not out_idle:
+                    room = reserve(
+                        state,
+                        ring_words,
+                        ring_time,
+                        height * width,
+                        out_capacity,
+                        q,
+                        False,
+                        ring_tile,
+                        writes,
+                    )
+                    time = wait(state, OUT, time, room)
+                end = _up(time, phase, p)
+                if out_idle:
+                    deliver(state, fold_memory, column_memory, height * width, end, q)
+                else:
+                    slot = push(state, ring_words, ring_time, OUT, height * width, end)
+                    ring_tile[slot & mask] = f * chunks
             elif load != DOUBLE:
                 time += tail
+            fr += 1
         fc += 1
     if dataflow != OS and load == DOUBLE:
         time += tail
+    if not record:
+        add_idle_traffic(
+            state,
+            idle,
+            dataflow,
+            row_extent,
+            col_extent,
+            vectors,
+            rows,
+            cols,
+            macs,
+            row_capacity,
+            col_capacity,
+        )
     result = np.zeros(7, np.int64)
-    result[TOTAL_CYCLES] = (time + skipped_time) // p
+    result[TOTAL_CYCLES] = ceil_div(time + jumped, p) if steps <= MAX_STEPS else -1
     cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
-    end = write_back(state, ring_words, ring_time, q, ring_tile, writes)
+    end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then
         end += tail
-    result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - time // p)
+    result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - result[TOTAL_CYCLES])
     result[ROW_WORDS] = state[ROW, WORDS_IN]
     result[COL_WORDS] = state[COL, WORDS_IN]
     result[OUT_READ_WORDS] = state[OUT, WORDS_IN]

@@ -1,8 +1,8 @@
 """The three ports between the buffers of a systolic array and DRAM: fetches, room, write-back.
 
 A port is a row of the state, and a ring of the tiles that its buffer holds: their words, and the
-time at which each is released (or, of results, is complete). Times are int64 multiples of 1/p
-cycle, a word takes ``word_time`` of them.
+time at which each is released (or, of results, is complete). A ring has a power of two of places.
+Times are int64 multiples of 1/p cycle, a word takes ``word_time`` of them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 ROW = 0
 COL = 1
 OUT = 2
 
-# columns of the state of one port
-HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT = range(9)
-FIELDS = 9
+# Columns of the state of one port. EARLY is by how much the array came last, at the least, and
+# PAST how long, less MARGIN (a cycle), room was there before the port asked for it; both are minima
+# since somebody set them back. SPARE is what the buffer holds beside the largest tile, and SMALLEST
+# the words of the smallest; HALF is half a buffer, ROOMY 1 where it holds all that is ever fetched.
+HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
+MARGIN, SPARE, SMALLEST, HALF, ROOMY, FIELDS = range(11, 17)
+
+RING = 65536
+"""More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
 
 Ints = NDArray[np.int64]
 
@@ -27,11 +33,19 @@ Ints = NDArray[np.int64]
 def push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
     """Put a tile into a port's ring; its place, counted from the first one ever."""
     head = state[port, HEAD]
-    ring_words[port, head % ring_words.shape[1]] = words
-    ring_time[port, head % ring_words.shape[1]] = time
+    mask = ring_words.shape[1] - 1
+    ring_words[port, head & mask] = words
+    ring_time[port, head & mask] = time
     state[port, HEAD] = head + 1
     state[port, USED] += words
     return int(head)
+
+
+@inner
+def wait(state: Ints, port: int, start: int, there: int) -> int:
+    """When the array goes on that could at ``start``, but for what a port has at ``there``."""
+    state[port, EARLY] = min(state[port, EARLY], start - there)
+    return max(start, there)
 
 
 @kernel
@@ -45,11 +59,13 @@ def fetch(
     word_time: int,
 ) -> int:
     """When the next tile of a read port has arrived; it is released later through its slot."""
-    ring = ring_words.shape[1]
+    mask = ring_words.shape[1] - 1
     room_at = state[port, SPACE]
-    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] >= ring:
-        slot = state[port, TAIL] % ring
+    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] > RING:
+        slot = state[port, TAIL] & mask
         room_at = max(room_at, ring_time[port, slot])
+        past = state[port, TIME] - state[port, MARGIN] - ring_time[port, slot]
+        state[port, PAST] = min(state[port, PAST], past)
         state[port, USED] -= ring_words[port, slot]
         state[port, TAIL] += 1
     state[port, SPACE] = room_at
@@ -78,9 +94,11 @@ def reserve(
     writes: Ints,
 ) -> int:
     """When the result buffer has room for a tile, and its partial sums where ``read_back``."""
-    ring = ring_words.shape[1]
-    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] >= ring:
-        slot = state[OUT, TAIL] % ring
+    mask = ring_words.shape[1] - 1
+    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] > RING:
+        slot = state[OUT, TAIL] & mask
+        past = state[OUT, TIME] - state[OUT, MARGIN] - ring_time[OUT, slot]
+        state[OUT, PAST] = min(state[OUT, PAST], past)
         written = max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         state[OUT, TIME] = written
         state[OUT, SPACE] = written
@@ -106,9 +124,9 @@ def write_back(
     writes: Ints,
 ) -> int:
     """When the last word of the result is in DRAM."""
-    ring = ring_words.shape[1]
+    mask = ring_words.shape[1] - 1
     while state[OUT, TAIL] < state[OUT, HEAD]:
-        slot = state[OUT, TAIL] % ring
+        slot = state[OUT, TAIL] & mask
         state[OUT, TIME] = (
             max(state[OUT, TIME], ring_time[OUT, slot]) + ring_words[OUT, slot] * word_time
         )

@@ -2,11 +2,16 @@
 
 The walk visits tiles in the order outer, inner, k. Before tile j is computed, the operand tiles
 that differ from tile j-1's are loaded; a finished output tile is stored. One DMA queue carries
-all of it in the order load(0), load(1), store(0), load(2), store(1), ...: load(j) waits until
-tile j-2 has been computed (its buffer is free), store(j) until tile j has.
+all of it in the order load(0), load(1), load(2), store(0), load(3), store(1), ...: load(j) waits
+until tile j-2 has been computed (its buffer is free), store(j) until the result of tile j has left
+the array, and compute(j) until its operands are there and the output buffer is free.
 
-    dma(j)     = max(dma(j-1), compute(j-2)) + store(j-2) + load(j)
+    dma(j)     = max(max(dma(j-1), compute(j-2)) + load(j), compute(j-2) + tail) + store(j-2)
     compute(j) = max(compute(j-1), dma(j)) + cycles(j)
+
+``tail`` is the fill and drain of the array: it can take the next tile ``cycles`` after this one,
+but the last result of this one leaves it a tail later. That everything waits for what comes before
+it, and never for less in a longer walk, is why a larger matmul is never faster.
 
 Tiles are alike but for the edges, so after a few of them the state of the recurrence repeats up
 to a shift, and the rest of a loop is one multiplication. The state is compared, never assumed:
@@ -30,7 +35,9 @@ ALL_WEIGHTS = 1 << 60
 
 
 @inner
-def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store: int) -> State:
+def visit(
+    state: State, weights: int, size: int, inputs: int, cycles: int, store: int, tail: int
+) -> State:
     """The state after one more tile; ``weights`` are the cycles to load ``size`` bytes of weights.
 
     What was fetched ahead is not loaded again.
@@ -43,23 +50,24 @@ def visit(state: State, weights: int, size: int, inputs: int, cycles: int, store
     if credit < ALL_WEIGHTS:
         credit -= min(credit, size)
     load = inputs + weights
-    if stored_before > 0:
-        dma = max(dma, before) + stored_before
     if load > 0:
         dma = max(dma, before) + load
+    if stored_before > 0:
+        dma = max(dma, before + tail) + stored_before
+    if load > 0:
         ready = dma
     return (dma, ready, max(last, ready) + cycles, last, store, stored, credit)
 
 
 @inner
-def finish(state: State) -> int:
+def finish(state: State, tail: int, last_tail: int) -> int:
     """Time at which the last result has been stored."""
     dma, _, last, before, stored, stored_before, _ = state
     if stored_before > 0:
-        dma = max(dma, before) + stored_before
+        dma = max(dma, before + tail) + stored_before
     if stored > 0:
-        dma = max(dma, last) + stored
-    return max(last, dma)
+        dma = max(dma, last + last_tail) + stored
+    return max(last + last_tail, dma)
 
 
 @inner
@@ -103,7 +111,7 @@ def walk_k(
     """All k tiles of one output tile.
 
     ``weights``, their ``sizes``, ``inputs`` and ``cycles`` are (full, last) pairs; ``first_*`` say
-    whether the first k tile has to be loaded; ``tail`` is added to the last tile's cycles.
+    whether the first k tile has to be loaded.
     """
     k = 0
     while k < tiles:
@@ -113,7 +121,7 @@ def walk_k(
         size = sizes[edge] if new_weights else 0
         x = inputs[edge] if (k > 0 or first_inputs) else 0
         earlier = state
-        state = visit(state, w, size, x, cycles[edge] + edge * tail, edge * store)
+        state = visit(state, w, size, x, cycles[edge], edge * store, tail)
         k += 1
         if 1 < k < tiles - 1 and repeats(state, earlier):
             state = skip(state, earlier, tiles - 1 - k)
@@ -133,15 +141,16 @@ def walk(
     cycles: Int64Array,
     stores: Int64Array,
     n_outer: bool,
-    tail: int,
+    tails: tuple[int, int],
 ) -> int:
     """Total cycles of an operator.
 
     ``weights`` and ``sizes`` are int64[2, 2] by [n edge, k edge]: cycles and bytes of a tile of the
     weights; ``inputs`` int64[2, 2] by [m edge, k edge]; ``cycles`` int64[2, 2, 2] by [m edge, n
     edge, k edge]; ``stores`` int64[2, 2] by [m edge, n edge]. ``n_outer`` makes n the outer loop
-    instead of m. ``tail``, the fill and drain of the array, is paid once, with the last tile.
+    instead of m. ``tails`` are those of a full tile and of the last one.
     """
+    tail, last_tail = tails
     zero = credit * 0
     state = (zero, zero, zero, zero, zero, zero, credit)
     outer, inner = (tiles_n, tiles_m) if n_outer else (tiles_m, tiles_n)
@@ -167,7 +176,7 @@ def walk(
                 inner_moved if n_outer else outer_moved,
                 (cycles[me, ne, 0], cycles[me, ne, 1]),
                 stores[me, ne],
-                tail if (oe == 1 and ie == 1) else 0,
+                tail,
             )
             i += 1
             if 1 < i < inner - 1 and repeats(state, earlier):
@@ -177,4 +186,4 @@ def walk(
         if 1 < o < outer - 1 and repeats(state, row):
             state = skip(state, row, outer - 1 - o)
             o = outer - 1
-    return finish(state)
+    return finish(state, tail, last_tail)

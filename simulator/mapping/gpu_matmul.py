@@ -11,6 +11,7 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_u
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    GPU_EXPOSED_ENDS,
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_TILE_PS,
@@ -33,6 +34,7 @@ from simulator.kernels.gpu_matmul import (
     next_split,
     offered,
     quantize_ps,
+    results_ps,
     tiles_ps,
 )
 from simulator.kernels.jit import inner, kernel
@@ -129,8 +131,13 @@ def gpu_search(
     missed = float(out[READ] + out[WRITE])
     others = float(a_fetched + out[WRITE])
     stored, total = float(out[WRITE]), float(out[SRAM])
-    streamed = memory_ps(chip, float(fetched), others, stored, total, float(result))
     fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
+    after = 0.0  # what begins when the tiles are done
+    if chip[GPU_EXPOSED_ENDS] == 1:
+        after = results_ps(chip, float(result), stored)
+        streamed = memory_ps(chip, float(fetched), others - stored, 0.0, total - result, 0.0)
+    else:
+        streamed = memory_ps(chip, float(fetched), others, stored, total, float(result))
     time, busy, tile, split, second, second_tile, parts = best_tiles(chip, shape, bits[3], bits[4])
     macs = float(m) * k * n
     limited = limited_ps(chip, time, macs, missed)
@@ -141,7 +148,7 @@ def gpu_search(
     out[STORING] = scale_up(out[WRITE], clock, chip[HBM_BYTES_PER_S])
     # the bounds hold in the reals; these keep them to the cycle
     least = max(ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]), max(out[FEED], out[HBM]))
-    out[CYCLES] = max(to_cycles(chip, fixed + join(limited, streamed)), least)
+    out[CYCLES] = max(to_cycles(chip, fixed + join(limited, streamed) + after), least)
     out[ARRAY] = max(out[ARRAY], ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]))
     out[COMPUTE] = max(out[COMPUTE], out[ARRAY])
     out[CYCLES] = max(out[CYCLES], out[COMPUTE] + to_cycles(chip, fixed))
@@ -151,7 +158,7 @@ def gpu_search(
     out[ORDER] = NOTHING_HELD
     out[SECOND] = -1
     if second >= 0.0:
-        slower = join(limited_ps(chip, second, macs, missed), streamed)
+        slower = join(limited_ps(chip, second, macs, missed), streamed) + after
         out[SECOND] = max(to_cycles(chip, fixed + slower), out[CYCLES])
         out[SECOND_M] = min(chip[TILES + 2 * second_tile], m)
         out[SECOND_K] = ceil_div(k, parts)

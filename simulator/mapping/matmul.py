@@ -18,31 +18,19 @@ import numpy as np
 
 from simulator.kernels.arithmetic import (
     bits_to_bytes,
-    ceil_div,
     copy,
 )
-from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
-    CLOCK_HZ,
-    COLS,
-    DEPTH,
     GPU,
     NO_LIMIT,
     PREFETCH_BYTES,
-    ROWS,
-    RUN_BANDWIDTH,
-    SYSTOLIC,
-    UNIT_KIND,
 )
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.matrix_unit import (
-    least_cycles,
-    systolic_drain,
-    systolic_fill,
-)
 from simulator.kernels.tile_pipeline import ALL_WEIGHTS
 from simulator.mapping.gpu_matmul import gpu_search
-from simulator.mapping.loads import Bits, operand_bandwidth, price_loads
+from simulator.mapping.loads import Bits, price_loads
+from simulator.mapping.tile_space import space
 from simulator.mapping.tiles import (
     CYCLES,
     MAP_FIELDS,
@@ -57,68 +45,10 @@ from simulator.mapping.tiles import (
     TILE_M,
     TILE_N,
     WRITE,
-    fits,
     fixed_cycles,
     price_order,
     price_tiles,
-    reads,
-    step_cycles,
 )
-
-MAX_CHOICES = 40
-MOST_PROMISING = 4
-"""Tiles that are priced in the order of their lower bounds before all others."""
-
-
-@inner
-def dimension_choices(size: int, base: int, out: Int64Array) -> int:
-    """Tile sizes of one dimension, largest first; their number."""
-    out[0] = size
-    count = 1
-    power = base
-    while power < size:
-        power *= 2
-    power //= 2
-    while power >= base and count < MAX_CHOICES:
-        if power < size:
-            out[count] = power
-            count += 1
-        power //= 2
-    return count
-
-
-@inner
-def lower_bound(
-    operands: tuple[float, float, float],
-    first: float,
-    counts: tuple[int, int, int],
-    bits: Bits,
-    credit: float,
-    work: float,
-    tail: float,
-) -> float:
-    """Cycles that a tile cannot beat: its traffic, or its work between first loads and last store.
-
-    ``operands`` are the cycles in which HBM moves (A, B, C) once, ``first`` those of a tile of A
-    and of B, ``credit`` those of the weights that need not be loaded (-1: none need be), ``work``
-    the cycles of the work and the last store, ``tail`` those of the last drain.
-    """
-    resident = credit < 0.0
-    a, b, c = operands
-    moved = 0.0
-    for order in range(2):
-        a_times, b_times = reads(counts, order == 1, resident)
-        total = a * a_times + b * b_times
-        if order == 0 or total < moved:
-            moved = total
-    traffic = moved + c
-    if credit == 0.0:
-        work += first
-        if bits[0] > 0 and (counts[1] > 1 or counts[0] * counts[2] == 1):
-            traffic += tail  # all but the last store comes before the last tile's work
-    else:
-        traffic -= b if resident else credit
-    return max(traffic, work)
 
 
 @inner
@@ -127,59 +57,6 @@ def better(one: Int64Array, other: Int64Array) -> bool:
     if one[CYCLES] != other[CYCLES]:
         return one[CYCLES] < other[CYCLES]
     return one[READ] + one[WRITE] < other[READ] + other[WRITE]
-
-
-@inner
-def space(
-    chip: Int64Array, shape: tuple[int, int, int], bits: Bits, credit: int
-) -> tuple[Float64Array, Int64Array]:
-    """Every tile that fits: its lower bound float64[S], its (m, k, n) int64[S, 3]."""
-    m, k, n = shape
-    sizes = np.empty((3, MAX_CHOICES), dtype=np.int64)
-    m_count = dimension_choices(m, chip[ROWS], sizes[0])
-    k_count = dimension_choices(k, chip[DEPTH], sizes[1])
-    n_count = dimension_choices(n, chip[COLS], sizes[2])
-    bounds = np.empty(m_count * k_count * n_count, dtype=np.float64)
-    members = np.empty((len(bounds), 3), dtype=np.int64)
-    fixed, step = float(fixed_cycles(chip)), float(step_cycles(chip))
-    ideal = least_cycles(chip, m, k, n, max(bits[3], bits[4]))
-    rate = chip[CLOCK_HZ] / 8.0
-    # weights fetched ahead are worth most where the rest comes in short runs
-    saved = -1.0 if credit >= ALL_WEIGHTS else 8.0 * credit * rate / chip[RUN_BANDWIDTH]
-    depths = np.empty(MAX_CHOICES, dtype=np.int64)
-    a_rates = np.empty(MAX_CHOICES, dtype=np.float64)
-    for ki in range(k_count):
-        depths[ki] = ceil_div(k, sizes[1, ki])
-        a_rates[ki] = bits[0] * rate / operand_bandwidth(chip, sizes[1, ki], depths[ki], bits[0])
-    count = 0
-    for mi in range(m_count):
-        tm = sizes[0, mi]
-        nm = ceil_div(m, tm)
-        em = m - (nm - 1) * tm
-        for ni in range(n_count):
-            tn = sizes[2, ni]
-            nn = ceil_div(n, tn)
-            en = n - (nn - 1) * tn
-            b_rate = bits[1] * rate / operand_bandwidth(chip, tn, nn, bits[1])
-            c_rate = bits[2] * rate / operand_bandwidth(chip, tn, nn, bits[2])
-            tail = 0.0
-            if chip[UNIT_KIND] == SYSTOLIC:
-                tail = float(systolic_fill(chip) + systolic_drain(chip, em, en))
-            beside = ideal - step + tail + float(em) * en * c_rate
-            for ki in range(k_count):
-                tile = (tm, sizes[1, ki], tn)
-                if not fits(chip, shape, tile, bits):
-                    continue
-                counts = (nm, depths[ki], nn)
-                work = beside + step * nm * nn * depths[ki]
-                a, b = float(k) * a_rates[ki], float(k) * b_rate
-                first = (tm * a_rates[ki] + tn * b_rate) * tile[1]
-                operands = (m * a, n * b, float(m) * n * c_rate)
-                bound = lower_bound(operands, first, counts, bits, saved, work, tail)
-                bounds[count] = (fixed + bound) * (1.0 - 1e-9)
-                members[count, 0], members[count, 1], members[count, 2] = tile
-                count += 1
-    return bounds[:count], members[:count]
 
 
 @inner
@@ -238,13 +115,13 @@ def search(
     best = np.empty(MAP_FIELDS, dtype=np.int64)
     fixed = fixed_cycles(chip)
     cutoff = NO_LIMIT
-    # Start with the least lower bounds, one of which is soon so good that it rules out most others;
-    # then go through the space. Of equals the one that comes first there is taken.
+    # The least lower bounds come first, so that the best is soon known and rules out all others.
+    # Of equals the one that comes first in the space is taken.
     place = len(bounds)
-    for turn in range(-MOST_PROMISING, len(bounds)):
-        index = turn if turn >= 0 else int(np.argmin(bounds))
+    for _ in range(len(bounds)):
+        index = int(np.argmin(bounds))
         if bounds[index] > cutoff:
-            continue
+            break
         bounds[index] = np.inf
         tile = (members[index, 0], members[index, 1], members[index, 2])
         if not price_tiles(chip, shape, bits, tile, cutoff - fixed, cycles, stores, trial):

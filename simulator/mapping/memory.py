@@ -118,14 +118,17 @@ def memory_of(
     operators = [op for section in parts.sections for op in section.operators]
     gathered = max((op.weights for op in operators if isinstance(op, Collective)), default=0)
     kv = _kv_parts(padded(model, layout), layout, kv_bits)
+    stored = -(-int((weights + tables + model.vector_parameters) * scale) // 8)
+    activations = _activations(model, layout, parts, tokens, logits, activation_bits)
+    # matrices are multiplied shard by shard as they arrive: one in use, one on its way
+    buffers = 2 * -(-gathered * weight_bits // (8 * layout.stage))
     return Memory(
         capacity=hbm.capacity_bytes,
-        reserve=int(hbm.capacity_bytes * system.hbm_reserve_fraction),
-        weights=-(-int((weights + tables + model.vector_parameters) * scale) // 8),
-        activations=_activations(model, layout, parts, tokens, logits, activation_bits),
+        reserve=system.reserve_bytes(hbm.capacity_bytes - stored - activations - buffers),
+        weights=stored,
+        activations=activations,
         kv_per_token=-(-sum(size * layers for _, size, layers in kv) // layout.sp),
-        # matrices are multiplied shard by shard as they arrive: one in use, one on its way
-        buffers=2 * -(-gathered * weight_bits // (8 * layout.stage)),
+        buffers=buffers,
         kv_parts=kv,
         context_ranks=layout.sp,
     )

@@ -190,18 +190,18 @@ def price_tiles(
 
 
 @inner
-def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int) -> int:
+def least_stalls(results: int, k_tiles: int, load: int, store: int, work: int, tail: int) -> int:
     """Cycles of waiting that stored results cause at least.
 
-    The load of tile j comes behind the store of tile j-2 and waits with it until tile j-2 has been
-    computed; so between the ends of tiles j-2 and j lie that store, that load and the work of tile
-    j, where without waiting there would be ``work`` of two tiles. Such pairs of tiles must not
-    overlap.
+    Tile j waits for the store of tile j-2, which comes behind the load of tile j and the ``tail``
+    after tile j-2; so between the ends of tiles j-2 and j lie the longer of these, that store and
+    the work of tile j, where without waiting there would be ``work`` of two tiles. Such pairs of
+    tiles must not overlap.
     """
-    if load == 0:
+    if load == 0 or store == 0:
         return 0
     times = results - 1 if k_tiles > 1 else (results - 1) // 2
-    return times * max(0, store + load - work)
+    return times * max(0, store + max(load, tail) - work)
 
 
 @inner
@@ -231,9 +231,10 @@ def price_order(
     out[READ] = loads[3, 0, 0] * a_times + loads[3, 0, 1] * b_times
     b_cycles = loads[3, 1, 1] * b_times
     out[HBM] = out[STORING] + loads[3, 1, 0] * a_times + b_cycles
-    tail = 0
+    tail, last_tail = 0, 0
     if chip[UNIT_KIND] == SYSTOLIC:
-        tail = systolic_fill(chip) + systolic_drain(chip, em, en)
+        tail = systolic_fill(chip) + systolic_drain(chip, tm, tn)
+        last_tail = systolic_fill(chip) + systolic_drain(chip, em, en)
     # beside the walk: the overhead of the operator, which pays for the first tile's
     step = step_cycles(chip)
     beside = fixed_cycles(chip) - step
@@ -244,16 +245,17 @@ def price_order(
     if credit == 0 and bits[0] > 0:  # the last tile loads something
         # behind its load lies its work, beside which only the result before it is stored
         storing = stores[0, 0] if nk == 1 and nm * nn > 1 else 0
-        moved += max(0, cycles[1, 1, 1] + tail - storing)
+        moved += max(0, cycles[1, 1, 1] + last_tail - storing)
     # what every tile loads at least
     a_moves = nk > 1 or (nm > 1 and (n_outer or nn == 1))
     b_moves = nk > 1 or (nn > 1 and (nm == 1 or not n_outer))
     load = loads[0, 1, 1] * a_moves + loads[1, 1, 1] * b_moves * (1 - b_free)
-    waits = least_stalls(nm * nn, nk, load, stores[1, 1], cycles[0, 0, 0])
+    waits = least_stalls(nm * nn, nk, load, stores[1, 1], cycles[0, 0, 0], tail)
     worked = out[COMPUTE] + step + first + stores[1, 1] + waits
     if beside + max(moved, worked) > cutoff:
         return False
-    total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tail)
+    tails = (tail, last_tail)
+    total = walk(credit, nm, nn, nk, loads[1], loads[2], loads[0], cycles, stores, n_outer, tails)
     out[CYCLES] = beside + total
     out[ORDER] = out[ORDER] // 2 * 2 + (1 if n_outer else 0)
     return True

@@ -181,7 +181,7 @@ def memory(memory_bytes: Mapping[str, int], system: Any) -> Explanation:
     parts = {name: bytes_text(size) for name, size in memory_bytes.items()}
     inputs = {
         "chip.hbm.capacity": bytes_text(hbm),
-        "system.hbm_reserve_fraction": system.hbm_reserve_fraction,
+        **_reserve(system),
         **{f"{name}_bytes": size for name, size in memory_bytes.items()},
     }
     if "free" in memory_bytes:
@@ -199,6 +199,14 @@ def memory(memory_bytes: Mapping[str, int], system: Any) -> Explanation:
         f"= {' - '.join([bytes_text(hbm), *taken])} = {parts.get('kv', '?')}",
         inputs,
     )
+
+
+def _reserve(system: Any) -> dict[str, Any]:
+    """What the reserve follows from."""
+    engine = system.engine
+    if engine is None or engine.kv_memory is None:
+        return {"system.hbm_reserve_fraction": system.hbm_reserve_fraction}
+    return {"engine.kv_memory": engine.kv_memory}
 
 
 def ratio(figure: str, formula: str, top: float, unit: str, time_s: float) -> Explanation:

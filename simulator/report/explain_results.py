@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING
 
 from simulator.report import explain as why
 from simulator.report.explain import Explanation
+from simulator.report.explain_rows import (
+    energies_of,
+    per_token_rows,
+    pool_costs,
+    promise_rows,
+    step_rows,
+    throughput_rows,
+    token_gaps,
+    transfer_rows,
+)
 from simulator.report.figures import bytes_text, count, duration, percent, scaled
 from simulator.report.json_out import seconds
 from simulator.report.op_table import runner_up_line, tile_text
@@ -14,7 +24,7 @@ from simulator.report.run_explain import explain_pools
 from simulator.timing.energy import energies
 
 if TYPE_CHECKING:
-    from simulator.hardware import Chip, Energy, System
+    from simulator.hardware import Chip, System
     from simulator.serving.results import Distribution, RunResult
     from simulator.timing.results import MatmulTiming, StepTiming
 
@@ -32,6 +42,7 @@ def explain_run(
     tokens = round(result.output_tokens_per_s * window)
     return [
         *_latencies(result),
+        token_gaps(result),
         why.ratio(
             "requests per second",
             "completed requests that arrived after the warm-up / time from its end (or the first "
@@ -54,7 +65,12 @@ def explain_run(
             {"serving_s": time_s, "replicas": result.replicas},
         ),
         *(_of_chips(result, system) if pools is None else explain_pools(result, pools)),
+        *promise_rows(result),
+        *throughput_rows(result),
         *_energy_and_cost(result, system, several=pools is not None),
+        *([] if pools is None else pool_costs(result, pools)),
+        *per_token_rows(result),
+        *transfer_rows(result),
     ]
 
 
@@ -115,6 +131,7 @@ def explain_step(result: StepTiming, system: System) -> list[Explanation]:
         why.units(result.utilization, time_s, chips),
         why.bound(result.bound_by, time_s),
         why.memory(result.memory_bytes, system),
+        *step_rows(result, system),
     ]
 
 
@@ -202,21 +219,6 @@ def _latencies(result: RunResult) -> list[Explanation]:
     ]
 
 
-def _energies_of(chip: Chip, energy: Energy, dtype: str) -> dict[str, str]:
-    """The values of the chip file that its energies come from."""
-    mac = f"{energy.mac_pj[dtype]:.3g} pJ"
-    if chip.power.energy is None:  # those of a GPU's power model
-        return {
-            "chip.matrix.kernels.mac_energy": f"{mac} in {dtype}",
-            "chip.power.tdp": f"{chip.power.tdp_w:g} W, of which {energy.idle_w:g} W idle",
-        }
-    return {
-        f"chip.power.energy.mac.{dtype}": mac,
-        "chip.power.energy.hbm_byte": f"{energy.hbm_byte_pj:g} pJ",
-        "chip.power.energy.idle": f"{energy.idle_w:g} W",
-    }
-
-
 def _energy_and_cost(result: RunResult, system: System, several: bool) -> list[Explanation]:
     """Energy and cost; with ``several`` kinds of chip only how they are made up."""
     found: list[Explanation] = []
@@ -250,7 +252,7 @@ def _energy_and_cost(result: RunResult, system: System, several: bool) -> list[E
                 "+ idle power x time x chips",
                 f"= {scaled(result.energy_j, 'J')}; HBM moved {bytes_text(moved)} at "
                 f"{energy.hbm_byte_pj:g} pJ a byte" + (f"; {energy.basis}" if energy.basis else ""),
-                _energies_of(system.chip, energy, result.dtypes.get("activation", "bf16")),
+                energies_of(system.chip, energy, result.dtypes.get("activation", "bf16")),
             )
         )
     price = system.chip.price_usd_per_hour

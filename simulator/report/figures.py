@@ -10,6 +10,9 @@ _LARGE = ("", "k", "M", "G", "T", "P", "E", "Z")
 _SMALL = ("", "m", "u", "n", "p")
 MISSING = "-"
 
+HUGE = 1e9
+"""From here on nobody counts digits: powers of ten."""
+
 
 def scaled(value: float | None, unit: str) -> str:
     """``value`` with a decimal prefix: ``scaled(1.2e15, 'FLOP')`` is ``1.200 PFLOP``."""
@@ -71,6 +74,8 @@ def _digits(value: float) -> str:
     """Four significant digits without an exponent where that is short."""
     magnitude = abs(value)
     # the limits lie where rounding to four digits goes over to the next power of ten
+    if magnitude >= HUGE:
+        return _powers(value)
     if magnitude >= 999.95:
         return f"{value:,.0f}"
     for limit, places in ((99.995, 1), (9.9995, 2), (0.99995, 3)):
@@ -78,7 +83,11 @@ def _digits(value: float) -> str:
             return f"{value:.{places}f}"
     if value == 0 or magnitude >= 1e-4:
         return f"{value:.4g}"
-    # 1.234e-5 and not 1.234e-05
+    return _powers(value)
+
+
+def _powers(value: float) -> str:
+    """1.234e-5 and not 1.234e-05."""
     mantissa, _, exponent = f"{value:.3e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 

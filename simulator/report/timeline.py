@@ -38,7 +38,7 @@ def write_step_timeline(result: StepTiming, path: str | Path) -> None:
 
 
 def write_run_timeline(result: RunResult, path: str | Path) -> None:
-    """For each replica a track of iterations, one of each unit, and counters.
+    """For each replica a track of iterations, one of each unit, and counters; KV caches that move.
 
     Raises:
         InputError: the file cannot be written.
@@ -93,10 +93,33 @@ def run_events(log: IterationLog, title: str) -> Iterator[str]:
     for replica in np.unique(log.replica).tolist():
         process = int(replica) + 1
         rows = np.flatnonzero(log.replica == replica)
-        yield _name_event("process_name", process, 0, f"replica {replica}: {title}")
+        name = _replica_name(log, int(replica))
+        yield _name_event("process_name", process, 0, f"{name}: {title}")
         yield from _track_names(process, "iterations")
         for first in range(0, len(rows), CHUNK):
             yield from _iteration_events(log, rows[first : first + CHUNK], process)
+    if log.transfers:
+        yield from _transfer_events(log)
+
+
+def _replica_name(log: IterationLog, replica: int) -> str:
+    """Its number, and its pool where there are several."""
+    named = len(set(log.roles)) > 1
+    return f"{log.roles[replica]} replica {replica}" if named else f"replica {replica}"
+
+
+def _transfer_events(log: IterationLog) -> Iterator[str]:
+    """Caches on their way overlap, so each is an asynchronous event of its own, in one process."""
+    process = len(log.roles) + 1
+    yield _name_event("process_name", process, 0, "KV transfers")
+    for moved in log.transfers:
+        name = f"{_replica_name(log, moved.source)} to {_replica_name(log, moved.target)}"
+        arguments = f'{{"request":{moved.request},"bytes":{moved.size_bytes}}}'
+        for phase, when in (("b", moved.start_ps), ("e", moved.end_ps)):
+            yield (
+                f'{{"ph":"{phase}","cat":"kv","id":{moved.request},"name":{json.dumps(name)},'
+                f'"pid":{process},"tid":0,"ts":{_microseconds(when)},"args":{arguments}}}'
+            )
 
 
 def _iteration_events(

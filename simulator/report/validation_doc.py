@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.atomic import atomic_write
-from simulator.report.validation_out import error_texts
+from simulator.report.validation_out import error_texts, total_name, total_texts
 from simulator.report.versions import package_version, versions
 
 if TYPE_CHECKING:
     from simulator.validation.compare import Row
     from simulator.validation.run import Validation
+    from simulator.validation.totals import Total
 
 LIBRARIES = ("aiconfigurator-core", "pyarrow", "scipy")
 
@@ -57,7 +58,8 @@ def write_report(result: Validation, path: str | Path, date: str | None) -> None
 def report(result: Validation, date: str | None) -> str:
     """The report as text; ``date`` is stated as given, nothing is asked of a clock."""
     rows = result.rows()
-    parts = [HEAD, _provenance(date), *_errors(rows), _regimes(rows), *_engines(rows)]
+    sums = result.totals()
+    parts = [HEAD, _provenance(date), *_errors(rows, sums), _regimes(rows), *_engines(rows)]
     parts.append(_rest(result))
     return "\n".join(parts)
 
@@ -68,15 +70,23 @@ def _provenance(date: str | None) -> str:
     return f"{f'Date: {date}. ' if date else ''}Versions: {listed}.\n"
 
 
-def _errors(rows: Iterable[Row]) -> Iterable[str]:
-    """A table an operator, of all rows."""
+def _errors(rows: Iterable[Row], sums: Iterable[Total]) -> Iterable[str]:
+    """A table an operator, of all rows; last those of its tables together."""
+    sums = list(sums)
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row.regime == "all":
             found.setdefault(row.operator, []).append(row)
     for operator, group in found.items():
         yield f"## {operator}: error in %, all rows\n"
-        yield _markdown(COLUMNS, (_cells(row) for row in group))
+        together = (_sum_cells(line) for line in sums if line.operator == operator)
+        yield _markdown(COLUMNS, (*(_cells(row) for row in group), *together))
+
+
+def _sum_cells(line: Total) -> tuple[str, ...]:
+    dtype, chips = total_name(line)
+    name = f"{chips}, {line.tables} tables" if dtype == "all" else f"{chips} {dtype}"
+    return (f"**{name}**", *total_texts(line), *("–" * len(COLUMNS[7:])))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

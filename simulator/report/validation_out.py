@@ -10,9 +10,10 @@ from simulator.report.console import make_table, show
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulator.validation.compare import Row
+    from simulator.validation.compare import Errors, Row
     from simulator.validation.run import Validation
     from simulator.validation.table import Omission
+    from simulator.validation.totals import Total
 
 MISSING = "-"
 
@@ -29,6 +30,10 @@ COLUMNS = (
     "lookup",
     "stacks",
 )
+
+
+TOTALS = ("operator", "data type", "chips", "rows", "mean", "median", "p90", "bias", "by time")
+"""Columns of the errors over all tables of an operator."""
 
 
 def left_out_json(omissions: Sequence[Omission]) -> list[dict[str, Any]]:
@@ -51,6 +56,7 @@ def validation_json(result: Validation) -> dict[str, Any]:
     return {
         "schema": "chipsim.validate/1",
         "rows": [_row(row) for row in result.rows()],
+        "totals": [_total(line) for line in result.totals()],
         "left_out": left_out_json(result.omissions),
         "unvalidated": [{"chip": chip, "operator": name} for chip, name in result.missing],
     }
@@ -63,6 +69,10 @@ def print_validation(result: Validation, console: Console) -> None:
         title = f"{table.chip} {table.operator} {table.dtype}, {table.source}: error in %"
         rows = [_cells(row) for row in comparison.rows()]
         show(console, make_table(console, title, COLUMNS, rows))
+    sums = result.totals()
+    if sums:
+        rows = [(line.operator, *total_name(line), *total_texts(line)) for line in sums]
+        show(console, make_table(console, "all tables together: error in %", TOTALS, rows))
     show(console, "")
     show(
         console,
@@ -78,21 +88,47 @@ def print_validation(result: Validation, console: Console) -> None:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    found = row.errors
     return {
         "chip": row.chip,
         "operator": row.operator,
         "dtype": row.dtype,
         "table": row.table,
         "regime": row.regime,
+        **_errors(row.errors),
+        "baselines": dict(row.baselines),
+    }
+
+
+def _total(line: Total) -> dict[str, Any]:
+    return {
+        "operator": line.operator,
+        "dtype": line.dtype,
+        "chips": list(line.chips),
+        "tables": line.tables,
+        **_errors(line.errors),
+    }
+
+
+def _errors(found: Errors) -> dict[str, Any]:
+    return {
         "count": found.count,
         "mape_percent": found.mape_percent,
         "median_percent": found.median_percent,
         "p90_percent": found.p90_percent,
         "bias_percent": found.bias_percent,
         "weighted_percent": found.weighted_percent,
-        "baselines": dict(row.baselines),
     }
+
+
+def total_name(line: Total) -> tuple[str, str]:
+    """(data type, chips) of a total."""
+    chips = line.chips[0] if len(line.chips) == 1 else f"{len(line.chips)} chips"
+    return line.dtype or "all", chips
+
+
+def total_texts(line: Total) -> tuple[str, ...]:
+    """Its number of rows and its errors in percent."""
+    return (f"{line.errors.count:,}", *_percents(line.errors))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -101,13 +137,16 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def error_texts(row: Row, missing: str = MISSING) -> list[str]:
     """The errors of a row, then those of the simple methods beside them, in percent."""
-    found = row.errors
+    simple = [missing if value is None else f"{value:.1f}" for value in row.baselines.values()]
+    return [*_percents(row.errors), *simple]
+
+
+def _percents(found: Errors) -> list[str]:
     figures = (
         found.mape_percent,
         found.median_percent,
         found.p90_percent,
         found.bias_percent,
         found.weighted_percent,
-        *row.baselines.values(),
     )
-    return [missing if value is None else f"{value:.1f}" for value in figures]
+    return [f"{value:.1f}" for value in figures]

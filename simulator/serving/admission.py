@@ -27,6 +27,7 @@ from simulator.serving.fields import (
     LOGITS,
     MOST,
     NEVER,
+    NO_EVICT,
     NOW,
     OUTPUT,
     PREEMPTED,
@@ -122,10 +123,10 @@ def posted_at(requests: Int64Array, entry: int) -> int:
 def room_for(settings: Int64Array, request: Int64Array) -> int:
     """Tokens beyond those computed for which a cache that comes needs blocks.
 
-    One, or, where a batch runs to its end, all that will follow: requests that hold a part of what
+    One, or, where nobody may be stopped, all that will follow: requests that hold a part of what
     they need would wait for each other.
     """
-    if settings[SCHEDULER] == STATIC:
+    if settings[SCHEDULER] == STATIC or settings[SCHEDULER] == NO_EVICT:
         return max(1, request[OUTPUT] - request[EMITTED])
     return 1
 

@@ -30,8 +30,12 @@ def advice(
     queue_p99_s: float | None,
     ttft_p99_s: float | None,
     simulated_s: float,
+    note: str = "",
 ) -> str:
-    """One line: what limits each pool and what to try next, and whether requests queue for long."""
+    """One line: what limits each pool and what to try next, and whether requests queue for long.
+
+    ``note`` is said last.
+    """
     lines = [
         (f"{role} pool: " if len(pools) > 1 else "") + _limit(pool.bound_by)
         for role, pool in pools.items()
@@ -46,6 +50,8 @@ def advice(
         else:
             line += f"they come in bursts, for its replicas work only {busy:.0%} of the time"
         lines.append(line)
+    if note:
+        lines.append(note)
     return "; ".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from simulator.serving import token_gaps as gap
 from simulator.serving.goodput import judge
 from simulator.serving.population import exact_sum, integral_ps
 from simulator.serving.replica import Replica
-from simulator.serving.results import Distribution, IterationLog, RunResult
+from simulator.serving.results import Distribution, IterationLog, MovedCache, RunResult
 from simulator.serving.stability import queue_growth
 from simulator.serving.timeline import Timeline
 from simulator.serving.work import PS_PER_S
@@ -115,8 +116,10 @@ def latencies(requests: Int64Array, counted: npt.NDArray[np.bool_]) -> dict[str,
     }
 
 
-def iteration_log(replicas: list[Replica]) -> IterationLog:
-    """The logs of all replicas, one after another."""
+def iteration_log(
+    replicas: list[Replica], roles: Sequence[str], transfers: Sequence[MovedCache] = ()
+) -> IterationLog:
+    """The logs of all replicas, one after another, and the caches that moved between them."""
     parts = [replica.finish_log() for replica in replicas]
     rows = np.concatenate(parts)
     number = np.concatenate(
@@ -131,4 +134,6 @@ def iteration_log(replicas: list[Replica]) -> IterationLog:
         waiting=rows[:, loop.LOG_WAITING],
         kv_blocks=rows[:, loop.LOG_BLOCKS],
         busy_ps=rows[:, loop.LOG_BUSY : loop.LOG_BUSY + len(UNITS)],
+        roles=tuple(roles),
+        transfers=tuple(transfers),
     )

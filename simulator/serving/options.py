@@ -13,6 +13,7 @@ SCHEDULERS = {
     "prefill-first": fields.PREFILL_FIRST,
     "decode-first": fields.DECODE_FIRST,
     "static": fields.STATIC,
+    "no-evict": fields.NO_EVICT,
 }
 
 PREEMPTIONS = {"recompute": fields.RECOMPUTE, "swap": fields.SWAP}

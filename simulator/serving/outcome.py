@@ -14,7 +14,7 @@ from simulator.serving.advice import advice
 from simulator.serving.bill import cost_of, energy_of, kinds_of_chip
 from simulator.serving.pool_results import by_role, kv_of, pool_results, transfer_result
 from simulator.serving.pools import Pool
-from simulator.serving.results import RequestCounts, RequestTable, RunResult
+from simulator.serving.results import IterationLog, RequestCounts, RequestTable, RunResult
 from simulator.serving.status import COMPLETED, LOST, REJECTED_CONTEXT, REJECTED_KV
 from simulator.serving.tiers import tiers_of
 from simulator.serving.timeline import timeline
@@ -87,9 +87,15 @@ def outcome(cluster: Cluster) -> RunResult:
         energy_j=energy_of(cluster, simulated_s),
         energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=cost_of(deployment.pools, simulated_s),
-        advice=advice(pools, times["queue_s"].p99, times["ttft_s"].p99, simulated_s),
+        advice=advice(
+            pools,
+            times["queue_s"].p99,
+            times["ttft_s"].p99,
+            simulated_s,
+            next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), ""),
+        ),
         table=_table(cluster, start),
-        log=metrics.iteration_log(cluster.replicas) if options.record_iterations else None,
+        log=_log(cluster) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
         pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
@@ -106,6 +112,14 @@ def outcome(cluster: Cluster) -> RunResult:
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
         timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
+
+
+def _log(cluster: Cluster) -> IterationLog:
+    """What every replica did, by its pool, and what moved between them."""
+    role_of = {r.number: role for role, of in by_role(cluster).items() for r in of}
+    roles = [role_of[replica.number] for replica in cluster.replicas]
+    moved = [] if cluster.prefill is None else cluster.prefill.transfers.log.moved
+    return metrics.iteration_log(cluster.replicas, roles, moved)
 
 
 def _system_name(pools: Sequence[Pool]) -> str:

@@ -72,7 +72,8 @@ class RequestTable:
 class IterationLog:
     """One row an iteration: when it ran, on what, and how long each unit was busy in it.
 
-    ``busy_ps`` is [iterations, units] in the order of ``timing.results.UNITS``.
+    ``busy_ps`` is [iterations, units] in the order of ``timing.results.UNITS``. ``roles`` are the
+    pools of the replicas (``serve``, ``prefill`` or ``decode``), by their number.
     """
 
     replica: Int64Array
@@ -83,6 +84,20 @@ class IterationLog:
     waiting: Int64Array
     kv_blocks: Int64Array
     busy_ps: Int64Array
+    roles: tuple[str, ...] = ()
+    transfers: tuple[MovedCache, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MovedCache:
+    """A KV cache on its way: whose it is, from and to which replica, when, and how large."""
+
+    request: int
+    source: int
+    target: int
+    start_ps: int
+    end_ps: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

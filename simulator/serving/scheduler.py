@@ -29,6 +29,7 @@ from simulator.serving.fields import (
     LAST_TOKEN_AT,
     LOGITS,
     NEVER,
+    NO_EVICT,
     NOW,
     OUTPUT,
     PREFILL_FIRST,
@@ -45,6 +46,7 @@ from simulator.serving.fields import (
 from simulator.serving.kv_cache import publish, release
 from simulator.serving.schedulers.chunked import chunked
 from simulator.serving.schedulers.decode_first import decode_first
+from simulator.serving.schedulers.no_evict import no_evict
 from simulator.serving.schedulers.prefill_first import prefill_first
 from simulator.serving.schedulers.static import static
 from simulator.serving.speculation import accepted
@@ -65,6 +67,8 @@ def form_batch(state: State) -> None:
         prefill_first(state)
     elif scheduler == DECODE_FIRST:
         decode_first(state)
+    elif scheduler == NO_EVICT:
+        no_evict(state)
     else:
         static(state)
 

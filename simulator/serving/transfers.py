@@ -21,6 +21,7 @@ from simulator.engine.links import SharedLinks
 from simulator.serving import fields
 from simulator.serving.pools import kv_bytes, link_of
 from simulator.serving.replica import Replica
+from simulator.serving.results import MovedCache
 from simulator.timing.plan import Plan
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class TransferLog:
     time_ps: list[int] = field(default_factory=list)
     queue_ps: list[int] = field(default_factory=list)
     exposed_ps: list[int] = field(default_factory=list)
+    moved: list[MovedCache] = field(default_factory=list)
+    """Each of them, where iterations are recorded as well."""
 
 
 class Transfers:
@@ -281,6 +284,10 @@ class Transfers:
         log.time_ps.append(now - transfer.flows_from_ps)
         log.queue_ps.append(transfer.flows_from_ps - transfer.began_ps)
         log.exposed_ps.append(now - transfer.end_ps)
+        if cluster.options.record_iterations:
+            ends = transfer.source.number, target.number
+            start = max(transfer.flows_from_ps, transfer.start_ps)
+            log.moved.append(MovedCache(transfer.request, *ends, start, now, transfer.size))
         self._release(transfer)
         cluster.post(target, transfer.request)
 

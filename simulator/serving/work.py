@@ -160,7 +160,7 @@ def model_work(plan: Plan, sums: FloatArray, iterations: int) -> tuple[int, int]
     for layer, count in model.each_layer():
         seen = fields.PAST_SUM if layer.attention.window is None else fields.WINDOW_PAST
         cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
+    weight_bits, _, kv_bits = (int(b) for b in plan.bits[:3])
     return flops, (weights * weight_bits + cached * kv_bits) // 8
 
 

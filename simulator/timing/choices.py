@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InputError, did_you_mean
+from simulator.hardware import Chip
 from simulator.kernels.arrays import Int64Array
 from simulator.mapping.memory import BITS
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
@@ -27,9 +28,23 @@ class Dtypes:
     def __post_init__(self) -> None:
         check_known(self.weight, self.activation, self.kv)
 
-    def bits(self) -> Int64Array:
-        """Bits of (weight, activation, kv) elements."""
-        return np.array([BITS[self.weight], BITS[self.activation], BITS[self.kv]], dtype=np.int64)
+    def bits(self, residual: str | None = None) -> Int64Array:
+        """Bits of (weight, activation, kv, residual) elements.
+
+        What lies between matmuls has the type of the activations, or ``residual`` if that is wider.
+        """
+        own = BITS[self.activation]
+        between = own if residual is None else max(own, BITS[residual])
+        return np.array([BITS[self.weight], own, BITS[self.kv], between], dtype=np.int64)
+
+    def cache_note(self, chip: Chip) -> str:
+        """What to say where a GPU's attention has to turn a 16-bit cache into 8 bits; else ""."""
+        if chip.fused is None or BITS[self.activation] > 8 or BITS[self.kv] <= 8:
+            return ""
+        return (
+            f"attention in {self.activation} converts a cache in {self.kv} as it reads it, and may "
+            f"take longer than with 16 bits for both: --kv-dtype {self.activation} avoids that"
+        )
 
     def as_dict(self) -> dict[str, str]:
         """The names, for reports."""

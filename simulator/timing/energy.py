@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from simulator.hardware import Chip, Energy, TensorCore
 from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
 
 
 def energies(chip: Chip) -> Energy | None:
-    """Those of the chip file; else, of a GPU, those of its power model; else None.
+    """Those of the chip file; what it leaves out, of a GPU, those of its power model; else None.
 
     The power model prices the clock that matmuls sustain (``kernels.gpu_matmul.limited_ps``): a
     multiply-accumulate with all that brings its operands there, a byte from HBM, and a share of the
@@ -20,7 +21,7 @@ def energies(chip: Chip) -> Energy | None:
     unit = chip.matrix
     if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
         return None
-    return Energy(
+    model = Energy(
         mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.dtypes},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
@@ -28,6 +29,21 @@ def energies(chip: Chip) -> Energy | None:
         link_byte_pj=0.0,
         idle_w=chip.power.tdp_w * (1 - SWITCHING_SHARE),
         basis="estimate from the power model of matmuls",
+    )
+    return _with_stated(model, chip.power.stated)
+
+
+def _with_stated(model: Energy, stated: tuple[tuple[str, float], ...]) -> Energy:
+    """The energies of a power model with those of the chip file in their places."""
+    if not stated:
+        return model
+    fields = {name: figure for name, figure in stated if "." not in name}
+    macs = {name.partition(".")[2]: figure for name, figure in stated if "." in name}
+    return replace(
+        model,
+        **fields,
+        mac_pj={**model.mac_pj, **macs},
+        basis=f"{model.basis}, but for {', '.join(name for name, _ in stated)}",
     )
 
 

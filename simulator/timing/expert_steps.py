@@ -13,10 +13,6 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     COLS,
-    FUSED_ABSENT,
-    FUSED_EXPERT_LAUNCH_PS,
-    FUSED_GATHERS,
-    FUSED_NARROW_LAUNCH_PS,
     FUSED_QUANTIZES,
     FUSED_STREAM,
     HBM_BYTES_PER_S,
@@ -39,15 +35,15 @@ from simulator.kernels.executor import (
     WRITE,
 )
 from simulator.kernels.fabric_price import collective
-from simulator.kernels.gpu_attention import overlapped
-from simulator.kernels.gpu_experts import BLOCKS, INTEGERS
-from simulator.kernels.gpu_matmul import quantize_ps, scale_blocks_ps
+from simulator.kernels.gpu_attention import joined
+from simulator.kernels.gpu_experts import BLOCKS, overlap_order
+from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
 from simulator.kernels.moe import grouped_cycles
 from simulator.mapping import tiles
+from simulator.timing.expert_library import PLAIN_BITS, carries, gathers
 from simulator.timing.prices import (
     ACTIVATION_BITS,
-    PLAN_EXPERT_FORM,
     PLAN_LOCAL,
     PLAN_RANKS,
     PLAN_TOP_K,
@@ -60,17 +56,13 @@ from simulator.timing.prices import (
 EXTRA_SRAM_BYTES = 0
 EXTRA_FLOPS = 1
 EXTRA_RECEIVED = 2
-EXTRA_FIELDS = 3
+EXTRA_LEAST = 3
+"""Picoseconds that the matmuls take at least."""
+EXTRA_FIELDS = 4
 """What a price row has no field for: int64[EXTRA_FIELDS], with the busiest rank's assignments."""
 
 ALL_TO_ALL = 3
 """Number of the operation in packed fabrics (``fabric.pack.OP_INDEX``)."""
-
-PLAIN_BITS = 16
-"""Of activations before they are quantized, of results, and of weights that are not quantized."""
-
-MARLIN_LAUNCH_PS = 45_000_000
-"""Launches and tails of a layer on Marlin, the same on all chips: 43 and 48 us on H100 and B200."""
 
 
 @inner
@@ -78,48 +70,6 @@ def add(price: Int64Array, out: Int64Array) -> None:
     """An operator that follows: durations, busy times and bytes add up."""
     for field in range(SENT + 1):
         out[field] += price[field]
-
-
-@inner
-def carries(chip: Int64Array, bits: Int64Array, row: Int64Array) -> bool:
-    """Whether the kernels carry the rows of tokens for other ranks' experts along: Marlin's do."""
-    if row[PLAN_LOCAL] == 0:
-        return False
-    absent: bool = chip[FUSED_ABSENT] == 1 and bits[WEIGHT_BITS] == PLAIN_BITS
-    return absent or (chip[UNIT_KIND] != SYSTOLIC and row[PLAN_EXPERT_FORM] == INTEGERS)
-
-
-@inner
-def narrow(chip: Int64Array, bits: Int64Array, row: Int64Array) -> bool:
-    """Whether a library of its own runs experts with narrow activations (``narrow_expert_launch``).
-
-    vLLM keeps the usual kernels for blocks where a rank has all experts.
-    """
-    if chip[FUSED_NARROW_LAUNCH_PS] == 0 or bits[ACTIVATION_BITS] >= PLAIN_BITS:
-        return False
-    usual: bool = row[PLAN_EXPERT_FORM] == BLOCKS and row[PLAN_RANKS] == 1
-    return not usual
-
-
-@inner
-def gathers(chip: Int64Array, row: Int64Array) -> bool:
-    """Whether the matmuls gather their rows and gate their results themselves."""
-    own: bool = chip[FUSED_GATHERS] == 1 and row[PLAN_EXPERT_FORM] != INTEGERS
-    return own
-
-
-@inner
-def launch_ps(chip: Int64Array, bits: Int64Array, row: Int64Array) -> int:
-    """Launches and tails of all kernels of a layer; a systolic array has none here."""
-    if chip[UNIT_KIND] == SYSTOLIC:
-        return 0
-    if row[PLAN_EXPERT_FORM] == INTEGERS:
-        return MARLIN_LAUNCH_PS
-    if narrow(chip, bits, row):
-        launch: int = chip[FUSED_NARROW_LAUNCH_PS]
-        return launch
-    usual: int = chip[FUSED_EXPERT_LAUNCH_PS]
-    return usual
 
 
 @inner
@@ -138,6 +88,14 @@ def senders(
     if row[PLAN_LOCAL] == 1:
         return 1, own if carries(chip, bits, row) else received
     return row[PLAN_RANKS], own
+
+
+@inner
+def mean_tokens(row: Int64Array, tokens: int, received: int, local: int) -> float:
+    """Assignments that a rank's kernels see, for each of its ``local`` experts: those of all its
+    tokens, or the copies that an exchange has brought."""
+    seen = tokens * row[PLAN_TOP_K] if row[PLAN_LOCAL] == 1 else received
+    return float(seen) / local
 
 
 @inner
@@ -187,24 +145,33 @@ def quantize(
     if form == BLOCKS:
         price[DURATION] = max(price[HBM], math.ceil(scale_blocks_ps(chip, rows, width, size)))
     else:
-        price[DURATION] = max(price[HBM], math.ceil(quantize_ps(chip, rows, width, size)))
+        price[DURATION] = max(price[HBM], math.ceil(convert_ps(chip, width, size)))
 
 
 @inner
 def elementwise(
-    chip: Int64Array, ops: int, read: int, written: int, passing: int, price: Int64Array
+    chip: Int64Array,
+    row: Int64Array,
+    ops: int,
+    read: int,
+    written: int,
+    passing: int,
+    price: Int64Array,
 ) -> None:
     """Vector work over data that streams through.
 
     ``read`` and ``written`` bytes go to HBM. A GPU takes as long as for ``passing`` bytes at its
     streaming efficiency of HBM's rate: requests for rows in an order of their own are not answered
-    faster where L2 holds some of them, nor where elements are narrower than 16 bits.
+    faster where L2 holds some of them, nor where elements are narrower than 16 bits. Kernels that
+    gather (trtllm-gen) move 128 bits a thread and reach HBM's rate.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         price_streaming(chip, ops, read, written, False, price)
         return
     clear(price)
-    rate = chip[HBM_BYTES_PER_S] * chip[FUSED_STREAM] // PER_MILLION
+    rate = chip[HBM_BYTES_PER_S]
+    if not gathers(chip, row):
+        rate = rate * chip[FUSED_STREAM] // PER_MILLION
     price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     price[HBM] = transfer_ps(read + written, rate)
     price[DURATION] = max(max(price[VECTOR], price[HBM]), transfer_ps(passing, rate))
@@ -213,11 +180,12 @@ def elementwise(
 
 
 @inner
-def together(chip: Int64Array, on_chip: int, hbm: int) -> int:
-    """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU."""
+def together(chip: Int64Array, on_chip: int, hbm: int, kernels: int) -> int:
+    """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU with the
+    ``kernels`` of a library."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return max(on_chip, hbm)
-    slower: int = math.ceil(overlapped(float(on_chip), float(hbm)))
+    slower: int = math.ceil(joined(float(on_chip), float(hbm), overlap_order(kernels)))
     return slower
 
 
@@ -227,30 +195,34 @@ def grouped(
     bits: Int64Array,
     counts: Int64Array,
     shape: tuple[int, int, int, int],
-    form: int,
+    mean: float,
+    kind: tuple[int, int],
     price: Int64Array,
     extra: Int64Array,
 ) -> None:
     """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
 
-    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``form`` as in ``gpu_experts``. Bytes
-    fed by on-chip memory and flops are added to ``extra``.
+    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``mean`` as in ``grouped_cycles``,
+    ``kind`` likewise. Bytes fed by on-chip memory and flops are added to ``extra``.
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
     widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
-    matrix, fed, weights = grouped_cycles(chip, counts, k, n, widths, form, read + written)
+    matrix, fed, weights, least = grouped_cycles(
+        chip, counts, k, n, widths, kind, read + written, mean
+    )
     for e in range(len(counts)):
         extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
     extra[EXTRA_SRAM_BYTES] += fed
+    extra[EXTRA_LEAST] += to_ps(chip, least)
     read += weights
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
     clear(price)
     price[DURATION] = fixed_ps(chip)
     # what comes from HBM passes through L2 meanwhile
-    working = together(chip, to_ps(chip, matrix), to_ps(chip, hbm))
-    price[DURATION] += max(working, to_ps(chip, sram))
+    working = together(chip, to_ps(chip, matrix), to_ps(chip, hbm), kind[1])
+    price[DURATION] += max(max(working, to_ps(chip, sram)), to_ps(chip, least))
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)
     price[SRAM] = to_ps(chip, sram)

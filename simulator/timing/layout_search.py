@@ -215,7 +215,7 @@ def _fits(
     share: _Share,
     search: Search,
 ) -> bool:
-    weight, activation, kv = (int(bits) for bits in dtypes.bits())
+    weight, activation, kv = (int(bits) for bits in dtypes.bits()[:3])
     memory = memory_of(
         system,
         model,
@@ -234,7 +234,7 @@ def _bound_ps(
     system: System, model: Transformer, layout: Layout, dtypes: Dtypes, share: _Share
 ) -> float:
     """What no schedule of this layout undercuts: products at the peak rate, weights from HBM."""
-    weight, _, _ = (int(bits) for bits in dtypes.bits())
+    weight, _, _ = (int(bits) for bits in dtypes.bits()[:3])
     chip = system.chip
     peak = chip.peak_flops_per_s(dtypes.activation)
     worst = 0.0
@@ -306,8 +306,8 @@ def smallest_sufficient(
     Numbers that the system's family has no slice of are left out. Of how they are joined only
     that is looked at; what decides is the memory.
     """
-    room = system.chip.hbm.capacity_bytes * (1 - system.hbm_reserve_fraction)
-    weight, _, kv = (int(bits) for bits in dtypes.bits())
+    room = system.chip.hbm.capacity_bytes - system.reserve_bytes(0)
+    weight, _, kv = (int(bits) for bits in dtypes.bits()[:3])
     cache = search.batch * model.kv_elements(search.context) * kv / 8
     cache = 0.0 if model.kv_heads == 1 else cache
     start = max(1, math.floor((model.parameters * weight / 8 + cache) * 0.9 / room))

@@ -39,19 +39,18 @@ from simulator.kernels.gpu_experts import BLOCKS
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.moe import expert_tokens
 from simulator.model.operators import GATE_OPS
+from simulator.timing.expert_library import carries, gathers, launch_ps, library, narrow
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
+    EXTRA_LEAST,
     EXTRA_RECEIVED,
     add,
-    carries,
     elementwise,
     exchange,
     fixed_ps,
-    gathers,
     grouped,
-    launch_ps,
+    mean_tokens,
     moved,
-    narrow,
     quantize,
     result_bits,
     senders,
@@ -97,6 +96,8 @@ def price_sorted(
     form = row[PLAN_EXPERT_FORM]
     hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
+    mean = mean_tokens(row, tokens, received, len(counts))
+    kernels = library(chip, bits, row)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
@@ -118,30 +119,37 @@ def price_sorted(
     add(price, out)
     if ranks > 1 or not gathers(chip, row):
         kept = moved(chip, tokens * hidden, a_bits)
-        elementwise(chip, own * SORT_OPS, kept, copies, passing, price)
+        elementwise(chip, row, own * SORT_OPS, kept, copies, passing, price)
         add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     # blocks are scaled by a kernel of their own, before which nothing can be gated
     apart = form == BLOCKS or not gathers(chip, row)
     written = inside if apart else gated
-    grouped(chip, bits, counts, (hidden, wide, arrived, written), form, price, extra)
+    grouped(
+        chip, bits, counts, (hidden, wide, arrived, written), mean, (form, kernels), price, extra
+    )
     add(price, out)
     if apart:
         gating = bits_to_bytes(gates * (wide + width) * r_bits)
-        elementwise(chip, gates * width * GATE_OPS, inside, gated, gating, price)
+        elementwise(chip, row, gates * width * GATE_OPS, inside, gated, gating, price)
         add(price, out)
     if form == BLOCKS:
         quantize(chip, bits, form, received, width, price)
         add(price, out)
     results = moved(chip, received * hidden, r_bits)
-    grouped(chip, bits, counts, (width, hidden, gated, results), form, price, extra)
+    grouped(
+        chip, bits, counts, (width, hidden, gated, results), mean, (form, kernels), price, extra
+    )
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     back = moved(chip, own * hidden, r_bits)
     kept = moved(chip, tokens * hidden, r_bits)
-    elementwise(chip, own * hidden * COMBINE_OPS, back, kept, passing, price)
+    if gathers(chip, row):
+        # what is summed takes as long where the rows are other ranks' (docs/moe.md)
+        passing = bits_to_bytes(tokens * (1 + row[PLAN_TOP_K]) * hidden * r_bits)
+    elementwise(chip, row, own * hidden * COMBINE_OPS, back, kept, passing, price)
     add(price, out)
 
 
@@ -165,20 +173,22 @@ def price_fused(
     a_bits = bits[ACTIVATION_BITS]
     hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
+    mean = mean_tokens(row, tokens, received, len(counts))
+    kernels = library(chip, bits, row)
     wide = width * (2 if row[PLAN_GATED] == 1 else 1)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
     form = row[PLAN_EXPERT_FORM]
     kept = moved(chip, tokens * hidden, a_bits)
     results = moved(chip, tokens * hidden, result_bits(chip, bits))
-    grouped(chip, bits, counts, (hidden, wide, kept, 0), form, first, extra)
-    grouped(chip, bits, counts, (width, hidden, 0, results), form, second, extra)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), mean, (form, kernels), first, extra)
+    grouped(chip, bits, counts, (width, hidden, 0, results), mean, (form, kernels), second, extra)
     add(first, out)
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM])
-    busy = max(busy, out[SRAM])
+    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM], kernels)
+    busy = max(busy, max(out[SRAM], extra[EXTRA_LEAST]))
     fixed = fixed_ps(chip)
     if chip[UNIT_KIND] != SYSTOLIC:
         fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])

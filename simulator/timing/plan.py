@@ -15,6 +15,7 @@ from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import Memory, memory_of
 from simulator.mapping.shard import Sharded
+from simulator.model.layers import GroupedQuery
 from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, Operator, Section
 from simulator.model.transformer import Transformer
@@ -104,7 +105,7 @@ class Plan:
     def memory(self, tokens: int, logits: int) -> Memory:
         """Memory of the fullest chip for batches of a replica of at most so many tokens and
         positions with logits; see ``mapping.memory.memory_of``."""
-        weight_bits, activation_bits, kv_bits = (int(b) for b in self.bits)
+        weight_bits, activation_bits, kv_bits = (int(b) for b in self.bits[:3])
         return memory_of(
             self.system,
             self.model,
@@ -203,6 +204,10 @@ def _load(
     return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
 
 
+def _is_grouped(model: Transformer) -> bool:
+    return all(isinstance(layer.attention, GroupedQuery) for layer, _ in model.each_layer())
+
+
 def make_plan(
     system: System,
     model: Transformer,
@@ -219,6 +224,9 @@ def make_plan(
     """
     kinds = dtypes or Dtypes()
     system = replace(system, chip=resolve_memory(system.chip))
+    engine = system.engine
+    if engine is not None and _is_grouped(model):
+        system = replace(system, chip=engine.with_attention(system.chip, kinds.kv))
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
@@ -238,7 +246,7 @@ def make_plan(
         operators=operators,
         chip=pack_chip(system.chip, kinds.activation),
         fabrics=pack_groups(system.fabric, sharded),
-        bits=kinds.bits(),
+        bits=kinds.bits(None if engine is None else engine.residual),
         rows=rows,
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
         sections=section_rows(sharded),

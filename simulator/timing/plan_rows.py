@@ -9,6 +9,8 @@ import numpy as np
 from simulator.fabric.groups import strided_group
 from simulator.fabric.pack import OP_INDEX, pack_fabric
 from simulator.fabric.parts import Op
+from simulator.fabric.peer import engine_limits
+from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.arrays import Int64Array
 from simulator.mapping.shard import Sharded, shard
@@ -91,6 +93,26 @@ def pack_groups(fabric: Fabric, sharded: Sharded) -> Int64Array:
     for row, table in zip(packed, tables, strict=True):
         row[: len(table)] = table
     return packed
+
+
+def engine_notes(system: System, sharded: Sharded) -> tuple[str, ...]:
+    """What to say where the serving engine's all-reduce kernels do not reach a group of ranks."""
+    engine = system.engine
+    if engine is None or engine.all_reduce is None:
+        return ()
+    reduced = {op.group for op in _collectives(sharded) if op.op == "all-reduce"}
+    alone = sorted(
+        ranks
+        for name, (ranks, apart) in sharded.groups.items()
+        if name in reduced
+        and ranks > 1
+        and not engine_limits(strided_group(system.fabric, ranks, apart), "all-reduce")
+    )
+    return tuple(
+        f"{engine.name} has no all-reduce kernels for {ranks} chips of this fabric: "
+        "those of the collective library are used"
+        for ranks in dict.fromkeys(alone)
+    )
 
 
 def _collectives(sharded: Sharded) -> list[Collective]:

@@ -110,10 +110,12 @@ PLAN_EXPERT_FORM = 33
 """How operands of experts are quantized: PLAIN, BLOCKS or INTEGERS (``kernels.gpu_experts``)."""
 PLAN_FIELDS = 34
 
-# Bits of the data types, int64[3].
+# Bits of the data types, int64[4]; a single operator has only the first three.
 WEIGHT_BITS = 0
 ACTIVATION_BITS = 1
 KV_BITS = 2
+RESIDUAL_BITS = 3
+"""Of what lies between matmuls and what chips exchange: those of activations, or more."""
 
 
 @inner
@@ -138,13 +140,13 @@ def price_matmul(
     price: Int64Array,
 ) -> bool:
     """Cold and warm price of a matmul with weights; False where no tile fits."""
-    a_bits, b_bits = bits[ACTIVATION_BITS], bits[WEIGHT_BITS]
+    a_bits, b_bits, r_bits = bits[ACTIVATION_BITS], bits[WEIGHT_BITS], bits[RESIDUAL_BITS]
     k, n = row[PLAN_K], row[PLAN_N]
     a_moved = 0 if resident(chip, m * k, a_bits) else a_bits
     # A fused gate leaves fewer columns than were computed: spread their bits over the columns.
     c_moved = 0
-    if not resident(chip, m * row[PLAN_STORED], a_bits):
-        c_moved = ceil_div(a_bits * row[PLAN_STORED], n)
+    if not resident(chip, m * row[PLAN_STORED], r_bits):
+        c_moved = ceil_div(r_bits * row[PLAN_STORED], n)
     moved = (a_moved, b_bits, c_moved, a_bits, b_bits)
     fetched = mapper.prefetchable(chip, k, n, b_bits) * row[PLAN_FETCH]
     for variant in range(2):

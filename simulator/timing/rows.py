@@ -20,7 +20,6 @@ from simulator.kernels.fabric_price import collective
 from simulator.kernels.jit import inner, kernel
 from simulator.mapping import tiles
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     ATTENTION,
     COLLECTIVE,
     GATHER,
@@ -41,6 +40,7 @@ from simulator.timing.prices import (
     PLAN_WEIGHTS,
     PLAN_WIDTH,
     PLAN_WRITTEN,
+    RESIDUAL_BITS,
     WEIGHT_BITS,
     price_matmul,
     price_streaming,
@@ -56,7 +56,7 @@ def price_collective(
     fabric: Int64Array, bits: Int64Array, row: Int64Array, rows: int, out: Int64Array
 ) -> None:
     """Price of a collective over a group of ranks; each chip sends its share of it."""
-    size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[ACTIVATION_BITS])
+    size = bits_to_bytes(rows * row[PLAN_WIDTH] * bits[RESIDUAL_BITS])
     if row[PLAN_WEIGHTS] > 0:
         size = bits_to_bytes(row[PLAN_WEIGHTS] * bits[WEIGHT_BITS])
     duration, moving, _ = collective(fabric, row[PLAN_COLLECTIVE], size)
@@ -77,13 +77,13 @@ def price_elementwise(
     """Price of vector work or of a gather, whose reads are weights and always come from HBM."""
     read = row[PLAN_READ] * rows
     written = row[PLAN_WRITTEN] * rows
-    a_bits = bits[ACTIVATION_BITS]
+    own_bits = bits[RESIDUAL_BITS]
     gather = row[PLAN_KIND] == GATHER
-    read_bytes = bits_to_bytes(read * (bits[WEIGHT_BITS] if gather else a_bits))
-    written_bytes = bits_to_bytes(written * a_bits)
-    if not gather and resident(chip, read, a_bits):
+    read_bytes = bits_to_bytes(read * (bits[WEIGHT_BITS] if gather else own_bits))
+    written_bytes = bits_to_bytes(written * own_bits)
+    if not gather and resident(chip, read, own_bits):
         read_bytes = 0
-    if resident(chip, written, a_bits):
+    if resident(chip, written, own_bits):
         written_bytes = 0
     fused = row[PLAN_FUSED] == 1
     price_streaming(chip, row[PLAN_OPS] * rows, read_bytes, written_bytes, fused, out)

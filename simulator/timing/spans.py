@@ -24,6 +24,7 @@ from simulator.model.operators import (
 )
 from simulator.timing.batch import share_of
 from simulator.timing.plan import Plan
+from simulator.timing.prices import RESIDUAL_BITS, WEIGHT_BITS
 from simulator.timing.results import CAUSES, CollectiveShare, OperatorSpan
 from simulator.timing.sequences import Batch
 
@@ -147,10 +148,10 @@ def _exchanges(plan: Plan, index: int, batch: Batch, count: int) -> Iterator[Col
 
 
 def _buffer_bytes(plan: Plan, op: Collective, batch: Batch) -> int:
-    weight_bits, activation_bits, _ = (int(b) for b in plan.bits)
+    weight_bits, residual_bits = int(plan.bits[WEIGHT_BITS]), int(plan.bits[RESIDUAL_BITS])
     if op.weights:
         return -(-op.weights * weight_bits // 8)
-    return -(-_rows(op, batch) * op.width * activation_bits // 8)
+    return -(-_rows(op, batch) * op.width * residual_bits // 8)
 
 
 def _spans(

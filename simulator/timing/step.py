@@ -14,6 +14,7 @@ from simulator.mapping.overheads import overheads
 from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.plan import Plan
+from simulator.timing.plan_rows import engine_notes
 from simulator.timing.results import CAUSES, UNITS, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
 from simulator.timing.spans import collective_rows, operator_spans
@@ -77,7 +78,7 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
         count * plan.model.kv_elements(int(past))
         for past, count in zip(*np.unique(batch.past, return_counts=True), strict=True)
     )
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits)
+    weight_bits, _, kv_bits = (int(b) for b in plan.bits[:3])
     return (weights * weight_bits + int(cache) * kv_bits) // 8
 
 
@@ -189,6 +190,10 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         overheads=overheads(plan.model, plan.layout),
         collectives=collective_rows(plan, share, priced.prices, spans),
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
+        notes=(
+            *engine_notes(plan.system, plan.sharded),
+            *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
+        ),
         accuracy=plan.system.validation,
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -20,7 +21,6 @@ BUFFERS = ("sram_ifmap_bytes", "sram_filter_bytes", "sram_ofmap_bytes")
 
 MAX_SIZE = 2**31
 MAX_ARRAY = 1024
-MAX_TILES = 2**27
 MAX_TRACED_TILES = 2**21
 UNLIMITED = 2**62
 
@@ -142,9 +142,10 @@ def check_case(case: SystolicCase) -> tuple[str, str] | None:
 
 
 def systolic_timing(case: SystolicCase) -> SystolicTiming:
-    """Price a case. O(1) with ideal memory, otherwise linear in folds.
+    """Price a case. O(1) with ideal memory, otherwise linear in folds that do not repeat.
 
-    Raises InputError (without a place) for a case that ``check_case`` refuses.
+    Raises InputError (without a place) for a case that ``check_case`` refuses, or where too many
+    folds differ.
     """
     wrong = check_case(case)
     if wrong is not None:
@@ -158,8 +159,12 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
     ifmap, filters, sums, result = m * k, k * n, 0, m * n
     enough = None
     if not case.ideal_memory:
-        counts = _run(case, _EMPTY, _EMPTY, _EMPTY.ravel())
-        total, cold, after, row, col, sums, result = (int(x) for x in counts)
+        total, cold, after, row, col, sums, result = pipeline_counts(case)
+        if total < 0:
+            raise InputError(
+                f"{case.m}x{case.k}x{case.n}: {folds} folds do not repeat often enough for finite "
+                f"memory; more than {pipeline.MAX_STEPS} tiles would have to be followed one by one"
+            )
         ifmap, filters = (col, row) if case.dataflow == "is" else (row, col)
         enough = _stall_free(case)
     cells = rows * cols * case.macs * case.arrays
@@ -182,6 +187,12 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
         write_back_cycles=after,
         stall_free_words_per_cycle=enough,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def pipeline_counts(case: SystolicCase) -> tuple[int, ...]:
+    """What ``run_pipeline`` counts; layers of a network that have the same shape share it."""
+    return tuple(int(x) for x in _run(case, _EMPTY, _EMPTY, _EMPTY.ravel()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +301,6 @@ def _check_memory(case: SystolicCase) -> tuple[str, str] | None:
                 "and at most 1000000, with at most 6 decimals",
             )
     sizes = _shape(case)
-    folds = closed.fold_count(sizes[0], case.m, case.k, case.n, case.rows, case.cols)
-    stream = closed.stream_cycles(sizes[0], case.m, case.k, case.n, case.macs)
-    if folds * chunking.chunk_count(stream, case.rows, case.cols) > MAX_TILES:
-        return "m", f"{folds} folds are too many for finite memory (2**27 tiles at most)"
     if case.bandwidth is not None:
         traffic = closed.sram_ifmap_reads(sizes[0], *sizes[2:])
         traffic += closed.sram_filter_reads(sizes[0], *sizes[2:])

@@ -15,6 +15,7 @@ from simulator.validation.files import read_tables
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS, find_operator
 from simulator.validation.table import LeftOut, Omission, Table, why_nothing
+from simulator.validation.totals import Total, totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,10 @@ class Validation:
     comparisons: tuple[Comparison, ...]
     omissions: tuple[Omission, ...]
     missing: tuple[tuple[str, str], ...]
+
+    def totals(self) -> list[Total]:
+        """The errors of each operator over all of its tables."""
+        return totals(self.comparisons)
 
     def rows(self) -> list[Row]:
         """The rows of all comparisons."""
@@ -85,7 +90,12 @@ def validate(
         name = machine.chip.name
         for operator in wanted:
             tables, others = tables_of(machine, operator, file, every_stack)
+            kinds = dict.fromkeys(table.dtype for table in tables)
             tables = [table for table in tables if dtype is None or table.dtype == dtype]
+            if file is not None and kinds and not tables:
+                raise InputError(
+                    f"{file}: no row has the data type {dtype}", hint=f"it has {', '.join(kinds)}"
+                )
             if not tables:
                 missing.append((name, operator))
             for table in tables:

@@ -1,0 +1,275 @@
+"""Whether the ports of a systolic array do the same as some folds before, for how long, and moved.
+
+The ports are compared from the time at which a fold begins on: what they hold, when it is released,
+how far they are.
+
+Times that are past do not decide anything: a tile that is released before its port can ask for the
+room is as good as one released long ago. Only the release of a tile is rounded to a cycle. Where
+all that are in the buffers are past by a cycle, and were when their room was asked for, a period
+need not be whole cycles.
+
+What a read port holds does not matter at all where every tile in its buffer is past: tiles are
+released in their order, so that room for a later one does not hang on those before it.
+
+A port that the array never waits for, and that never waits for room, goes its own way, faster or
+slower than the folds. A jump ends before one of the two begins to wait for the other. A port that
+nothing is asked of stands still. One whose buffer holds all that it ever fetches only has to be as
+far; it fetches nothing in time until the cold start is over.
+"""
+
+from __future__ import annotations
+
+from simulator.kernels.jit import inner
+from simulator.kernels.systolic_ports import (
+    COLD,
+    EARLY,
+    FIELDS,
+    HALF,
+    HEAD,
+    MARGIN,
+    OUT,
+    PAST,
+    RING,
+    ROOMY,
+    SMALLEST,
+    SPACE,
+    SPARE,
+    TAIL,
+    TIME,
+    USED,
+    WARM,
+    WORDS_IN,
+    Ints,
+)
+
+# What is remembered of the fold (or column) to compare with: folds until another one is kept and
+# how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
+# whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
+# before they were last set back; then the ports' state at the kept one.
+LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
+PORTS = MINIMA + 6
+MEMORY = PORTS + 3 * FIELDS
+
+NEVER = -(2**62)
+EVER = 2**61
+
+
+@inner
+def worth_looking(state: Ints, memory: Ints, live: int) -> bool:
+    """Whether looking at all tiles in the buffers is little work beside what was done so far."""
+    moved, held = 0, 0
+    for port in range(3):
+        moved += state[port, HEAD]
+        if live & (1 << port) and state[port, ROOMY] == 0:
+            held += state[port, HEAD] - state[port, TAIL]
+    return bool(memory[LOOKED] + held <= 4 * moved)
+
+
+@inner
+def _spare(state: Ints, port: int, place: int, gone: int) -> int:
+    """Words that a port surely moves before the room of a tile in its buffer is asked for.
+
+    The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
+    """
+    if port == OUT:
+        return gone  # results are written in their order
+    if state[port, WARM] == 0:
+        return 0
+    held = state[port, HEAD] - state[port, TAIL] - place
+    few = (RING - held) * state[port, SMALLEST]
+    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
+
+
+@inner
+def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
+    """How long a tile's room is there, less a cycle, before it is asked for.
+
+    The port moves ``spare`` words until then.
+    """
+    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
+
+
+@inner
+def keep(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    outer: Ints,
+    live: int,
+    time: int,
+    word_time: int,
+) -> None:
+    """Keep the ports as they are at the start of a fold."""
+    memory[SINCE], memory[BEGAN_AT], memory[KEPT], memory[FRESH] = 0, time, 1, NEVER
+    mask = words.shape[1] - 1
+    for port in range(3):
+        for field in range(FIELDS):
+            memory[PORTS + FIELDS * port + field] = state[port, field]
+        for i in range(2):
+            at = MINIMA + 2 * port + i
+            outer[at] = min(outer[at], state[port, EARLY + i])
+            memory[at] = state[port, EARLY + i] = EVER
+        if live & (1 << port) and state[port, ROOMY] == 0:
+            tail, gone = state[port, TAIL], 0
+            memory[LOOKED] += state[port, HEAD] - tail
+            for i in range(state[port, HEAD] - tail):
+                at = (tail + i) & mask
+                spare = _spare(state, port, i, gone)
+                past = _slack(state, port, times[port, at], spare, word_time) >= 0
+                kept[port, i] = words[port, at]
+                kept[3 + port, i] = NEVER if past else times[port, at] - time
+                gone += words[port, at]
+
+
+@inner
+def _idles(state: Ints, memory: Ints, port: int) -> bool:
+    """Whether nothing was asked of a port since it was kept."""
+    here = PORTS + FIELDS * port
+    return bool(
+        state[port, HEAD] == memory[here + HEAD]
+        and state[port, TAIL] == memory[here + TAIL]
+        and state[port, WORDS_IN] == memory[here + WORDS_IN]
+    )
+
+
+@inner
+def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int) -> tuple[int, int]:
+    """Whether room was found as at the kept fold: no (0), in whole cycles only (1), yes (2).
+
+    And how long, less a cycle, it is there.
+    """
+    here = PORTS + FIELDS * port
+    shift = time - memory[BEGAN_AT]
+    now, then = state[port, SPACE], memory[here + SPACE]
+    if state[port, ROOMY] == 1:
+        return 2, EVER
+    if port == OUT:
+        if drift == 0:
+            now, then = max(now, time), max(then, memory[BEGAN_AT])
+        return (2 if now - then == shift + drift else 0), EVER
+    slack = state[port, TIME] - state[port, MARGIN] - now
+    if slack >= 0 and memory[here + TIME] - state[port, MARGIN] >= then:
+        return 2, slack
+    return (1 if drift == 0 and now - then == shift else 0), slack
+
+
+@inner
+def _least_slack(
+    state: Ints, words: Ints, times: Ints, memory: Ints, port: int, word_time: int
+) -> int:
+    """The least slack of the tiles in a buffer, or that of the oldest one that has none."""
+    tail, gone, least = state[port, TAIL], 0, EVER
+    mask = words.shape[1] - 1
+    for i in range(state[port, HEAD] - tail):
+        at = (tail + i) & mask
+        spare = _spare(state, port, i, gone)
+        least = min(least, _slack(state, port, times[port, at], spare, word_time))
+        memory[LOOKED] += 1
+        if least < 0:
+            break
+        gone += words[port, at]
+    return least
+
+
+@inner
+def _holds_as_before(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    port: int,
+    time: int,
+    word_time: int,
+) -> bool:
+    """Whether a buffer holds the same tiles, with the same times of release that are not past."""
+    here = PORTS + FIELDS * port
+    tail, gone = state[port, TAIL], 0
+    held = state[port, HEAD] - tail
+    if held != memory[here + HEAD] - memory[here + TAIL]:
+        return False
+    if state[port, USED] != memory[here + USED]:
+        return False
+    mask = words.shape[1] - 1
+    for i in range(held):
+        at = (tail + i) & mask
+        past = _slack(state, port, times[port, at], _spare(state, port, i, gone), word_time) >= 0
+        memory[LOOKED] += 1
+        if words[port, at] != kept[port, i]:
+            return False
+        if kept[3 + port, i] != (NEVER if past else times[port, at] - time):
+            return False
+        gone += words[port, at]
+    return True
+
+
+@inner
+def periods_alike(
+    state: Ints,
+    words: Ints,
+    times: Ints,
+    kept: Ints,
+    memory: Ints,
+    port: int,
+    time: int,
+    whole: bool,
+    word_time: int,
+    most: int,
+) -> int:
+    """Periods, of ``most``, in which a port does the same as since it was kept.
+
+    ``whole`` says that a period has whole cycles.
+    """
+    here = PORTS + FIELDS * port
+    if _idles(state, memory, port):
+        return most
+    drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
+    alike, slack = _room_as_before(state, memory, port, time, drift)
+    past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
+    early = min(state[port, EARLY], memory[MINIMA + 2 * port])
+    roomy = state[port, ROOMY] == 1  # then what it holds does not matter
+    if (
+        state[port, WARM] != memory[here + WARM]
+        or (not roomy and state[port, COLD] != memory[here + COLD])
+        or alike == 0
+        or (not whole and (alike == 1 or past < 0))
+        or (drift != 0 and (past < 0 or early < 0))
+    ):
+        return 0
+    if not roomy:
+        slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
+        if (slack < 0 or port == OUT) and not _holds_as_before(
+            state, words, times, kept, memory, port, time, word_time
+        ):
+            return 0
+        if slack < 0 and (drift != 0 or not whole):
+            return 0
+    cold = state[port, COLD] - memory[here + COLD]
+    if cold > 0:
+        if state[port, WARM] == 1:
+            return 0
+        most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
+    if drift > 0:
+        return int(min(most, early // drift))
+    if drift < 0:
+        return int(min(most, min(slack, past) // -drift))
+    return most
+
+
+@inner
+def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+    """Move what goes its own way, or stands still, as seen from where time stands still."""
+    drift = state[port, TIME] - memory[PORTS + FIELDS * port + TIME] - (time - memory[BEGAN_AT])
+    if _idles(state, memory, port):
+        state[port, SPACE] += periods * drift
+        mask = times.shape[1] - 1
+        for i in range(state[port, TAIL], state[port, HEAD]):
+            times[port, i & mask] += periods * drift
+    elif port == OUT and drift != 0:
+        state[port, SPACE] += periods * drift
+    state[port, TIME] += periods * drift
+    state[port, COLD] += periods * (state[port, COLD] - memory[PORTS + FIELDS * port + COLD])
+    state[port, EARLY] -= periods * max(0, drift)
+    state[port, PAST] -= periods * max(0, -drift)
