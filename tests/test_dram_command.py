@@ -197,3 +197,20 @@ def test_every_preset_states_its_source_and_a_bad_file_is_located(tmp_path: Path
         load_memory(bad)
     assert caught.value.location is not None
     assert caught.value.location.line is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  refi: 6240", "  refi: 600", "rfc \\+ rc must be below refi"),
+        ("  rfc_pb: 320", "  rfc_pb: 6240", "must be below refi_pb x 32 banks"),
+    ],
+)
+def test_refreshes_that_would_never_end_are_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    good = Path(__file__).parent.parent / "configs" / "memories" / "hbm3-6400.yaml"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        load_memory(bad)

@@ -144,6 +144,20 @@ class MemoryConfig(Section):
     refresh_together: Flag = False
     run_efficiency: tuple[Fraction, ...] = ()
 
+    @model_validator(mode="after")
+    def _banks_keep_up(self) -> MemoryConfig:
+        """Per-bank refreshes go round the banks; each must be over before its next one is due."""
+        org, t = self.organisation, self.timing
+        turn = org.stack_ids * org.bank_groups * org.banks
+        if not self.refresh_together:
+            turn *= org.pseudo_channels
+        if t.rfc_pb + t.rc >= t.refi_pb * turn:
+            raise user_error(
+                "refresh takes all the time of a bank: rfc_pb + rc must be below refi_pb x "
+                f"{turn} banks"
+            )
+        return self
+
     def build(self) -> DramChannel:
         """The specification."""
         org, bus = self.organisation, self.bus
