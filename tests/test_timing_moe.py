@@ -166,6 +166,7 @@ def test_a_histogram_file_is_checked_line_by_line(tmp_path: Path) -> None:
         ("1\n2\n-3\n4\n", "found '-3'"),
         ("1\n2\nx\n4\n", "found 'x'"),
         ("0\n0\n0\n0\n", "all expert loads are 0"),
+        ("1\n2\n1e308\n4\n", "a number from 0 to 1e18"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -220,6 +221,29 @@ def test_a_gpu_with_more_of_anything_is_never_slower(name: str) -> None:
             case = dataclasses.replace(LAYER, tokens=tokens, expert_load=load)
             own = price(chip, case).cycles
             assert all(price(other, case).cycles <= own for other in better)
+
+
+@pytest.mark.parametrize("name", ["h100", "b200", "mi300x"])
+def test_bandwidths_of_chips_to_come_do_not_overflow(name: str) -> None:
+    chip = load_chip(name)
+    rates = [k * 10**12 for k in (4, 12, 16, 20, 40, 1000, 10**5)]
+    chips = [
+        dataclasses.replace(chip, hbm=dataclasses.replace(chip.hbm, bandwidth_bytes_per_s=rate))
+        for rate in rates
+    ]
+    times = [price(each, dataclasses.replace(LAYER, tokens=341)).cycles for each in chips]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["b200", "h100"])
+def test_more_tokens_are_not_faster_where_the_exchange_changes_its_protocol(name: str) -> None:
+    chip, fabric = load_chip(name), load_group(name, 8)
+    cases = [
+        MoeCase(tokens, 1024, 1408, 8, 2, ep=8, moe="fused")
+        for tokens in (64, 256, 512, 585, 637, 674, 700, 900, 1024, 2048, 4096)
+    ]
+    times = [price(chip, case, fabric=fabric).cycles for case in cases]
+    assert times == sorted(times)
 
 
 def test_weights_are_read_again_where_the_cache_cannot_hold_an_expert() -> None:

@@ -137,6 +137,7 @@ def test_bytes_that_may_lie_in_a_cache_are_no_fault():
         ("m,k,n,measured_s\n1,2,x,4\n", "t.csv:2:5"),
         ("m,k,n,measured_s\n1,2,-3,4\n", "found '-3'"),
         ("m,k,n,measured_s\n1,2,3,fast\n", "found 'fast'"),
+        ("m,k,n,measured_s\n1,2,3,1e308\n", "seconds, at most 1e+06"),
         ("m,k,n,dtype,measured_s\n1,2,3,fp4,1\n", "no row with a data type"),
         ("m,k,n,measured_s\n", "no rows"),
         ("m,k,n,measured_s\n1,2,3,0\n", "no measured rows"),

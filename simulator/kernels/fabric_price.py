@@ -6,9 +6,9 @@ latency, the bytes that its busiest link carries, and the reduction that the nex
 
 from __future__ import annotations
 
-from simulator.kernels.arithmetic import scale_up, transfer_ps
+from simulator.kernels.arithmetic import ceil_div, scale_up, transfer_ps
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 
 STEPS = 0
 LATENCY_PS = 1
@@ -52,34 +52,51 @@ def phase_bytes(phase: Int64Array, size: int) -> int:
     return phase[STEPS] * scale_up(size, phase[LINK_NUM], phase[LINK_DEN])
 
 
+@inner
+def schedule_ps(table: Int64Array, at: int, size: int) -> tuple[int, int, int]:
+    """(picoseconds, link picoseconds, busiest link's bytes) of the schedule at ``at``."""
+    total, moving, carried = table[at + SCHEDULE_FIXED], 0, 0
+    first = at + SCHEDULE_FIELDS
+    for index in range(table[at + SCHEDULE_PHASES]):
+        place = first + index * PHASE_FIELDS
+        phase = table[place : place + PHASE_FIELDS]
+        duration, on_link = phase_ps(phase, size, 1)
+        total += duration
+        moving += on_link
+        carried += phase_bytes(phase, size)
+    return total, moving, carried
+
+
+@inner
+def exposed(total: int, moving: int, parts: int) -> int:
+    """Picoseconds of a collective that work on its other parts does not hide."""
+    return total - moving + ceil_div(moving, parts)
+
+
 @kernel
-def best_schedule(table: Int64Array, op: int, size: int) -> tuple[int, int, int, int]:
+def best_schedule(
+    table: Int64Array, op: int, size: int, busy: int, parts: int
+) -> tuple[int, int, int, int]:
     """(picoseconds, link picoseconds, busiest link's bytes, index) of the fastest schedule.
 
     ``table`` is that of ``simulator.fabric.pack``. Schedules for smaller buffers are left out. An
     operation without schedules, or one among a single rank, costs nothing and has index -1.
+    With ``parts`` the fastest is that which, there and back, adds least to work of ``busy``
+    picoseconds that goes on meanwhile, but for the first of the parts and the last.
     """
-    best, best_moving, best_bytes, best_index = 0, 0, 0, -1
+    best, best_moving, best_bytes, best_index, least = 0, 0, 0, -1, 0
     at = table[op * HEAD_FIELDS + HEAD_OFFSET]
     for index in range(table[op * HEAD_FIELDS + HEAD_SCHEDULES]):
-        total = table[at + SCHEDULE_FIXED]
-        phases = table[at + SCHEDULE_PHASES]
         largest = table[at + SCHEDULE_LARGEST]
-        at += SCHEDULE_FIELDS
-        if largest > 0 and size > largest:
-            at += phases * PHASE_FIELDS
-            continue
-        moving = 0
-        carried = 0
-        for _ in range(phases):
-            phase = table[at : at + PHASE_FIELDS]
-            duration, on_link = phase_ps(phase, size, 1)
-            total += duration
-            moving += on_link
-            carried += phase_bytes(phase, size)
-            at += PHASE_FIELDS
-        if best_index < 0 or total < best:
-            best, best_moving, best_bytes, best_index = total, moving, carried, index
+        if largest == 0 or size <= largest:
+            total, moving, carried = schedule_ps(table, at, size)
+            cost = total
+            if parts > 0:
+                cost = 2 * exposed(total, moving, parts) + max(busy, 2 * moving)
+            if best_index < 0 or cost < least:
+                best, best_moving, best_bytes, best_index = total, moving, carried, index
+                least = cost
+        at += SCHEDULE_FIELDS + table[at + SCHEDULE_PHASES] * PHASE_FIELDS
     return best, best_moving, best_bytes, best_index
 
 
@@ -89,5 +106,5 @@ def collective(table: Int64Array, op: int, size: int) -> tuple[int, int, int]:
 
     ``size`` is the full buffer of one rank: what it holds in the end (all-gather) or before.
     """
-    total, moving, carried, _ = best_schedule(table, op, size)
+    total, moving, carried, _ = best_schedule(table, op, size, 0, 0)
     return total, moving, carried

@@ -34,7 +34,7 @@ from simulator.kernels.executor import (
     VECTOR,
     WRITE,
 )
-from simulator.kernels.fabric_price import collective
+from simulator.kernels.fabric_price import best_schedule, collective, exposed
 from simulator.kernels.gpu_attention import joined
 from simulator.kernels.gpu_experts import BLOCKS, overlap_order
 from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
@@ -111,6 +111,23 @@ def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Ar
 
 
 @inner
+def exchange_beside(
+    fabric: Int64Array, size: int, ranks: int, own: int, busy: int, active: int, price: Int64Array
+) -> int:
+    """``exchange`` both ways while the rank works for ``busy`` ps on ``active`` experts, one after
+    another; the time of the first one's tokens, which nothing hides.
+
+    A protocol with short steps that fills the links can be the faster one alone and the slower one
+    beside work, so the schedule is the best for the whole.
+    """
+    total, moving, _, _ = best_schedule(fabric, ALL_TO_ALL, size, busy, active)
+    price[FABRIC] = 2 * moving
+    price[SENT] = 2 * ceil_div(own * (ranks - 1), ranks)
+    first: int = exposed(total, moving, active)
+    return first
+
+
+@inner
 def fixed_ps(chip: Int64Array) -> int:
     """Time of an operator on a systolic array in which no unit works: overhead, first word, fill.
 
@@ -171,7 +188,9 @@ def elementwise(
     clear(price)
     rate = chip[HBM_BYTES_PER_S]
     if not gathers(chip, row):
-        rate = rate * chip[FUSED_STREAM] // PER_MILLION
+        # in two parts, as the product can exceed 64 bits
+        whole, rest = rate // PER_MILLION, rate % PER_MILLION
+        rate = whole * chip[FUSED_STREAM] + rest * chip[FUSED_STREAM] // PER_MILLION
     price[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
     price[HBM] = transfer_ps(read + written, rate)
     price[DURATION] = max(max(price[VECTOR], price[HBM]), transfer_ps(passing, rate))

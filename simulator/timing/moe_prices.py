@@ -30,7 +30,6 @@ from simulator.kernels.executor import (
     HBM,
     MATRIX,
     PRICE_FIELDS,
-    SENT,
     SRAM,
     VECTOR,
     dominant,
@@ -47,6 +46,7 @@ from simulator.timing.expert_steps import (
     add,
     elementwise,
     exchange,
+    exchange_beside,
     fixed_ps,
     grouped,
     mean_tokens,
@@ -193,16 +193,13 @@ def price_fused(
     if chip[UNIT_KIND] != SYSTOLIC:
         fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])
     edge = 0
-    size = bits_to_bytes(max(own, received) * hidden * a_bits)
-    sent = bits_to_bytes(own * hidden * a_bits)
-    exchange(fabric, size, ranks, sent, first)
     if ranks > 1:
         active = 0
         for e in range(len(counts)):
             active += 1 if counts[e] > 0 else 0
-        edge = first[DURATION] - first[FABRIC] + ceil_div(first[FABRIC], max(1, active))
-        out[FABRIC] = 2 * first[FABRIC]
-        out[SENT] = 2 * first[SENT]
+        size = bits_to_bytes(max(own, received) * hidden * a_bits)
+        sent = bits_to_bytes(own * hidden * a_bits)
+        edge = exchange_beside(fabric, size, ranks, sent, busy, max(1, active), out)
     out[DURATION] = fixed + 2 * edge + max(busy, out[FABRIC])
 
 

@@ -16,6 +16,7 @@ from simulator.validation.operators import Operator
 from simulator.validation.table import LeftOut, Table
 
 TIME = "measured_s"
+LONGEST_S = 1e6
 OTHER_UNITS = {"measured_ms": 1e-3, "measured_us": 1e-6, "measured_ns": 1e-9}
 """Columns of a time in another unit: refused by name, never guessed at."""
 
@@ -127,4 +128,6 @@ def _seconds(cell: Cell) -> float:
         value = float(cell.text) if cell.text else math.nan
     except ValueError:
         raise cell.fail(TIME, "seconds, a number such as 1.25e-5") from None
+    if value > LONGEST_S:
+        raise cell.fail(TIME, f"seconds, at most {LONGEST_S:g}")
     return value

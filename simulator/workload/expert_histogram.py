@@ -7,6 +7,9 @@ from pathlib import Path
 
 from simulator.errors import InputError, Location, nearest
 
+LARGEST = 1e18
+"""Of a load: sums of them stay finite."""
+
 WORDS = ("balanced", "power:1.2")
 
 
@@ -44,9 +47,9 @@ def _load(text: str, location: Location) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= LARGEST:  # NaN is neither
         raise InputError(
-            f"found '{text[:40]}', expected the load of an expert, a number from 0",
+            f"found '{text[:40]}', expected the load of an expert, a number from 0 to 1e18",
             location=location,
         )
     return value
