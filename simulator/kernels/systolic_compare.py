@@ -9,7 +9,9 @@ all that are in the buffers are past by a cycle, and were when their room was as
 need not be whole cycles.
 
 What a read port holds does not matter at all where every tile in its buffer is past: tiles are
-released in their order, so that room for a later one does not hang on those before it.
+released in their order, so that room for a later one does not hang on those before it. That all
+are past is mostly seen from a few of them: what was released no later than one of them, and whose
+room is asked for no sooner than that of an earlier one, needs no look of its own.
 
 A port that the array never waits for, and that never waits for room, goes its own way, faster or
 slower than the folds. A jump ends before one of the two begins to wait for the other. A port that
@@ -45,24 +47,18 @@ from simulator.kernels.systolic_ports import (
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
 # whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
-# before they were last set back; then the ports' state at the kept one.
+# before they were last set back; whether all that a port held at the kept one was surely past (then
+# its tiles are not kept), and the ports' state there.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
-PORTS = MINIMA + 6
+SURE = MINIMA + 6
+PORTS = SURE + 3
 MEMORY = PORTS + 3 * FIELDS
 
 NEVER = -(2**62)
 EVER = 2**61
 
-
-@inner
-def worth_looking(state: Ints, memory: Ints, live: int) -> bool:
-    """Whether looking at all tiles in the buffers is little work beside what was done so far."""
-    moved, held = 0, 0
-    for port in range(3):
-        moved += state[port, HEAD]
-        if live & (1 << port) and state[port, ROOMY] == 0:
-            held += state[port, HEAD] - state[port, TAIL]
-    return bool(memory[LOOKED] + held <= 4 * moved)
+PARTS = 16
+"""Tiles of a buffer that are looked at first."""
 
 
 @inner
@@ -74,7 +70,11 @@ def _spare(state: Ints, port: int, place: int, gone: int) -> int:
     if port == OUT:
         return gone  # results are written in their order
     if state[port, WARM] == 0:
-        return 0
+        if 2 * state[port, HALF] >= RING * state[port, SMALLEST]:
+            return 0
+        # what is still missing of the first half will take no time
+        free = max(0, state[port, HALF] - state[port, COLD])
+        return int(max(0, state[port, SPARE] - state[port, USED] + gone - free))
     held = state[port, HEAD] - state[port, TAIL] - place
     few = (RING - held) * state[port, SMALLEST]
     return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
@@ -87,6 +87,44 @@ def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> 
     The port moves ``spare`` words until then.
     """
     return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
+
+
+@inner
+def _surely_past(state: Ints, times: Ints, port: int, word_time: int) -> bool:
+    """Whether all tiles of a read port are past, by a bound: if not, they may be all the same.
+
+    The last tile of each part of the buffer is looked at as if its room were asked for as soon as
+    that of the first one, and as if all before that one were the smallest tiles.
+    """
+    tail = state[port, TAIL]
+    held = state[port, HEAD] - tail
+    if port == OUT or held <= PARTS:
+        return False
+    mask = times.shape[1] - 1
+    first = 0
+    for part in range(1, PARTS + 1):
+        last = held * part // PARTS
+        spare = _spare(state, port, first, first * state[port, SMALLEST])
+        if _slack(state, port, times[port, (tail + last - 1) & mask], spare, word_time) < 0:
+            return False
+        first = last
+    return True
+
+
+@inner
+def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
+    """Whether looking at the tiles in the buffers is little work beside what was done so far."""
+    moved, held = 0, 0
+    for port in range(3):
+        moved += state[port, HEAD]
+    for port in range(3):
+        if live & (1 << port) and state[port, ROOMY] == 0:
+            there = state[port, HEAD] - state[port, TAIL]
+            few = memory[LOOKED] + held + PARTS <= 4 * moved
+            if there > PARTS and few and _surely_past(state, times, port, word_time):
+                there = PARTS
+            held += there
+    return bool(memory[LOOKED] + held <= 4 * moved)
 
 
 @inner
@@ -111,7 +149,12 @@ def keep(
             at = MINIMA + 2 * port + i
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = EVER
+        memory[SURE + port] = 0
         if live & (1 << port) and state[port, ROOMY] == 0:
+            if _surely_past(state, times, port, word_time):
+                memory[SURE + port] = 1
+                memory[LOOKED] += PARTS
+                continue
             tail, gone = state[port, TAIL], 0
             memory[LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
@@ -184,7 +227,12 @@ def _holds_as_before(
     time: int,
     word_time: int,
 ) -> bool:
-    """Whether a buffer holds the same tiles, with the same times of release that are not past."""
+    """Whether a buffer holds the same tiles, with the same times of release that are not past.
+
+    Not all of a read port's are past.
+    """
+    if memory[SURE + port] == 1:
+        return False  # all were
     here = PORTS + FIELDS * port
     tail, gone = state[port, TAIL], 0
     held = state[port, HEAD] - tail
@@ -232,13 +280,21 @@ def periods_alike(
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
         state[port, WARM] != memory[here + WARM]
-        or (not roomy and state[port, COLD] != memory[here + COLD])
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
     ):
         return 0
-    if not roomy:
+    cold = state[port, COLD] - memory[here + COLD]
+    # by how much longer tiles are there before their room is asked for, from period to period
+    longer = drift
+    if port != OUT and state[port, WARM] == 0:
+        longer += cold * word_time
+        if not roomy and (longer < 0 or alike == 1):
+            return 0
+    if not roomy and longer >= 0 and _surely_past(state, times, port, word_time):
+        memory[LOOKED] += PARTS
+    elif not roomy:
         slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
         if (slack < 0 or port == OUT) and not _holds_as_before(
             state, words, times, kept, memory, port, time, word_time
@@ -246,15 +302,14 @@ def periods_alike(
             return 0
         if slack < 0 and (drift != 0 or not whole):
             return 0
-    cold = state[port, COLD] - memory[here + COLD]
     if cold > 0:
         if state[port, WARM] == 1:
             return 0
         most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
     if drift > 0:
         return int(min(most, early // drift))
-    if drift < 0:
-        return int(min(most, min(slack, past) // -drift))
+    if longer < 0:
+        return int(min(most, min(slack, past) // -longer))
     return most
 
 
