@@ -9,19 +9,20 @@ all that are in the buffers are past by a cycle, and were when their room was as
 need not be whole cycles.
 
 What a read port holds does not matter at all where every tile in its buffer is past: tiles are
-released in their order, so that room for a later one does not hang on those before it. That all
-are past is mostly seen from a few of them: what was released no later than one of them, and whose
-room is asked for no sooner than that of an earlier one, needs no look of its own.
+released in their order, so that room for a later one does not hang on those before it.
 
 A port that the array never waits for, and that never waits for room, goes its own way, faster or
 slower than the folds. A jump ends before one of the two begins to wait for the other. A port that
 nothing is asked of stands still. One whose buffer holds all that it ever fetches only has to be as
-far; it fetches nothing in time until the cold start is over.
+far; it fetches nothing in time until the cold start is over. Others repeat in the cold start where
+the tiles that they fetch take longer afterwards than the array takes for them: then each is past
+by more than the one a period before.
 """
 
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
+from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
 from simulator.kernels.systolic_ports import (
     COLD,
     EARLY,
@@ -31,11 +32,8 @@ from simulator.kernels.systolic_ports import (
     MARGIN,
     OUT,
     PAST,
-    RING,
     ROOMY,
-    SMALLEST,
     SPACE,
-    SPARE,
     TAIL,
     TIME,
     USED,
@@ -57,59 +55,6 @@ MEMORY = PORTS + 3 * FIELDS
 NEVER = -(2**62)
 EVER = 2**61
 
-PARTS = 16
-"""Tiles of a buffer that are looked at first."""
-
-
-@inner
-def _spare(state: Ints, port: int, place: int, gone: int) -> int:
-    """Words that a port surely moves before the room of a tile in its buffer is asked for.
-
-    The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
-    """
-    if port == OUT:
-        return gone  # results are written in their order
-    if state[port, WARM] == 0:
-        if 2 * state[port, HALF] >= RING * state[port, SMALLEST]:
-            return 0
-        # what is still missing of the first half will take no time
-        free = max(0, state[port, HALF] - state[port, COLD])
-        return int(max(0, state[port, SPARE] - state[port, USED] + gone - free))
-    held = state[port, HEAD] - state[port, TAIL] - place
-    few = (RING - held) * state[port, SMALLEST]
-    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
-
-
-@inner
-def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
-    """How long a tile's room is there, less a cycle, before it is asked for.
-
-    The port moves ``spare`` words until then.
-    """
-    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
-
-
-@inner
-def _surely_past(state: Ints, times: Ints, port: int, word_time: int) -> bool:
-    """Whether all tiles of a read port are past, by a bound: if not, they may be all the same.
-
-    The last tile of each part of the buffer is looked at as if its room were asked for as soon as
-    that of the first one, and as if all before that one were the smallest tiles.
-    """
-    tail = state[port, TAIL]
-    held = state[port, HEAD] - tail
-    if port == OUT or held <= PARTS:
-        return False
-    mask = times.shape[1] - 1
-    first = 0
-    for part in range(1, PARTS + 1):
-        last = held * part // PARTS
-        spare = _spare(state, port, first, first * state[port, SMALLEST])
-        if _slack(state, port, times[port, (tail + last - 1) & mask], spare, word_time) < 0:
-            return False
-        first = last
-    return True
-
 
 @inner
 def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
@@ -121,7 +66,7 @@ def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: 
         if live & (1 << port) and state[port, ROOMY] == 0:
             there = state[port, HEAD] - state[port, TAIL]
             few = memory[LOOKED] + held + PARTS <= 4 * moved
-            if there > PARTS and few and _surely_past(state, times, port, word_time):
+            if there > PARTS and few and surely_past(state, times, port, word_time):
                 there = PARTS
             held += there
     return bool(memory[LOOKED] + held <= 4 * moved)
@@ -151,7 +96,7 @@ def keep(
             memory[at] = state[port, EARLY + i] = EVER
         memory[SURE + port] = 0
         if live & (1 << port) and state[port, ROOMY] == 0:
-            if _surely_past(state, times, port, word_time):
+            if surely_past(state, times, port, word_time):
                 memory[SURE + port] = 1
                 memory[LOOKED] += PARTS
                 continue
@@ -159,8 +104,8 @@ def keep(
             memory[LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
-                spare = _spare(state, port, i, gone)
-                past = _slack(state, port, times[port, at], spare, word_time) >= 0
+                spare = spare_words(state, port, i, gone)
+                past = slack_of(state, port, times[port, at], spare, word_time) >= 0
                 kept[port, i] = words[port, at]
                 kept[3 + port, i] = NEVER if past else times[port, at] - time
                 gone += words[port, at]
@@ -207,8 +152,8 @@ def _least_slack(
     mask = words.shape[1] - 1
     for i in range(state[port, HEAD] - tail):
         at = (tail + i) & mask
-        spare = _spare(state, port, i, gone)
-        least = min(least, _slack(state, port, times[port, at], spare, word_time))
+        spare = spare_words(state, port, i, gone)
+        least = min(least, slack_of(state, port, times[port, at], spare, word_time))
         memory[LOOKED] += 1
         if least < 0:
             break
@@ -243,7 +188,8 @@ def _holds_as_before(
     mask = words.shape[1] - 1
     for i in range(held):
         at = (tail + i) & mask
-        past = _slack(state, port, times[port, at], _spare(state, port, i, gone), word_time) >= 0
+        spare = spare_words(state, port, i, gone)
+        past = slack_of(state, port, times[port, at], spare, word_time) >= 0
         memory[LOOKED] += 1
         if words[port, at] != kept[port, i]:
             return False
@@ -292,7 +238,7 @@ def periods_alike(
         longer += cold * word_time
         if not roomy and (longer < 0 or alike == 1):
             return 0
-    if not roomy and longer >= 0 and _surely_past(state, times, port, word_time):
+    if not roomy and longer >= 0 and surely_past(state, times, port, word_time):
         memory[LOOKED] += PARTS
     elif not roomy:
         slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
