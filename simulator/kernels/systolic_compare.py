@@ -238,7 +238,8 @@ def periods_alike(
         longer += cold * word_time
         if not roomy and (longer < 0 or alike == 1):
             return 0
-    if not roomy and longer >= 0 and surely_past(state, times, port, word_time):
+    growing = slack >= 0 and longer >= 0
+    if not roomy and growing and surely_past(state, times, port, word_time):
         memory[LOOKED] += PARTS
     elif not roomy:
         slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
