@@ -7,8 +7,10 @@ import json
 import pytest
 
 from simulator.cli import main
+from simulator.config.loader import load_model, load_system
 from simulator.hardware import Validated
 from simulator.report.accuracy import UNVALIDATED, accuracy_line
+from simulator.timing.evidence import compared
 
 STEP = ("step", "{}", "llama-toy", "--phase", "decode", "--batch", "1", "--context", "8")
 
@@ -99,3 +101,28 @@ def test_the_line_has_the_first_entry_of_each_operator_in_a_data_type_in_use():
     assert "2,010 measurements of this chip: matmul 1.0 %, copy 12.3 %; the host's" in line
     eights = accuracy_line(entries, {"activation": "fp8"})
     assert "2,020 measurements of this chip: matmul 3.0 %, copy 12.3 %;" in eights
+
+
+def test_only_tables_of_what_the_model_has_are_cited():
+    def tables(name: str, system: str = "gb300:8") -> list[str]:
+        entries = compared(load_system(system), load_model(name))
+        return [f"{e.operator} {e.table}" for e in entries if e.operator != "matmul"]
+
+    latent, grouped = tables("deepseek-v3"), tables("llama3-70b")
+    attention = [name for name in latent if name.startswith("attention")]
+    assert attention and all(name.endswith("MLA") for name in attention)
+    assert not any(name.endswith("MLA") for name in grouped)
+    assert any(name.startswith("moe") for name in latent)
+    assert not any(name.startswith("moe") for name in grouped)
+    assert any(name.startswith("collective") for name in grouped)
+    assert not any(name.startswith("collective") for name in tables("llama3-8b", "gb300"))
+
+
+def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
+    step = ("--phase", "decode", "--batch", "1", "--context", "8", "--format", "json")
+    found = json.loads(run(capsys, "step", "tpu-v6e:2x4", "llama3-8b", *step)[1])["unvalidated"]
+    names = ["matmul", "attention-decode", "attention-prefill", "collective"]
+    assert found == [{"operator": name} for name in names]
+    entries = [Validated("copy", "bf16", "t", 2, 1.0)]
+    line = accuracy_line(entries, {}, None, [("", "matmul"), ("", "moe")])
+    assert line.endswith("copy 1.0 %; not validated: matmul, moe, the host's time")

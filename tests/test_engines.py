@@ -215,7 +215,7 @@ def test_the_line_cites_servers_only_of_the_engine_in_use():
     # a figure in another data type says nothing of this one
     for other in ({**eights, "weight": "bf16", "activation": "bf16"}, {**eights, "weight": "bf16"}):
         assert "server 4.0" not in accuracy_line([*base, server], other, engine)
-        assert "servers of vllm not" in accuracy_line([*base, server], other, engine)
+        assert "servers of vllm were not measured" in accuracy_line([*base, server], other, engine)
 
 
 def test_shipped_engines_cite_the_chips_that_they_were_measured_on():

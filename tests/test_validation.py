@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from simulator import api
 from simulator.api import price_matmuls
 from simulator.cli import main
 from simulator.errors import InputError
+from simulator.report.validation_doc import report as written
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
 from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
+from simulator.validation.run import validate
 from simulator.validation.table import Table, without_faults
 from simulator.validation.totals import totals
 from simulator.validation.work import Work
@@ -524,8 +527,11 @@ def test_the_report_names_what_is_not_validated(tmp_path, shapes, priced, capsys
     text = report.read_text()
     assert "Date: 2020-02-02. Versions: chipsim" in text
     assert "| h100 bf16, t.csv | 64 | 20.0 | 20.0 | 20.0 | -20.0 | 20.0 |" in text
-    assert "- wse3-core: nothing" in text
-    assert "- h100: nothing" not in text
+    # a report of one table says nothing of other chips
+    assert "wse3-core" not in text
+    part = validate(["tpu-v6e"], operators=["copy"], baselines=False)
+    assert "wse3-core" not in written(part, "2020-02-02")
+    assert "- wse3-core: all operators" in written(replace(part, complete=True), "2020-02-02")
 
 
 def test_errors_are_recorded_in_chip_and_engine_files(tmp_path, monkeypatch):

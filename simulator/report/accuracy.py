@@ -21,7 +21,10 @@ OF_BYTES = ("collective", "copy")
 
 
 def accuracy_line(
-    entries: Sequence[Validated], dtypes: Mapping[str, str], engine: ServingEngine | None = None
+    entries: Sequence[Validated],
+    dtypes: Mapping[str, str],
+    engine: ServingEngine | None = None,
+    unvalidated: Sequence[tuple[str, str]] = (),
 ) -> str:
     """``accuracy: mean error against measurements: matmul 5.9 %, ...`` for the data types in use.
 
@@ -31,13 +34,15 @@ def accuracy_line(
             whole is.
         dtypes: of ``weight``, ``activation`` and ``kv``.
         engine: whose host time is used; None where it is the system's estimate.
+        unvalidated: (chip, operator) of what the model has and nobody compared.
     """
-    chips = dict.fromkeys(entry.chip for entry in entries)
+    chips = dict.fromkeys([*(entry.chip for entry in entries), *(chip for chip, _ in unvalidated)])
     if len(chips) > 1:
         parts = []
         for chip in chips:
             own = [replace(entry, chip="") for entry in entries if entry.chip == chip]
-            line = accuracy_line(own, dtypes, engine).removeprefix("accuracy: ")
+            missing = [("", name) for of, name in unvalidated if of == chip]
+            line = accuracy_line(own, dtypes, engine, missing).removeprefix("accuracy: ")
             parts.append(f"{chip}: {line}")
         return f"accuracy: {'; '.join(parts)}"
     first: dict[str, Validated] = {}
@@ -50,8 +55,8 @@ def accuracy_line(
     listed = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
     rows = sum(entry.count for entry in first.values())
     plural = "" if rows == 1 else "s"
-    host = "" if "server" in first else f"; {_host(engine)}"
-    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {listed}{host}"
+    rest = _rest([name for _, name in unvalidated], "server" in first, engine)
+    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {listed}{rest}"
 
 
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
@@ -71,11 +76,19 @@ def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | N
     return f"{name} {entry.mape_percent:.1f} %{other}"
 
 
-def _host(engine: ServingEngine | None) -> str:
-    """What the time between two steps rests on where no server was compared."""
-    if engine is None:
-        return "the host's time is not validated"
-    return f"servers of {engine.name} not on this chip in this data type"
+def _rest(unvalidated: list[str], host: bool, engine: ServingEngine | None) -> str:
+    """What nobody has compared; ``host`` says whether servers of the engine were."""
+    missing = [SHORT.get(name, name) for name in unvalidated]
+    rest = ""
+    if not host and engine is None:
+        if not missing:
+            return "; the host's time is not validated"
+        missing.append("the host's time")
+    if missing:
+        rest = f"; not validated: {', '.join(missing)}"
+    if not host and engine is not None:
+        rest += f"; servers of {engine.name} were not measured on this chip in this data type"
+    return rest
 
 
 def accuracy_json(entries: Sequence[Validated]) -> list[dict[str, Any]]:
@@ -91,3 +104,8 @@ def accuracy_json(entries: Sequence[Validated]) -> list[dict[str, Any]]:
         }
         for entry in entries
     ]
+
+
+def unvalidated_json(pairs: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """One object an operator that the model has and nobody compared."""
+    return [{**({"chip": chip} if chip else {}), "operator": name} for chip, name in pairs]

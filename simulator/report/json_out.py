@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.accuracy import accuracy_json
+from simulator.report.accuracy import accuracy_json, unvalidated_json
 
 if TYPE_CHECKING:
     from simulator.serving.results import Distribution, PoolResult, RunResult, TransferResult
@@ -106,6 +106,7 @@ def run_json(result: RunResult) -> Json:
         "advice": result.advice,
         "engine": None if result.engine is None else result.engine.name,
         "accuracy": accuracy_json(result.accuracy),
+        "unvalidated": unvalidated_json(result.unvalidated),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
 
@@ -210,6 +211,7 @@ def step_json(result: StepTiming) -> Json:
         "energy_basis": result.energy_basis,
         "notes": list(result.notes),
         "accuracy": accuracy_json(result.accuracy),
+        "unvalidated": unvalidated_json(result.unvalidated),
         "overheads": [
             {"name": each.name, "why": each.why, "factor": each.factor} for each in result.overheads
         ],

@@ -52,7 +52,7 @@ def print_run(result: RunResult, console: Console, *, over_time: bool = False) -
         show(console, transfer_table(result.kv_transfer, console))
     if over_time and result.timeline is not None:
         show(console, course_table(result.timeline, console))
-    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine)
+    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
     show(console, f"\nlimit: {result.advice}", rests_on)
 
 
@@ -60,9 +60,10 @@ def heading(result: RunResult) -> list[str]:
     """Which system, model and workload, and how many requests came through."""
     counts = result.requests
     types = " ".join(f"{what} {dtype}" for what, dtype in result.dtypes.items())
+    engine = "" if result.engine is None else f"; engine {result.engine.name}"
     lines = [
         f"{result.model} on {result.system} ({_whole(result)}), workload {result.workload}",
-        f"data types: {types}; seed {result.seed}",
+        f"data types: {types}{engine}; seed {result.seed}",
         f"requests: {count(counts.arrived)} arrived, {count(counts.completed)} completed, "
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
         f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",

@@ -80,7 +80,7 @@ def print_step(result: StepTiming, console: Console) -> None:
         f"{result.phase} step of {result.model} on {result.system} "
         f"({groups(result.replicas, result.tp, result.layout)}), "
         f"batch {count(result.batch, 'sequences')}, context {count(result.context, 'tokens')}",
-        f"data types: {types}",
+        f"data types: {types}" + (f"; engine {result.engine.name}" if result.engine else ""),
     )
     show(console, _summary(result, console), _units(result, console))
     show(console, operators_table(result, console))
@@ -88,7 +88,10 @@ def print_step(result: StepTiming, console: Console) -> None:
         show(console, collectives_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
-    show(console, f"\n{accuracy_line(result.accuracy, result.dtypes, result.engine)}")
+    show(
+        console,
+        f"\n{accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)}",
+    )
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:

@@ -139,7 +139,8 @@ def _rest(result: Validation) -> str:
     for chip, operator in result.missing:
         absent.setdefault(chip, []).append(operator)
     missing = [f"- {chip}: {', '.join(names)}" for chip, names in absent.items()]
-    missing += [f"- {name}: nothing" for name in _untouched(result)]
+    if result.complete:
+        missing += [f"- {name}: all operators" for name in _untouched(result)]
     return (
         "## Rows left out\n\n"
         + "\n".join(lines or ["- none"])

@@ -20,6 +20,7 @@ from simulator.serving.tiers import tiers_of
 from simulator.serving.timeline import timeline
 from simulator.serving.work import PS_PER_S, Work, added, shares, work_of
 from simulator.timing.energy import energy_basis
+from simulator.timing.evidence import compared, uncompared
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -44,6 +45,7 @@ def outcome(cluster: Cluster) -> RunResult:
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
     systems = kinds_of_chip(deployment.pools)
+    names = [system.chip.name if len(systems) > 1 else "" for system in systems]
     pools = pool_results(cluster)
     result = RunResult(
         system=_system_name(deployment.pools),
@@ -56,9 +58,14 @@ def outcome(cluster: Cluster) -> RunResult:
         chips=deployment.chips,
         dtypes=plan.dtypes.as_dict(),
         accuracy=tuple(
-            dataclasses.replace(entry, chip=system.chip.name if len(systems) > 1 else "")
-            for system in systems
-            for entry in system.validation
+            dataclasses.replace(entry, chip=name)
+            for name, system in zip(names, systems, strict=True)
+            for entry in compared(system, plan.model)
+        ),
+        unvalidated=tuple(
+            (name, operator)
+            for name, system in zip(names, systems, strict=True)
+            for operator in uncompared(system, plan.model)
         ),
         engine=plan.system.engine,
         options=_options(cluster),

@@ -156,7 +156,8 @@ class RunResult:
     ``mfu``, ``mbu`` and ``bound_by`` are shares of it. ``kv`` has ``blocks`` (of one replica),
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``layout`` is a replica's, ``accuracy`` lists
-    the measurements that prices of this chip were compared with, ``engine`` is whose host it is
+    the measurements that prices of this chip were compared with, ``unvalidated`` what nobody
+    compared (chip, operator), ``engine`` is whose host it is
     (None: the system's), ``energy_basis`` says what its energies rest on. ``itl_s`` are the times
     between two tokens of a request; ``failures`` counts those of replicas and links,
     ``pool_changes`` replicas that changed from prefill to decode or back. ``goodput`` is None
@@ -211,6 +212,7 @@ class RunResult:
     pools: dict[str, PoolResult] = field(default_factory=dict)
     kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
+    unvalidated: tuple[tuple[str, str], ...] = ()
     energy_basis: str | None = None
     engine: ServingEngine | None = None
     layout: str = ""

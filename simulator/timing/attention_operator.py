@@ -160,7 +160,7 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
         sram_bytes=sram,
         fabric_bytes=0,
         flops=flops,
-        utilization=flops / (peak * cycles),
+        utilization=flops * clock / (chip.peak_flops_per_s(case.dtype) * cycles),
         limits_cycles={
             "peak": -(-flops // peak),
             "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),

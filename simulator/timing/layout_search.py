@@ -27,7 +27,7 @@ from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import CAUSES
 from simulator.timing.sequences import MOST_SEQUENCES
 from simulator.timing.step import PricedStep, evaluate
-from simulator.units import format_bytes
+from simulator.units import format_bytes, format_time
 
 OBJECTIVES = ("latency", "throughput")
 MOST_CHIPS = 4096
@@ -145,7 +145,8 @@ def reason(loser: Candidate, winner: Candidate) -> str:
     if not more:
         return "as fast" if loser.time_ps == winner.time_ps else "fewer tokens a second"
     worst = sorted(more, key=lambda cause: -more[cause])[:2]
-    return ", ".join(f"{cause} +{more[cause] / 1e9:.3g} ms" for cause in worst)
+    worth = [cause for cause in worst if 100 * more[cause] >= more[worst[0]]]
+    return ", ".join(f"{cause} +{format_time(more[cause] / 1e12)}" for cause in worth)
 
 
 def _order(entry: tuple[float, str, Candidate]) -> tuple[float, str]:

@@ -206,7 +206,7 @@ def _timing(
         sram_bytes=sram,
         fabric_bytes=out[executor.SENT],
         flops=flops,
-        utilization=flops / (peak * cycles),
+        utilization=flops * clock / (chip.peak_flops_per_s(case.dtype) * cycles),
         limits_cycles={
             "peak": -(-flops // peak),
             "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),

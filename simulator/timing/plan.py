@@ -15,13 +15,13 @@ from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import Memory, memory_of
 from simulator.mapping.shard import Sharded
-from simulator.model.layers import GroupedQuery
 from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, Operator, Section
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
 from simulator.timing.batch import Packed
 from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
+from simulator.timing.evidence import is_grouped
 from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_load import histogram, parse_expert_load
 from simulator.timing.hbm import resolve_memory
@@ -204,10 +204,6 @@ def _load(
     return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
 
 
-def _is_grouped(model: Transformer) -> bool:
-    return all(isinstance(layer.attention, GroupedQuery) for layer, _ in model.each_layer())
-
-
 def make_plan(
     system: System,
     model: Transformer,
@@ -225,7 +221,7 @@ def make_plan(
     kinds = dtypes or Dtypes()
     system = replace(system, chip=resolve_memory(system.chip))
     engine = system.engine
-    if engine is not None and _is_grouped(model):
+    if engine is not None and is_grouped(model):
         system = replace(system, chip=engine.with_attention(system.chip, kinds.kv))
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)

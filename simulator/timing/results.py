@@ -135,8 +135,8 @@ class StepTiming:
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
     drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
-    chip were compared with, ``engine`` is whose host it is (None: the system's), ``energy_basis``
-    says what its energies rest on.
+    chip were compared with, ``unvalidated`` what nobody compared (chip, operator), ``engine`` is
+    whose host it is (None: the system's), ``energy_basis`` says what its energies rest on.
     """
 
     system: str
@@ -168,6 +168,7 @@ class StepTiming:
     energy_basis: str | None = None
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
+    unvalidated: tuple[tuple[str, str], ...] = ()
     engine: ServingEngine | None = None
 
     @property

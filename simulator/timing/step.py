@@ -13,6 +13,7 @@ from simulator.mapping.memory import Memory, check_room
 from simulator.mapping.overheads import overheads
 from simulator.timing.batch import price_sequences, run_stages
 from simulator.timing.energy import energy_basis, energy_j
+from simulator.timing.evidence import compared, uncompared
 from simulator.timing.plan import Plan
 from simulator.timing.plan_rows import engine_notes
 from simulator.timing.results import CAUSES, UNITS, StepTiming
@@ -194,7 +195,8 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             *engine_notes(plan.system, plan.sharded),
             *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
         ),
-        accuracy=plan.system.validation,
+        accuracy=compared(plan.system, plan.model),
+        unvalidated=tuple(("", name) for name in uncompared(plan.system, plan.model)),
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),
         energy_j=energy_j(

@@ -20,11 +20,14 @@ from simulator.validation.totals import Total, totals
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """All comparisons, in the order of the tables; ``missing`` names (chip, operator) without."""
+    """All comparisons, in the order of the tables; ``missing`` names (chip, operator) without.
+
+    ``complete`` where all chips and operators were asked for."""
 
     comparisons: tuple[Comparison, ...]
     omissions: tuple[Omission, ...]
     missing: tuple[tuple[str, str], ...]
+    complete: bool = False
 
     def totals(self) -> list[Total]:
         """The errors of each operator over all of its tables."""
@@ -120,7 +123,8 @@ def validate(
             "there are no measured rows to compare with",
             hint=f"chips with tables: {', '.join(known_chips())}; or give --table FILE.csv",
         )
-    return Validation(tuple(found), tuple(omitted), tuple(missing))
+    complete = not (chips or operators or dtype or file)
+    return Validation(tuple(found), tuple(omitted), tuple(missing), complete)
 
 
 def tables_of(
