@@ -115,6 +115,48 @@ def test_layers_on_few_cells(mode: tuple[str, str], words: str, buffer: int) -> 
         assert jumped(case) == visited(case), case
 
 
+def slow_case(rng: random.Random) -> SystolicCase | None:
+    """Ports about as fast as the array, and buffers of many tiles: long cold starts."""
+    side = rng.choice((1, 2, 3, 4, 8))
+    flow, load = rng.choice(MODES)
+    macs = rng.choice((1, 1, 2))
+    words = Fraction(side * macs * rng.randint(60, 115), 100)
+    sizes = (rng.randint(1, 300) for _ in range(3))
+    case = SystolicCase(*sizes, side, rng.randint(1, side), flow, load, macs)
+    tiles = tiles_of(case)
+    room = [int(tile * rng.choice((rng.randint(1, 12), rng.uniform(2, 400)))) for tile in tiles]
+    if rng.random() < 0.4:
+        room = [max(room)] * 3
+    if flow == "is":
+        room[:2] = room[1], room[0]
+    case = replace(
+        case,
+        sram_ifmap_bytes=room[0],
+        sram_filter_bytes=room[1],
+        sram_ofmap_bytes=room[2],
+        bandwidth=words,
+    )
+    folds, chunks = geometry(case)
+    return case if 60 < folds * chunks < 60_000 and check_case(case) is None else None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_cold_starts_change_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    cases = [case for case in (slow_case(rng) for _ in range(300)) if case is not None]
+    assert len(cases) > 100
+    for case in cases:
+        assert jumped(case) == visited(case), case
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_buffers_of_thousands_of_tiles(mode: tuple[str, str]) -> None:
+    """Each port is a little slower than the array, which stops when their lead is used up."""
+    for m, k, n in ((1568, 64, 64), (49, 256, 512)):
+        case = SystolicCase(m, k, n, 4, 4, *mode, 1, 1, *(2**16,) * 3, Fraction("3.7"))
+        assert jumped(case) == visited(case), case
+
+
 def test_a_port_that_is_too_slow_sets_the_pace() -> None:
     """Three million tiles: jumps lose none of them, and only the cold start is free."""
     case = SystolicCase(

@@ -14,12 +14,15 @@ released in their order, so that room for a later one does not hang on those bef
 A port that the array never waits for, and that never waits for room, goes its own way, faster or
 slower than the folds. A jump ends before one of the two begins to wait for the other. A port that
 nothing is asked of stands still. One whose buffer holds all that it ever fetches only has to be as
-far; it fetches nothing in time until the cold start is over.
+far; it fetches nothing in time until the cold start is over. Others repeat in the cold start where
+the tiles that they fetch take longer afterwards than the array takes for them: then each is past
+by more than the one a period before.
 """
 
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
+from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
 from simulator.kernels.systolic_ports import (
     COLD,
     EARLY,
@@ -29,11 +32,8 @@ from simulator.kernels.systolic_ports import (
     MARGIN,
     OUT,
     PAST,
-    RING,
     ROOMY,
-    SMALLEST,
     SPACE,
-    SPARE,
     TAIL,
     TIME,
     USED,
@@ -45,9 +45,11 @@ from simulator.kernels.systolic_ports import (
 # What is remembered of the fold (or column) to compare with: folds until another one is kept and
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
 # whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
-# before they were last set back; then the ports' state at the kept one.
+# before they were last set back; whether all that a port held at the kept one was surely past (then
+# its tiles are not kept), and the ports' state there.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
-PORTS = MINIMA + 6
+SURE = MINIMA + 6
+PORTS = SURE + 3
 MEMORY = PORTS + 3 * FIELDS
 
 NEVER = -(2**62)
@@ -55,38 +57,19 @@ EVER = 2**61
 
 
 @inner
-def worth_looking(state: Ints, memory: Ints, live: int) -> bool:
-    """Whether looking at all tiles in the buffers is little work beside what was done so far."""
+def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
+    """Whether looking at the tiles in the buffers is little work beside what was done so far."""
     moved, held = 0, 0
     for port in range(3):
         moved += state[port, HEAD]
+    for port in range(3):
         if live & (1 << port) and state[port, ROOMY] == 0:
-            held += state[port, HEAD] - state[port, TAIL]
+            there = state[port, HEAD] - state[port, TAIL]
+            few = memory[LOOKED] + held + PARTS <= 4 * moved
+            if there > PARTS and few and surely_past(state, times, port, word_time):
+                there = PARTS
+            held += there
     return bool(memory[LOOKED] + held <= 4 * moved)
-
-
-@inner
-def _spare(state: Ints, port: int, place: int, gone: int) -> int:
-    """Words that a port surely moves before the room of a tile in its buffer is asked for.
-
-    The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
-    """
-    if port == OUT:
-        return gone  # results are written in their order
-    if state[port, WARM] == 0:
-        return 0
-    held = state[port, HEAD] - state[port, TAIL] - place
-    few = (RING - held) * state[port, SMALLEST]
-    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
-
-
-@inner
-def _slack(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
-    """How long a tile's room is there, less a cycle, before it is asked for.
-
-    The port moves ``spare`` words until then.
-    """
-    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
 
 
 @inner
@@ -111,13 +94,18 @@ def keep(
             at = MINIMA + 2 * port + i
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = EVER
+        memory[SURE + port] = 0
         if live & (1 << port) and state[port, ROOMY] == 0:
+            if surely_past(state, times, port, word_time):
+                memory[SURE + port] = 1
+                memory[LOOKED] += PARTS
+                continue
             tail, gone = state[port, TAIL], 0
             memory[LOOKED] += state[port, HEAD] - tail
             for i in range(state[port, HEAD] - tail):
                 at = (tail + i) & mask
-                spare = _spare(state, port, i, gone)
-                past = _slack(state, port, times[port, at], spare, word_time) >= 0
+                spare = spare_words(state, port, i, gone)
+                past = slack_of(state, port, times[port, at], spare, word_time) >= 0
                 kept[port, i] = words[port, at]
                 kept[3 + port, i] = NEVER if past else times[port, at] - time
                 gone += words[port, at]
@@ -164,8 +152,8 @@ def _least_slack(
     mask = words.shape[1] - 1
     for i in range(state[port, HEAD] - tail):
         at = (tail + i) & mask
-        spare = _spare(state, port, i, gone)
-        least = min(least, _slack(state, port, times[port, at], spare, word_time))
+        spare = spare_words(state, port, i, gone)
+        least = min(least, slack_of(state, port, times[port, at], spare, word_time))
         memory[LOOKED] += 1
         if least < 0:
             break
@@ -184,7 +172,12 @@ def _holds_as_before(
     time: int,
     word_time: int,
 ) -> bool:
-    """Whether a buffer holds the same tiles, with the same times of release that are not past."""
+    """Whether a buffer holds the same tiles, with the same times of release that are not past.
+
+    Not all of a read port's are past.
+    """
+    if memory[SURE + port] == 1:
+        return False  # all were
     here = PORTS + FIELDS * port
     tail, gone = state[port, TAIL], 0
     held = state[port, HEAD] - tail
@@ -195,7 +188,8 @@ def _holds_as_before(
     mask = words.shape[1] - 1
     for i in range(held):
         at = (tail + i) & mask
-        past = _slack(state, port, times[port, at], _spare(state, port, i, gone), word_time) >= 0
+        spare = spare_words(state, port, i, gone)
+        past = slack_of(state, port, times[port, at], spare, word_time) >= 0
         memory[LOOKED] += 1
         if words[port, at] != kept[port, i]:
             return False
@@ -232,13 +226,22 @@ def periods_alike(
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
         state[port, WARM] != memory[here + WARM]
-        or (not roomy and state[port, COLD] != memory[here + COLD])
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
     ):
         return 0
-    if not roomy:
+    cold = state[port, COLD] - memory[here + COLD]
+    # by how much longer tiles are there before their room is asked for, from period to period
+    longer = drift
+    if port != OUT and state[port, WARM] == 0:
+        longer += cold * word_time
+        if not roomy and (longer < 0 or alike == 1):
+            return 0
+    growing = slack >= 0 and longer >= 0
+    if not roomy and growing and surely_past(state, times, port, word_time):
+        memory[LOOKED] += PARTS
+    elif not roomy:
         slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
         if (slack < 0 or port == OUT) and not _holds_as_before(
             state, words, times, kept, memory, port, time, word_time
@@ -246,15 +249,14 @@ def periods_alike(
             return 0
         if slack < 0 and (drift != 0 or not whole):
             return 0
-    cold = state[port, COLD] - memory[here + COLD]
     if cold > 0:
         if state[port, WARM] == 1:
             return 0
         most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
     if drift > 0:
         return int(min(most, early // drift))
-    if drift < 0:
-        return int(min(most, min(slack, past) // -drift))
+    if longer < 0:
+        return int(min(most, min(slack, past) // -longer))
     return most
 
 

@@ -104,7 +104,7 @@ def _skip(
         and stream - memory[STREAM] == shift
         # where the port of results is when the next are complete must not hang on parts of cycles
         and (whole or results == 0 or not eager or state[OUT, TIME] + state[OUT, MARGIN] < soon)
-        and worth_looking(state, memory, live)
+        and worth_looking(state, times, memory, live, word_time)
     ):
         periods = left // period
         for port in range(3):
@@ -129,7 +129,7 @@ def _skip(
         return periods * period, periods * full
     memory[LEFT] -= 1
     if memory[KEPT] == 0 or memory[LEFT] == 0:
-        if not worth_looking(state, memory, live):
+        if not worth_looking(state, times, memory, live, word_time):
             memory[LEFT] = 1
             return 0, 0
         memory[SPAN] = max(1, 2 * memory[SPAN])

@@ -149,9 +149,7 @@ def empty_ports(
     if col_words <= col_capacity:
         fetches = col_folds * (chunks if dataflow == OS and held else row_folds)
         state[COL, ROOMY] = 1 if fetches <= RING else 0
-    for port in range(OUT):
-        if state[port, ROOMY] == 1:
-            state[port, SPACE] = -(2**61)  # there was room all the time
+    state[:OUT, SPACE] = -(2**61)  # there was room all the time
     return state
 
 
