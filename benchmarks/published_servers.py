@@ -134,11 +134,12 @@ def read(path: str) -> list[dict[str, str]]:
     try:
         with Path(path).open(newline="", encoding="utf-8") as stream:
             table = csv.DictReader(stream)
+            columns = table.fieldnames or ()
             rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {path}: {reason}") from None
-    missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+    missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}")
     # short rows have cells of None
