@@ -278,15 +278,21 @@ def _no_layout(
     )
 
 
-def with_chips(error: InfeasibleError, plan: Plan, search: Search) -> InfeasibleError:
-    """The error of a layout that does not fit, with the number of chips on which one does."""
+def with_chips(
+    error: InfeasibleError, plan: Plan, search: Search, held: int | None = None
+) -> InfeasibleError:
+    """The error of a layout that does not fit, with the number of chips on which one does.
+
+    ``held`` tokens of KV cache for each sequence, its context unless given, are what plain tensor
+    parallelism has to have room for; where it has not, ``--layout auto`` is named.
+    """
     least = smallest_sufficient(plan.system, plan.model, plan.dtypes, search)
     if least is None:
         return error
     if least <= plan.system.chips:
         more = "another layout may fit (--layout auto)"
     else:
-        plain = _plain_fits(least, plan.system, plan.model, plan.dtypes, search)
+        plain = _plain_fits(least, plan, search, held or search.context)
         more = _enough(plan.system, least, "" if plain else "with --layout auto")
     hint = more if error.hint is None else f"{error.hint}; {more}"
     return InfeasibleError(error.message, location=error.location, hint=hint)
@@ -353,16 +359,15 @@ def _some_fits(
     )
 
 
-def _plain_fits(
-    chips: int, system: System, model: Transformer, dtypes: Dtypes, search: Search
-) -> bool:
+def _plain_fits(chips: int, plan: Plan, search: Search, held: int) -> bool:
     """Whether tensor parallelism over all chips, what is done unless asked, is legal and fits."""
-    trial = _switched(system, chips)
+    trial = _switched(plan.system, chips)
     try:
-        layout = choose_layout(trial, model)
+        layout = choose_layout(trial, plan.model)
     except InputError:
         return False
-    return _fits(trial, model, layout, dtypes, _share(trial, layout, search), search)
+    share = _share(trial, layout, search)
+    return _fits(trial, plan.model, layout, plan.dtypes, share, replace(search, context=held))
 
 
 def _switched(system: System, chips: int) -> System:
