@@ -12,6 +12,7 @@ else is what `chipsim run --engine trtllm` takes. The other rows are named with 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import re
@@ -23,13 +24,14 @@ import numpy as np
 
 from simulator.api import LayoutOptions, load_engine, load_model, load_system, plan_of
 from simulator.config.names import list_names
-from simulator.errors import ChipsimError
+from simulator.errors import ChipsimError, InputError
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.timing.choices import Dtypes
 from simulator.timing.layout_search import Search
 from simulator.workload.request import Requests, Workload
 
+COLUMNS = ("system", "n_accel", "model", "precision", "workload", "metric", "value")
 MODELS = {
     "llama 3.1 8b": "llama3-8b",
     "llama 3.3 70b": "llama3-70b",
@@ -127,11 +129,47 @@ def _limits(fit: float, prompts_per_output: float) -> tuple[int, int]:
     return max(64, step * math.ceil(raw / step)), max(2048, grain * math.ceil(tokens / grain))
 
 
-def main(path: str, wanted: list[str]) -> None:
+def read(path: str) -> list[dict[str, str]]:
+    """The rows of a file of published figures; InputError where it cannot be read as one."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as stream:
+            table = csv.DictReader(stream)
+            columns = table.fieldnames or ()
+            rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path}: {reason}") from None
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(missing)}")
+    # short rows have cells of None
+    return [{name: row[name] or "" for name in COLUMNS} for row in rows]
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", metavar="FILE.csv", help="the published figures")
+    parser.add_argument("model", metavar="MODEL", nargs="*", help="replay only these models")
+    given = parser.parse_args(words)
+    try:
+        unknown = [name for name in given.model if name not in MODELS.values()]
+        if unknown:
+            known = ", ".join(sorted(MODELS.values()))
+            raise InputError(f"unknown model '{unknown[0][:60]}', expected one of {known}")
+        table = read(given.file)
+    except InputError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 3
+    compare(table, given.model)
+    return 0
+
+
+def compare(table: list[dict[str, str]], wanted: list[str]) -> None:
+    """Replay the rows of the wanted models, all if none is named, and print a line for each."""
     ratios = defaultdict(list)
     print("model,layout,prompt,output,published_tokens_per_s,simulated_tokens_per_s,ratio,batch")
-    with Path(path).open(newline="", encoding="utf-8") as stream:
-        table = list(csv.DictReader(stream))
     for cells in table:
         try:
             row = Row(cells)
@@ -150,7 +188,7 @@ def main(path: str, wanted: list[str]) -> None:
             flush=True,
         )
     groups = [*ratios.items(), ("all", [r for group in ratios.values() for r in group])]
-    for kind, group in groups:
+    for kind, group in groups if ratios else ():
         found = np.array(group)
         print(
             f"{kind}: {len(found)} rows, ratio {found.mean():.2f} on average, median "
@@ -159,6 +197,4 @@ def main(path: str, wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2:])
+    sys.exit(main())

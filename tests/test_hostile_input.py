@@ -44,6 +44,40 @@ def test_one_clear_error(
     assert expected in capsys.readouterr().err
 
 
+def test_a_number_of_chips_comes_with_the_layout_that_fits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """24 does not divide 128 heads: what is named has to run as it is named."""
+    line = "step h100:8 deepseek-v3 --phase prefill --batch 1 --context 2048"
+    assert main(line.split()) == 4
+    assert "would do is 24 (h100:8x3 with --layout auto)" in capsys.readouterr().err
+    assert main(line.replace("h100:8", "h100:8x3").split()) == 3
+    capsys.readouterr()
+    assert main([*line.replace("h100:8", "h100:8x3").split(), "--layout", "auto"]) == 0
+    capsys.readouterr()
+    plain = "step h100 llama3-70b --phase decode --batch 1 --context 100"
+    assert main(plain.split()) == 4
+    assert "would do is 2 (h100:2)" in capsys.readouterr().err
+    assert main(plain.replace("h100", "h100:2").split()) == 0
+
+
+@pytest.mark.parametrize(
+    ("chips", "more", "model"),
+    [
+        ("h100:8", "h100:8x3 with --layout auto", "deepseek-v3"),
+        ("tpu-v6e", "tpu-v6e:4x4", "qwen3-235b"),
+    ],
+)
+def test_a_run_on_the_chips_of_the_hint_starts(
+    chips: str, more: str, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Qwen3 on 16 v6e has room for a cache, if not for one of 8,192 tokens."""
+    assert main(["run", chips, model, "chat", "--limit", "1"]) == 4
+    assert f"({more})" in capsys.readouterr().err
+    words = more.replace("with ", "").split()
+    assert main(["run", words[0], model, "chat", "--limit", "1", *words[1:]]) == 0
+
+
 def test_extreme_power_laws_are_priced_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for alpha in (1e-9, 1.0, 2.0, 100.0):
         for tokens in (1, 10**6):

@@ -59,7 +59,9 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
         check_room(plan.system, plan.model, plan.layout, memory)
     except InfeasibleError as error:
         longest = min(options.token_budget, plan.model.max_context)
-        raise with_chips(error, plan, Search("prefill", 1, longest)) from None
+        # a replica serves from its first block of cache on
+        search = Search("prefill", 1, longest)
+        raise with_chips(error, plan, search, held=fields.BLOCK_TOKENS) from None
     # ranks that share the sequences have room for as many each
     blocks = memory.kv // (memory.kv_per_token * fields.BLOCK_TOKENS) * plan.layout.dp
     if blocks < 1:

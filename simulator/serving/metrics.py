@@ -84,8 +84,6 @@ def observed(
     fed = isinstance(workload.traffic, Requests) and bool(done.any())
     growth = queue_growth(table) if fed else None
     spent = integral_ps(table.arrival_ps[done], table.completed_ps[done])
-    lines = [] if growth is None else [growth.describe()]
-    lines += [] if goodput is None else goodput.hopeless()
     return replace(
         result,
         itl_s=token_gaps(requests, done, gaps),
@@ -93,7 +91,6 @@ def observed(
         mean_requests_in_system=spent / 1e12 / result.simulated_s if result.simulated_s else 0.0,
         goodput=goodput,
         queue_growth=growth,
-        advice="; ".join([*lines, result.advice]),
     )
 
 

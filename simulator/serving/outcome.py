@@ -46,7 +46,6 @@ def outcome(cluster: Cluster) -> RunResult:
     fitted = cluster.fitted[id(plan)]
     systems = kinds_of_chip(deployment.pools)
     names = [system.chip.name if len(systems) > 1 else "" for system in systems]
-    pools = pool_results(cluster)
     result = RunResult(
         system=_system_name(deployment.pools),
         model=plan.model.name,
@@ -94,31 +93,28 @@ def outcome(cluster: Cluster) -> RunResult:
         energy_j=energy_of(cluster, simulated_s),
         energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=cost_of(deployment.pools, simulated_s),
-        advice=advice(
-            pools,
-            times["queue_s"].p99,
-            times["ttft_s"].p99,
-            simulated_s,
-            next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), ""),
-        ),
+        advice="",
         table=_table(cluster, start),
         log=_log(cluster) if options.record_iterations else None,
         lost_requests=int((cluster.status == LOST).sum()),
         failures=cluster.lives.failures,
         pool_changes=0 if cluster.rebalancer is None else cluster.rebalancer.moves,
         prefix_hit_rate=_hit_rate(cluster, work),
-        pools=pools,
+        pools=pool_results(cluster),
         kv_transfer=transfer_result(cluster, simulated_s),
         speculation=_speculation(cluster, work),
         kv_tiers=_tiers(cluster),
     )
-    return metrics.observed(
+    result = metrics.observed(
         result,
         cluster.workload,
         requests,
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
         timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
+    note = next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), "")
+    said = advice(result, note, experts=plan.model.experts is not None)
+    return dataclasses.replace(result, advice=said)
 
 
 def _log(cluster: Cluster) -> IterationLog:

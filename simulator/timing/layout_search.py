@@ -16,6 +16,7 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels import executor
+from simulator.mapping.layout import choose_layout
 from simulator.mapping.layout_space import divisors, layouts
 from simulator.mapping.memory import Memory, memory_of
 from simulator.mapping.shard import shard
@@ -278,24 +279,32 @@ def _no_layout(
     )
 
 
-def with_chips(error: InfeasibleError, plan: Plan, search: Search) -> InfeasibleError:
-    """The error of a layout that does not fit, with the number of chips on which one does."""
+def with_chips(
+    error: InfeasibleError, plan: Plan, search: Search, held: int | None = None
+) -> InfeasibleError:
+    """The error of a layout that does not fit, with the number of chips on which one does.
+
+    ``held`` tokens of KV cache for each sequence, its context unless given, are what plain tensor
+    parallelism has to have room for; where it has not, ``--layout auto`` is named.
+    """
     least = smallest_sufficient(plan.system, plan.model, plan.dtypes, search)
     if least is None:
         return error
     if least <= plan.system.chips:
         more = "another layout may fit (--layout auto)"
     else:
-        more = _enough(plan.system, least)
+        plain = _plain_fits(least, plan, search, held or search.context)
+        more = _enough(plan.system, least, "" if plain else "with --layout auto")
     hint = more if error.hint is None else f"{error.hint}; {more}"
     return InfeasibleError(error.message, location=error.location, hint=hint)
 
 
-def _enough(system: System, least: int) -> str:
-    """The number of chips in words, with the slice that has them."""
+def _enough(system: System, least: int, how: str = "") -> str:
+    """The number of chips in words, with the slice that has them, and how they share the model."""
     slices = ("x".join(map(str, axes)) for axes in system.shapes if math.prod(axes) == least)
     shape = next(slices, None)
-    named = f" ({system.family}:{shape})" if shape else ""
+    words = " ".join(filter(None, (f"{system.family}:{shape}" if shape else "", how)))
+    named = f" ({words})" if words else ""
     return f"the smallest number of such chips that would do is {least}{named}"
 
 
@@ -344,8 +353,23 @@ def _sizes(system: System, start: int) -> tuple[Sequence[int], Sequence[int]]:
 def _some_fits(
     chips: int, system: System, model: Transformer, dtypes: Dtypes, search: Search
 ) -> bool:
-    trial = replace(system, fabric=Fabric("switch", (chips,), (False,), 10**9))
+    trial = _switched(system, chips)
     return any(
         _fits(trial, model, layout, dtypes, _share(trial, layout, search), search)
         for layout in layouts(trial, model, search.batch, search.context)
     )
+
+
+def _plain_fits(chips: int, plan: Plan, search: Search, held: int) -> bool:
+    """Whether tensor parallelism over all chips, what is done unless asked, is legal and fits."""
+    trial = _switched(plan.system, chips)
+    try:
+        layout = choose_layout(trial, plan.model)
+    except InputError:
+        return False
+    share = _share(trial, layout, search)
+    return _fits(trial, plan.model, layout, plan.dtypes, share, replace(search, context=held))
+
+
+def _switched(system: System, chips: int) -> System:
+    return replace(system, fabric=Fabric("switch", (chips,), (False,), 10**9))
