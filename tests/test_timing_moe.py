@@ -173,6 +173,19 @@ def test_a_histogram_file_is_checked_line_by_line(tmp_path: Path) -> None:
             parse_expert_load(str(path), 4, 2, 10, 1)
 
 
+def test_a_histogram_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "load.txt"
+    case = MoeCase(1000, 512, 512, 4, 1, expert_load=str(path))
+    path.write_text("1\n1\n1\n1\n")
+    even = price(load_chip("h100"), case)
+    path.write_text("100\n0\n0\n0\n")
+    one = price(load_chip("h100"), case)
+    assert one.hbm_read_bytes < even.hbm_read_bytes
+    path.write_text("1,2\n")
+    with pytest.raises(InputError, match="found '1,2'"):
+        price(load_chip("h100"), case)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

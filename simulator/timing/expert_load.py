@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -78,6 +79,20 @@ def histogram(
         placements = [random.permutation(shares).reshape(ranks, local) for _ in range(_SHUFFLES)]
     busiest = sorted((p[p.sum(axis=1).argmax()] for p in placements), key=lambda rank: rank.sum())
     return np.sort(busiest[len(busiest) // 2])[::-1].copy()
+
+
+def version_of(text: str) -> tuple[int, int] | None:
+    """What tells one content of a file of loads from another, for those who keep its shares.
+
+    None for loads that are no file, and for a file that cannot be read.
+    """
+    if text == "balanced" or text.startswith("power:"):
+        return None
+    try:
+        found = Path(text).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:

@@ -22,7 +22,7 @@ from simulator.timing import expert_steps as steps
 from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
 from simulator.timing.expert_form import expert_form
-from simulator.timing.expert_load import parse_expert_load
+from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes, price_by_kind
 from simulator.timing.operator_timing import OperatorTiming
@@ -100,7 +100,10 @@ def _price_group(
         _fill(case, rows[place])
         tokens[place] = -(-case.tokens // case.ep) if case.exchange else case.tokens
         modes[place] = MODES.index(case.moe)
-        loads[place] = _load(case.expert_load, case.experts, case.ep, case.tokens, case.top_k)
+        version = version_of(case.expert_load)
+        loads[place] = _load(
+            case.expert_load, version, case.experts, case.ep, case.tokens, case.top_k
+        )
     out = np.empty((len(cases), executor.PRICE_FIELDS), dtype=np.int64)
     extra = np.empty((len(cases), steps.EXTRA_FIELDS), dtype=np.int64)
     kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
@@ -143,7 +146,10 @@ def check_case(case: MoeCase, chip: Chip) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _load(text: str, experts: int, ep: int, tokens: int, top_k: int) -> Float64Array:
+def _load(
+    text: str, version: tuple[int, int] | None, experts: int, ep: int, tokens: int, top_k: int
+) -> Float64Array:
+    """The shares, kept until a file of loads is of another ``version``."""
     return parse_expert_load(text, experts, ep, tokens, top_k)
 
 
