@@ -28,7 +28,7 @@ from simulator.errors import ChipsimError, InputError
 from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.timing.choices import Dtypes
-from simulator.timing.layout_search import Search
+from simulator.timing.layout_room import Search
 from simulator.workload.request import Requests, Workload
 
 COLUMNS = ("system", "n_accel", "model", "precision", "workload", "metric", "value")

@@ -18,7 +18,7 @@ from simulator.serving.cluster import replay
 from simulator.serving.options import ServingOptions
 from simulator.timing.choices import Dtypes
 from simulator.timing.layout_options import LayoutOptions
-from simulator.timing.layout_search import Search
+from simulator.timing.layout_room import Search
 from simulator.validation.machine import Machine
 from simulator.validation.run import validate
 from simulator.workload.request import ClosedLoop, Workload

@@ -29,7 +29,8 @@ from simulator.serving.results import RunResult
 from simulator.timing import step as steps
 from simulator.timing.choices import Dtypes
 from simulator.timing.layout_options import LayoutOptions
-from simulator.timing.layout_search import Ranking, Search, search_layouts, with_chips
+from simulator.timing.layout_room import Search, with_chips
+from simulator.timing.layout_search import Ranking, search_layouts
 from simulator.timing.plan import Plan, make_plan
 from simulator.timing.results import StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES

@@ -11,7 +11,7 @@ from simulator.cli.entry import main
 from simulator.config.loader import load_model, load_system
 from simulator.timing.choices import Dtypes
 from simulator.timing.expert_load import power_law
-from simulator.timing.layout_search import Search, smallest_sufficient
+from simulator.timing.layout_room import Search, smallest_sufficient
 
 STEP = "step h100:8 llama3-8b --phase decode --context 10"
 

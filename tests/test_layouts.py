@@ -28,7 +28,8 @@ from simulator.model.operators import Collective, Matmul, MoE
 from simulator.model.transformer import Transformer
 from simulator.timing.choices import Dtypes, ExpertOptions, Speculation
 from simulator.timing.layout_options import LayoutOptions, parse_speculation
-from simulator.timing.layout_search import Search, reason, search_layouts
+from simulator.timing.layout_room import Search
+from simulator.timing.layout_search import reason, search_layouts
 from simulator.timing.plan import Plan, make_plan
 from simulator.timing.spans import _flops
 from simulator.timing.step import Batch, evaluate, price_batch, price_step, uniform_batch

@@ -17,7 +17,7 @@ from simulator.serving import fields
 from simulator.serving.batcher import Batcher
 from simulator.serving.options import SCHEDULERS, KvTiers, ServingOptions
 from simulator.serving.price_table import PriceTable
-from simulator.timing.layout_search import Search
+from simulator.timing.layout_room import Search
 from simulator.timing.plan import Dtypes, Plan, make_plan
 
 BLOCK_BYTES = 1000

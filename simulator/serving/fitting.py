@@ -10,7 +10,7 @@ from simulator.serving import fields
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import Deployment, Pool
 from simulator.serving.price_table import PriceTable
-from simulator.timing.layout_search import Search, with_chips
+from simulator.timing.layout_room import Search, with_chips
 from simulator.timing.plan import Plan
 
 
