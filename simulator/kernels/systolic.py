@@ -79,6 +79,14 @@ def cycles_of_folds(dataflow: int, load: int, folds: int, stream: int, rows: int
 
 
 @kernel
+def fold_interval(dataflow: int, load: int, stream: int, rows: int, cols: int) -> int:
+    """Cycles from the start of a fold to that of the next, where nothing waits."""
+    return cycles_of_folds(dataflow, load, 2, stream, rows, cols) - cycles_of_folds(
+        dataflow, load, 1, stream, rows, cols
+    )
+
+
+@kernel
 def array_cycles(
     dataflow: int, load: int, m: int, k: int, n: int, rows: int, cols: int, macs: int
 ) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import kernel
-from simulator.kernels.systolic import OS, cycles_of_folds
+from simulator.kernels.systolic import OS, fold_interval
 
 MAX_CHUNKS = 4096
 
@@ -79,9 +79,7 @@ def stall_free_bandwidth(
     shortest = stream - chunk_start(stream, chunks, chunks - 1)
     height = min(rows, row_extent)
     width = min(cols, col_extent)
-    fold = cycles_of_folds(dataflow, load, 2, stream, rows, cols) - cycles_of_folds(
-        dataflow, load, 1, stream, rows, cols
-    )
+    fold = fold_interval(dataflow, load, stream, rows, cols)
     between = max(1.0, longest / (shortest + fold - stream))
     need = macs * height * between
     if dataflow == OS:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.systolic import DOUBLE, OS, cycles_of_folds
+from simulator.kernels.systolic import DOUBLE, OS, fold_interval
 from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
 from simulator.kernels.systolic_ports import COL, OUT, RING, ROW
 from simulator.kernels.systolic_traffic import words_to_fetch
@@ -143,9 +143,7 @@ def idle_ports(
     longest = chunk_start(stream, chunks, 1)
     shortest = stream - chunk_start(stream, chunks, chunks - 1)
     row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    fold = cycles_of_folds(dataflow, load, 2, stream, rows, cols) - cycles_of_folds(
-        dataflow, load, 1, stream, rows, cols
-    )
+    fold = fold_interval(dataflow, load, stream, rows, cols)
     between = fold - stream + shortest
     height, width = min(rows, row_extent), min(cols, col_extent)
     row, col, out = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
