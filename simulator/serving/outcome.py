@@ -45,6 +45,7 @@ def outcome(cluster: Cluster) -> RunResult:
     plan = deployment.pools[-1].members[0].plan
     fitted = cluster.fitted[id(plan)]
     systems = kinds_of_chip(deployment.pools)
+    known = [compared(system, plan.model) for system in systems]
     names = [system.chip.name if len(systems) > 1 else "" for system in systems]
     result = RunResult(
         system=_system_name(deployment.pools),
@@ -58,13 +59,13 @@ def outcome(cluster: Cluster) -> RunResult:
         dtypes=plan.dtypes.as_dict(),
         accuracy=tuple(
             dataclasses.replace(entry, chip=name)
-            for name, system in zip(names, systems, strict=True)
-            for entry in compared(system, plan.model)
+            for name, entries in zip(names, known, strict=True)
+            for entry in entries
         ),
         unvalidated=tuple(
             (name, operator)
-            for name, system in zip(names, systems, strict=True)
-            for operator in uncompared(system, plan.model)
+            for name, system, entries in zip(names, systems, known, strict=True)
+            for operator in uncompared(system, plan.model, entries)
         ),
         engine=plan.system.engine,
         options=_options(cluster),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from simulator.hardware import System, Validated
 from simulator.model.layers import Experts, GroupedQuery
 from simulator.model.transformer import Transformer
@@ -26,9 +28,9 @@ def compared(system: System, model: Transformer) -> tuple[Validated, ...]:
     )
 
 
-def uncompared(system: System, model: Transformer) -> tuple[str, ...]:
-    """Operators that the model has and nobody compared on this chip."""
-    known = {entry.operator for entry in compared(system, model)}
+def uncompared(system: System, model: Transformer, entries: Iterable[Validated]) -> tuple[str, ...]:
+    """Operators that the model has and none of the ``compared`` ``entries`` is about."""
+    known = {entry.operator for entry in entries}
     return tuple(name for name in _operators(system, model) if name not in known)
 
 

@@ -163,6 +163,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         "reserve": priced.memory.reserve,
         "free": priced.memory.kv - priced.cache,
     }
+    entries = compared(plan.system, plan.model)
     return StepTiming(
         system=plan.system.name,
         model=plan.model.name,
@@ -195,8 +196,8 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             *engine_notes(plan.system, plan.sharded),
             *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
         ),
-        accuracy=compared(plan.system, plan.model),
-        unvalidated=tuple(("", name) for name in uncompared(plan.system, plan.model)),
+        accuracy=entries,
+        unvalidated=tuple(("", name) for name in uncompared(plan.system, plan.model, entries)),
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),
         energy_j=energy_j(

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.validation.silicon_columns import ENGINE_NOTE, EXPERT_FORMATS, LATENT_NOTE, READERS
+from simulator.timing.evidence import LATENT
+from simulator.validation.silicon_columns import ENGINE_NOTE, EXPERT_FORMATS, READERS
 from simulator.validation.table import LeftOut, Table
 
 SYSTEMS = {
@@ -142,8 +143,8 @@ def kind_of(table: Table) -> str:
     from attention, and the formats of experts from each other."""
     if table.source.endswith(ENGINE_NOTE):
         return "engine"
-    if table.source.endswith(LATENT_NOTE):
-        return f"{table.operator}{LATENT_NOTE}"
+    if table.source.endswith(LATENT):
+        return f"{table.operator}{LATENT}"
     if table.operator == "moe":
         note = next(
             (n for _, _, n in EXPERT_FORMATS.values() if n and table.source.endswith(n)), ""
@@ -157,7 +158,7 @@ def preferred(table: Table, every: Sequence[Table]) -> str:
     kind = kind_of(table)
     stacks = [t.stack for t in every if t.dtype == table.dtype and kind_of(t) == kind]
     named = PREFERRED.get((table.chip, kind))
-    if kind.endswith(LATENT_NOTE):
+    if kind.endswith(LATENT):
         named = LATENT_STACK
     return named if named in stacks else stacks[0]
 

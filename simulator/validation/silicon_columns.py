@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.hardware.engine_kernels import engine_of
+from simulator.timing.evidence import LATENT
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -39,10 +40,8 @@ another, and what stands behind the source's name."""
 BLOCK_SCALED = "fp8_block"
 """Their name for activations and weights that have scales in blocks."""
 
-LATENT_NOTE = " MLA"
-"""Behind the source of latent attention (DeepSeek-V3: rank 512, rotary part 64)."""
-
 LATENT_RANK = 512
+"""Of latent attention (DeepSeek-V3, beside a rotary part of 64)."""
 
 ENGINE_NOTE = " all-reduce"
 """Behind the source of the serving engine's own kernels."""
@@ -146,7 +145,7 @@ def _latent(
         "latent": np.full(count, LATENT_RANK),
     }
     kinds = columns["kv_cache_dtype"]
-    return _tables(columns, chip, source + LATENT_NOTE, stack, operator, kinds, inputs)
+    return _tables(columns, chip, source + LATENT, stack, operator, kinds, inputs)
 
 
 def latent_decode(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
