@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
@@ -26,7 +27,7 @@ def config() -> None:
     """
 
 
-@config.command("list")
+@config.command("list", cls=OnceCommand)
 @click.argument("kind", type=OneOf(*KINDS), required=False)
 @format_option
 def list_command(kind: str | None, output_format: str) -> None:
@@ -51,7 +52,7 @@ def list_command(kind: str | None, output_format: str) -> None:
             click.echo(name if kind else f"  {name}{_shapes(name) if one == 'systems' else ''}")
 
 
-@config.command("show", short_help="Show what a name or file resolves to.")
+@config.command("show", cls=OnceCommand, short_help="Show what a name or file resolves to.")
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
@@ -97,7 +98,7 @@ def show_command(
         click.echo(f"  {'  '.join([*padded, cell[3]])}".rstrip())
 
 
-@config.command("check", short_help="Check files; exit status 3 where one is bad.")
+@config.command("check", cls=OnceCommand, short_help="Check files; exit status 3 where one is bad.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check_command(files: tuple[str, ...]) -> None:
     """Check each FILE; every bad one is reported, and the exit status is then 3."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import cases_option, format_option
 from simulator.cli.values import NameText, OneOf, PathText, Whole, parse_number
 from simulator.errors import InputError
@@ -20,7 +21,7 @@ _REFRESH = ("all", "per-bank", "off")
 _MAX_REQUESTS = 50_000_000
 
 
-@click.command("memory")
+@click.command("memory", cls=OnceCommand)
 @click.argument("preset", required=False, type=NameText())
 @click.option("--pattern", metavar="P", help="sequential, random, stride:BYTES or block:BYTES.")
 @click.option("--requests", type=Whole(most=_MAX_REQUESTS), help="Bursts to move, 40000 if unsaid.")
