@@ -133,3 +133,11 @@ def test_a_mapping_of_another_kind_takes_the_place_of_all():
 def test_slips_of_a_unit_are_refused(text, most):
     error = fault(text)
     assert "too large" in error.message and most in error.hint
+
+
+@pytest.mark.parametrize("rows", [48, 128])
+def test_decode_tiles_are_whole_tiles_of_rows(rows):
+    error = fault(f"chip.fused_kernels.row_tile={rows}", "h100")
+    assert f"a decode tile of 64 rows is no multiple of {rows}" in error.message
+    assert "16, 32, 64" in error.hint
+    assert load_chip("h100", ["chip.fused_kernels.row_tile=32"]).fused.row_tile == 32

@@ -12,7 +12,6 @@ from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
 from simulator.config.fields import (
     Bandwidth,
-    Count,
     Delay,
     Dtype,
     Flag,
@@ -20,6 +19,7 @@ from simulator.config.fields import (
     FractionOrZero,
     Name,
     Note,
+    RowTile,
     Scheduler,
     Section,
     user_error,
@@ -44,7 +44,7 @@ class AttentionConfig(Section):
     kernel_launch: Delay | None = None
     tile_latency: Delay | None = None
     sm_bandwidth: Bandwidth | None = None
-    row_tile: Count | None = None
+    row_tile: RowTile | None = None
     packs_groups: Flag | None = None
     splits_prompts: Flag | None = None
     quantizes_queries: Flag | None = None
