@@ -74,12 +74,14 @@ class Row:
         if cells["system"].lower() not in list_names("systems"):
             raise ValueError(f"no system {cells['system']}")
         self.prompt, self.output = (int(text) for text in lengths.groups())
-        self.chips = int(cells["n_accel"])
+        self.chips = int(cells["n_accel"]) if cells["n_accel"].isdecimal() else 0
+        if not self.chips or not self.prompt or not self.output:
+            raise ValueError("numbers of chips and tokens are whole and more than 0")
         self.model = load_model(MODELS[name])
         # DEP: ranks of attention have requests of their own, and share the experts
         self.ranks = self.chips if layout[1] == "DEP" else 1
         each = self.chips if "per GPU" in cells["metric"] else 1
-        self.measured = float(cells["value"]) * each
+        self.measured = _rate(cells["value"]) * each
         self.system = cells["system"].lower()
         mxfp4 = name.startswith("gpt oss")
         self.dtypes = Dtypes("fp4", "bf16", "bf16") if mxfp4 else Dtypes("fp8", "fp8", "fp8")
@@ -118,6 +120,17 @@ class Row:
         options = ServingOptions(most, tokens, scheduler=engine.scheduler)
         found = replay(plan, asked, options)
         return found.output_tokens_per_s, found.mean_batch
+
+
+def _rate(text: str) -> float:
+    """A published rate, against which a simulated one can be held."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"the value is '{text[:40]}', expected a rate of more than 0")
+    return rate
 
 
 def _limits(fit: float, prompts_per_output: float) -> tuple[int, int]:
