@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
@@ -28,6 +29,31 @@ from simulator.config.overrides import Override
 from simulator.errors import did_you_mean
 from simulator.hardware import EngineAttention, ServingEngine, Validated
 from simulator.hardware.engine_kernels import ENGINES
+
+MOST_GRAPHS = 1024
+LARGEST_GRAPH = 2**16
+
+
+def _graph_batches(value: Any) -> tuple[int, ...]:
+    """Ascending numbers of sequences; one error for the first that is none."""
+    if not isinstance(value, list):
+        raise user_error("expected a list of numbers of sequences, such as [1, 2, 4, 8]")
+    if len(value) > MOST_GRAPHS:
+        raise user_error(f"found {len(value)} batches, expected at most {MOST_GRAPHS}")
+    found: list[int] = []
+    for item in value:
+        text = item if isinstance(item, str) else "a list or a mapping"
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= LARGEST_GRAPH:
+            raise user_error(
+                f"'{text[:40]}' is no number of sequences, expected 1 to {LARGEST_GRAPH}"
+            )
+        if found and int(text) <= found[-1]:
+            raise user_error(f"found {int(text)} after {found[-1]}, expected ascending numbers")
+        found.append(int(text))
+    return tuple(found)
+
+
+GraphBatches = Annotated[tuple[int, ...], BeforeValidator(_graph_batches)]
 
 
 class ServerValidatedConfig(ValidatedConfig):
@@ -91,6 +117,7 @@ class EngineConfig(Section):
     kv_memory: Fraction | None = None
     residual: Dtype | None = None
     attention: AttentionsConfig = AttentionsConfig()
+    graph_batches: GraphBatches = ()
     validation: list[ServerValidatedConfig] = Field(default=[])
 
     @field_validator("all_reduce")
@@ -119,6 +146,7 @@ class EngineConfig(Section):
             kv_memory=self.kv_memory,
             residual=self.residual,
             attention=self.attention.build(),
+            graph_batches=self.graph_batches,
             validation=found,
         )
 

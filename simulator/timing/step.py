@@ -41,9 +41,13 @@ LONGEST_STEP_PS = 10**17
 def price_batch(plan: Plan, batch: Batch) -> Int64Array:
     """Prices of every operator for a batch, int64[operators, 2, PRICE_FIELDS]."""
     prices = np.zeros((len(plan.rows), 2, executor.PRICE_FIELDS), dtype=np.int64)
-    plan.price_rows(batch.tokens, False, prices)
-    plan.price_rows(batch.logits, True, prices)
-    price_sequences(plan.packed, batch.new, batch.past, prices)
+    rows, tokens, logits = plan.rows_of(batch)
+    plan.price_rows(rows, False, prices)
+    plan.price_rows(logits, True, prices)
+    if rows != tokens:
+        plan.price_uneven(rows, tokens, prices)
+    ranks = batch.on_ranks(plan.layout.dp)
+    price_sequences(plan.packed, ranks, batch.new, batch.past, prices)
     return prices
 
 
