@@ -238,7 +238,8 @@ def _row(
     if isinstance(value, list):
         value = [shape_text(item) if isinstance(item, tuple) else item for item in value]
     elif isinstance(value, tuple):
-        value = shape_text(value)
+        listed = isinstance(node, Sequence) or not value
+        value = list(value) if listed else shape_text(value)
     text = node.text if isinstance(node, Scalar) else _text(value, unit)
     return Row(f"{root}.{path}", value, unit, text, origin.source, origin.confidence)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,8 +25,10 @@ from simulator.config.fields import (
     Section,
     user_error,
 )
+from simulator.config.names import list_names
 from simulator.config.overrides import Override
-from simulator.errors import did_you_mean
+from simulator.config.yaml_nodes import Mapping, Node, Scalar, Sequence
+from simulator.errors import InputError, did_you_mean
 from simulator.hardware import EngineAttention, ServingEngine, Validated
 from simulator.hardware.engine_kernels import ENGINES
 
@@ -152,5 +154,32 @@ class EngineConfig(Section):
 
 
 def load_engine_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[EngineConfig]:
-    """An engine file, overridden and validated."""
-    return load_file(path, "engine", EngineConfig, overrides)
+    """An engine file, overridden and validated; the chips that it names are known."""
+    loaded = load_file(path, "engine", EngineConfig, overrides)
+    known = list_names("chips")
+    own = {file.stem for folder in (path.parent, Path()) for file in folder.glob("*.yaml")}
+    for name in _chip_names(loaded.sourced.node):
+        if name.text not in known and name.text not in own:
+            near = did_you_mean(name.text, known)
+            raise InputError(
+                f"unknown chip '{name.text}'",
+                location=name.location,
+                hint=f"{near}; a chip of your own is known by its file here or beside the engine's",
+            )
+    return loaded
+
+
+def _chip_names(root: Node) -> Iterator[Scalar]:
+    """Every name of a chip in a validated engine file, with its place."""
+    entries = root.entries if isinstance(root, Mapping) else {}
+    attention = entries.get("attention")
+    for kernels in attention.entries.values() if isinstance(attention, Mapping) else ():
+        chips = kernels.entries.get("chips") if isinstance(kernels, Mapping) else None
+        for name in chips.items if isinstance(chips, Sequence) else ():
+            if isinstance(name, Scalar):
+                yield name
+    validation = entries.get("validation")
+    for entry in validation.items if isinstance(validation, Sequence) else ():
+        chip = entry.entries.get("chip") if isinstance(entry, Mapping) else None
+        if isinstance(chip, Scalar):
+            yield chip
