@@ -85,6 +85,38 @@ def test_cases_come_back_with_results(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("block:1", "block:1 reads whole bursts of 32 bytes, 32 a block"),
+        ("block:100", "block:100 reads whole bursts of 32 bytes, 128 a block"),
+        ("stride:16", "stride:16: each access moves the whole burst of 32 bytes"),
+        ("stride:1000000000000", "within the channel's"),
+        ("block:64", None),
+        ("stride:96", None),
+        ("random", None),
+    ],
+)
+def test_what_is_no_whole_bursts_is_not_rounded_silently(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, pattern: str, said: str | None
+) -> None:
+    args = ("hbm2-2000", "--pattern", pattern, "--requests", "100", "--format", "json")
+    code, out, err = run(capsys, *args)
+    document = json.loads(out)
+    path = tmp_path / "cases.csv"
+    path.write_text(HEADER + f"hbm2-2000,{pattern},100,,,\n")
+    noted = run(capsys, "--cases", str(path))[2]
+    assert (code, document["burst_bytes"]) == (0, 32)
+    if said is None:
+        assert (err, noted) == ("", "")
+        assert "note" not in document
+    else:
+        assert said in document["note"]
+        assert said in err
+        assert said in noted
+        assert "cases.csv:2" in noted
+
+
+@pytest.mark.parametrize(
     ("row", "place"),
     [
         ("hbm9,sequential,1000,64,all,RoBaRaCoCh", ":3:1"),

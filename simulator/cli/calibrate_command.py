@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import DTYPES, format_option
 from simulator.cli.validate_command import OPERATORS
 from simulator.cli.values import NameText, OneOf, PathText, Positive, Whole
 from simulator.errors import InputError
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=OnceCommand)
 @click.argument("chip", type=NameText(), metavar="CHIP")
 @click.option(
     "--measurements",

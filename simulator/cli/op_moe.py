@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.operator_cases import (
     joined_rows,
     one_or_cases,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
 
-@click.command("moe")
+@click.command("moe", cls=OnceCommand)
 @click.option("--tokens", type=Whole(), help="Tokens of the batch, over all chips of the group.")
 @click.option("--hidden", type=Whole(), help="Width of the residual stream.")
 @click.option("--intermediate", type=Whole(), help="Width inside one expert.")

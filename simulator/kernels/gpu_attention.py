@@ -19,6 +19,7 @@ import math
 
 import numpy as np
 
+from simulator.hardware.fused_kernels import DECODE_ROWS
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
@@ -49,9 +50,6 @@ from simulator.kernels.jit import inner
 EXPONENTIALS = 16
 """Exponentials of a multiprocessor a cycle (special function units; FlashAttention-3, section 3.1:
 3.9 TFLOP/s on H100)."""
-
-DECODE_ROWS = 64
-"""Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
 
 TRANSPOSED_BYTES = 12.0
 """Bytes of 8-bit values that a multiprocessor transposes a cycle, where its tensor cores take them

@@ -214,6 +214,7 @@ def count_moe(
     bits: Int64Array,
     row: Int64Array,
     tokens: int,
+    group: int,
     load: Float64Array,
     mode: int,
     out: Int64Array,
@@ -221,7 +222,6 @@ def count_moe(
 ) -> None:
     """See ``price_moe``; fills ``extra`` as well."""
     counts = np.empty(len(load), dtype=np.int64)
-    group = tokens if row[PLAN_LOCAL] == 1 else tokens * row[PLAN_RANKS]
     received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
     clear(out)
     clear(extra)
@@ -241,21 +241,23 @@ def price_moe(
     bits: Int64Array,
     row: Int64Array,
     tokens: int,
+    group: int,
     load: Float64Array,
     mode: int,
     out: Int64Array,
 ) -> None:
     """Price of the routed experts of one layer on the busiest rank of their group.
 
-    ``tokens`` are this rank's before routing (all ranks have as many; with PLAN_LOCAL every rank
-    has all tokens of the group); ``row`` has PLAN_K (hidden), PLAN_N (intermediate width of this
-    rank), PLAN_TOP_K, PLAN_GATED, PLAN_EXPERT_FORM and PLAN_RANKS; ``load`` is float64[local
-    experts], the share of the group's tokens x top_k that goes to each expert of the busiest rank
-    (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any table where
-    PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
+    ``tokens`` are this rank's before routing, ``group`` those of its group: all ranks have as many,
+    or fewer, this one being the fullest; with PLAN_LOCAL every rank has all of them. ``row`` has
+    PLAN_K (hidden), PLAN_N (intermediate width of this rank), PLAN_TOP_K, PLAN_GATED,
+    PLAN_EXPERT_FORM and PLAN_RANKS; ``load`` is float64[local experts], the share of the group's
+    tokens x top_k that goes to each expert of the busiest rank (``timing.expert_load``);
+    ``fabric`` is packed for the expert group and may be any table where PLAN_RANKS is 1; ``mode``
+    is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
-    count_moe(chip, fabric, bits, row, tokens, load, mode, out, extra)
+    count_moe(chip, fabric, bits, row, tokens, group, load, mode, out, extra)
 
 
 @kernel
@@ -273,4 +275,7 @@ def count_cases(
     """Many expert layers of equal expert count: ``rows`` int64[cases, PLAN_FIELDS], ``loads``
     float64[cases, local experts], ``out`` and ``extra`` one row a case."""
     for i in range(len(rows)):
-        count_moe(chip, fabric, bits, rows[i], tokens[i], loads[i], modes[i], out[i], extra[i])
+        group = tokens[i] if rows[i, PLAN_LOCAL] == 1 else tokens[i] * rows[i, PLAN_RANKS]
+        count_moe(
+            chip, fabric, bits, rows[i], tokens[i], group, loads[i], modes[i], out[i], extra[i]
+        )
