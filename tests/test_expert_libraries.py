@@ -11,6 +11,8 @@ from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.kernels.expert_kernels import MARLIN_FLOATS, MARLIN_INTEGERS, MARLIN_MACS
 from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.validation.baselines import second_stack
+from simulator.validation.table import Table
 
 LAYER = MoeCase(64, 4096, 2048, 64, 8)
 CHIPS = ("a100", "l40s", "h100", "b200")
@@ -165,3 +167,15 @@ def test_a_library_without_such_kernels_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         seconds(chip, LAYER, **case)
+
+
+def test_two_stacks_are_compared_whichever_kernels_they_run() -> None:
+    tokens = np.arange(1, 20)
+
+    def table(stack: str, kernels: str, scale: float) -> Table:
+        inputs = {"tokens": tokens, "kernels": np.full(len(tokens), kernels)}
+        return Table("h100", "moe", "bf16", f"{stack} 1", stack, inputs, tokens * scale)
+
+    found = second_stack(table("vllm", "usual", 1.0), [table("trtllm", "cutlass", 2.0)])
+    assert found is not None
+    assert np.array_equal(found, tokens * 2.0)

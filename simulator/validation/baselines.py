@@ -142,11 +142,12 @@ def second_stack(table: Table, others: Sequence[Table]) -> FloatArray | None:
 
     The first of ``others`` with a tenth of the rows counts; None where there is no such.
     """
-    keys = table.keys()
+    # stacks differ by the kernels that they run
+    keys = table.keys("kernels")
     for other in others:
         if other.stack == table.stack or other.dtype != table.dtype:
             continue
-        known = dict(zip(other.keys(), other.measured_s.tolist(), strict=True))
+        known = dict(zip(other.keys("kernels"), other.measured_s.tolist(), strict=True))
         found = np.array([known.get(key, np.nan) for key in keys])
         found[~(found > 0)] = np.nan
         if np.isfinite(found).sum() * 10 >= len(keys):

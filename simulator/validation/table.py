@@ -82,9 +82,10 @@ class Table:
             for note in self.left_out
         )
 
-    def keys(self) -> list[tuple[Any, ...]]:
-        """The inputs of each row as one tuple, in the order of the columns."""
-        return list(zip(*(column.tolist() for column in self.inputs.values()), strict=True))
+    def keys(self, *but: str) -> list[tuple[Any, ...]]:
+        """The inputs of each row as one tuple, in the order of the columns ``but`` for some."""
+        kept = [column for name, column in self.inputs.items() if name not in but]
+        return list(zip(*(column.tolist() for column in kept), strict=True))
 
 
 def without_faults(table: Table, floor_s: FloatArray, *, repeats: bool = False) -> Table:
