@@ -39,6 +39,8 @@ def gpus(draw: st.DrawFn) -> Chip:
         wave_loss=draw(st.sampled_from([0.5, 1.0])),
         exposed_ends=draw(st.booleans()),
         shared_feed=draw(st.booleans()),
+        split_ratio=draw(st.sampled_from([0.0, 0.3, 1.0, 2.5])),
+        stream_bytes_per_s=draw(st.sampled_from([None, 10**11, 10**13])),
         smallest_tile=draw(st.sampled_from([16, 32, 64])),
         largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
     )

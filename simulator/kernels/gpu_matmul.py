@@ -24,8 +24,10 @@ from simulator.kernels.chip_vector import (
     GPU_ROTATING,
     GPU_SHARED_FEED,
     GPU_SPLIT_PS,
+    GPU_SPLIT_RATIO,
     GPU_SPLITS,
     GPU_STEP_PS,
+    GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
     GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
@@ -69,6 +71,11 @@ L2_WRITE_COST = 2.0
 GB200 agree in 2)."""
 
 MOST_SPLITS = 128
+
+VECTOR_PASS = 1024
+VECTOR_PASS_PS = 290_000.0
+"""A block that multiplies one row without tensor cores, for each 1,024 elements: a trip to L2 and
+the sums of 128 threads. Read off the bf16 table of L40S: n = 32, k from 256 to 8,192."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
@@ -134,7 +141,7 @@ def memory_ps(
     in flight do not fill it. A stream of x takes x + ramp (1 - exp(-x / ramp)).
     """
     hbm = 1e12 / chip[HBM_BYTES_PER_S]
-    near = 1e12 / chip[SRAM_BYTES_PER_S]
+    near = 1e12 / chip[GPU_STREAM_BYTES_PER_S]
     slower = L2_WRITE_COST - 1.0
     stream = (total + slower * written) * near
     stream += (weights + others - stored) * max(0.0, hbm - near)
@@ -203,7 +210,9 @@ def tiles_ps(
         sides = real_rows * a_bits + real_cols * b_bits
         first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
-        time = waves * steps * step + max(0.0, start - step) + min(first, start)
+        # a step that is half filled issues half; one is the least, its latency
+        filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
+        time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
     else:
         results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
@@ -269,6 +278,20 @@ def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int) -> float
     waves = blend(1.0, rows / chip[UNIT_COUNT])
     row = ceil_div(width, SCALED) * SCALED_PS
     return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
+def vector_ps(chip: Int64Array, k: int) -> float:
+    """Time of a product of one row without tensor cores, beside what memory takes."""
+    return float(chip[GPU_TILE_PS]) + k * VECTOR_PASS_PS / VECTOR_PASS
+
+
+@inner
+def longest_unsplit(chip: Int64Array, shape: tuple[int, int, int]) -> int:
+    """The inner dimension up to which the library does not split."""
+    m, k, n = shape
+    longest: int = max(m, n) * chip[GPU_SPLIT_RATIO] // PER_MILLION
+    return min(k, longest)
 
 
 @inner
