@@ -24,6 +24,7 @@ _LARGEST = 2**62
 _NUMBER = re.compile(
     r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?(?![\d.])", re.ASCII
 )
+_EXPONENT = re.compile(r"[eE][+-]?\d")
 _NOT_FINITE = re.compile(r"[+-]?\.?(?:nan|inf|infinity)\b", re.IGNORECASE)
 
 
@@ -167,6 +168,8 @@ def _unit_size(text: str, unit: str, dimension: Dimension) -> Fraction:
     if not kind.units:
         raise InputError(f"'{text}' is not a plain number", hint=f"for example {kind.example}")
     number = text.removesuffix(unit).strip()
+    if _EXPONENT.match(unit):
+        raise InputError(f"'{text}' is out of range", hint=f"for example {kind.example}")
     if unit[0] in ",_/" and unit[1:2].isdigit():
         raise InputError(
             f"'{text}' is not a number with a unit",

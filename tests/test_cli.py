@@ -320,6 +320,13 @@ def test_stdout_that_is_closed_is_found_before_the_run(engine, trace, capsys, mo
     assert engine == []
 
 
+def test_stderr_that_is_closed_changes_nothing(engine, trace, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["run", "sample", "tiny", trace]) == 0
+    assert main(["run", "sample", "tiny", trace, "--assert", "ttft_p99<1ps"]) == 1
+    sys.stderr.close()
+
+
 def test_errors_of_the_engine_keep_their_status(engine, trace, capsys, monkeypatch, tmp_path):
     directory = tmp_path / "out"
     words = ("run", "sample", "tiny", trace, "-o", str(directory))

@@ -148,3 +148,9 @@ def test_no_unit_of_another_size_is_proposed(text, dimension):
 def test_what_is_no_number_is_not_called_a_unit(text):
     with pytest.raises(InputError, match="is not a number with a unit"):
         parse_quantity(text, "bandwidth")
+
+
+@pytest.mark.parametrize("text", ["1e400", "1e-400 B/s"])
+def test_an_exponent_is_no_unit(text):
+    with pytest.raises(InputError, match="is out of range"):
+        parse_quantity(text, "bandwidth")

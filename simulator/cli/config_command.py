@@ -11,7 +11,7 @@ from simulator.errors import ChipsimError, InputError
 
 KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 WIDEST = 40
-"""Columns of ``show`` are padded to this width at most; longer texts push their line out."""
+"""Columns of ``show`` are padded to this width at most; longer texts push the next one on."""
 
 
 @click.group("config")
@@ -94,8 +94,30 @@ def show_command(
     cells = [(row.path, row.text, row.confidence or "", row.source or "") for row in found.rows]
     widths = [min(WIDEST, max(len(cell[column]) for cell in cells)) for column in range(3)]
     for cell in cells:
-        padded = [text.ljust(width) for text, width in zip(cell, widths, strict=False)]
-        click.echo(f"  {'  '.join([*padded, cell[3]])}".rstrip())
+        click.echo("\n".join(_folded(cell, widths)))
+
+
+def _folded(cell: tuple[str, str, str, str], widths: list[int]) -> list[str]:
+    """Path, value, confidence and source: in one line, or what is too long folded below the path.
+
+    A source that does not fit beside the others stands below them.
+    """
+    from textwrap import wrap
+
+    from simulator.report.console import PLAIN_WIDTH
+
+    path, text, confidence, source = cell
+    padded = "  ".join(part.ljust(width) for part, width in zip(cell, widths, strict=False))
+    if len(f"  {padded}  {source}".rstrip()) <= PLAIN_WIDTH:
+        return [f"  {padded}  {source}".rstrip()]
+    lines = [f"  {padded}".rstrip()]
+    below = [source]
+    if len(lines[0]) > PLAIN_WIDTH:
+        lines, below = [f"  {path}"], [text, ": ".join(filter(None, (confidence, source)))]
+    for part in below:
+        folded = wrap(part, PLAIN_WIDTH - 6, break_on_hyphens=False)
+        lines += [f"      {line}" for line in folded]
+    return lines
 
 
 @config.command("check", cls=OnceCommand, short_help="Check files; exit status 3 where one is bad.")

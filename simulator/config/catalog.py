@@ -238,12 +238,18 @@ def _row(
     if path.rpartition(".")[2] in ("kind", "name") and origin is not DEFAULT:
         # a section's source speaks of its figures
         origin = Provenance()
-    if isinstance(value, list):
-        value = [shape_text(item) if isinstance(item, tuple) else item for item in value]
-    elif isinstance(value, tuple):
-        value = shape_text(value)
+    if isinstance(value, list | tuple):
+        value = _listed(value, node)
     text = node.text if isinstance(node, Scalar) else _text(value, unit)
     return Row(f"{root}.{path}", value, unit, text, origin.source, origin.confidence)
+
+
+def _listed(value: list[Any] | tuple[Any, ...], node: Node | None) -> list[Any] | str:
+    """A shape as its text; several things as a list, of shapes' texts where they are some."""
+    written_out = isinstance(node, Sequence) or not value
+    if isinstance(value, tuple) and not written_out and all(isinstance(i, int) for i in value):
+        return shape_text(value)
+    return [shape_text(item) if isinstance(item, tuple) else item for item in value]
 
 
 def _unit(annotations: Iterable[Any]) -> str:
