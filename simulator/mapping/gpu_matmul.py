@@ -180,7 +180,7 @@ def gpu_search(
         vector = vector_ps(chip, k)
         if fixed + streamed + vector + after < whole:
             whole = fixed + streamed + vector + after
-            out[COMPUTE], out[ARRAY] = int(vector * 1e-12 * clock), 0
+            out[COMPUTE], out[ARRAY], split = int(vector * 1e-12 * clock), 0, 1
     out[CYCLES] = max(to_cycles(chip, whole), least)
     out[ARRAY] = max(out[ARRAY], ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]))
     out[COMPUTE] = max(out[COMPUTE], out[ARRAY])
