@@ -24,7 +24,6 @@ from simulator.kernels.chip_vector import (
     GPU_ROTATING,
     GPU_SHARED_FEED,
     GPU_SPLIT_PS,
-    GPU_SPLIT_RATIO,
     GPU_SPLITS,
     GPU_STEP_PS,
     GPU_STREAM_BYTES_PER_S,
@@ -72,10 +71,9 @@ GB200 agree in 2)."""
 
 MOST_SPLITS = 128
 
-VECTOR_PASS = 1024
-VECTOR_PASS_PS = 290_000.0
-"""A block that multiplies one row without tensor cores, for each 1,024 elements: a trip to L2 and
-the sums of 128 threads. Read off the bf16 table of L40S: n = 32, k from 256 to 8,192."""
+VECTOR_PS = 290_000.0 / 1024
+"""A block that multiplies one row without tensor cores, for each element of the row: a trip to L2
+for 1,024 of them. Read off the bf16 table of L40S: n = 32, k from 256 to 8,192."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
@@ -283,15 +281,7 @@ def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps
 @inner
 def vector_ps(chip: Int64Array, k: int) -> float:
     """Time of a product of one row without tensor cores, beside what memory takes."""
-    return float(chip[GPU_TILE_PS]) + k * VECTOR_PASS_PS / VECTOR_PASS
-
-
-@inner
-def longest_unsplit(chip: Int64Array, shape: tuple[int, int, int]) -> int:
-    """The inner dimension up to which the library does not split."""
-    m, k, n = shape
-    longest: int = max(m, n) * chip[GPU_SPLIT_RATIO] // PER_MILLION
-    return min(k, longest)
+    return float(chip[GPU_TILE_PS]) + k * VECTOR_PS
 
 
 @inner

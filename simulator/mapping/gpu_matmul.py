@@ -20,6 +20,7 @@ from simulator.kernels.chip_vector import (
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
+    PER_MILLION,
     SRAM_BYTES_PER_S,
     TILE_COUNT,
     TILE_K,
@@ -31,7 +32,6 @@ from simulator.kernels.gpu_matmul import (
     MOST_SPLITS,
     join,
     limited_ps,
-    longest_unsplit,
     memory_ps,
     missed_share,
     next_split,
@@ -66,6 +66,13 @@ from simulator.mapping.tiles import TILE_K as MAPPED_K
 
 NOTHING_HELD = 4
 """Order of the loops m, n, k with neither operand held; see ``tiles.ORDER``."""
+
+
+@inner
+def longest_unsplit(chip: Int64Array, shape: tuple[int, int, int]) -> int:
+    """The inner dimension up to which the library does not split."""
+    longest: int = max(shape[0], shape[2]) * chip[GPU_SPLIT_RATIO] // PER_MILLION
+    return min(shape[1], longest)
 
 
 @inner
