@@ -18,6 +18,7 @@ import math
 import re
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ REQUESTS = {
     (1024, 32_768): 1000,
 }
 """Those of the page by (prompt, output); 3,000 of all other lengths."""
+
+GRAPHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048)
+"""Batches that the runs had captured graphs of, beside the limit of the batch."""
 
 WITHOUT_RULE = (2048, 8192)
 """(sequences, tokens) for weights of 4 bits, for which the tool's rule finds no room at all."""
@@ -94,7 +98,7 @@ class Row:
         return f"tp{self.chips}-ep{self.chips}" if shared else f"tp{self.chips}"
 
     def limits(self, capacity: int, share: float) -> tuple[int, int]:
-        """(sequences, tokens) of an iteration by the tool's rule, of each rank of attention."""
+        """(sequences, tokens) of an iteration by the tool's rule, of all ranks of attention."""
         size = self.dtypes.bits()[2] // 8 * self.model.kv_elements_per_token
         free = capacity * self.chips - self.model.parameters
         # chunks are off: the budget holds a whole prompt beside the decodes
@@ -108,12 +112,14 @@ class Row:
     def replay(self) -> tuple[float, float]:
         """(output tokens a second, mean batch) of the simulated server."""
         name = self.system if self.chips == 1 else f"{self.system}:{self.chips}"
-        engine = load_engine("trtllm")
-        system = load_system(name).under(engine)
+        engine, bare = load_engine("trtllm"), load_system(name)
+        share = engine.kv_memory or 0.9
+        most, tokens = self.limits(bare.chip.hbm.capacity_bytes, share)
+        own = most // self.ranks
+        graphs = (*(size for size in GRAPHS if size < own), own)
+        system = bare.under(replace(engine, graph_batches=graphs))
         layout = LayoutOptions(layout=self.layout)
         plan = plan_of(system, self.model, layout, self.dtypes, Search("decode", 64, self.prompt))
-        share = getattr(engine, "kv_memory", None) or 0.9
-        most, tokens = self.limits(system.chip.hbm.capacity_bytes, share)
         count = REQUESTS.get((self.prompt, self.output), 3000)
         zeros = np.zeros(count, dtype=np.int64)
         asked = Workload("published", Requests(zeros, zeros + self.prompt, zeros + self.output))

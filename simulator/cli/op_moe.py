@@ -65,6 +65,17 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 @click.option(
     "--blocks", is_flag=True, help="Operands of 8 bits have scales in blocks, as DeepSeek's."
 )
+@choice_option(
+    "--kernels",
+    "usual",
+    "triton",
+    "cutlass",
+    "trtllm",
+    "marlin",
+    "openai",
+    default="usual",
+    help="Library of the matmuls on a GPU; usual is what an engine takes.",
+)
 @click.option(
     "--chip",
     "chip_name",
@@ -135,7 +146,7 @@ def _price_cases(
 
     chip = load_chip(chip_name, overrides)
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
-    words = ("expert_load", "dtype", "weight_dtype", "moe")
+    words = ("expert_load", "dtype", "weight_dtype", "moe", "kernels")
     table, cases = read_operator_cases(
         path,
         dict.fromkeys(NEEDED, whole),

@@ -239,14 +239,15 @@ def _row(
         # a section's source speaks of its figures
         origin = Provenance()
     if isinstance(value, list | tuple):
-        value = _listed(value)
+        value = _listed(value, node)
     text = node.text if isinstance(node, Scalar) else _text(value, unit)
     return Row(f"{root}.{path}", value, unit, text, origin.source, origin.confidence)
 
 
-def _listed(value: list[Any] | tuple[Any, ...]) -> list[Any] | str:
+def _listed(value: list[Any] | tuple[Any, ...], node: Node | None) -> list[Any] | str:
     """A shape as its text; several things as a list, of shapes' texts where they are some."""
-    if isinstance(value, tuple) and value and all(isinstance(item, int) for item in value):
+    written_out = isinstance(node, Sequence) or not value
+    if isinstance(value, tuple) and not written_out and all(isinstance(i, int) for i in value):
         return shape_text(value)
     return [shape_text(item) if isinstance(item, tuple) else item for item in value]
 

@@ -1,8 +1,8 @@
 """Grouped expert matmuls on a GPU: output tiles of all experts over the multiprocessors.
 
 Two properties of the software come in beside the data types (``docs/moe.md``): operands that share
-a scale in blocks, whose partial sums are promoted in between, and the library whose kernels run,
-which decides how tiles are chosen and scheduled.
+a scale in blocks, whose partial sums are promoted in between, and the library whose kernels run
+(``expert_kernels``), which decides how tiles are chosen and scheduled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from simulator.kernels.attention import WARP_ROWS
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_EXPERT,
-    FUSED_EXPERT_ROWS,
     FUSED_SM_BYTES_PER_S,
     FUSED_TILE_PS,
     HBM_BYTES_PER_S,
@@ -26,26 +25,32 @@ from simulator.kernels.chip_vector import (
     UNIT_RATE,
     VECTOR_OPS,
 )
+from simulator.kernels.expert_kernels import (
+    BLOCKS,
+    CUTLASS,
+    INTEGERS,
+    MARLIN,
+    MARLIN_FEWEST_ROWS,
+    MARLIN_FLOATS,
+    MARLIN_INTEGERS,
+    MARLIN_MACS,
+    MARLIN_OVERLAP,
+    NARROW_COLUMNS,
+    OPENAI,
+    OPENAI_WEIGHT_BITS,
+    TRTLLM,
+    WIDE_COLUMNS,
+    WIDEST_COLUMNS,
+    first_rows,
+    guesses,
+    largest_load,
+    latencies,
+    most_rows,
+    next_rows,
+    overlap_order,
+)
 from simulator.kernels.gpu_attention import joined
 from simulator.kernels.jit import inner
-
-PLAIN = 0
-BLOCKS = 1
-"""Activations share a scale in groups of ``BLOCK``, weights in squares of it (DeepSeek-V3, arXiv
-2412.19437, section 3.3.2)."""
-INTEGERS = 2
-"""16-bit activations, 4-bit integer weights: the Marlin kernels of vLLM."""
-
-TRITON = 0
-"""The kernels that an engine takes for want of others; their best tile is looked for."""
-CUTLASS = 1
-"""Persistent kernels with warps for each task, tuned: a multiprocessor has one tile at a time, its
-tiles are given out before, columns of a tile go up to 256, and the rows of an expert run beside
-each other, so that its weights come once (TensorRT-LLM, ``cutlass_kernels/moe_gemm``)."""
-TRTLLM = 2
-"""trtllm-gen of FlashInfer, where its tiles follow from the mean load (``tile_of_mean``)."""
-MARLIN = 3
-"""Integer weights in vLLM; its tiles follow from the mean load, too."""
 
 BLOCK = 128
 
@@ -54,42 +59,8 @@ PROMOTION_OPS = 2
 partial sum is multiplied by both scales and added (DeepSeek-V3, section 3.3.2, increasing
 accumulation precision)."""
 
-MARLIN_MACS = 575
-"""Multiply-accumulates a cycle and multiprocessor that Marlin reaches. It is made of the mma.sync
-instructions of Ampere, 1,024 a cycle (NVIDIA A100 white paper), on newer chips, too, between which
-it converts weights. Fitted once, to the tables of H100 and B200."""
-
-MARLIN_FEWEST_ROWS = 16
-"""Rows of its instruction."""
-
-MARLIN_FULL = 0.9
-"""Marlin takes the smallest tile of which the mean load fills less (vLLM, ``fused_marlin_moe``)."""
-
-SMALLEST_ROWS = 16
-"""Fewest rows of a tile of a grouped matmul; the others are its doubles, up to the chip's
-``expert_row_tile``."""
-
-FEWEST_ROWS = 8
-"""The same where the operands are swapped: tokens are the columns of an instruction of 128 rows."""
-
-NARROW_COLUMNS = 64
-WIDE_COLUMNS = 128
-WIDEST_COLUMNS = 256
-"""Output columns of a tile of a grouped matmul; the widest are CUTLASS's."""
-
 CLUSTER = 2.0
 """Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
-
-SHARERS = 2.0
-"""Tiles that a multiprocessor works on at a time: half of the latency of each is hidden."""
-
-CUTLASS_LATENCY = 1.5
-"""Latencies of a tile of CUTLASS: nothing of one is hidden, and before it starts with another
-expert it writes that expert's tensor maps and waits for them (1, 1.5 and 2 were tried)."""
-
-OVERLAP = 3.0
-CUTLASS_OVERLAP = 2.0
-"""Order of the norm by which arithmetic and HBM overlap: one tile at a time hides less."""
 
 KEPT_RAMP = 0.5
 """An expert's matrix of up to half of the L2 is kept for its next rows, one as large as the L2 is
@@ -110,12 +81,6 @@ def stored_bits(bits: tuple[int, int]) -> float:
 def kept_share(chip: Int64Array, size: float) -> float:
     """Share of an expert's matrix of ``size`` bytes that L2 holds until its next rows come."""
     return max(0.0, min(1.0, (1.0 - size / chip[SRAM_BYTES]) / KEPT_RAMP))
-
-
-@inner
-def overlap_order(library: int) -> float:
-    """Order of the norm that joins the times of arithmetic and of HBM."""
-    return CUTLASS_OVERLAP if library == CUTLASS else OVERLAP
 
 
 @inner
@@ -143,59 +108,30 @@ def tile_cycles(
     are slower.
 
     Weights narrower than the activations are converted on the way, which takes as long as loading
-    them in the activations' type would. ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels
-    of 4-bit weights do not run in pairs of multiprocessors, so that no other tile loads their rows
+    them in the activations' type would; Marlin's and gpt-oss's kernels see ``expert_kernels``.
+    ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels of 4-bit weights and narrow
+    activations do not run in pairs of multiprocessors, so that no other tile loads their rows
     along (FlashInfer issue 3971)."""
     rows, columns = tile
     clock = float(chip[CLOCK_HZ])
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
-    weight = max(bits[0], bits[1])
-    if form == INTEGERS:
+    weight = float(max(bits[0], bits[1]))
+    if library == MARLIN:
         products = max(rows, MARLIN_FEWEST_ROWS) * columns / min(rate, float(MARLIN_MACS))
-        weight = bits[1]
+        converts = MARLIN_INTEGERS if form == INTEGERS else MARLIN_FLOATS
+        products = joined(products, columns / converts, MARLIN_OVERLAP)
+        weight = float(bits[1])
+    elif library == OPENAI:
+        weight = min(weight, OPENAI_WEIGHT_BITS)
     elif form == BLOCKS:
         each = chip[VECTOR_OPS] / float(chip[UNIT_COUNT]) * BLOCK
         products += rows * columns * PROMOTION_OPS / each
-    sharers = 1.0 if library == TRTLLM and bits[1] <= 4 else CLUSTER
-    operands = (rows * bits[0] / sharers + columns * weight / CLUSTER) / 8.0
+    alone = library == TRTLLM and bits[1] <= 4 and bits[0] < 16
+    operands = (rows * bits[0] / (1.0 if alone else CLUSTER) + columns * weight / CLUSTER) / 8.0
     loads = operands * clock / chip[FUSED_SM_BYTES_PER_S]
-    latency = chip[FUSED_TILE_PS] * 1e-12 * clock
-    latency = latency * CUTLASS_LATENCY if library == CUTLASS else latency / SHARERS
+    latency = chip[FUSED_TILE_PS] * 1e-12 * clock * latencies(library)
     return latency + ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
-
-
-@inner
-def next_rows(rows: int, library: int) -> int:
-    """The next larger tile: twice the rows, but Marlin has one of 48, too."""
-    if library == MARLIN and 32 <= rows < 64:
-        return rows + 16
-    return 2 * rows
-
-
-@inner
-def largest_load(rows: int, library: int) -> float:
-    """The largest mean load of an expert for which a library takes a tile of ``rows``.
-
-    FlashInfer (``computeSelectedTileN``, ``selectDefaultTileN``) rounds the mean up to a power of
-    two and, unless tuned, takes the size below; Marlin see ``MARLIN_FULL``.
-    """
-    return MARLIN_FULL * rows if library == MARLIN else 2.0 * rows
-
-
-@inner
-def most_rows(chip: Int64Array, bits: tuple[int, int], library: int) -> int:
-    """Rows of the largest tile of a library.
-
-    Unless tuned, trtllm-gen's go to 64 on Blackwell; to 128 with 4-bit weights and narrow
-    activations, to 32 with 4-bit weights and 16-bit ones.
-    """
-    most: int = max(FEWEST_ROWS, chip[FUSED_EXPERT_ROWS])
-    if library == MARLIN:
-        return 64
-    if library == TRTLLM and bits[1] <= 4:
-        return most * 2 if bits[0] < 16 else max(FEWEST_ROWS, most // 2)
-    return most
 
 
 @inner
@@ -263,8 +199,8 @@ def tensor_core_experts(
         active += 1 if counts[e] > 0 else 0
     if active == 0:
         return 0, 0, 0, 0
-    guessed = library in (TRTLLM, MARLIN)
-    rows = FEWEST_ROWS if guessed else SMALLEST_ROWS
+    guessed = guesses(chip, library)
+    rows = first_rows(library)
     most = max(rows, most_rows(chip, bits, library))
     widest = WIDEST_COLUMNS if library == CUTLASS else WIDE_COLUMNS
     best = -1.0

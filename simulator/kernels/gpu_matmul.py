@@ -241,7 +241,7 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     """Time of the kernel before an 8-bit matmul that scales each row of the activations.
 
-    One block a row; ``size`` bytes are read and written.
+    One block a row; ``size`` bytes are read and written; ``group_ps`` for each group of a row.
     """
     passes = ceil_div(width, QUANTIZE_PASS)
     row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
@@ -261,13 +261,13 @@ def convert_ps(chip: Int64Array, width: int, size: int) -> float:
 
 
 @inner
-def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
+def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps: float) -> float:
     """Time of the kernel that scales each ``SCALED`` activations of a row by themselves.
 
-    One block a row; ``size`` bytes are read and written.
+    One block a row; ``size`` bytes are read and written; ``group_ps`` for each group of a row.
     """
     waves = blend(1.0, rows / chip[UNIT_COUNT])
-    row = ceil_div(width, SCALED) * SCALED_PS
+    row = ceil_div(width, SCALED) * group_ps
     return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 

@@ -57,10 +57,9 @@ def grouped_cycles(
 ) -> Products:
     """counts[e] x k times k x n for every expert with tokens.
 
-    ``bits`` of an element of (activations, weights); ``kind`` = (form, library)
-    of ``gpu_experts``;
-    ``rows_bytes`` pass HBM beside the weights; ``mean`` are the assignments that the kernels see
-    for each local expert.
+    ``bits`` of an element of (activations, weights); ``kind`` = (form, library) of
+    ``expert_kernels``; ``rows_bytes`` pass HBM beside the weights; ``mean`` are the assignments
+    that the kernels see for each local expert.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_experts(chip, counts, k, n, bits)

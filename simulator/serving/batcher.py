@@ -72,7 +72,8 @@ class Batcher(Queues):
         self.settings[fields.PREFILL_ONLY] = int(prefills)
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
-        self._batch = np.zeros((BATCH_ROWS, self._most + 1), dtype=np.int64)
+        columns = max(self._most + 1, prices.plan.layout.dp)
+        self._batch = np.zeros((BATCH_ROWS, columns), dtype=np.int64)
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
@@ -113,8 +114,7 @@ class Batcher(Queues):
                     hint="is a rate or a delay of the chip off by orders of magnitude?",
                 )
             if reason == accounts.UNPRICED:
-                counters = self.counters
-                self.prices.fill(int(counters[fields.TOKENS]), int(counters[fields.LOGITS]))
+                self.prices.fill()
             elif reason == accounts.LOG_FULL:
                 self.logs.append(self._log.copy())
                 self.counters[fields.LOGGED] = 0

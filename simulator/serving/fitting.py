@@ -69,4 +69,12 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
             f"less than one KV block of {memory.kv_per_token * fields.BLOCK_TOKENS} B"
         )
-    return Fitted(PriceTable(plan, options.token_budget), memory, blocks)
+    return Fitted(PriceTable(plan, _most_rows(plan, options)), memory, blocks)
+
+
+def _most_rows(plan: Plan, options: ServingOptions) -> int:
+    """Rows that operators compute at most: those of the budget, or what a batch is padded to."""
+    ranks = plan.layout.dp
+    each = max(1, options.token_budget // ranks)
+    sequences = min(each, -(-options.max_batch // ranks))
+    return max(options.token_budget, each * ranks, plan.padded_rows(sequences))

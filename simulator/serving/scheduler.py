@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
-from simulator.serving.admission import NEW, SEQUENCE, State
+from simulator.serving.admission import NEW, RANK_TOKENS, SEQUENCE, State
 from simulator.serving.fields import (
     BLOCKS,
     CHUNKED,
@@ -25,6 +25,7 @@ from simulator.serving.fields import (
     HASH_COUNT,
     HELD,
     HELD_SHARED,
+    HOSTS,
     IN_FLIGHT,
     LAST_TOKEN_AT,
     LOGITS,
@@ -56,11 +57,13 @@ from simulator.serving.token_gaps import add_gap
 @inner
 def form_batch(state: State) -> None:
     """Choose the next batch."""
-    replica = state[1]
+    settings, replica, batch = state[0], state[1], state[6]
     replica[SCHEDULED] = 0
     replica[TOKENS] = 0
     replica[LOGITS] = 0
-    scheduler = state[0][SCHEDULER]
+    for rank in range(settings[HOSTS]):
+        batch[RANK_TOKENS, rank] = 0
+    scheduler = settings[SCHEDULER]
     if scheduler == CHUNKED:
         chunked(state)
     elif scheduler == PREFILL_FIRST:
