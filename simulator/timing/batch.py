@@ -14,7 +14,8 @@ from simulator.kernels.arithmetic import ceil_div, clear, copy
 from simulator.kernels.arrays import BoolArray, Int64Array
 from simulator.kernels.executor import BUSY, CAUSE_BUBBLE, CAUSES, COLD, TIME, WARM
 from simulator.kernels.jit import inner, kernel
-from simulator.timing.attention_prices import price_attention, price_latent
+from simulator.timing.attention_prices import price_attention
+from simulator.timing.latent_prices import price_latent
 from simulator.timing.prices import (
     ATTENTION,
     LATENT,
