@@ -7,11 +7,7 @@ of a request, those that are in the queues are ranked again from 0, which change
 
 from __future__ import annotations
 
-from simulator.kernels.dram_queue import look_again
 from simulator.kernels.dram_state import (
-    ACT_BEST,
-    ACT_KEY,
-    ACT_SOON,
     ACTIVE,
     ARRIVAL,
     B_ACT,
@@ -32,10 +28,10 @@ from simulator.kernels.dram_state import (
     NONE,
     P_ACT,
     PC_STRIDE,
-    PRE_KEY,
     RANK,
     RANKS,
-    SLOT_STRIDE,
+    ROW_KEY,
+    SLOTS,
     Geometry,
     Ints,
     Narrow,
@@ -64,13 +60,11 @@ def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
         v[at(i)] = max(v[at(i)] - ticks, -EPOCH)
     for i in range(B_REF, B_REF + BANK_STRIDE):
         c[at(i)] -= ticks
-    for i in range(P_ACT, P_ACT + 6 * PC_STRIDE):
+    for i in range(P_ACT, P_ACT + 4 * PC_STRIDE):
         c[at(i)] -= ticks
     for i in range(FAW, FAW + 4 * PC_STRIDE):
         c[at(i)] = earlier(c[at(i)], ticks)
-    for i in range(ACT_SOON, ACT_SOON + 12 * PC_STRIDE):
-        c[at(i)] = earlier(c[at(i)], ticks)
-    for i in range(ARRIVAL, ARRIVAL + SLOT_STRIDE):
+    for i in range(ARRIVAL, ARRIVAL + SLOTS):
         c[at(i)] -= ticks
     c[at(LAST_NOW)] -= ticks
     c[at(LAST_REFRESH)] = earlier(c[at(LAST_REFRESH)], ticks)
@@ -87,10 +81,10 @@ def _rank_offer(c: Ints, v: Narrow, key: int, slot: int, hit: int) -> None:
 def rank_again(c: Ints, v: Narrow, g: Geometry) -> None:
     """Rank the requests in the queues from 0, by age."""
     count = 0
-    for slot in range(SLOT_STRIDE):
+    for slot in range(SLOTS):
         key, older = c[at(KEY + slot)], 0
         if key < NEVER:
-            for other in range(SLOT_STRIDE):
+            for other in range(SLOTS):
                 older += c[at(KEY + other)] < key
             c[at(RANK + slot)] = (older << BANK_BITS) | (key & BANK_MASK)
             count += 1
@@ -100,11 +94,8 @@ def rank_again(c: Ints, v: Narrow, g: Geometry) -> None:
         for direction in range(2):
             side = direction * BANK_STRIDE + bank
             head = c[at(HEAD + side)]
-            _rank_offer(c, v, ACT_KEY + side, head, 0)
-            _rank_offer(c, v, PRE_KEY + side, head, 0)
+            _rank_offer(c, v, ROW_KEY + side, head, 0)
             if active >= 0 and c[at(IS_WRITE + active)] == direction:
                 _rank_offer(c, v, COLUMN_KEY + side, active, 0)
             else:
                 _rank_offer(c, v, COLUMN_KEY + side, c[at(HIT + side)], IS_HIT)
-    for i in range(6 * PC_STRIDE):
-        look_again(c, ACT_BEST + i)

@@ -1,18 +1,16 @@
 """What each DRAM command does: it changes a bank and moves the deadlines of commands after it.
 
 The deadlines are the constraint tables of the standards (JESD235, JESD238) in the form that
-Ramulator 2.1 publishes. Distances within a stack or a bank group are written to each of its banks,
-so that the scheduler compares one number a bank; between banks of a pseudo-channel that differ in
-nothing there is one number for all.
+Ramulator 2.1 publishes. Distances within a pseudo-channel, a stack or a bank group are written to
+each of its banks, so that the scheduler compares one number a bank.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from simulator.kernels.dram_queue import bank_closed, look_again
+from simulator.kernels.dram_queue import bank_closed
 from simulator.kernels.dram_state import (
-    ACT_BEST,
     ACTIVE,
     ACTS,
     B_ACT,
@@ -20,18 +18,17 @@ from simulator.kernels.dram_state import (
     B_READ,
     B_REF,
     B_WRITE,
-    COLUMN_BEST,
-    COLUMN_SOON,
+    BANK_STRIDE,
+    BLOCK,
+    BLOCK_BITS,
     COLUMNS,
     FAW,
     FAW_NEXT,
     NEVER,
     P_ACT,
     P_PRE,
-    P_READ,
     P_REF,
     P_REFPB,
-    P_WRITE,
     PC_STRIDE,
     READ,
     ROW,
@@ -53,52 +50,69 @@ def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
 
 
 @inlined
-def _none_before(v: Narrow, deadline: int, group: int, shift: int, tick: int) -> None:
-    """Move a deadline of all banks of a group (``1 << shift`` of them) later, never earlier."""
-    first, later = deadline + (group << shift), np.int32(tick)
-    for bank in range(at(first), at(first + (1 << shift))):
-        v[bank] = max(v[bank], later)
+def _delay_banks(
+    v: Narrow, first: int, near: int, g: Geometry, group: int, stack: int, others: int, banks: int
+) -> None:
+    """Move deadlines of ``banks`` from place ``first`` on later, by what they share with ``near``.
+
+    That is its bank group, or its stack, or the pseudo-channel only.
+    """
+    bg, sid, here = np.int32(g.bg_shift), np.int32(g.sid_shift), np.int32(near)
+    in_group, in_stack, outside = np.int32(group), np.int32(stack), np.int32(others)
+    place = at(first)
+    for i in range(at(banks)):
+        apart = np.int32(np.int32(i) ^ here)
+        tick = outside if np.int32(apart >> sid) != 0 else in_stack
+        tick = tick if np.int32(apart >> bg) != 0 else in_group
+        v[place + i] = max(v[place + i], tick)
+
+
+@inlined
+def _delay(
+    v: Narrow, deadline: int, bank: int, g: Geometry, group: int, stack: int, others: int
+) -> None:
+    """Move a deadline of all banks of a bank's pseudo-channel later, never earlier."""
+    first = bank >> g.pc_shift << g.pc_shift
+    # loops of known lengths, of which the compiler makes vectors without a rest
+    if g.pc_shift == BLOCK_BITS:
+        _delay_banks(v, deadline + first, bank - first, g, group, stack, others, BLOCK)
+    else:
+        _delay_banks(v, deadline + first, bank - first, g, group, stack, others, 2 * BLOCK)
+
+
+@inlined
+def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
+    """The same tick for all banks of a bank's pseudo-channel."""
+    _delay(v, deadline, bank, g, tick, tick, tick)
 
 
 @inlined
 def issue_column(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int, mixed: bool
 ) -> None:
     """Read or write a burst of the open row."""
     c[at(COLUMNS + bank)] += 1
-    pc, sid, group = bank >> g.pc_shift, bank >> g.sid_shift, bank >> g.bg_shift
-    near, turn, after_turn, to_pre = (
-        (B_READ, P_WRITE, t.read_to_write, t.read_to_pre)
-        if write == READ
-        else (B_WRITE, P_READ, t.write_to_read_s, t.write_to_pre)
-    )
-    first = (pc << g.pc_shift) >> g.sid_shift
-    for s in range(first, first + g.stacks):
-        _none_before(v, near, s, g.sid_shift, now + (t.ccd_s if s == sid else t.ccd_r))
-    if t.ccd_l > t.ccd_s:
-        _none_before(v, near, group, g.bg_shift, now + t.ccd_l)
-    if write != READ:
-        _none_before(v, B_READ, group, g.bg_shift, now + t.write_to_read_l)
-        look_again(c, COLUMN_BEST + pc)
-    _not_before(c, COLUMN_SOON + write * PC_STRIDE + pc, now + min(t.ccd_s, t.ccd_r))
-    _not_before(c, turn + pc, now + after_turn)
-    _not_before(v, B_PRE + bank, now + to_pre)
+    other_stack, stack = now + t.ccd_r, now + t.ccd_s
+    group = max(now + t.ccd_l, stack)
+    _delay(v, B_READ + write * BANK_STRIDE, bank, g, group, stack, other_stack)
+    if mixed and write == READ:
+        _delay_all(v, B_WRITE, bank, g, now + t.read_to_write)
+    elif mixed:
+        turned = now + t.write_to_read_s
+        _delay(v, B_READ, bank, g, max(now + t.write_to_read_l, turned), turned, turned)
+    _not_before(v, B_PRE + bank, now + (t.read_to_pre if write == READ else t.write_to_pre))
 
 
 @inlined
 def issue_activate(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, row: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int
 ) -> None:
     """Open a row; the fifth activate of a pseudo-channel waits for the window of four."""
     pc = bank >> g.pc_shift
-    if t.rrd_l > t.rrd_s:
-        _none_before(v, B_ACT, bank >> g.bg_shift, g.bg_shift, now + t.rrd_l)
     c[at(ACTS + bank)] += 1
-    c[at(ROW + bank)] = row
     _not_before(v, B_READ + bank, now + t.act_to_read)
     _not_before(v, B_WRITE + bank, now + t.act_to_write)
     _not_before(v, B_PRE + bank, now + t.act_to_pre)
-    _not_before(v, B_ACT + bank, now + t.act_to_act)
     _not_before(c, B_REF + bank, now + t.act_to_ref)
     _not_before(c, P_REF + pc, now + t.act_to_ref)
     _not_before(c, P_REFPB + pc, now + t.act_to_refpb_other)
@@ -108,18 +122,30 @@ def issue_activate(
     c[at(FAW_NEXT + pc)] = oldest
     window = c[at(FAW + oldest * PC_STRIDE + pc)] + t.faw
     _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
+    others = c[at(P_ACT + pc)]
+    _delay(v, B_ACT, bank, g, max(now + t.rrd_l, others), others, others)
+    _not_before(v, B_ACT + bank, now + t.act_to_act)
 
 
 @inlined
-def issue_precharge(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int) -> None:
+def issue_precharge(
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, sides: int
+) -> None:
     """Close one bank."""
     pc = bank >> g.pc_shift
-    c[at(ROW + bank)] = -1
-    _not_before(v, B_ACT + bank, now + t.pre_to_act)
     _not_before(c, B_REF + bank, now + t.pre_to_ref)
     _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    bank_closed(c, v, bank, pc)
+    _delay_all(v, B_PRE, bank, g, now + t.pre_to_pre)
+    _not_before(v, B_ACT + bank, now + t.pre_to_act)
+    bank_closed(c, v, bank, sides)
+
+
+@inlined
+def _hold_activates(c: Ints, v: Narrow, g: Geometry, pc: int, tick: int) -> None:
+    """No activate of a pseudo-channel before a tick."""
+    _not_before(c, P_ACT + pc, tick)
+    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick)
 
 
 @called
@@ -138,18 +164,18 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
         return ready
     for bank in range(first, first + g.banks_per_pc):
         if c[at(ROW + bank)] >= 0:
-            c[at(ROW + bank)] = -1
-            bank_closed(c, v, bank, pc)
-    _not_before(c, P_ACT + pc, now + t.pre_to_act)
+            bank_closed(c, v, bank, 2)
+    _hold_activates(c, v, g, pc, now + t.pre_to_act)
     _not_before(c, P_PRE + pc, now + t.pre_to_pre)
+    _delay_all(v, B_PRE, first, g, now + t.pre_to_pre)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     return 0
 
 
 @inlined
-def _refresh_all(c: Ints, t: Ticks, pc: int, now: int) -> None:
+def _refresh_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -> None:
     """Refresh all banks of a pseudo-channel; they are closed."""
-    _not_before(c, P_ACT + pc, now + t.ref_to_act)
+    _hold_activates(c, v, g, pc, now + t.ref_to_act)
     _not_before(c, P_REF + pc, now + t.ref_to_act)
 
 
@@ -158,10 +184,8 @@ def _refresh_bank(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int
     """Refresh one closed bank; the others of the pseudo-channel go on after a short pause."""
     pc = bank >> g.pc_shift
     _not_before(v, B_ACT + bank, now + t.refpb_to_act)
-    look_again(c, ACT_BEST + pc)
-    look_again(c, ACT_BEST + PC_STRIDE + pc)
     _not_before(c, B_REF + bank, now + t.refpb_to_act)
-    _not_before(c, P_ACT + pc, now + t.refpb_to_other_act)
+    _hold_activates(c, v, g, pc, now + t.refpb_to_other_act)
     _not_before(c, P_REFPB + pc, now + t.refpb_to_refpb)
 
 
@@ -190,14 +214,14 @@ def serve_refresh(
         ready = max(v[at(B_PRE + bank)], c[at(P_PRE + pc)])
         if ready > now:
             return 0, 0, ready
-        issue_precharge(c, v, g, t, bank, now)
+        issue_precharge(c, v, g, t, bank, now, 2)
         return t.pre_len, 0, now + t.pre_len
     ready = c[at(P_REF + pc)] if everything else max(c[at(B_REF + bank)], c[at(P_REFPB + pc)])
     ready = align(max(ready, now), t.per_clock)
     if ready > now:
         return 0, 0, ready
     if everything:
-        _refresh_all(c, t, pc, now)
+        _refresh_all(c, v, g, t, pc, now)
     else:
         _refresh_bank(c, v, g, t, bank, now)
     return t.ref_len, 1, now + t.ref_len
