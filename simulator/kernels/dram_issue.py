@@ -57,14 +57,15 @@ def _delay_banks(
 
     That is its bank group, or its stack, or the pseudo-channel only.
     """
-    bg, sid, here = np.int32(g.bg_shift), np.int32(g.sid_shift), np.int32(near)
-    in_group, in_stack, outside = np.int32(group), np.int32(stack), np.int32(others)
-    place = at(first)
+    # banks differ by less than the size of what they share
+    in_group, in_stack = np.int32(1 << g.bg_shift), np.int32(1 << g.sid_shift)
+    near_tick, stack_tick, tick = np.int32(group), np.int32(stack), np.int32(others)
+    place, here = at(first), np.int32(near)
     for i in range(at(banks)):
         apart = np.int32(np.int32(i) ^ here)
-        tick = outside if np.int32(apart >> sid) != 0 else in_stack
-        tick = tick if np.int32(apart >> bg) != 0 else in_group
-        v[place + i] = max(v[place + i], tick)
+        due = stack_tick if apart < in_stack else tick
+        due = near_tick if apart < in_group else due
+        v[place + i] = max(v[place + i], due)
 
 
 @inlined
