@@ -42,12 +42,13 @@ from simulator.kernels.dram_serve import (
 )
 from simulator.kernels.dram_state import (
     B_PRE,
-    B_READ,
     BANK_MASK,
+    COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
     NEVER,
     NONE,
+    PRE_DUE,
     RANKS,
     READ,
     ROW_KEY,
@@ -146,7 +147,7 @@ def _make_channel(has_writes: bool) -> Any:
                 rank_again(c, v, g)
                 column_stale, row_stale = True, True
             if now >= refresh_next:
-                if not has_writes:
+                if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
                     if due == 0 and sent < total and sent - straight > period:
                         end = counts[at(END)]
                         requests, ticks = jump_rounds(
@@ -188,7 +189,9 @@ def _make_channel(has_writes: bool) -> Any:
                 bank = bank_of(address, g, x)
                 row = (x >> address.row_shift) & address.row_mask
                 arrived = arrival if timed else now
-                hits, alone = insert(c, v, sent - jumped, arrived, bank, row, write)
+                hits, alone = insert(
+                    c, v, sent - jumped, arrived, bank, row, write, t.per_clock
+                )
                 if mixed and (hits or alone):
                     column_next, row_next = min(column_next, now), min(row_next, now)
                 column_stale, row_stale = column_stale | hits, row_stale | alone
@@ -259,13 +262,13 @@ def _make_channel(has_writes: bool) -> Any:
                     if t.separate_buses == 0:
                         row_free, row_stale = column_free, True
                     # its bank may now be closed for the next request
-                    key, tick = v[at(ROW_KEY + bank)], max(now, v[at(B_PRE + bank)])
                     if mixed or due > 0:
-                        row_next = min(row_next, tick)
+                        row_next = min(row_next, max(now, v[at(B_PRE + bank)]))
                     elif row_key & BANK_MASK == bank:
                         row_next, row_key = look_at_rows(v, g, t.per_clock, max(now, row_free))
                     else:
-                        tick = max(tick, row_free) if key != NONE else NEVER
+                        tick, key = v[at(PRE_DUE + bank)], v[at(ROW_KEY + bank)]
+                        tick = NEVER if tick == NONE else max(tick, row_free)
                         sooner = (tick < row_next) | ((tick == row_next) & (key < row_key))
                         row_next = min(tick, row_next)
                         row_key = key if sooner else row_key
@@ -288,14 +291,14 @@ def _make_channel(has_writes: bool) -> Any:
                     else:
                         bank = row_key & BANK_MASK
                         held = row_command(c, v, g, t, counts, bank, direction, now, mixed)
-                        key = v[at(COLUMN_KEY + bank)]
                         if mixed:
                             column_next = min(column_next, now + 1)
                         elif column_key & BANK_MASK == bank:
                             column_stale = True
                         else:
-                            tick = align(max(v[at(B_READ + bank)], column_free), t.per_clock)
-                            tick = tick if key != NONE else NEVER
+                            tick, key = v[at(COLUMN_DUE + bank)], v[at(COLUMN_KEY + bank)]
+                            tick = max(NEVER if tick == NONE else tick, column_free)
+                            tick = align(tick, t.per_clock)
                             sooner = (tick < column_next) | (
                                 (tick == column_next) & (key < column_key)
                             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.kernels.dram_queue import bank_closed
 from simulator.kernels.dram_state import (
+    ACT_DUE,
     ACTIVE,
     ACTS,
     B_ACT,
@@ -21,6 +22,7 @@ from simulator.kernels.dram_state import (
     BANK_STRIDE,
     BLOCK,
     BLOCK_BITS,
+    COLUMN_DUE,
     COLUMNS,
     FAW,
     FAW_NEXT,
@@ -30,6 +32,7 @@ from simulator.kernels.dram_state import (
     P_REF,
     P_REFPB,
     PC_STRIDE,
+    PRE_DUE,
     READ,
     ROW,
     Geometry,
@@ -95,18 +98,28 @@ def issue_column(
     c[at(COLUMNS + bank)] += 1
     other_stack, stack = now + t.ccd_r, now + t.ccd_s
     group = max(now + t.ccd_l, stack)
-    _delay(v, B_READ + write * BANK_STRIDE, bank, g, group, stack, other_stack)
+    side = write * BANK_STRIDE
+    _delay(v, B_READ + side, bank, g, group, stack, other_stack)
+    _delay(v, COLUMN_DUE + side, bank, g, group, stack, other_stack)
     if mixed and write == READ:
-        _delay_all(v, B_WRITE, bank, g, now + t.read_to_write)
+        turned = now + t.read_to_write
+        _delay_all(v, B_WRITE, bank, g, turned)
+        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned)
     elif mixed:
         turned = now + t.write_to_read_s
-        _delay(v, B_READ, bank, g, max(now + t.write_to_read_l, turned), turned, turned)
-    _not_before(v, B_PRE + bank, now + (t.read_to_pre if write == READ else t.write_to_pre))
+        group = max(now + t.write_to_read_l, turned)
+        _delay(v, B_READ, bank, g, group, turned, turned)
+        _delay(v, COLUMN_DUE, bank, g, group, turned, turned)
+    to_pre = now + (t.read_to_pre if write == READ else t.write_to_pre)
+    _not_before(v, B_PRE + bank, to_pre)
+    _not_before(v, PRE_DUE + bank, to_pre)
+    if mixed:
+        _not_before(v, PRE_DUE + BANK_STRIDE + bank, to_pre)
 
 
 @inlined
 def issue_activate(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, sides: int
 ) -> None:
     """Open a row; the fifth activate of a pseudo-channel waits for the window of four."""
     pc = bank >> g.pc_shift
@@ -124,8 +137,20 @@ def issue_activate(
     window = c[at(FAW + oldest * PC_STRIDE + pc)] + t.faw
     _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
     others = c[at(P_ACT + pc)]
-    _delay(v, B_ACT, bank, g, max(now + t.rrd_l, others), others, others)
+    group = max(now + t.rrd_l, others)
+    _delay(v, B_ACT, bank, g, group, others, others)
+    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
+        _delay(v, ACT_DUE + side, bank, g, group, others, others)
     _not_before(v, B_ACT + bank, now + t.act_to_act)
+
+
+@inlined
+def _hold_precharges(c: Ints, v: Narrow, g: Geometry, pc: int, tick: int, sides: int) -> None:
+    """No precharge of a pseudo-channel before a tick."""
+    _not_before(c, P_PRE + pc, tick)
+    _delay_all(v, B_PRE, pc << g.pc_shift, g, tick)
+    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
+        _delay_all(v, PRE_DUE + side, pc << g.pc_shift, g, tick)
 
 
 @inlined
@@ -135,18 +160,19 @@ def issue_precharge(
     """Close one bank."""
     pc = bank >> g.pc_shift
     _not_before(c, B_REF + bank, now + t.pre_to_ref)
-    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    _delay_all(v, B_PRE, bank, g, now + t.pre_to_pre)
+    _hold_precharges(c, v, g, pc, now + t.pre_to_pre, sides)
     _not_before(v, B_ACT + bank, now + t.pre_to_act)
-    bank_closed(c, v, bank, sides)
+    bank_closed(c, v, bank, t.per_clock, sides)
 
 
-@inlined
-def _hold_activates(c: Ints, v: Narrow, g: Geometry, pc: int, tick: int) -> None:
+@called
+def _hold_activates(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, tick: int) -> None:
     """No activate of a pseudo-channel before a tick."""
     _not_before(c, P_ACT + pc, tick)
     _delay_all(v, B_ACT, pc << g.pc_shift, g, tick)
+    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, align(tick, t.per_clock))
 
 
 @called
@@ -165,10 +191,9 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
         return ready
     for bank in range(first, first + g.banks_per_pc):
         if c[at(ROW + bank)] >= 0:
-            bank_closed(c, v, bank, 2)
-    _hold_activates(c, v, g, pc, now + t.pre_to_act)
-    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
-    _delay_all(v, B_PRE, first, g, now + t.pre_to_pre)
+            bank_closed(c, v, bank, t.per_clock, 2)
+    _hold_activates(c, v, g, t, pc, now + t.pre_to_act)
+    _hold_precharges(c, v, g, pc, now + t.pre_to_pre, 2)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     return 0
 
@@ -176,7 +201,7 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
 @inlined
 def _refresh_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -> None:
     """Refresh all banks of a pseudo-channel; they are closed."""
-    _hold_activates(c, v, g, pc, now + t.ref_to_act)
+    _hold_activates(c, v, g, t, pc, now + t.ref_to_act)
     _not_before(c, P_REF + pc, now + t.ref_to_act)
 
 
@@ -184,9 +209,12 @@ def _refresh_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -
 def _refresh_bank(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int) -> None:
     """Refresh one closed bank; the others of the pseudo-channel go on after a short pause."""
     pc = bank >> g.pc_shift
-    _not_before(v, B_ACT + bank, now + t.refpb_to_act)
+    tick = now + t.refpb_to_act
+    _not_before(v, B_ACT + bank, tick)
+    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+        _not_before(v, ACT_DUE + side + bank, align(tick, t.per_clock))
     _not_before(c, B_REF + bank, now + t.refpb_to_act)
-    _hold_activates(c, v, g, pc, now + t.refpb_to_other_act)
+    _hold_activates(c, v, g, t, pc, now + t.refpb_to_other_act)
     _not_before(c, P_REFPB + pc, now + t.refpb_to_refpb)
 
 

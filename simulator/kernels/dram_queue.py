@@ -12,11 +12,15 @@ whether there is a request.
 from __future__ import annotations
 
 from simulator.kernels.dram_state import (
+    ACT_DUE,
     ACTIVE,
     ARRIVAL,
+    B_ACT,
+    B_PRE,
+    B_READ,
     BANK_BITS,
     BANK_STRIDE,
-    CLOSED,
+    COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
     CROWD,
@@ -32,6 +36,7 @@ from simulator.kernels.dram_state import (
     NEXT,
     NONE,
     OPENED,
+    PRE_DUE,
     PREVIOUS,
     RANK,
     RANKS,
@@ -43,6 +48,7 @@ from simulator.kernels.dram_state import (
     WANTED,
     Ints,
     Narrow,
+    align,
     at,
     inlined,
 )
@@ -70,38 +76,43 @@ def _offer_hit(c: Ints, v: Narrow, side: int, hit: int) -> None:
     """Offer a row hit, or none; ``side`` is the bank in the columns of a direction."""
     c[at(HIT + side)] = hit
     v[at(COLUMN_KEY + side)] = c[at(RANK + hit)] | IS_HIT
+    v[at(COLUMN_DUE + side)] = v[at(B_READ + side)] if hit < SLOTS else NONE
 
 
 @inlined
-def bank_closed(c: Ints, v: Narrow, bank: int, sides: int) -> None:
+def bank_closed(c: Ints, v: Narrow, bank: int, per_clock: int, sides: int) -> None:
     """A bank offers activates once its row is closed; ``sides`` is 1 where there are only reads."""
     c[at(ROW + bank)] = -1
-    v[at(CLOSED + bank)] = -1
     for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        v[at(ROW_KEY + side)] = c[at(RANK + c[at(HEAD + side)])]
+        head, tick = c[at(HEAD + side)], align(v[at(B_ACT + bank)], per_clock)
+        v[at(ROW_KEY + side)] = c[at(RANK + head)]
+        v[at(ACT_DUE + side)] = tick if head < SLOTS else NONE
+        v[at(PRE_DUE + side)] = NONE
+        v[at(COLUMN_DUE + side)] = NONE
         c[at(HIT + side)] = SLOTS + side
-        v[at(COLUMN_KEY + side)] = NONE
 
 
 @inlined
-def bank_opened(
-    c: Ints, v: Narrow, bank: int, row: int, slot: int, own: int, sides: int
-) -> None:
+def bank_opened(c: Ints, v: Narrow, bank: int, row: int, slot: int, own: int, sides: int) -> None:
     """A bank offers column commands once a row is open: first for ``slot``, its oldest request.
 
     That request leaves the queue.
     """
     _unlink(c, slot, own, bank)
     c[at(ROW + bank)] = row
-    v[at(CLOSED + bank)] = 0
     c[at(ACTIVE + bank)] = slot
     c[at(OPENED + own)] += 1
     for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        v[at(ROW_KEY + side)] = NONE
-        _offer_hit(c, v, side, _find_hit(c, c[at(HEAD + side)], side, row))
-    v[at(COLUMN_KEY + own * BANK_STRIDE + bank)] = c[at(RANK + slot)]
+        v[at(ACT_DUE + side)] = NONE
+        hit = _find_hit(c, c[at(HEAD + side)], side, row)
+        if direction == own:
+            c[at(HIT + side)] = hit
+            v[at(COLUMN_KEY + side)] = c[at(RANK + slot)]
+            v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
+        else:
+            _offer_hit(c, v, side, hit)
 
 
 @inlined
@@ -113,7 +124,8 @@ def serve_opened(c: Ints, v: Narrow, bank: int, own: int, sides: int) -> None:
         side = direction * BANK_STRIDE + bank
         head, hit = c[at(HEAD + side)], c[at(HIT + side)]
         _offer_hit(c, v, side, hit)
-        v[at(ROW_KEY + side)] = c[at(RANK + head)] if hit != head else NONE
+        v[at(ROW_KEY + side)] = c[at(RANK + head)]
+        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)] if hit != head else NONE
 
 
 @inlined
@@ -123,16 +135,17 @@ def serve_hit(c: Ints, v: Narrow, slot: int, bank: int, own: int) -> None:
     following = c[at(NEXT + slot)]
     _unlink(c, slot, own, bank)
     hit = _find_hit(c, following, side, c[at(WANTED + slot)])
-    _offer_hit(c, v, side, hit)
     head = c[at(HEAD + side)]
+    _offer_hit(c, v, side, hit)
     # an older request to another row wants the bank closed, even while younger ones hit
     if head != hit and c[at(ACTIVE + bank)] < 0:
         v[at(ROW_KEY + side)] = c[at(RANK + head)]
+        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)]
 
 
 @inlined
 def insert(
-    c: Ints, v: Narrow, age: int, arrival: int, bank: int, row: int, write: int
+    c: Ints, v: Narrow, age: int, arrival: int, bank: int, row: int, write: int, per_clock: int
 ) -> tuple[bool, bool]:
     """Append a request to its queue; whether its bank offers a new hit, and whether it is alone.
 
@@ -156,15 +169,19 @@ def insert(
     c[at(PREVIOUS + slot)] = tail
     c[at(TAIL + side)] = slot
     c[at(NEXT + tail)] = slot
-    hits = is_open == row and c[at(HIT + side)] == end
+    hits, alone = is_open == row and c[at(HIT + side)] == end, tail == end
+    active = c[at(ACTIVE + bank)] >= 0
     if hits:
         c[at(HIT + side)] = slot
-        if v[at(COLUMN_KEY + side)] == NONE:
+        if not active or c[at(IS_WRITE + c[at(ACTIVE + bank)])] != write:
             v[at(COLUMN_KEY + side)] = key | IS_HIT
-    alone = tail == end
-    # neither the bank of an activate under way nor a row that is wanted is closed
-    offers = alone & ((is_open < 0) | ((is_open != row) & (c[at(ACTIVE + bank)] < 0)))
-    v[at(ROW_KEY + side)] = key if offers else v[at(ROW_KEY + side)]
+            v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
+    if alone:
+        v[at(ROW_KEY + side)] = key
+        if is_open < 0:
+            v[at(ACT_DUE + side)] = align(v[at(B_ACT + bank)], per_clock)
+        elif is_open != row and not active:
+            v[at(PRE_DUE + side)] = v[at(B_PRE + bank)]
     return hits, alone
 
 

@@ -46,8 +46,8 @@ from simulator.kernels.dram_state import (
     PC_STRIDE,
     PICTURE,
     PICTURE_SIZE,
+    PRE_DUE,
     ROW,
-    ROW_KEY,
     SEEN,
     SLOTS,
     Geometry,
@@ -135,7 +135,7 @@ def _draw_state(
             for deadline in range(B_ACT + bank, B_ACT + 4 * BANK_STRIDE, BANK_STRIDE):
                 place = _draw(c, place, max(v[at(deadline)] - now, 0))
             place = _draw(c, place, max(c[at(B_REF + bank)] - now, 0))
-            place = _draw(c, place, v[at(ROW_KEY + bank)] != NONE)
+            place = _draw(c, place, v[at(PRE_DUE + bank)] != NONE)
             active = c[at(ACTIVE + bank)]
             place = _draw(c, place, active >= 0)
             if active >= 0:  # it is in no list, but keeps the neighbour that it had

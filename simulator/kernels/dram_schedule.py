@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.dram_state import (
+    ACT_DUE,
     B_ACT,
     B_PRE,
-    B_READ,
     BANK_STRIDE,
     BLOCK,
-    CLOSED,
+    COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
     IS_HIT,
@@ -25,6 +25,7 @@ from simulator.kernels.dram_state import (
     OPENED,
     P_ACT,
     P_PRE,
+    PRE_DUE,
     READ,
     ROW_KEY,
     WRITE,
@@ -37,34 +38,23 @@ from simulator.kernels.dram_state import (
     inlined,
 )
 
-_SIGN = 31
-
-
-@inlined
-def _row_due(v: Narrow, bank: int, begin: int, edge: int) -> int:
-    """The tick from ``begin`` on of a bank's row command; activates start on a rising edge."""
-    closed = v[at(CLOSED) + bank]
-    due = np.int32(v[at(B_ACT) + bank] & closed) | np.int32(v[at(B_PRE) + bank] & np.int32(~closed))
-    due = max(np.int32(due), begin)
-    odd = np.int32(closed & edge)
-    return np.int32(np.int32(due + odd) & np.int32(~odd))
-
 
 @inlined
 def _compare_rows(v: Narrow, side: int, start: int, per_clock: int, banks: int) -> tuple[int, int]:
     """First tick from ``start`` on at which one of the banks can go, and the oldest key then."""
-    none, one, sign = np.int32(NONE), np.int32(1), np.int32(_SIGN)
-    begin, edge = np.int32(start), np.int32(per_clock - 1)
-    keys, soonest, oldest = at(ROW_KEY + side), none, none
+    none, act, pre, oldest = np.int32(NONE), np.int32(NONE), np.int32(NONE), np.int32(NONE)
+    acts, pres, keys = at(ACT_DUE + side), at(PRE_DUE + side), at(ROW_KEY + side)
     for i in range(at(banks)):
-        # all bits where nothing is offered: a branch would keep the compiler from making vectors
-        empty = np.int32(np.int32(v[keys + i] + one) >> sign)
-        due = _row_due(v, i, begin, edge)
-        soonest = min(soonest, np.int32(due | np.int32(empty & none)))
+        act = min(act, v[acts + i])
+        pre = min(pre, v[pres + i])
+    # activates start on a rising edge
+    tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
+    last_pre = np.int32(tick)
+    last_act = last_pre if tick == align(tick, per_clock) else np.int32(-NONE)
     for i in range(at(banks)):
-        waits = np.int32(np.int32(soonest - _row_due(v, i, begin, edge)) >> sign)
-        oldest = min(oldest, np.int32(v[keys + i] | np.int32(waits & none)))
-    return (NEVER if soonest == none else int(soonest)), int(oldest)
+        waits = (v[acts + i] > last_act) & (v[pres + i] > last_pre)
+        oldest = min(oldest, none if waits else v[keys + i])
+    return (NEVER if tick == NONE else tick), int(oldest)
 
 
 @inlined
@@ -96,20 +86,15 @@ def _compare_columns(
     v: Narrow, side: int, most: int, start: int, per_clock: int, banks: int
 ) -> tuple[int, int]:
     """First tick from ``start`` on at which a bank can go, keys below ``most``; the oldest then."""
-    none, sign, begin = np.int32(NONE), np.int32(_SIGN), np.int32(start)
-    limit, edge = np.int32(most), np.int32(per_clock - 1)
-    keys, deadlines, soonest, oldest = at(COLUMN_KEY + side), at(B_READ + side), none, none
+    none, limit, soonest, oldest = np.int32(NONE), np.int32(most), np.int32(NONE), np.int32(NONE)
+    keys, deadlines = at(COLUMN_KEY + side), at(COLUMN_DUE + side)
     for i in range(at(banks)):
-        allowed = np.int32(np.int32(v[keys + i] - limit) >> sign)
-        due = max(v[deadlines + i], begin)
-        soonest = min(soonest, np.int32(due | np.int32(np.int32(~allowed) & none)))
-    if soonest == none:
-        return NEVER, NONE
-    soonest = np.int32(np.int32(soonest + edge) & np.int32(~edge))
+        soonest = min(soonest, v[deadlines + i] if v[keys + i] < limit else none)
+    tick = align(max(int(soonest), start), per_clock)
+    last = np.int32(tick)
     for i in range(at(banks)):
-        waits = np.int32(np.int32(soonest - v[deadlines + i]) >> sign)
-        oldest = min(oldest, np.int32(v[keys + i] | np.int32(waits & none)))
-    return int(soonest), int(oldest)
+        oldest = min(oldest, none if v[deadlines + i] > last else v[keys + i])
+    return (NEVER if soonest == none else tick), int(oldest)
 
 
 @inlined
@@ -157,14 +142,13 @@ def try_rows_again(
 
     Exact for every pseudo-channel that is free of its limits, else a lower bound.
     """
-    later, keys = NEVER, ROW_KEY + direction * BANK_STRIDE
+    later, side = NEVER, direction * BANK_STRIDE
     rising = now == align(now, per_clock)
     for pc in range(g.pcs):
         act, pre = NEVER, NEVER
-        for bank in range(at(pc << g.pc_shift), at((pc + 1) << g.pc_shift)):
-            offer, closed = v[at(keys) + bank] != NONE, v[at(CLOSED) + bank] != 0
-            act = min(act, v[at(B_ACT) + bank] if offer & closed else NEVER)
-            pre = min(pre, v[at(B_PRE) + bank] if offer & (not closed) else NEVER)
+        for bank in range(pc << g.pc_shift, (pc + 1) << g.pc_shift):
+            act = min(act, v[at(B_ACT + bank)] if v[at(ACT_DUE + side + bank)] != NONE else NEVER)
+            pre = min(pre, v[at(B_PRE + bank)] if v[at(PRE_DUE + side + bank)] != NONE else NEVER)
         if not rising or c[at(P_ACT + pc)] > now:
             act = align(max(c[at(P_ACT + pc)], now + 1), per_clock)
         if c[at(P_PRE + pc)] > now:

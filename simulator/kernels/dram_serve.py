@@ -93,6 +93,6 @@ def row_command(
         issue_precharge(c, v, g, t, bank, now, sides)
         return t.pre_len
     _first_command(c, counts, slot, MISSES)
-    issue_activate(c, v, g, t, bank, now)
+    issue_activate(c, v, g, t, bank, now, sides)
     bank_opened(c, v, bank, c[at(WANTED + slot)], slot, direction, sides)
     return t.act_len

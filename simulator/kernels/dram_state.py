@@ -114,13 +114,13 @@ ROW, ACTIVE, B_REF, ACTS, COLUMNS = (i * BANK_STRIDE for i in range(5))
 # By bank, for reads and then for writes: its oldest request to the open row.
 HIT = 5 * BANK_STRIDE
 # What a look at all banks compares is in an array of its own, of 32 bits, as a vector takes twice
-# as many of them. By bank: the earliest tick of a command, limits of its pseudo-channel included;
-# all bits set if it is closed; then, for reads and for writes, the key of the request for which the
-# bank offers an activate or a precharge, and a column command, or NONE, so that the smallest is the
-# oldest.
-B_ACT, B_PRE, B_READ, B_WRITE, CLOSED = (i * BANK_STRIDE for i in range(5))
-ROW_KEY, COLUMN_KEY = 5 * BANK_STRIDE, 7 * BANK_STRIDE
-NARROW_SIZE = 9 * BANK_STRIDE
+# as many of them. By bank: the earliest tick of a command, limits of its pseudo-channel included.
+B_ACT, B_PRE, B_READ, B_WRITE = (i * BANK_STRIDE for i in range(4))
+# By bank, for reads and then for writes: the earliest tick of an activate, a precharge and a column
+# command if the bank offers it, else NONE; the key of the request for which it offers an activate
+# or a precharge, and a column command, so that the smallest is the oldest.
+ACT_DUE, PRE_DUE, COLUMN_DUE, ROW_KEY, COLUMN_KEY = ((4 + 2 * i) * BANK_STRIDE for i in range(5))
+NARROW_SIZE = 14 * BANK_STRIDE
 # By pseudo-channel: earliest ticks, the last four activates and which of them is the oldest.
 _PCS = 7 * BANK_STRIDE
 P_ACT, P_PRE, P_REF, P_REFPB, FAW_NEXT, FAW = (_PCS + i * PC_STRIDE for i in range(6))
@@ -170,7 +170,7 @@ BANK_BITS = 8
 BANK_MASK = (1 << BANK_BITS) - 1
 IS_HIT = 1 << 30
 NONE = (1 << 31) - 1
-"""The key of no request."""
+"""The key of no request, and the narrow tick that never comes."""
 
 
 def _bits(count: int) -> int:
@@ -264,8 +264,7 @@ def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
     c[FREE_COUNT] = slots
     c[LAST_SENT] = c[ROUND_OLDEST] = -1
     v = np.zeros(NARROW_SIZE, dtype=np.int32)
-    v[CLOSED:ROW_KEY] = -1
-    v[ROW_KEY:] = NONE
+    v[ACT_DUE:] = NONE
     return c, v
 
 
