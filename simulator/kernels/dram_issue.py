@@ -21,11 +21,11 @@ from simulator.kernels.dram_state import (
     B_WRITE,
     BANK_STRIDE,
     BLOCK,
-    BLOCK_BITS,
     COLUMN_DUE,
     COLUMNS,
     FAW,
     FAW_NEXT,
+    LONG_PAST,
     NEVER,
     P_ACT,
     P_PRE,
@@ -41,6 +41,7 @@ from simulator.kernels.dram_state import (
     Ticks,
     align,
     at,
+    blocks,
     called,
     inlined,
 )
@@ -53,41 +54,38 @@ def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
 
 
 @inlined
-def _delay_banks(
-    v: Narrow, first: int, near: int, g: Geometry, group: int, stack: int, others: int, banks: int
-) -> None:
-    """Move deadlines of ``banks`` from place ``first`` on later, by what they share with ``near``.
-
-    That is its bank group, or its stack, or the pseudo-channel only.
-    """
-    # banks differ by less than the size of what they share
-    in_group, in_stack = np.int32(1 << g.bg_shift), np.int32(1 << g.sid_shift)
-    near_tick, stack_tick, tick = np.int32(group), np.int32(stack), np.int32(others)
-    place, here = at(first), np.int32(near)
-    for i in range(at(banks)):
-        apart = np.int32(np.int32(i) ^ here)
-        due = stack_tick if apart < in_stack else tick
-        due = near_tick if apart < in_group else due
-        v[place + i] = max(v[place + i], due)
-
-
-@inlined
 def _delay(
     v: Narrow, deadline: int, bank: int, g: Geometry, group: int, stack: int, others: int
 ) -> None:
-    """Move a deadline of all banks of a bank's pseudo-channel later, never earlier."""
-    first = bank >> g.pc_shift << g.pc_shift
-    # loops of known lengths, of which the compiler makes vectors without a rest
-    if g.pc_shift == BLOCK_BITS:
-        _delay_banks(v, deadline + first, bank - first, g, group, stack, others, BLOCK)
-    else:
-        _delay_banks(v, deadline + first, bank - first, g, group, stack, others, 2 * BLOCK)
+    """Move a deadline of all banks of a bank's pseudo-channel later, never earlier.
+
+    By what they share with the bank: its group, its stack, or the pseudo-channel only.
+    """
+    low = np.int32(LONG_PAST)
+    # banks differ by less than the size of what they share; without ``max`` the compiler would
+    # choose among 64-bit ticks
+    in_group, in_stack, in_pc = 1 << g.bg_shift, 1 << g.sid_shift, 1 << g.pc_shift
+    in_group, in_stack, in_pc = np.int32(in_group), np.int32(in_stack), np.int32(in_pc)
+    group, stack = max(np.int32(group), low), max(np.int32(stack), low)
+    others = max(np.int32(others), low)
+    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        apart = np.int32(np.int32(i) ^ here)
+        due = others if apart < in_pc else low
+        due = stack if apart < in_stack else due
+        due = group if apart < in_group else due
+        v[place + i] = max(v[place + i], due)
 
 
 @inlined
 def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
     """The same tick for all banks of a bank's pseudo-channel."""
-    _delay(v, deadline, bank, g, tick, tick, tick)
+    low = np.int32(LONG_PAST)
+    in_pc, tick = np.int32(1 << g.pc_shift), max(np.int32(tick), low)
+    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        due = tick if np.int32(np.int32(i) ^ here) < in_pc else low
+        v[place + i] = max(v[place + i], due)
 
 
 @inlined

@@ -15,7 +15,6 @@ from simulator.kernels.dram_state import (
     B_ACT,
     B_PRE,
     BANK_STRIDE,
-    BLOCK,
     COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
@@ -34,27 +33,10 @@ from simulator.kernels.dram_state import (
     Narrow,
     align,
     at,
+    blocks,
     called,
     inlined,
 )
-
-
-@inlined
-def _compare_rows(v: Narrow, side: int, start: int, per_clock: int, banks: int) -> tuple[int, int]:
-    """First tick from ``start`` on at which one of the banks can go, and the oldest key then."""
-    none, act, pre, oldest = np.int32(NONE), np.int32(NONE), np.int32(NONE), np.int32(NONE)
-    acts, pres, keys = at(ACT_DUE + side), at(PRE_DUE + side), at(ROW_KEY + side)
-    for i in range(at(banks)):
-        act = min(act, v[acts + i])
-        pre = min(pre, v[pres + i])
-    # activates start on a rising edge
-    tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
-    last_pre = np.int32(tick)
-    last_act = last_pre if tick == align(tick, per_clock) else np.int32(-NONE)
-    for i in range(at(banks)):
-        waits = (v[acts + i] > last_act) & (v[pres + i] > last_pre)
-        oldest = min(oldest, none if waits else v[keys + i])
-    return (NEVER if tick == NONE else tick), int(oldest)
 
 
 @inlined
@@ -63,16 +45,23 @@ def first_row(
 ) -> tuple[int, int]:
     """Tick and key of the next activate or precharge of a direction from ``start`` on.
 
-    ``NEVER`` and ``NONE`` if there is none. A bank whose activate still waits for its column
-    command is not closed.
+    The tick is ``NEVER`` if there is none. A bank whose activate still waits for its column command
+    is not closed.
     """
     side = direction * BANK_STRIDE
-    # loops of known lengths, which the compiler makes vectors of without a rest
-    if g.banks <= 2 * BLOCK:
-        return _compare_rows(v, side, start, per_clock, 2 * BLOCK)
-    if g.banks <= 4 * BLOCK:
-        return _compare_rows(v, side, start, per_clock, 4 * BLOCK)
-    return _compare_rows(v, side, start, per_clock, 8 * BLOCK)
+    none, act, pre, oldest = np.int32(NONE), np.int32(NONE), np.int32(NONE), np.int32(NONE)
+    acts, pres, keys = at(ACT_DUE + side), at(PRE_DUE + side), at(ROW_KEY + side)
+    for i in range(blocks(g.compared)):
+        act = min(act, v[acts + i])
+        pre = min(pre, v[pres + i])
+    # activates start on a rising edge
+    tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
+    last_pre = np.int32(tick)
+    last_act = last_pre if tick == align(tick, per_clock) else np.int32(-NONE)
+    for i in range(blocks(g.compared)):
+        waits = (v[acts + i] > last_act) & (v[pres + i] > last_pre)
+        oldest = min(oldest, none if waits else v[keys + i])
+    return (NEVER if tick == NONE else tick), int(oldest)
 
 
 @called
@@ -82,32 +71,20 @@ def look_at_rows(v: Narrow, g: Geometry, per_clock: int, start: int) -> tuple[in
 
 
 @inlined
-def _compare_columns(
-    v: Narrow, side: int, most: int, start: int, per_clock: int, banks: int
-) -> tuple[int, int]:
-    """First tick from ``start`` on at which a bank can go, keys below ``most``; the oldest then."""
-    none, limit, soonest, oldest = np.int32(NONE), np.int32(most), np.int32(NONE), np.int32(NONE)
-    keys, deadlines = at(COLUMN_KEY + side), at(COLUMN_DUE + side)
-    for i in range(at(banks)):
-        soonest = min(soonest, v[deadlines + i] if v[keys + i] < limit else none)
-    tick = align(max(int(soonest), start), per_clock)
-    last = np.int32(tick)
-    for i in range(at(banks)):
-        oldest = min(oldest, none if v[deadlines + i] > last else v[keys + i])
-    return (NEVER if soonest == none else tick), int(oldest)
-
-
-@inlined
 def _first_column(
     v: Narrow, g: Geometry, per_clock: int, direction: int, most: int, start: int
 ) -> tuple[int, int]:
     """Tick and key of the next column command of a direction whose key is below ``most``."""
     side = direction * BANK_STRIDE
-    if g.banks <= 2 * BLOCK:
-        return _compare_columns(v, side, most, start, per_clock, 2 * BLOCK)
-    if g.banks <= 4 * BLOCK:
-        return _compare_columns(v, side, most, start, per_clock, 4 * BLOCK)
-    return _compare_columns(v, side, most, start, per_clock, 8 * BLOCK)
+    none, limit, soonest, oldest = np.int32(NONE), np.int32(most), np.int32(NONE), np.int32(NONE)
+    keys, deadlines = at(COLUMN_KEY + side), at(COLUMN_DUE + side)
+    for i in range(blocks(g.compared)):
+        soonest = min(soonest, v[deadlines + i] if v[keys + i] < limit else none)
+    tick = align(max(int(soonest), start), per_clock)
+    last = np.int32(tick)
+    for i in range(blocks(g.compared)):
+        oldest = min(oldest, none if v[deadlines + i] > last else v[keys + i])
+    return (NEVER if soonest == none else tick), int(oldest)
 
 
 @inlined

@@ -55,6 +55,8 @@ class Geometry(NamedTuple):
     bg_shift: int
     sid_shift: int
     pc_shift: int
+    compared: int
+    """Bank numbers that are compared: all of them, and up to the next multiple of ``BLOCK``."""
 
 
 class Ticks(NamedTuple):
@@ -104,9 +106,9 @@ BANK_STRIDE, PC_STRIDE = MAX_BANKS + 8, MAX_PSEUDO_CHANNELS + 4
 SLOTS = 2 * MAX_QUEUE + MAX_BANKS
 SLOT_STRIDE = SLOTS + 2 * BANK_STRIDE + 8
 
-BLOCK_BITS = 4
-BLOCK = 1 << BLOCK_BITS
-"""Banks that are compared at once: a pseudo-channel takes a multiple of it in bank numbers."""
+BLOCK = 32
+"""Banks that are compared at once: one or two pseudo-channels."""
+HALF_BLOCK_BITS = 4
 
 # By bank: the open row or -1, the slot whose activate is under way or -1, the earliest tick of
 # a refresh, commands counted.
@@ -171,6 +173,8 @@ BANK_MASK = (1 << BANK_BITS) - 1
 IS_HIT = 1 << 30
 NONE = (1 << 31) - 1
 """The key of no request, and the narrow tick that never comes."""
+LONG_PAST = -(1 << 30)
+"""A narrow tick before all others."""
 
 
 def _bits(count: int) -> int:
@@ -181,15 +185,17 @@ def geometry_of(org: DramOrganisation) -> Geometry:
     """Bank counts and shifts of an organisation, whose counts must be powers of two."""
     bg_shift = _bits(org.banks)
     sid_shift = bg_shift + _bits(org.bank_groups)
-    pc_shift = max(BLOCK_BITS, sid_shift + _bits(org.stack_ids))
+    pc_shift = max(HALF_BLOCK_BITS, sid_shift + _bits(org.stack_ids))
+    banks = org.pseudo_channels << pc_shift
     return Geometry(
         org.pseudo_channels,
         org.stack_ids,
         org.banks_per_pseudo_channel,
-        org.pseudo_channels << pc_shift,
+        banks,
         bg_shift,
         sid_shift,
         pc_shift,
+        -(-banks // BLOCK) * BLOCK,
     )
 
 
@@ -278,3 +284,12 @@ def at(place: int) -> Any:
 def align(tick: int, per_clock: int) -> int:
     """The first rising clock edge at or after a tick; ``per_clock`` is a power of two."""
     return (tick + per_clock - 1) & ~(per_clock - 1)
+
+
+@inlined
+def blocks(banks: int) -> Any:
+    """A multiple of ``BLOCK`` as the end of a range, of which the compiler sees that it is one.
+
+    Then it makes vector loops without a rest; loops of a known length it would unroll instead.
+    """
+    return np.uintp(banks & (8 * BLOCK - BLOCK))
