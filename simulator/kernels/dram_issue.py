@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.kernels.dram_queue import bank_closed
+from simulator.kernels.dram_queue import activate_due, bank_closed
 from simulator.kernels.dram_state import (
     ACT_DUE,
     ACTIVE,
@@ -27,6 +27,7 @@ from simulator.kernels.dram_state import (
     FAW_NEXT,
     LONG_PAST,
     NEVER,
+    NONE,
     P_ACT,
     P_PRE,
     P_REF,
@@ -55,59 +56,74 @@ def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
 
 @inlined
 def _delay(
-    v: Narrow, deadline: int, bank: int, g: Geometry, group: int, stack: int, others: int
+    v: Narrow, deadline: int, bank: int, g: Geometry, own: int, group: int, stack: int, others: int
 ) -> None:
     """Move a deadline of all banks of a bank's pseudo-channel later, never earlier.
 
-    By what they share with the bank: its group, its stack, or the pseudo-channel only.
+    By what they share with the bank: it is that bank, or they share its group, its stack, or the
+    pseudo-channel only. A bank that is to offer no command any more gets the tick ``NONE`` here and
+    not by itself: a look that reads all banks would wait for a single one just written.
     """
-    low = np.int32(LONG_PAST)
     # banks differ by less than the size of what they share; without ``max`` the compiler would
     # choose among 64-bit ticks
+    low, one = np.int32(LONG_PAST), np.int32(1)
     in_group, in_stack, in_pc = 1 << g.bg_shift, 1 << g.sid_shift, 1 << g.pc_shift
     in_group, in_stack, in_pc = np.int32(in_group), np.int32(in_stack), np.int32(in_pc)
     group, stack = max(np.int32(group), low), max(np.int32(stack), low)
-    others = max(np.int32(others), low)
+    others, own = max(np.int32(others), low), max(np.int32(own), low)
     place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
     for i in range(blocks(min(g.compared, BLOCK))):
         apart = np.int32(np.int32(i) ^ here)
         due = others if apart < in_pc else low
         due = stack if apart < in_stack else due
         due = group if apart < in_group else due
+        due = own if apart < one else due
         v[place + i] = max(v[place + i], due)
 
 
 @inlined
-def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
-    """The same tick for all banks of a bank's pseudo-channel."""
-    low = np.int32(LONG_PAST)
-    in_pc, tick = np.int32(1 << g.pc_shift), max(np.int32(tick), low)
+def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, own: int, others: int) -> None:
+    """The same tick for all other banks of a bank's pseudo-channel."""
+    low, one = np.int32(LONG_PAST), np.int32(1)
+    in_pc = np.int32(1 << g.pc_shift)
+    others, own = max(np.int32(others), low), max(np.int32(own), low)
     place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
     for i in range(blocks(min(g.compared, BLOCK))):
-        due = tick if np.int32(np.int32(i) ^ here) < in_pc else low
+        apart = np.int32(np.int32(i) ^ here)
+        due = others if apart < in_pc else low
+        due = own if apart < one else due
         v[place + i] = max(v[place + i], due)
+
+
+@inlined
+def _set(v: Narrow, column: int, bank: int, g: Geometry, value: int) -> None:
+    """Write one bank's number as ``_delay`` writes them, for the same reason."""
+    place, here = at(column + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    new = max(np.int32(value), np.int32(LONG_PAST))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        v[place + i] = new if np.int32(i) == here else v[place + i]
 
 
 @inlined
 def issue_column(
     c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int, mixed: bool
 ) -> None:
-    """Read or write a burst of the open row."""
+    """Read or write a burst of the open row; the bank offers none in that direction after it."""
     c[at(COLUMNS + bank)] += 1
     other_stack, stack = now + t.ccd_r, now + t.ccd_s
     group = max(now + t.ccd_l, stack)
     side = write * BANK_STRIDE
-    _delay(v, B_READ + side, bank, g, group, stack, other_stack)
-    _delay(v, COLUMN_DUE + side, bank, g, group, stack, other_stack)
+    _delay(v, B_READ + side, bank, g, group, group, stack, other_stack)
+    _delay(v, COLUMN_DUE + side, bank, g, NONE, group, stack, other_stack)
     if mixed and write == READ:
         turned = now + t.read_to_write
-        _delay_all(v, B_WRITE, bank, g, turned)
-        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned)
+        _delay_all(v, B_WRITE, bank, g, turned, turned)
+        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned, turned)
     elif mixed:
         turned = now + t.write_to_read_s
         group = max(now + t.write_to_read_l, turned)
-        _delay(v, B_READ, bank, g, group, turned, turned)
-        _delay(v, COLUMN_DUE, bank, g, group, turned, turned)
+        _delay(v, B_READ, bank, g, group, group, turned, turned)
+        _delay(v, COLUMN_DUE, bank, g, group, group, turned, turned)
     to_pre = now + (t.read_to_pre if write == READ else t.write_to_pre)
     _not_before(v, B_PRE + bank, to_pre)
     _not_before(v, PRE_DUE + bank, to_pre)
@@ -136,19 +152,9 @@ def issue_activate(
     _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
     others = c[at(P_ACT + pc)]
     group = max(now + t.rrd_l, others)
-    _delay(v, B_ACT, bank, g, group, others, others)
+    _delay(v, B_ACT, bank, g, max(now + t.act_to_act, group), group, others, others)
     for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
-        _delay(v, ACT_DUE + side, bank, g, group, others, others)
-    _not_before(v, B_ACT + bank, now + t.act_to_act)
-
-
-@inlined
-def _hold_precharges(c: Ints, v: Narrow, g: Geometry, pc: int, tick: int, sides: int) -> None:
-    """No precharge of a pseudo-channel before a tick."""
-    _not_before(c, P_PRE + pc, tick)
-    _delay_all(v, B_PRE, pc << g.pc_shift, g, tick)
-    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
-        _delay_all(v, PRE_DUE + side, pc << g.pc_shift, g, tick)
+        _delay(v, ACT_DUE + side, bank, g, NONE, group, others, others)
 
 
 @inlined
@@ -159,18 +165,23 @@ def issue_precharge(
     pc = bank >> g.pc_shift
     _not_before(c, B_REF + bank, now + t.pre_to_ref)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    _hold_precharges(c, v, g, pc, now + t.pre_to_pre, sides)
+    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     _not_before(v, B_ACT + bank, now + t.pre_to_act)
-    bank_closed(c, v, bank, t.per_clock, sides)
+    _delay_all(v, B_PRE, bank, g, now + t.pre_to_pre, now + t.pre_to_pre)
+    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
+        _delay_all(v, PRE_DUE + side, bank, g, NONE, now + t.pre_to_pre)
+        _set(v, ACT_DUE + side, bank, g, activate_due(c, v, bank, side, t.per_clock))
+    bank_closed(c, v, bank, sides)
 
 
 @called
 def _hold_activates(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, tick: int) -> None:
     """No activate of a pseudo-channel before a tick."""
     _not_before(c, P_ACT + pc, tick)
-    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick)
+    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick, tick)
     for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
-        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, align(tick, t.per_clock))
+        due = align(tick, t.per_clock)
+        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, due, due)
 
 
 @called
@@ -189,9 +200,14 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
         return ready
     for bank in range(first, first + g.banks_per_pc):
         if c[at(ROW + bank)] >= 0:
-            bank_closed(c, v, bank, t.per_clock, 2)
+            for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+                v[at(PRE_DUE + side + bank)] = NONE
+                v[at(ACT_DUE + side + bank)] = activate_due(c, v, bank, side, t.per_clock)
+            bank_closed(c, v, bank, 2)
     _hold_activates(c, v, g, t, pc, now + t.pre_to_act)
-    _hold_precharges(c, v, g, pc, now + t.pre_to_pre, 2)
+    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
+    tick = now + t.pre_to_pre
+    _delay_all(v, B_PRE, first, g, tick, tick)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     return 0
 

@@ -73,24 +73,31 @@ def _find_hit(c: Ints, start: int, side: int, row: int) -> int:
 
 @inlined
 def _offer_hit(c: Ints, v: Narrow, side: int, hit: int) -> None:
-    """Offer a row hit, or none; ``side`` is the bank in the columns of a direction."""
+    """Offer a row hit if there is one; ``side`` is the bank in the columns of a direction."""
     c[at(HIT + side)] = hit
-    v[at(COLUMN_KEY + side)] = c[at(RANK + hit)] | IS_HIT
-    v[at(COLUMN_DUE + side)] = v[at(B_READ + side)] if hit < SLOTS else NONE
+    if hit < SLOTS:
+        v[at(COLUMN_KEY + side)] = c[at(RANK + hit)] | IS_HIT
+        v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
 
 
 @inlined
-def bank_closed(c: Ints, v: Narrow, bank: int, per_clock: int, sides: int) -> None:
-    """A bank offers activates once its row is closed; ``sides`` is 1 where there are only reads."""
+def activate_due(c: Ints, v: Narrow, bank: int, side: int, per_clock: int) -> int:
+    """The tick of a closed bank's activate, or ``NONE`` if no request of a direction waits."""
+    waits = c[at(HEAD + side + bank)] < SLOTS
+    return align(v[at(B_ACT + bank)], per_clock) if waits else NONE
+
+
+@inlined
+def bank_closed(c: Ints, v: Narrow, bank: int, sides: int) -> None:
+    """A closed bank offers no hits; ``sides`` is 1 for a precharge on behalf of a read."""
     c[at(ROW + bank)] = -1
     for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        head, tick = c[at(HEAD + side)], align(v[at(B_ACT + bank)], per_clock)
-        v[at(ROW_KEY + side)] = c[at(RANK + head)]
-        v[at(ACT_DUE + side)] = tick if head < SLOTS else NONE
-        v[at(PRE_DUE + side)] = NONE
-        v[at(COLUMN_DUE + side)] = NONE
-        c[at(HIT + side)] = SLOTS + side
+        if sides == 2:  # else it is the key of the precharge
+            v[at(ROW_KEY + side)] = c[at(RANK + c[at(HEAD + side)])]
+        if c[at(HIT + side)] < SLOTS:
+            c[at(HIT + side)] = SLOTS + side
+            v[at(COLUMN_DUE + side)] = NONE
 
 
 @inlined
@@ -105,14 +112,10 @@ def bank_opened(c: Ints, v: Narrow, bank: int, row: int, slot: int, own: int, si
     c[at(OPENED + own)] += 1
     for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        v[at(ACT_DUE + side)] = NONE
-        hit = _find_hit(c, c[at(HEAD + side)], side, row)
-        if direction == own:
-            c[at(HIT + side)] = hit
-            v[at(COLUMN_KEY + side)] = c[at(RANK + slot)]
-            v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
-        else:
-            _offer_hit(c, v, side, hit)
+        _offer_hit(c, v, side, _find_hit(c, c[at(HEAD + side)], side, row))
+    side = own * BANK_STRIDE + bank
+    v[at(COLUMN_KEY + side)] = c[at(RANK + slot)]
+    v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
 
 
 @inlined
@@ -120,12 +123,12 @@ def serve_opened(c: Ints, v: Narrow, bank: int, own: int, sides: int) -> None:
     """The request for which a bank was opened goes; hits follow, and it may be closed again."""
     c[at(ACTIVE + bank)] = -1
     c[at(OPENED + own)] -= 1
+    _offer_hit(c, v, own * BANK_STRIDE + bank, c[at(HIT + own * BANK_STRIDE + bank)])
     for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        head, hit = c[at(HEAD + side)], c[at(HIT + side)]
-        _offer_hit(c, v, side, hit)
+        head = c[at(HEAD + side)]
         v[at(ROW_KEY + side)] = c[at(RANK + head)]
-        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)] if hit != head else NONE
+        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)] if c[at(HIT + side)] != head else NONE
 
 
 @inlined
