@@ -189,9 +189,7 @@ def _make_channel(has_writes: bool) -> Any:
                 bank = bank_of(address, g, x)
                 row = (x >> address.row_shift) & address.row_mask
                 arrived = arrival if timed else now
-                hits, alone = insert(
-                    c, v, sent - jumped, arrived, bank, row, write, t.per_clock
-                )
+                hits, alone = insert(c, v, sent - jumped, arrived, bank, row, write, t.per_clock)
                 if mixed and (hits or alone):
                     column_next, row_next = min(column_next, now), min(row_next, now)
                 column_stale, row_stale = column_stale | hits, row_stale | alone
@@ -260,7 +258,7 @@ def _make_channel(has_writes: bool) -> Any:
                     column_free = now + t.col_len
                     column_next, column_stale = column_free, True
                     if t.separate_buses == 0:
-                        row_free, row_stale = column_free, True
+                        row_free, row_stale = column_free, row_stale | (row_next < column_free)
                     # its bank may now be closed for the next request
                     if mixed or due > 0:
                         row_next = min(row_next, max(now, v[at(B_PRE + bank)]))
@@ -308,7 +306,10 @@ def _make_channel(has_writes: bool) -> Any:
                     row_free = now + held
                     row_next, row_stale = row_free, True
                     if t.separate_buses == 0:
-                        column_free, column_stale = row_free, True
+                        column_free, column_stale = (
+                            row_free,
+                            column_stale | (column_next < row_free),
+                        )
             now += 1
         counts[at(END)] += ticks_jumped
         if period < NEVER:
