@@ -25,6 +25,7 @@ from simulator.kernels.jit import inner
 from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
 from simulator.kernels.systolic_ports import (
     COLD,
+    DOUBT,
     EARLY,
     FIELDS,
     HALF,
@@ -36,6 +37,7 @@ from simulator.kernels.systolic_ports import (
     SPACE,
     TAIL,
     TIME,
+    UNSURE,
     USED,
     WARM,
     WORDS_IN,
@@ -46,10 +48,11 @@ from simulator.kernels.systolic_ports import (
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
 # whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
 # before they were last set back; whether all that a port held at the kept one was surely past (then
-# its tiles are not kept), and the ports' state there.
+# its tiles are not kept), whether it follows the array, and the ports' state there.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
 SURE = MINIMA + 6
-PORTS = SURE + 3
+FOLLOWS = SURE + 3
+PORTS = FOLLOWS + 3
 MEMORY = PORTS + 3 * FIELDS
 
 NEVER = -(2**62)
@@ -106,8 +109,8 @@ def keep(
                 at = (tail + i) & mask
                 spare = spare_words(state, port, i, gone)
                 past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-                kept[port, i] = words[port, at]
-                kept[3 + port, i] = NEVER if past else times[port, at] - time
+                kept[port, i] = -words[port, at] if past else words[port, at]
+                kept[3 + port, i] = times[port, at] - time
                 gone += words[port, at]
 
 
@@ -191,9 +194,9 @@ def _holds_as_before(
         spare = spare_words(state, port, i, gone)
         past = slack_of(state, port, times[port, at], spare, word_time) >= 0
         memory[LOOKED] += 1
-        if words[port, at] != kept[port, i]:
+        if kept[port, i] != (-words[port, at] if past else words[port, at]):
             return False
-        if kept[3 + port, i] != (NEVER if past else times[port, at] - time):
+        if not past and kept[3 + port, i] != times[port, at] - time:
             return False
         gone += words[port, at]
     return True
@@ -225,7 +228,9 @@ def periods_alike(
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
-        state[port, WARM] != memory[here + WARM]
+        state[port, DOUBT] == UNSURE
+        or memory[here + DOUBT] == UNSURE
+        or state[port, WARM] != memory[here + WARM]
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
