@@ -24,6 +24,7 @@ from __future__ import annotations
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
 from simulator.kernels.systolic_ports import (
+    ALONE,
     COLD,
     DOUBT,
     EARLY,
@@ -109,6 +110,7 @@ def keep(
                 at = (tail + i) & mask
                 spare = spare_words(state, port, i, gone)
                 past = slack_of(state, port, times[port, at], spare, word_time) >= 0
+                # less than no words: the tile is past
                 kept[port, i] = -words[port, at] if past else words[port, at]
                 kept[3 + port, i] = times[port, at] - time
                 gone += words[port, at]
@@ -194,9 +196,9 @@ def _holds_as_before(
         spare = spare_words(state, port, i, gone)
         past = slack_of(state, port, times[port, at], spare, word_time) >= 0
         memory[LOOKED] += 1
-        if kept[port, i] != (-words[port, at] if past else words[port, at]):
+        if abs(kept[port, i]) != words[port, at]:
             return False
-        if not past and kept[3 + port, i] != times[port, at] - time:
+        if kept[3 + port, i] != times[port, at] - time and (kept[port, i] > 0 or not past):
             return False
         gone += words[port, at]
     return True
@@ -252,7 +254,7 @@ def periods_alike(
             state, words, times, kept, memory, port, time, word_time
         ):
             return 0
-        if slack < 0 and (drift != 0 or not whole):
+        if slack < 0 and drift != 0:
             return 0
     if cold > 0:
         if state[port, WARM] == 1:
@@ -274,8 +276,10 @@ def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, peri
         mask = times.shape[1] - 1
         for i in range(state[port, TAIL], state[port, HEAD]):
             times[port, i & mask] += periods * drift
-    elif port == OUT and drift != 0:
-        state[port, SPACE] += periods * drift
+    else:
+        state[port, ALONE] += 1
+        if port == OUT:
+            state[port, SPACE] += periods * drift
     state[port, TIME] += periods * drift
     state[port, COLD] += periods * (state[port, COLD] - memory[PORTS + FIELDS * port + COLD])
     state[port, EARLY] -= periods * max(0, drift)

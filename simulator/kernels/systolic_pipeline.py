@@ -139,6 +139,7 @@ def run_pipeline(
         macs,
         row_capacity,
         col_capacity,
+        out_capacity,
         p,
     )
     ring_words = np.empty((3, ring), np.int64)

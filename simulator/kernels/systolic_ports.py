@@ -23,9 +23,10 @@ OUT = 2
 # since somebody set them back. SPARE is what the buffer holds beside the largest tile, and SMALLEST
 # the words of the smallest; HALF is half a buffer, ROOMY 1 where it holds all that is ever fetched.
 # Cycles begin at multiples of MARGIN + 1 less PHASE. DOUBT is UNSURE where TIME is an upper bound
-# (of OUT, SPACE too), and WRONG once the array has waited for such a port.
+# (of OUT, SPACE too), and WRONG once the array has waited for such a port. CAPACITY is what the
+# buffer holds, and ALONE how often the port was left as it was in a jump.
 HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
-MARGIN, SPARE, SMALLEST, HALF, ROOMY, PHASE, DOUBT, FIELDS = range(11, 19)
+MARGIN, SPARE, SMALLEST, HALF, ROOMY, PHASE, DOUBT, CAPACITY, ALONE, FIELDS = range(11, 21)
 
 SURE, UNSURE, WRONG = range(3)
 

@@ -15,6 +15,7 @@ the period's words and b where a port that was idle before would be; n periods h
 from __future__ import annotations
 
 from simulator.kernels.jit import inner, kernel
+from simulator.kernels.systolic_advance import FILLS, advance, fills, let_fill
 from simulator.kernels.systolic_compare import (
     BEGAN_AT,
     EVER,
@@ -117,16 +118,22 @@ def _skip(
                 alike = periods_alike(
                     state, words, times, kept, memory, port, time, whole, word_time, periods
                 )
-                if (
-                    alike == 0
-                    and care < 2
-                    and follows(state, words, times, kept, memory, port, time, full, word_time)
-                ):
-                    alike = periods - care
+                if alike == 0:
+                    alike = fills(state, memory, port, time, periods)
+                    memory[FOLLOWS + port] = FILLS if alike > 0 else 0
+                if alike == 0 and care < 2:
+                    alike = follows(
+                        state, words, times, kept, memory, port, time, full, word_time, periods
+                    )
+                    alike = max(0, alike - care)
                 periods = alike
     if periods > 0:
         for port in range(3):
-            if memory[FOLLOWS + port] == 1:
+            if memory[FOLLOWS + port] >= FILLS:
+                advance(state, words, times, memory, port, full, periods)
+            if memory[FOLLOWS + port] == FILLS:
+                let_fill(state, memory, port, time, full, periods)
+            elif memory[FOLLOWS + port] != 0:
                 let_follow(state, memory, port, time)
             elif live & (1 << port):
                 let_drift(state, times, memory, port, time, periods)
