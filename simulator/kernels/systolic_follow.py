@@ -14,6 +14,9 @@ If the array waited for none of its tiles by that much, it will not: the port ma
 jump. How far it is afterwards is known only as that bound, until it waits for the array again
 (``systolic_ports``). All holds for the bound in place of the port too, which then stays in doubt.
 
+In the cold start a port takes no time, but a buffer of so many tiles that the ring has no place for
+more waits for places. Where that repeats in whole cycles, it goes on until the buffer is half full.
+
 A buffer that holds the same as a period before may stay as it is; otherwise it must hold what it
 would (``systolic_advance``).
 """
@@ -26,9 +29,11 @@ from simulator.kernels.systolic_compare import BEGAN_AT, FOLLOWS, LOOKED, MINIMA
 from simulator.kernels.systolic_past import slack_of, spare_words
 from simulator.kernels.systolic_ports import (
     ALONE,
+    COLD,
     DOUBT,
     EARLY,
     FIELDS,
+    HALF,
     HEAD,
     MARGIN,
     OUT,
@@ -66,11 +71,12 @@ def follows(
     moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
     drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
+    cold = port != OUT and state[port, WARM] == 0
     if (
         memory[SURE + port] == 1
-        or (port != OUT and memory[here + WARM] == 0)
-        or moved * word_time > full
-        or early < state[port, MARGIN] + max(0, drift)
+        or state[port, WARM] != memory[here + WARM]
+        or (not cold and moved * word_time > full)
+        or (not cold and early < state[port, MARGIN] + max(0, drift))
         or held != memory[here + HEAD] - memory[here + TAIL]
         or state[port, USED] != memory[here + USED]
     ):
@@ -94,6 +100,13 @@ def follows(
         gone += words[port, at]
     if not same and (tiles > RING // 2 or state[port, ALONE] != memory[here + ALONE]):
         return 0
+    if cold:
+        fetched = state[port, COLD] - memory[here + COLD]
+        shift = time - memory[BEGAN_AT]
+        room = state[port, SPACE] - memory[here + SPACE]
+        if not same or full % (state[port, MARGIN] + 1) != 0 or room != shift or fetched == 0:
+            return 0
+        return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched))
     memory[FOLLOWS + port] = STAYS if same else MOVES
     return int(most)
 
