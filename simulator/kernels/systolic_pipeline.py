@@ -35,6 +35,7 @@ from simulator.kernels.systolic_ports import (
     COLD,
     DOUBT,
     HEAD,
+    LONG_AGO,
     OUT,
     RING,
     ROW,
@@ -47,6 +48,7 @@ from simulator.kernels.systolic_ports import (
     push,
     reserve,
     wait,
+    wait_for_both,
     whole_cycle,
     write_back,
 )
@@ -246,18 +248,17 @@ def run_pipeline(
                 if record:
                     arrivals[f, 1 + c] = -1
                     arrivals[f, 1 + chunks + c] = -1
+                there, room, other = LONG_AGO, LONG_AGO, COL
                 if fetch_row:
                     there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
-                    start = wait(state, ROW, start, there)
                     if record:
                         arrivals[f, 1 + c] = there
                 if use_col and (fr == 0 or not col_held):
-                    there = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
-                    start = wait(state, COL, start, there)
+                    room = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
                     if record:
-                        arrivals[f, 1 + chunks + c] = there
+                        arrivals[f, 1 + chunks + c] = room
                 elif use_out and (fr == 0 or not sums_held):
                     room = reserve(
                         state,
@@ -270,10 +271,11 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                    start = wait(state, OUT, start, room)
+                    other = OUT
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
+                start = wait_for_both(state, other, start, there, room)
                 if c == 0:
                     stream_began = start
                 if record:

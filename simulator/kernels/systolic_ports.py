@@ -18,17 +18,19 @@ ROW = 0
 COL = 1
 OUT = 2
 
-# Columns of the state of one port. EARLY is by how much the array came last, at the least, and
-# PAST how long, less MARGIN (a cycle), room was there before the port asked for it; both are minima
-# since somebody set them back. SPARE is what the buffer holds beside the largest tile, and SMALLEST
-# the words of the smallest; HALF is half a buffer, ROOMY 1 where it holds all that is ever fetched.
-# Cycles begin at multiples of MARGIN + 1 less PHASE. DOUBT is UNSURE where TIME is an upper bound
-# (of OUT, SPACE too), and WRONG once the array has waited for such a port. CAPACITY is what the
-# buffer holds, and ALONE how often the port was left as it was in a jump.
+# Columns of the state of one port. EARLY is by how much the array, or another port that it waits
+# for, came last, at the least, and PAST how long, less MARGIN (a cycle), room was there before the
+# port asked for it; both are minima since somebody set them back. SPARE is what the buffer holds
+# beside the largest tile, and SMALLEST the words of the smallest; HALF is half a buffer, ROOMY 1
+# where it holds all that is ever fetched. Cycles begin at multiples of MARGIN + 1 less PHASE. DOUBT
+# is UNSURE where TIME is an upper bound (of OUT, SPACE too), and WRONG once the array has waited
+# for such a port. CAPACITY is what the buffer holds, and ALONE how often the port was left as it
+# was in a jump.
 HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
 MARGIN, SPARE, SMALLEST, HALF, ROOMY, PHASE, DOUBT, CAPACITY, ALONE, FIELDS = range(11, 21)
 
 SURE, UNSURE, WRONG = range(3)
+LONG_AGO = -(2**61)
 
 RING = 65536
 """More tiles than this are never in flight at once; a bound on memory, not on a real machine."""
@@ -76,6 +78,24 @@ def wait(state: Ints, port: int, start: int, there: int) -> int:
     if there > start and state[port, DOUBT] == UNSURE:
         state[port, DOUBT] = WRONG
     return max(start, there)
+
+
+@inner
+def wait_for_both(state: Ints, port: int, start: int, row: int, there: int) -> int:
+    """As ``wait``, for ROW (there at ``row``) and another port (at ``there``).
+
+    A port is not waited for where the other one is there later; one in doubt is no excuse.
+    """
+    last = max(start, row, there)
+    state[port, EARLY] = min(state[port, EARLY], (last if row > there else start) - there)
+    state[ROW, EARLY] = min(state[ROW, EARLY], (last if there > row else start) - row)
+    late = there > start and (there > row or state[ROW, DOUBT] != SURE)
+    if late and state[port, DOUBT] == UNSURE:
+        state[port, DOUBT] = WRONG
+    late = row > start and (row > there or state[port, DOUBT] != SURE)
+    if late and state[ROW, DOUBT] == UNSURE:
+        state[ROW, DOUBT] = WRONG
+    return last
 
 
 @kernel
