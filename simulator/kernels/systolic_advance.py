@@ -33,7 +33,7 @@ from simulator.kernels.systolic_ports import (
 )
 
 # how a port that does not go its own way is moved (0 where it does)
-STAYS, FILLS, MOVES = 1, 2, 3
+STAYS, FILLS, MOVES, LEADS = 1, 2, 3, 4
 
 
 @inner

@@ -17,6 +17,9 @@ jump. How far it is afterwards is known only as that bound, until it waits for t
 In the cold start a port takes no time, but a buffer of so many tiles that the ring has no place for
 more waits for places. Where that repeats in whole cycles, it goes on until the buffer is half full.
 
+A port that has yet to use up its lead waits for nothing until a tile comes up that is released too
+late for that. Until then it goes its own way, and is known exactly.
+
 A buffer that holds the same as a period before may stay as it is; otherwise it must hold what it
 would (``systolic_advance``).
 """
@@ -24,11 +27,12 @@ would (``systolic_advance``).
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_advance import MOVES, STAYS
+from simulator.kernels.systolic_advance import LEADS, MOVES, STAYS
 from simulator.kernels.systolic_compare import BEGAN_AT, FOLLOWS, LOOKED, MINIMA, PORTS, SURE
 from simulator.kernels.systolic_past import slack_of, spare_words
 from simulator.kernels.systolic_ports import (
     ALONE,
+    CERTAIN,
     COLD,
     DOUBT,
     EARLY,
@@ -37,6 +41,7 @@ from simulator.kernels.systolic_ports import (
     HEAD,
     MARGIN,
     OUT,
+    PAST,
     RING,
     SPACE,
     TAIL,
@@ -62,6 +67,7 @@ def follows(
     full: int,
     word_time: int,
     most: int,
+    care: int,
 ) -> int:
     """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
     here = PORTS + FIELDS * port
@@ -72,33 +78,35 @@ def follows(
     drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     cold = port != OUT and state[port, WARM] == 0
+    tiles = state[port, HEAD] - memory[here + HEAD]
     if (
         memory[SURE + port] == 1
+        or tiles == 0
         or state[port, WARM] != memory[here + WARM]
-        or (not cold and moved * word_time > full)
-        or (not cold and early < state[port, MARGIN] + max(0, drift))
         or held != memory[here + HEAD] - memory[here + TAIL]
         or state[port, USED] != memory[here + USED]
     ):
         return 0
     mask = words.shape[1] - 1
-    tiles = state[port, HEAD] - memory[here + HEAD]
-    gone, same = 0, True
+    gone, same, lead = 0, True, min(most, held // tiles)
     for i in range(held):
         at = (tail + i) & mask
         memory[LOOKED] += 1
         if words[port, at] != abs(kept[port, i]):
             return 0
         later = times[port, at] - time - kept[3 + port, i]
-        if later > 0:
-            spare = spare_words(state, port, i, gone)
-            if slack_of(state, port, times[port, at], spare, word_time) < 0:
+        spare = spare_words(state, port, i, gone)
+        if slack_of(state, port, times[port, at], spare, word_time) < 0:
+            lead = min(lead, i // tiles)
+            if later > 0:
                 # it is released too late to be like the one before
                 most = min(most, i // tiles)
+                same = False
                 break
         same &= later == 0
         gone += words[port, at]
-    if not same and (tiles > RING // 2 or state[port, ALONE] != memory[here + ALONE]):
+    moves = tiles <= RING // 2 and state[port, ALONE] == memory[here + ALONE]
+    if not same and not moves:
         return 0
     if cold:
         fetched = state[port, COLD] - memory[here + COLD]
@@ -107,8 +115,16 @@ def follows(
         if not same or full % (state[port, MARGIN] + 1) != 0 or room != shift or fetched == 0:
             return 0
         return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched))
+    if drift < -2 * state[port, MARGIN]:
+        # it does not wait yet, or waits for less than it will
+        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
+        sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
+        memory[FOLLOWS + port] = LEADS
+        return int(lead) if moves and sure and past >= 0 and early >= 0 else 0
+    if care == 2 or moved * word_time > full or early < state[port, MARGIN] + max(0, drift):
+        return 0
     memory[FOLLOWS + port] = STAYS if same else MOVES
-    return int(most)
+    return int(max(0, most - care))
 
 
 @inner
@@ -121,3 +137,15 @@ def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
         state[port, SPACE] += lift
     state[port, EARLY] -= state[port, MARGIN] + max(0, drift)
     state[port, DOUBT] = max(state[port, DOUBT], UNSURE)
+
+
+@inner
+def let_lead(state: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+    """Move a port that used up some of its lead in a jump."""
+    drift = state[port, TIME] - memory[PORTS + FIELDS * port + TIME] - (time - memory[BEGAN_AT])
+    state[port, TIME] += periods * drift
+    state[port, PAST] = min(state[port, PAST], 0)
+    if port == OUT:
+        state[port, SPACE] += periods * drift
+    else:
+        state[port, SPACE] = min(state[port, SPACE], state[port, TIME] - state[port, MARGIN])

@@ -31,6 +31,7 @@ from simulator.kernels.systolic_chunks import chunk_count
 from simulator.kernels.systolic_compare import MEMORY
 from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
+    CERTAIN,
     COL,
     COLD,
     DOUBT,
@@ -39,7 +40,6 @@ from simulator.kernels.systolic_ports import (
     OUT,
     RING,
     ROW,
-    SURE,
     WORDS_IN,
     WORDS_OUT,
     WRONG,
@@ -341,7 +341,7 @@ def run_pipeline(
     cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
     end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
-    if np.max(state[:, DOUBT]) == WRONG or state[OUT, DOUBT] != SURE:
+    if np.max(state[:, DOUBT]) == WRONG or state[OUT, DOUBT] != CERTAIN:
         result[TOTAL_CYCLES] = IN_VAIN
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then

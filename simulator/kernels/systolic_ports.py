@@ -29,7 +29,7 @@ OUT = 2
 HEAD, TAIL, USED, TIME, SPACE, COLD, WARM, WORDS_IN, WORDS_OUT, EARLY, PAST = range(11)
 MARGIN, SPARE, SMALLEST, HALF, ROOMY, PHASE, DOUBT, CAPACITY, ALONE, FIELDS = range(11, 21)
 
-SURE, UNSURE, WRONG = range(3)
+CERTAIN, UNSURE, WRONG = range(3)
 LONG_AGO = -(2**61)
 
 RING = 65536
@@ -54,7 +54,7 @@ def _release(state: Ints, ring_time: Ints, port: int, slot: int) -> int:
     if past < 0:
         time = whole_cycle(state, port, time)
     if time >= state[port, TIME] and state[port, DOUBT] == UNSURE:
-        state[port, DOUBT] = SURE  # the port waits for this, wherever it is
+        state[port, DOUBT] = CERTAIN  # the port waits for this, wherever it is
         state[port, TIME] = time
     return int(time)
 
@@ -89,10 +89,10 @@ def wait_for_both(state: Ints, port: int, start: int, row: int, there: int) -> i
     last = max(start, row, there)
     state[port, EARLY] = min(state[port, EARLY], (last if row > there else start) - there)
     state[ROW, EARLY] = min(state[ROW, EARLY], (last if there > row else start) - row)
-    late = there > start and (there > row or state[ROW, DOUBT] != SURE)
+    late = there > start and (there > row or state[ROW, DOUBT] != CERTAIN)
     if late and state[port, DOUBT] == UNSURE:
         state[port, DOUBT] = WRONG
-    late = row > start and (row > there or state[port, DOUBT] != SURE)
+    late = row > start and (row > there or state[port, DOUBT] != CERTAIN)
     if late and state[ROW, DOUBT] == UNSURE:
         state[ROW, DOUBT] = WRONG
     return last

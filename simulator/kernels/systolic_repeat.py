@@ -15,7 +15,7 @@ the period's words and b where a port that was idle before would be; n periods h
 from __future__ import annotations
 
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.systolic_advance import FILLS, advance, fills, let_fill
+from simulator.kernels.systolic_advance import FILLS, LEADS, advance, fills, let_fill
 from simulator.kernels.systolic_compare import (
     BEGAN_AT,
     EVER,
@@ -36,7 +36,7 @@ from simulator.kernels.systolic_compare import (
     periods_alike,
     worth_looking,
 )
-from simulator.kernels.systolic_follow import follows, let_follow
+from simulator.kernels.systolic_follow import follows, let_follow, let_lead
 from simulator.kernels.systolic_ports import (
     FIELDS,
     MARGIN,
@@ -121,11 +121,20 @@ def _skip(
                 if alike == 0:
                     alike = fills(state, memory, port, time, periods)
                     memory[FOLLOWS + port] = FILLS if alike > 0 else 0
-                if alike == 0 and care < 2:
+                if alike == 0:
                     alike = follows(
-                        state, words, times, kept, memory, port, time, full, word_time, periods
+                        state,
+                        words,
+                        times,
+                        kept,
+                        memory,
+                        port,
+                        time,
+                        full,
+                        word_time,
+                        periods,
+                        care,
                     )
-                    alike = max(0, alike - care)
                 periods = alike
     if periods > 0:
         for port in range(3):
@@ -133,6 +142,8 @@ def _skip(
                 advance(state, words, times, memory, port, full, periods)
             if memory[FOLLOWS + port] == FILLS:
                 let_fill(state, memory, port, time, full, periods)
+            elif memory[FOLLOWS + port] == LEADS:
+                let_lead(state, memory, port, time, periods)
             elif memory[FOLLOWS + port] != 0:
                 let_follow(state, memory, port, time)
             elif live & (1 << port):
