@@ -73,14 +73,16 @@ def advance(
 ) -> None:
     """Put the tiles of ``periods`` more into a buffer, seen from where time stands still.
 
-    As much leaves it meanwhile as comes, or nothing. A period has RING / 2 tiles at most, so
-    that the ring still has those of the last one, released or not.
+    As much leaves it meanwhile as comes, or nothing. Only the last tiles that come are put in: then
+    the ring has places for them beside those of the last period, RING / 4 at most where some leave.
     """
     mask = words.shape[1] - 1
     before, head = memory[PORTS + FIELDS * port + HEAD], state[port, HEAD]
     tiles = head - before
-    gone = periods * (state[port, TAIL] - memory[PORTS + FIELDS * port + TAIL])
-    tail, end = state[port, TAIL] + gone, head + periods * tiles
+    gone = state[port, TAIL] - memory[PORTS + FIELDS * port + TAIL]
+    if gone > 0:
+        periods = min(periods, (head - state[port, TAIL]) // tiles + 1)
+    tail, end = state[port, TAIL] + periods * gone, head + periods * tiles
     for i in range(min(before, state[port, TAIL]), head):
         times[port, i & mask] -= periods * full
     first = max(head, tail)

@@ -105,7 +105,7 @@ def follows(
                 break
         same &= later == 0
         gone += words[port, at]
-    moves = tiles <= RING // 2 and state[port, ALONE] == memory[here + ALONE]
+    moves = tiles <= RING // 4 and state[port, ALONE] == memory[here + ALONE]
     if not same and not moves:
         return 0
     if cold:
