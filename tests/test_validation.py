@@ -612,6 +612,20 @@ def test_a_table_is_not_overwritten(option: str, tmp_path: Path) -> None:
     assert table.read_text().startswith("m,k,n") and not Path(page).exists()
 
 
+def test_what_is_named_twice_counts_once():
+    once = validate(["tpu-v7x-die"], operators=["matmul"], baselines=False)
+    twice = validate(["tpu-v7x-die"] * 2, operators=["matmul"] * 2, baselines=False)
+    assert len(twice.rows()) == len(once.rows()) > 0
+
+
+def test_a_calibration_does_not_overwrite_its_measurements(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("m,k,n,measured_s\n64,64,64,1e-5\n")
+    asked = ["calibrate", "toy", "--operator", "matmul", "--measurements", str(table)]
+    assert main([*asked, "-o", str(table)]) == 3
+    assert table.read_text().startswith("m,k,n")
+
+
 def test_a_table_without_the_data_type_says_what_it_has(capsys, tmp_path, shapes, priced):
     path = write(tmp_path / "t.csv", shapes, priced.tolist())
     asked = ("validate", "h100", "--operator", "matmul", "--table", path, "--dtype", "fp8")

@@ -20,7 +20,6 @@ from simulator.kernels.jit import inner, kernel
 from simulator.timing.attention_prices import (
     add_sequences,
     close_attention,
-    close_latent,
     to_price,
 )
 from simulator.timing.batch import (
@@ -32,6 +31,7 @@ from simulator.timing.batch import (
     price_sequences,
     run_stages,
 )
+from simulator.timing.latent_prices import close_latent
 from simulator.timing.outline import add_groups
 from simulator.timing.prices import (
     ACTIVATION_BITS,
