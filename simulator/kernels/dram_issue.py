@@ -67,17 +67,17 @@ def _delay(
     # banks differ by less than the size of what they share; without ``max`` the compiler would
     # choose among 64-bit ticks
     low, one = np.int32(LONG_PAST), np.int32(1)
-    in_group, in_stack, in_pc = 1 << g.bg_shift, 1 << g.sid_shift, 1 << g.pc_shift
-    in_group, in_stack, in_pc = np.int32(in_group), np.int32(in_stack), np.int32(in_pc)
-    group, stack = max(np.int32(group), low), max(np.int32(stack), low)
-    others, own = max(np.int32(others), low), max(np.int32(own), low)
+    in_group, in_stack = np.int32(1 << g.bg_shift), np.int32(1 << g.sid_shift)
+    in_pc = np.int32(1 << g.pc_shift)
+    to_group, to_stack = max(np.int32(group), low), max(np.int32(stack), low)
+    to_others, to_own = max(np.int32(others), low), max(np.int32(own), low)
     place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
     for i in range(blocks(min(g.compared, BLOCK))):
         apart = np.int32(np.int32(i) ^ here)
-        due = others if apart < in_pc else low
-        due = stack if apart < in_stack else due
-        due = group if apart < in_group else due
-        due = own if apart < one else due
+        due = to_others if apart < in_pc else low
+        due = to_stack if apart < in_stack else due
+        due = to_group if apart < in_group else due
+        due = to_own if apart < one else due
         v[place + i] = max(v[place + i], due)
 
 
@@ -86,12 +86,12 @@ def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, own: int, other
     """The same tick for all other banks of a bank's pseudo-channel."""
     low, one = np.int32(LONG_PAST), np.int32(1)
     in_pc = np.int32(1 << g.pc_shift)
-    others, own = max(np.int32(others), low), max(np.int32(own), low)
+    to_others, to_own = max(np.int32(others), low), max(np.int32(own), low)
     place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
     for i in range(blocks(min(g.compared, BLOCK))):
         apart = np.int32(np.int32(i) ^ here)
-        due = others if apart < in_pc else low
-        due = own if apart < one else due
+        due = to_others if apart < in_pc else low
+        due = to_own if apart < one else due
         v[place + i] = max(v[place + i], due)
 
 
