@@ -17,7 +17,7 @@ from simulator.errors import ChipsimError
 from simulator.validation.compare import compare
 from simulator.validation.fit import calibrate
 from simulator.validation.machine import Machine
-from simulator.validation.parameters import applicable
+from simulator.validation.parameter_values import applicable
 from simulator.validation.run import tables_of
 from simulator.validation.table import Table
 

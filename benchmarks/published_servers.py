@@ -18,6 +18,7 @@ import math
 import re
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,9 @@ REQUESTS = {
 }
 """Those of the page by (prompt, output); 3,000 of all other lengths."""
 
+GRAPHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048)
+"""Batches that the runs had captured graphs of, beside the limit of the batch."""
+
 WITHOUT_RULE = (2048, 8192)
 """(sequences, tokens) for weights of 4 bits, for which the tool's rule finds no room at all."""
 
@@ -74,12 +78,14 @@ class Row:
         if cells["system"].lower() not in list_names("systems"):
             raise ValueError(f"no system {cells['system']}")
         self.prompt, self.output = (int(text) for text in lengths.groups())
-        self.chips = int(cells["n_accel"])
+        self.chips = int(cells["n_accel"]) if cells["n_accel"].isdecimal() else 0
+        if not self.chips or not self.prompt or not self.output:
+            raise ValueError("numbers of chips and tokens are whole and more than 0")
         self.model = load_model(MODELS[name])
         # DEP: ranks of attention have requests of their own, and share the experts
         self.ranks = self.chips if layout[1] == "DEP" else 1
         each = self.chips if "per GPU" in cells["metric"] else 1
-        self.measured = float(cells["value"]) * each
+        self.measured = _rate(cells["value"]) * each
         self.system = cells["system"].lower()
         mxfp4 = name.startswith("gpt oss")
         self.dtypes = Dtypes("fp4", "bf16", "bf16") if mxfp4 else Dtypes("fp8", "fp8", "fp8")
@@ -92,7 +98,7 @@ class Row:
         return f"tp{self.chips}-ep{self.chips}" if shared else f"tp{self.chips}"
 
     def limits(self, capacity: int, share: float) -> tuple[int, int]:
-        """(sequences, tokens) of an iteration by the tool's rule, of each rank of attention."""
+        """(sequences, tokens) of an iteration by the tool's rule, of all ranks of attention."""
         size = self.dtypes.bits()[2] // 8 * self.model.kv_elements_per_token
         free = capacity * self.chips - self.model.parameters
         # chunks are off: the budget holds a whole prompt beside the decodes
@@ -106,18 +112,31 @@ class Row:
     def replay(self) -> tuple[float, float]:
         """(output tokens a second, mean batch) of the simulated server."""
         name = self.system if self.chips == 1 else f"{self.system}:{self.chips}"
-        engine = load_engine("trtllm")
-        system = load_system(name).under(engine)
+        engine, bare = load_engine("trtllm"), load_system(name)
+        share = engine.kv_memory or 0.9
+        most, tokens = self.limits(bare.chip.hbm.capacity_bytes, share)
+        own = most // self.ranks
+        graphs = (*(size for size in GRAPHS if size < own), own)
+        system = bare.under(replace(engine, graph_batches=graphs))
         layout = LayoutOptions(layout=self.layout)
         plan = plan_of(system, self.model, layout, self.dtypes, Search("decode", 64, self.prompt))
-        share = getattr(engine, "kv_memory", None) or 0.9
-        most, tokens = self.limits(system.chip.hbm.capacity_bytes, share)
         count = REQUESTS.get((self.prompt, self.output), 3000)
         zeros = np.zeros(count, dtype=np.int64)
         asked = Workload("published", Requests(zeros, zeros + self.prompt, zeros + self.output))
         options = ServingOptions(most, tokens, scheduler=engine.scheduler)
         found = replay(plan, asked, options)
         return found.output_tokens_per_s, found.mean_batch
+
+
+def _rate(text: str) -> float:
+    """A published rate, against which a simulated one can be held."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"the value is '{text[:40]}', expected a rate of more than 0")
+    return rate
 
 
 def _limits(fit: float, prompts_per_output: float) -> tuple[int, int]:

@@ -106,7 +106,8 @@ def _read_text(path: str) -> str:
         hint = f"did you mean '{folder / close}'?" if close else None
         raise InputError(f"there is no file '{path}'", hint=hint) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{path}': {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read '{path}': {reason}") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -117,8 +118,13 @@ def _read_text(path: str) -> str:
 def _split(path: str, number: int, line: str) -> tuple[Cell, ...]:
     try:
         texts = next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise InputError(f"bad CSV: {error}", location=Location(path, number, 1, line)) from None
+    except csv.Error:
+        what = "a quote that is not closed where its cell ends"
+        if "\r" in line:
+            what = "a carriage return that ends no line"
+        elif len(line) > csv.field_size_limit():
+            what = f"more than {csv.field_size_limit()} characters in a cell"
+        raise InputError(f"bad CSV: {what}", location=Location(path, number, 1, line)) from None
     cells = []
     offset = 0
     for text in texts:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, overload
 
-from simulator.errors import InputError, nearest
+from simulator.errors import InputError, article, nearest
 
 IntDimension = Literal["bytes", "bandwidth", "frequency", "time", "count"]
 FloatDimension = Literal["energy", "power", "price", "rate", "fraction"]
@@ -24,6 +24,7 @@ _LARGEST = 2**62
 _NUMBER = re.compile(
     r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?(?![\d.])", re.ASCII
 )
+_EXPONENT = re.compile(r"[eE][+-]?\d")
 _NOT_FINITE = re.compile(r"[+-]?\.?(?:nan|inf|infinity)\b", re.IGNORECASE)
 
 
@@ -43,7 +44,7 @@ def _scaled(*pairs: tuple[str, int | Fraction]) -> dict[str, Fraction]:
 
 
 _BYTES = _scaled(
-    ("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12),
+    ("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12), ("PB", 10**15),
     ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40),
 )  # fmt: skip
 _BITS = _scaled(
@@ -85,6 +86,17 @@ _KINDS: dict[str, _Kind] = {
 }  # fmt: skip
 
 _WORDS = {"bytes": "size", "count": "whole number"}
+
+_ALSO_CALLED = {
+    "byte": "B", "bytes": "B", "hertz": "Hz", "watt": "W", "watts": "W", "percent": "%",
+    "usec": "us", "nsec": "ns", "msec": "ms", "sec": "s", "second": "s", "seconds": "s",
+    "minute": "min", "minutes": "min", "hr": "h", "hour": "h", "hours": "h",
+    "$": "$/h", "usd": "$/h", "dollar/h": "$/h", "qps": "req/s", "rps": "req/s", "req": "req/s",
+}  # fmt: skip
+"""Units that people write, for the hint; which of them count is in ``_KINDS``."""
+
+_BITS_A_SECOND = re.compile(r"([kMGT])b(it)?s?/s(ec)?")
+_BYTES_A_SECOND = re.compile(r"([kKMGTP]i?B)(s|ps|/sec|/second| per s| per second)?")
 
 
 def base_unit(dimension: Dimension) -> str:
@@ -138,9 +150,9 @@ def _not_a_number(text: str, dimension: Dimension) -> InputError:
         return InputError(
             f"'{text}' is not a finite number", hint=f"expected a {_word(dimension)} like {example}"
         )
-    found = f"'{text}'" if text else "nothing"
+    found, word = f"'{text}'" if text else "nothing", _word(dimension)
     return InputError(
-        f"expected a {_word(dimension)}, found {found}", hint=f"for example {example}"
+        f"expected {article(word)} {word}, found {found}", hint=f"for example {example}"
     )
 
 
@@ -155,17 +167,43 @@ def _unit_size(text: str, unit: str, dimension: Dimension) -> Fraction:
         raise InputError(f"'{text}' has no unit", hint=expected)
     if not kind.units:
         raise InputError(f"'{text}' is not a plain number", hint=f"for example {kind.example}")
+    number = text.removesuffix(unit).strip()
+    if _EXPONENT.match(unit):
+        raise InputError(f"'{text}' is out of range", hint=f"for example {kind.example}")
+    if unit[0] in ",_/" and unit[1:2].isdigit():
+        raise InputError(
+            f"'{text}' is not a number with a unit",
+            hint=f"for example {kind.example}: a point before decimals, nothing between thousands",
+        )
     close = _nearest_unit(unit, list(kind.units))
-    hint = f"did you mean '{close}'? {expected}" if close else expected
-    raise InputError(f"unknown unit '{unit}' for a {_word(dimension)}", hint=hint)
+    hint = f"did you mean '{number} {close}'? {expected}" if close else expected
+    word = _word(dimension)
+    raise InputError(f"unknown unit '{unit}' for {article(word)} {word}", hint=hint)
 
 
 def _nearest_unit(unit: str, known: list[str]) -> str | None:
+    """The unit that was meant; never one of another prefix, and bits never for bytes."""
+    bits, per_s = _BITS_A_SECOND.fullmatch(unit), _BYTES_A_SECOND.fullmatch(unit)
+    guesses = [
+        f"{bits[1]}bps" if bits else "",
+        f"{per_s[1]}/s" if per_s else "",
+        _ALSO_CALLED.get(unit.lower(), ""),
+        *(f"{unit.removesuffix('/s')}{rest}" for rest in ("B", "B/s", "Hz", "W")),
+    ]
+    for guess in guesses:
+        if guess in known:
+            return guess
     squeezed = unit.replace(" ", "").lower()
     for candidate in known:
         if candidate.lower() == squeezed:
             return candidate
-    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
+    _, slash, period = squeezed.partition("/")
+    lowered = {
+        candidate.lower(): candidate
+        for candidate in reversed(known)
+        if candidate[0].lower() == squeezed[0] or not candidate[0].isalpha()
+        if period not in ("h", "min") or candidate.lower().endswith(slash + period)
+    }
     close = nearest(squeezed, lowered)
     return lowered[close] if close else None
 

@@ -16,7 +16,8 @@ from simulator.config.writer import Replacement, rewrite
 from simulator.config.yaml_nodes import parse_yaml
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
-from simulator.validation.parameters import PARAMETERS, applicable, current
+from simulator.validation.parameter_values import applicable, current
+from simulator.validation.parameters import PARAMETERS
 
 TRUTH = (
     "chip.operator_overhead=2 us",

@@ -168,8 +168,8 @@ def test_failed_assertions_end_with_1_after_the_result(engine, trace, capsys):
         (("run", "sample", "tiny", "--assert", "ttft<1"), 3, "--assert"),
         (("run", "sample", "tiny", "--trace", "missing.csv"), 3, "missing.csv"),
         (("run", "sample", "tiny", "--timeline", "no/such/t.json"), 3, "no/such"),
-        ((*STEP, "--batch", "0"), 3, "--batch"),
-        ((*STEP, "--phase", "decod"), 3, "did you mean 'decode'?"),
+        ((*STEP[:5], "--batch", "0", *STEP[7:]), 3, "--batch"),
+        ((*STEP[:3], "--phase", "decod", *STEP[5:]), 3, "did you mean 'decode'?"),
         (("op", "matmul", "4x8", "--chip", "sample"), 3, "expected a shape MxKxN"),
         (("op", "matmul", "4x8x0", "--chip", "sample"), 3, "N of '4x8x0': found 0"),
         (
@@ -318,6 +318,13 @@ def test_stdout_that_is_closed_is_found_before_the_run(engine, trace, capsys, mo
     assert main(["run", "sample", "tiny", trace]) == 3
     assert capsys.readouterr().err.startswith("error: standard output is closed")
     assert engine == []
+
+
+def test_stderr_that_is_closed_changes_nothing(engine, trace, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["run", "sample", "tiny", trace]) == 0
+    assert main(["run", "sample", "tiny", trace, "--assert", "ttft_p99<1ps"]) == 1
+    sys.stderr.close()
 
 
 def test_errors_of_the_engine_keep_their_status(engine, trace, capsys, monkeypatch, tmp_path):

@@ -40,11 +40,28 @@ def test_show_resolves_a_system(capsys):
     assert rows["system.peak.bf16"]["value"] == 4 * rows["chip.peak.bf16"]["value"]
 
 
-@pytest.mark.parametrize("kind", ["chips", "systems", "models"])
+@pytest.mark.parametrize("kind", ["chip", "system", "model", "workload", "engine", "memory"])
 def test_show_as_a_table_works_for_every_shipped_name(kind, capsys):
-    for name in list_names(kind):
-        assert main(["config", "show", name, "--kind", kind[:-1]]) == 0
-        assert capsys.readouterr().out.startswith(f"{kind[:-1]} {name} ")
+    for name in list_names("memories" if kind == "memory" else f"{kind}s"):
+        assert main(["config", "show", name, "--kind", kind]) == 0
+        first, *lines = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"{kind} {name} ")
+        assert max(map(len, lines)) <= 100
+
+
+def test_folded_sources_lose_nothing(capsys):
+    assert main(["config", "show", "h100", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert main(["config", "show", "h100"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for row in rows:
+        assert " ".join((row["source"] or "").split()) in text
+        assert f"{row['path']} {' '.join(row['text'].split())}" in text
+
+
+def test_a_list_of_shares_is_no_shape(capsys):
+    assert main(["config", "show", "hbm2-2000", "--kind", "memory"]) == 0
+    assert "0.83619, 0.83619" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

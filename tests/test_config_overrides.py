@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
 from simulator.config import load_chip, load_model, load_system
 from simulator.config.catalog import describe
+from simulator.config.loader import load_workload
 from simulator.errors import InputError
 
 
@@ -87,23 +89,35 @@ def test_show_says_that_a_value_was_set():
     assert rows["chip.peak.bf16"].value == 2 * 32 * 10**9
 
 
-@pytest.mark.parametrize("name", ["tpu-v5e", "h100"])
-def test_an_empty_mapping_does_not_delete_a_section(name):
-    error = fault("chip.power={}", name)
-    assert "would drop everything" in error.message
-    assert "chip.power.tdp" in error.hint
+@pytest.mark.parametrize("text", ["chip.power={}", "chip.power={energy: {}}"])
+def test_an_empty_mapping_does_not_delete_a_section(text):
+    error = fault(text)
+    assert "sets nothing in 'power" in error.message
+    assert "keys: " in error.hint
 
 
-def test_a_mapping_does_not_drop_the_sections_below_it():
-    error = fault("chip.power={tdp: 500 W}")
-    assert "would drop 'energy' in it" in error.message
-    # what replaces all of them, or a unit of another kind, is what was asked for
-    energies = "{mac: {bf16: 1 pJ, int8: 1 pJ}, vector_op: 1 pJ, sram_byte: 2 pJ, hbm_byte: 1 pJ, "
-    whole = f"chip.power={{tdp: 500 W, energy: {energies}link_byte: 1 pJ, idle: 1 W}}}}"
-    assert load_chip("tpu-v5e", [whole]).power.tdp_w == 500.0
+def test_a_mapping_sets_the_keys_that_it_names_and_no_others():
+    plain = load_chip("tpu-v5e")
+    chip = load_chip("tpu-v5e", ["chip.power={tdp: 500 W, energy: {idle: 7 W}}"])
+    assert (chip.power.tdp_w, chip.power.energy.idle_w) == (500.0, 7.0)
+    assert chip.power.energy.hbm_byte_pj == plain.power.energy.hbm_byte_pj
+    hbm = ["chip.hbm={bandwidth: 2 TB/s}"]
+    assert load_chip("tpu-v5e", hbm) == load_chip("tpu-v5e", ["chip.hbm.bandwidth=2 TB/s"])
+    rows = {row.path: row for row in describe("tpu-v5e", "chip", hbm).rows}
+    assert rows["chip.hbm.bandwidth"].source == "--set"
+    assert rows["chip.hbm.capacity"].source != "--set"
+    with pytest.raises(InputError, match="unknown key 'bandwith'"):
+        load_chip("tpu-v5e", ["chip.hbm={bandwith: 2 TB/s}"])
+
+
+def test_a_mapping_of_another_kind_takes_the_place_of_all():
     other = "{kind: tensor_core, count: 8, macs_per_sm: {bf16: 64}, tiles: [8x8], tile_k: 8}"
     chip = load_chip("wse3-core", [f"chip.matrix={other}"])
     assert chip.matrix.count == 8
+    for value in ("constant, at: 7", "lognormal, median: 7, sigma: 1"):
+        path = f"workload.prompt_tokens={{distribution: {value}}}"
+        spec = load_workload("chat", [path])
+        assert spec.prompt_tokens.quantile(np.array([0.5])) == pytest.approx(7, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +133,11 @@ def test_a_mapping_does_not_drop_the_sections_below_it():
 def test_slips_of_a_unit_are_refused(text, most):
     error = fault(text)
     assert "too large" in error.message and most in error.hint
+
+
+@pytest.mark.parametrize("rows", [48, 128])
+def test_decode_tiles_are_whole_tiles_of_rows(rows):
+    error = fault(f"chip.fused_kernels.row_tile={rows}", "h100")
+    assert f"a decode tile of 64 rows is no multiple of {rows}" in error.message
+    assert "16, 32, 64" in error.hint
+    assert load_chip("h100", ["chip.fused_kernels.row_tile=32"]).fused.row_tile == 32

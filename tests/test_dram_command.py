@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,38 @@ def test_cases_come_back_with_results(capsys: pytest.CaptureFixture[str], tmp_pa
     assert code == 0
     assert [row["preset"] for row in rows] == ["hbm2-2000", "hbm3-6400"]
     assert all(0 < float(row["fraction_of_peak"]) < 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("block:1", "block:1 reads whole bursts of 32 bytes, 32 a block"),
+        ("block:100", "block:100 reads whole bursts of 32 bytes, 128 a block"),
+        ("stride:16", "stride:16: each access moves the whole burst of 32 bytes"),
+        ("stride:1000000000000", "within the channel's"),
+        ("block:64", None),
+        ("stride:96", None),
+        ("random", None),
+    ],
+)
+def test_what_is_no_whole_bursts_is_not_rounded_silently(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, pattern: str, said: str | None
+) -> None:
+    args = ("hbm2-2000", "--pattern", pattern, "--requests", "100", "--format", "json")
+    code, out, err = run(capsys, *args)
+    document = json.loads(out)
+    path = tmp_path / "cases.csv"
+    path.write_text(HEADER + f"hbm2-2000,{pattern},100,,,\n")
+    noted = run(capsys, "--cases", str(path))[2]
+    assert (code, document["burst_bytes"]) == (0, 32)
+    if said is None:
+        assert (err, noted) == ("", "")
+        assert "note" not in document
+    else:
+        assert said in document["note"]
+        assert said in err
+        assert said in noted
+        assert "cases.csv:2" in noted
 
 
 @pytest.mark.parametrize(
@@ -214,3 +247,68 @@ def test_refreshes_that_would_never_end_are_refused(
     bad.write_text(good.read_text().replace(old, new))
     with pytest.raises(InputError, match=message):
         load_memory(bad)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        (None, "not an archive of arrays of numbers"),
+        ({"cycle": [0.5, float("nan")]}, "'cycle' is of float64 in 1 dimensions"),
+        ({"cycle": [[0, 1], [2, 3]]}, "'cycle' is of int64 in 2 dimensions"),
+        ({"address": [1]}, "'address' has 1 numbers and 'cycle' 2"),
+        ({"write": [0, 7]}, "other values than 0 and 1"),
+        ({"address": [None, 1]}, "not an archive of arrays of numbers"),
+    ],
+)
+def test_odd_archives_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arrays: dict[str, Any] | None, said: str
+) -> None:
+    path = tmp_path / "trace.npz"
+    path.write_bytes(b"")
+    if arrays is not None:
+        whole = {"cycle": [0, 1], "address": [0, 64], "write": [0, 1], **arrays}
+        np.savez(path, **{name: np.array(values) for name, values in whole.items()})
+    code, out, err = run(capsys, "hbm2-2000", "--trace", str(path))
+    assert (code, out) == (3, "")
+    assert said in err
+    assert str(path) in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the trace is empty"),
+        (f"cycle,address,write\n0,{'9' * 200_000},0\n", "not a CSV file"),
+        (
+            "cycle,memory,operand,access,address,stride,words\n"
+            "0,dram,ifmap,read,0,9007199254740992,9007199254740992\n",
+            "too large number",
+        ),
+    ],
+)
+def test_odd_traces_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(text.encode())
+    code, out, err = run(capsys, "hbm2-2000", "--trace", str(path))
+    assert (code, out) == (3, "")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("a\rb", "a carriage return that ends no line"),
+        ('"a', "a quote that is not closed"),
+        ("a" * 200_000, "more than 131072 characters"),
+    ],
+)
+def test_bad_csv_is_told_in_our_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, cell: str, said: str
+) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_bytes((HEADER + f"{cell},sequential,1,,,\n").encode())
+    code, _, err = run(capsys, "--cases", str(path))
+    assert code == 3
+    assert f"bad CSV: {said}" in err

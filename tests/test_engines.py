@@ -240,7 +240,9 @@ def test_a_chip_with_overrides_is_not_the_one_that_was_measured() -> None:
     assert api.load_system("h100", ["system.host_overhead=1ms"]).chip.validation
 
 
-@pytest.mark.parametrize("wrong", ["engine: vlm", "model: llama3", 'serve: {system: "h10:8"}'])
+@pytest.mark.parametrize(
+    "wrong", ["engine: vlm", "model: llama3", "workload: chatt", 'serve: {system: "h10:8"}']
+)
 def test_a_scenario_is_checked_with_what_it_names(
     wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

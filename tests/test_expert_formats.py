@@ -9,7 +9,7 @@ import pytest
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.hardware import Chip
-from simulator.kernels.gpu_experts import MARLIN_MACS
+from simulator.kernels.expert_kernels import MARLIN_MACS
 from simulator.kernels.gpu_matmul import SCALED, SCALED_PS
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.timing.operator_timing import OperatorTiming

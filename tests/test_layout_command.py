@@ -15,6 +15,7 @@ def words(text: str) -> list[str]:
 
 STEP = words("step h100:8x2 mixtral-8x7b --phase decode --batch 64 --context 1024 --dtype fp8")
 FIND = words("layout h100:8 mixtral-8x7b --phase decode --batch 64 --context 1024 --dtype fp8")
+PREFILL = ["prefill" if word == "decode" else word for word in FIND]
 
 
 def run(capsys, *given: str) -> tuple[int, str, str]:
@@ -83,7 +84,7 @@ def test_ranked_layouts(capsys):
         ([*STEP, "--expert-load", "power:x"], 3, "power:ALPHA"),
         ([*STEP, "--expert-load", "nowhere.txt"], 3, "nowhere.txt"),
         ([*STEP, "--speculate", "3"], 3, "K:ACCEPTANCE"),
-        ([*FIND, "--phase", "prefill", "--speculate", "3:0.8"], 3, "a prefill step drafts nothing"),
+        ([*PREFILL, "--speculate", "3:0.8"], 3, "a prefill step drafts nothing"),
         ([*STEP, "--moe", "both"], 3, "sorted"),
         ([*FIND, "--objective", "price"], 3, "latency"),
         (

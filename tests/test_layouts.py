@@ -86,7 +86,7 @@ def chip_flops(plan: Plan, phase: str, batch: int, context: int) -> int:
     ways = plan.layout.dp * plan.layout.micro_batches
     share = uniform_batch(phase, -(-each // ways) * ways, context)
     totals = [
-        sum(s.repeat * sum(_flops(op, share) for op in s.operators) for s in stage.sections)
+        sum(s.repeat * sum(_flops(plan, op, share) for op in s.operators) for s in stage.sections)
         for stage in plan.sharded.stages
     ]
     return max(totals) * plan.layout.micro_batches

@@ -63,8 +63,14 @@ def test_rows_that_are_not_replayed_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "published.csv"
-    path.write_text(HEAD + "h100,1,Llama 3.1 8B,FP8,chat,output throughput,1\nshort\n")
+    row = '{},Llama 3.1 8B,FP8,"ISL/OSL {}, parallelism TP1",output throughput,{}\n'
+    bad = [row.format("h100,1", "128/128", value) for value in ("0", "-5", "nan", "inf", "many")]
+    bad += [row.format("h100,0", "128/128", "9"), row.format("h100,1", "0/128", "9")]
+    path.write_text(
+        HEAD + "h100,1,Llama 3.1 8B,FP8,chat,output throughput,1\nshort\n" + "".join(bad)
+    )
     assert published_servers.main([str(path)]) == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 1
-    assert err.count("not replayed:") == 2
+    assert err.count("not replayed:") == err.count("\n") == 2 + len(bad)
+    assert err.count("expected a rate of more than 0") == 5

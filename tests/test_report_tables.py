@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 import result_samples as samples
@@ -9,7 +10,7 @@ from simulator.report import figures
 from simulator.report.console import make_console, make_table, show
 from simulator.report.explain import explanations_text
 from simulator.report.explain_results import explain_op, explain_run, explain_step
-from simulator.report.json_out import plain
+from simulator.report.json_out import plain, run_json
 from simulator.report.op_table import print_op
 from simulator.report.run_table import print_run
 from simulator.report.step_table import print_step, total_operators
@@ -47,6 +48,9 @@ def test_run_table_shows_every_figure_with_its_unit():
     assert row(text, "all").split()[1:9] == ["ttft", "<=", "200.0", "ms", "2", "50.0", "%", "3.322"]
     assert "ttft 1" in row(text, "all")
     assert "rejected: 1 request: context" in text
+    assert "an iteration of a replica has at most 256 sequences and 8,192 tokens" in text
+    limits = {"max_batch_sequences": 256, "token_budget_tokens": 8192}
+    assert run_json(samples.run())["scheduling"] == {"scheduler": "chunked", **limits}
 
 
 def test_run_table_without_completed_requests():
@@ -186,6 +190,11 @@ def test_explanations_of_step_and_op():
     op = {item.figure: item for item in explain_op(samples.matmul(), system.chip)}
     assert op["cycles"].text == "= 150 + 50 = 200"
     assert "the highest, hbm, is 2.5 % of the price" in op["lower bounds"].text
+    assert op["time"].formula == "cycles / clock"
+    slow = replace(system.chip, sustained_clock=0.5)
+    slowed = {item.figure: item for item in explain_op(samples.matmul(), slow)}["time"]
+    assert slowed.formula == "cycles / sustained clock"
+    assert slowed.values["chip.sustained_clock"] == 0.5
     for item in [*step.values(), *op.values()]:
         assert item.formula
         plain(item.as_json())

@@ -19,8 +19,8 @@ from simulator.kernels.executor import DURATION, MATRIX, PRICE_FIELDS, READ, WRI
 from simulator.kernels.latent_attention import absorbed_flops, expanded_flops
 from simulator.timing import prices
 from simulator.timing.attention_operator import AttentionCase, price_attentions
-from simulator.timing.attention_prices import price_latent
 from simulator.timing.hbm import resolve_memory
+from simulator.timing.latent_prices import price_latent
 from simulator.timing.operator_timing import OperatorTiming
 
 TOY = load_chip("toy")

@@ -45,9 +45,9 @@ def test_reads_a_quantity_exactly(text, dimension, expected):
     ("text", "dimension", "message", "hint"),
     [
         ("819", "bandwidth", "'819' has no unit", "GB/s"),
-        ("819 gb/S", "bandwidth", "unknown unit 'gb/S'", "did you mean 'GB/s'"),
-        ("5 KB", "bytes", "unknown unit 'KB'", "did you mean 'kB'"),
-        ("1 Ghz", "frequency", "unknown unit 'Ghz'", "did you mean 'GHz'"),
+        ("819 gb/S", "bandwidth", "unknown unit 'gb/S'", "did you mean '819 GB/s'"),
+        ("5 KB", "bytes", "unknown unit 'KB'", "did you mean '5 kB'"),
+        ("1 Ghz", "frequency", "unknown unit 'Ghz'", "did you mean '1 GHz'"),
         ("1 fortnight", "time", "unknown unit 'fortnight'", "ps, ns, us"),
         ("nan", "time", "not a finite number", "500 ns"),
         ("-inf s", "time", "not a finite number", "500 ns"),
@@ -106,3 +106,51 @@ def test_decimals_are_exact(whole, thousandths):
 )
 def test_formats_with_three_digits(shown, expected):
     assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "meant"),
+    [
+        ("3.35 TB", "bandwidth", "'3.35 TB/s'"),
+        ("3.35TBps", "bandwidth", "'3.35 TB/s'"),
+        ("3.35 TB per s", "bandwidth", "'3.35 TB/s'"),
+        ("3.35 T", "bandwidth", "'3.35 TB/s'"),
+        ("400 Gb/s", "bandwidth", "'400 Gbps'"),
+        ("400 Gbit/s", "bandwidth", "'400 Gbps'"),
+        ("80 G", "bytes", "'80 GB'"),
+        ("80 Ki", "bytes", "'80 KiB'"),
+        ("80 GB/s", "bytes", "'80 GB'"),
+        ("1.5 G", "frequency", "'1.5 GHz'"),
+        ("5 seconds", "time", "'5 s'"),
+        ("700 watts", "power", "'700 W'"),
+        ("3 $", "price", "'3 $/h'"),
+        ("9 qps", "rate", "'9 req/s'"),
+        ("50 percent", "fraction", "'50 %'"),
+    ],
+)
+def test_the_nearest_accepted_form_is_named_and_means_the_same(text, dimension, meant):
+    with pytest.raises(InputError) as caught:
+        parse_quantity(text, dimension)
+    assert f"did you mean {meant}?" in caught.value.hint
+    parse_quantity(meant.strip("'"), dimension)
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension"), [("1 EB/s", "bandwidth"), ("2 TB/h", "bandwidth"), ("0.5 J", "energy")]
+)
+def test_no_unit_of_another_size_is_proposed(text, dimension):
+    with pytest.raises(InputError) as caught:
+        parse_quantity(text, dimension)
+    assert "did you mean" not in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["3,35 TB/s", "1_000 GB/s", "1/3 GB/s"])
+def test_what_is_no_number_is_not_called_a_unit(text):
+    with pytest.raises(InputError, match="is not a number with a unit"):
+        parse_quantity(text, "bandwidth")
+
+
+@pytest.mark.parametrize("text", ["1e400", "1e-400 B/s"])
+def test_an_exponent_is_no_unit(text):
+    with pytest.raises(InputError, match="is out of range"):
+        parse_quantity(text, "bandwidth")

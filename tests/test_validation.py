@@ -19,7 +19,7 @@ from simulator.report.validation_doc import report as written
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
-from simulator.validation.layer_rows import SAME
+from simulator.validation.layer_rows import SAME, USUAL
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.run import validate
@@ -460,6 +460,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
         "weights": np.full(count, SAME),
+        "kernels": np.full(count, USUAL),
     }
     cases = {"attention-decode": attention, "attention-prefill": attention, "moe": experts}
     for name, inputs in cases.items():
@@ -609,6 +610,20 @@ def test_a_table_is_not_overwritten(option: str, tmp_path: Path) -> None:
     assert main([*asked, "--html", page, "--markdown", page]) == 3
     assert main([*asked, "--markdown", page, "--date", "2026-13-45"]) == 3
     assert table.read_text().startswith("m,k,n") and not Path(page).exists()
+
+
+def test_what_is_named_twice_counts_once():
+    once = validate(["tpu-v7x-die"], operators=["matmul"], baselines=False)
+    twice = validate(["tpu-v7x-die"] * 2, operators=["matmul"] * 2, baselines=False)
+    assert len(twice.rows()) == len(once.rows()) > 0
+
+
+def test_a_calibration_does_not_overwrite_its_measurements(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("m,k,n,measured_s\n64,64,64,1e-5\n")
+    asked = ["calibrate", "toy", "--operator", "matmul", "--measurements", str(table)]
+    assert main([*asked, "-o", str(table)]) == 3
+    assert table.read_text().startswith("m,k,n")
 
 
 def test_a_table_without_the_data_type_says_what_it_has(capsys, tmp_path, shapes, priced):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import DTYPES, format_option
 from simulator.cli.validate_command import OPERATORS
 from simulator.cli.values import NameText, OneOf, PathText, Positive, Whole
 from simulator.errors import InputError
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=OnceCommand)
 @click.argument("chip", type=NameText(), metavar="CHIP")
 @click.option(
     "--measurements",
@@ -67,9 +68,11 @@ def calibrate(
     """
     if not 0.05 <= hold_out <= 0.95:
         raise InputError(f"--hold-out: found {hold_out:g}, expected 0.05 to 0.95")
-    from simulator.atomic import check_writable
+    from pathlib import Path
 
-    check_writable(output)
+    from simulator.cli.destinations import check_outputs
+
+    check_outputs([Path(output)], {"table": measurements})
 
     from simulator.cli.output import emit
     from simulator.report.calibration_out import (
@@ -80,7 +83,7 @@ def calibrate(
     from simulator.validation.fit import calibrate as fit
     from simulator.validation.sources import measured_tables
 
-    tables = measured_tables(chip, measurements, operators, dtype)
+    tables = measured_tables(chip, measurements, tuple(dict.fromkeys(operators)), dtype)
     result = fit(
         chip,
         tables,

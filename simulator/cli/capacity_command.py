@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import format_option
 from simulator.cli.search_options import load_search, name_inputs, search_options
 from simulator.cli.serving_values import RateValue, Share
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_MOST = 64
 
 
-@click.command("capacity")
+@click.command("capacity", cls=OnceCommand)
 @search_options
 @slo_option
 @click.option(

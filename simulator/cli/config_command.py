@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
 KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
 WIDEST = 40
-"""Columns of ``show`` are padded to this width at most; longer texts push their line out."""
+"""Columns of ``show`` are padded to this width at most; longer texts push the next one on."""
 
 
 @click.group("config")
@@ -26,7 +27,7 @@ def config() -> None:
     """
 
 
-@config.command("list")
+@config.command("list", cls=OnceCommand)
 @click.argument("kind", type=OneOf(*KINDS), required=False)
 @format_option
 def list_command(kind: str | None, output_format: str) -> None:
@@ -51,7 +52,7 @@ def list_command(kind: str | None, output_format: str) -> None:
             click.echo(name if kind else f"  {name}{_shapes(name) if one == 'systems' else ''}")
 
 
-@config.command("show", short_help="Show what a name or file resolves to.")
+@config.command("show", cls=OnceCommand, short_help="Show what a name or file resolves to.")
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
@@ -93,11 +94,33 @@ def show_command(
     cells = [(row.path, row.text, row.confidence or "", row.source or "") for row in found.rows]
     widths = [min(WIDEST, max(len(cell[column]) for cell in cells)) for column in range(3)]
     for cell in cells:
-        padded = [text.ljust(width) for text, width in zip(cell, widths, strict=False)]
-        click.echo(f"  {'  '.join([*padded, cell[3]])}".rstrip())
+        click.echo("\n".join(_folded(cell, widths)))
 
 
-@config.command("check", short_help="Check files; exit status 3 where one is bad.")
+def _folded(cell: tuple[str, str, str, str], widths: list[int]) -> list[str]:
+    """Path, value, confidence and source: in one line, or what is too long folded below the path.
+
+    A source that does not fit beside the others stands below them.
+    """
+    from textwrap import wrap
+
+    from simulator.report.console import PLAIN_WIDTH
+
+    path, text, confidence, source = cell
+    padded = "  ".join(part.ljust(width) for part, width in zip(cell, widths, strict=False))
+    if len(f"  {padded}  {source}".rstrip()) <= PLAIN_WIDTH:
+        return [f"  {padded}  {source}".rstrip()]
+    lines = [f"  {padded}".rstrip()]
+    below = [source]
+    if len(lines[0]) > PLAIN_WIDTH:
+        lines, below = [f"  {path}"], [text, ": ".join(filter(None, (confidence, source)))]
+    for part in below:
+        folded = wrap(part, PLAIN_WIDTH - 6, break_on_hyphens=False)
+        lines += [f"      {line}" for line in folded]
+    return lines
+
+
+@config.command("check", cls=OnceCommand, short_help="Check files; exit status 3 where one is bad.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def check_command(files: tuple[str, ...]) -> None:
     """Check each FILE; every bad one is reported, and the exit status is then 3."""

@@ -119,6 +119,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(
             "standard output is closed: the result has nowhere to go", InputError.exit_code
         )
+    if sys.stderr is None:  # closed as well: what is said there is for nobody
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     _accept_any_character()
     words = list(sys.argv[1:] if args is None else args)
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import format_option, set_option
 from simulator.cli.values import parse_size
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from simulator.hardware.fabric import Fabric
 
 
-@click.command("fabric")
+@click.command("fabric", cls=OnceCommand)
 @click.argument("system_name", metavar="SYSTEM")
 @click.option(
     "--fail",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from simulator.cli.layout_options import chosen_layout, expert_options
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import (
     check_override_roots,
     choice_option,
@@ -22,7 +23,7 @@ from simulator.cli.options import (
 from simulator.cli.values import Whole
 
 
-@click.command("layout")
+@click.command("layout", cls=OnceCommand)
 @step_options
 @choice_option(
     "--objective",

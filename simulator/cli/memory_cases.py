@@ -94,6 +94,28 @@ def _case(cells: dict[str, Cell]) -> MemoryCase:
     return MemoryCase(channel, pattern, settings)
 
 
+def rounding_note(channel: DramChannel, pattern: Pattern) -> str | None:
+    """What the channel makes of a block or stride that is not whole bursts inside it."""
+    burst, room, size = (
+        channel.organisation.burst_bytes,
+        channel.organisation.capacity_bytes,
+        pattern.size_bytes,
+    )
+    if pattern.kind == "block" and size % burst:
+        return (
+            f"block:{size} reads whole bursts of {burst} bytes, {-(-size // burst) * burst} a block"
+        )
+    if pattern.kind != "stride":
+        return None
+    if size >= room:
+        return f"stride:{size} is a stride of {size % room} within the channel's {room} bytes"
+    if size % burst:
+        return (
+            f"stride:{size}: each access moves the whole burst of {burst} bytes that it falls into"
+        )
+    return None
+
+
 def _fraction(text: str) -> float:
     share = parse_number(text, "write_fraction", allow_zero=True)
     if share > 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import cases_option, format_option
 from simulator.cli.values import NameText, OneOf, PathText, Whole, parse_number
 from simulator.errors import InputError
@@ -20,7 +21,7 @@ _REFRESH = ("all", "per-bank", "off")
 _MAX_REQUESTS = 50_000_000
 
 
-@click.command("memory")
+@click.command("memory", cls=OnceCommand)
 @click.argument("preset", required=False, type=NameText())
 @click.option("--pattern", metavar="P", help="sequential, random, stride:BYTES or block:BYTES.")
 @click.option("--requests", type=Whole(most=_MAX_REQUESTS), help="Bursts to move, 40000 if unsaid.")
@@ -55,8 +56,8 @@ def memory(
 ) -> None:
     """Bandwidth, row hits and latency of one channel of a DRAM preset, at bank level.
 
-    One request is one burst. With --cases, the rows of FILE come back as CSV with the results
-    beside them.
+    One request is one burst, and a block is whole bursts. With --cases, the rows of FILE come
+    back as CSV with the results beside them.
 
     \b
     Examples:
@@ -78,10 +79,11 @@ def memory(
         raise click.UsageError("--trace-clock belongs to --trace")
     if trace_file is not None and (write_fraction or "requests" in given or "seed" in given):
         raise click.UsageError("a trace has its own requests and writes")
+    from simulator.cli.memory_cases import rounding_note
     from simulator.config.loader import load_memory
     from simulator.timing.memory import parse_pattern, simulate_memory
 
-    channel = load_memory(preset or "")
+    channel, note = load_memory(preset or ""), None
     if trace_file is not None:
         result = _replay(channel, trace_file, trace_clock, given)
     else:
@@ -90,7 +92,8 @@ def memory(
         if write_fraction is not None:
             share = parse_number(write_fraction, "--write-fraction", allow_zero=True)
         result = simulate_memory(channel, parsed, write_fraction=share, **given)
-    _print(channel, result, output_format)
+        note = rounding_note(channel, parsed)
+    _print(channel, result, output_format, note)
 
 
 def _named(option: str, action: Any) -> Any:
@@ -139,15 +142,19 @@ def _fields(result: MemoryResult) -> dict[str, Any]:
     }
 
 
-def _print(channel: DramChannel, result: MemoryResult, form: str) -> None:
+def _print(channel: DramChannel, result: MemoryResult, form: str, note: str | None) -> None:
     from simulator.cli.output import emit
 
     document = {
         "schema": "chipsim.memory/1",
         **_fields(result),
         "peak_bytes_per_s": channel.peak_bytes_per_s,
+        "burst_bytes": channel.organisation.burst_bytes,
         "busy": dict(result.busy),
     }
+    if note:
+        document["note"] = note
+        click.echo(f"chipsim: {note}", err=True)
     emit(form, document, lambda console: _print_table(console, channel, result))
 
 
@@ -182,10 +189,14 @@ def _print_table(console: Console, channel: DramChannel, result: MemoryResult) -
 
 def _run_cases(path: str, form: str) -> None:
     from simulator.cli.matmul_cases import to_csv
-    from simulator.cli.memory_cases import read_memory_cases
+    from simulator.cli.memory_cases import read_memory_cases, rounding_note
     from simulator.timing.memory import simulate_memory
 
     table, cases = read_memory_cases(path)
+    for case, cells in zip(cases, table.rows, strict=True):
+        note = rounding_note(case.channel, case.pattern)
+        if note:
+            click.echo(f"chipsim: {note}\n  --> {cells[0].location}", err=True)
     results = [
         _fields(simulate_memory(case.channel, case.pattern, **case.settings)) for case in cases
     ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import check_override_roots, format_option, overrides_for, set_option
 from simulator.cli.values import NameText, OneOf, Whole
 
 
-@click.command("model")
+@click.command("model", cls=OnceCommand)
 @click.argument("model_name", metavar="MODEL", type=NameText())
 @click.option(
     "--context",

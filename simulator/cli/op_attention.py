@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.operator_cases import (
     count,
     joined_rows,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
 
 
-@click.command("attention")
+@click.command("attention", cls=OnceCommand)
 @click.option("--batch", type=Whole(), help="Sequences.")
 @click.option("--heads", type=Whole(), help="Query heads.")
 @click.option("--kv-heads", type=Whole(), help="Key-value heads; must divide the query heads.")

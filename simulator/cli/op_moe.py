@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.operator_cases import (
     joined_rows,
     one_or_cases,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
 
-@click.command("moe")
+@click.command("moe", cls=OnceCommand)
 @click.option("--tokens", type=Whole(), help="Tokens of the batch, over all chips of the group.")
 @click.option("--hidden", type=Whole(), help="Width of the residual stream.")
 @click.option("--intermediate", type=Whole(), help="Width inside one expert.")
@@ -63,6 +64,17 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 )
 @click.option(
     "--blocks", is_flag=True, help="Operands of 8 bits have scales in blocks, as DeepSeek's."
+)
+@choice_option(
+    "--kernels",
+    "usual",
+    "triton",
+    "cutlass",
+    "trtllm",
+    "marlin",
+    "openai",
+    default="usual",
+    help="Library of the matmuls on a GPU; usual is what an engine takes.",
 )
 @click.option(
     "--chip",
@@ -134,7 +146,7 @@ def _price_cases(
 
     chip = load_chip(chip_name, overrides)
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
-    words = ("expert_load", "dtype", "weight_dtype", "moe")
+    words = ("expert_load", "dtype", "weight_dtype", "moe", "kernels")
     table, cases = read_operator_cases(
         path,
         dict.fromkeys(NEEDED, whole),

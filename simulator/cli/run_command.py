@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -38,7 +39,7 @@ class RunInputs:
     file: str | None
 
 
-@click.command("run")
+@click.command("run", cls=OnceCommand)
 @click.argument("words", metavar="SYSTEM MODEL [WORKLOAD]", nargs=-1)
 @serving_options
 @replay_options

@@ -32,6 +32,7 @@ def apply_scenario(options: dict[str, Any], context: click.Context) -> None:
     """
     if options["scenario"] is None:
         return
+    from simulator.config.scenario_names import check_systems
     from simulator.config.scenario_schema import load_scenario
 
     scenario = load_scenario(options["scenario"])
@@ -44,9 +45,7 @@ def apply_scenario(options: dict[str, Any], context: click.Context) -> None:
             given |= {"disaggregate", "kv_link", "rebalance"}
     else:
         options["members"] = scenario.members
-        for role, members in scenario.members.items():
-            for member, place in zip(members, scenario.places[role], strict=True):
-                _check_named("system", member.system, place)
+        check_systems(scenario)
     for key, setting in scenario.settings.items():
         name = _NAMES.get(key, key)
         if name not in given and (name != "model" or options["model"] is None):
@@ -70,10 +69,12 @@ def _degrees_or_layout(options: dict[str, Any], given: set[str], scenario: Scena
 
 def _converted(context: click.Context, name: str, setting: Setting) -> Any:
     """A value as the command line would read it; errors say where it stands."""
+    from simulator.config.scenario_names import check_name
+
     param = next((p for p in context.command.params if p.name == name), None)
+    if isinstance(setting.text, str):
+        check_name(name, setting.text, setting.location)
     if param is None or name in ("system", "model", "workload"):
-        assert isinstance(setting.text, str)
-        _check_named(name, setting.text, setting.location)
         return setting.text
 
     def read(text: str, place: Location, *, in_list: bool) -> Any:
@@ -94,25 +95,6 @@ def _converted(context: click.Context, name: str, setting: Setting) -> Any:
     return values
 
 
-def _check_named(name: str, text: str, place: Location) -> None:
-    """Refuse an unknown system or model while its place is known.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    from simulator.config.loader import load_system
-    from simulator.config.names import find_config
-
-    try:
-        if name == "system":
-            load_system(text)
-        elif name == "model":
-            find_config("models", text)
-    except InputError as error:
-        place = error.location or place
-        raise InputError(error.message, location=place, hint=error.hint) from None
-
-
 def _check(name: str, value: Any) -> None:
     """Read what is read only later from the command line, while its place is known.
 
@@ -127,10 +109,6 @@ def _check(name: str, value: Any) -> None:
         deployment.parse_policy(value)
     elif name == "kv_tiers":
         deployment.parse_tiers(value)
-    elif name == "engine":
-        from simulator.config.names import find_config
-
-        find_config("engines", value)
     elif name == "faults":
         from simulator.serving.faults import parse_fault
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.search_options import load_search, name_inputs, search_options
 from simulator.cli.serving_values import WholeList
 from simulator.cli.values import OneOf, PathText
 
 
-@click.command("serve-curve")
+@click.command("serve-curve", cls=OnceCommand)
 @search_options
 @click.option(
     "--concurrency",

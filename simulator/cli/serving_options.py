@@ -79,7 +79,8 @@ _OPTIONS = (
         "faults",
         metavar="FAULT",
         multiple=True,
-        help="replica:2@30s, chip:5@1min,repair 60s, link:0@10s or mtbf:1h,repair 60s.",
+        help="replica:2@30s, chip:5@1min,repair 60s, link:0@10s or mtbf:1h,repair 60s "
+        "(repeatable).",
     ),
     choice_option(
         "--on-failure",
@@ -126,7 +127,7 @@ _OPTIONS = (
         "kv_tiers",
         metavar="host|pool:SIZE@RATE",
         multiple=True,
-        help="Where KV goes when HBM is full, e.g. host:512GiB@50GB/s.",
+        help="Where KV goes when HBM is full, e.g. host:512GiB@50GB/s (repeatable).",
     ),
 )
 

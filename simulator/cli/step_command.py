@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from simulator.cli.layout_options import chosen_layout, layout_options
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import (
     assert_option,
     check_override_roots,
@@ -25,7 +26,7 @@ from simulator.cli.options import (
 )
 
 
-@click.command("step")
+@click.command("step", cls=OnceCommand)
 @step_options
 @tp_option
 @layout_options

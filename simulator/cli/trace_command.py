@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, PathText, Whole
 
@@ -27,7 +28,7 @@ def trace() -> None:
     """
 
 
-@trace.command("info")
+@trace.command("info", cls=OnceCommand)
 @click.argument("file", type=PathText())
 @format_option
 def info_command(file: str, output_format: str) -> None:
@@ -49,7 +50,7 @@ def info_command(file: str, output_format: str) -> None:
     _print_summary(file, found.format, found.failed_calls, summary)
 
 
-@trace.command("generate")
+@trace.command("generate", cls=OnceCommand)
 @click.argument("workload", type=NameText())
 @click.option("--count", type=Whole(), help="Number of requests (default: the workload's own).")
 @click.option(

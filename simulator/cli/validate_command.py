@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
 from simulator.cli.values import OneOf, PathText, Whole
 
@@ -18,7 +19,7 @@ OPERATORS = (
 )
 
 
-@click.command("validate")
+@click.command("validate", cls=OnceCommand)
 @click.argument("chips", metavar="[CHIP]...", nargs=-1)
 @click.option(
     "--operator",

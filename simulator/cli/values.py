@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.once import OnceCommand
 from simulator.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class NameText(_ParamType):
         return str(value)
 
 
-class SizeCommand(click.Command):
+class SizeCommand(OnceCommand):
     """A command that takes ``-4x8x8`` or ``-1MiB`` for a bad size and not for an option ``-4``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

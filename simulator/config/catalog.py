@@ -125,7 +125,10 @@ def check_file(path: str | Path) -> str:
 
         load_engine_file(Path(path)).config.build()
     elif kind == "scenario":
-        _check_scenario(path)
+        from simulator.config.scenario_names import check_names
+        from simulator.config.scenario_schema import load_scenario
+
+        check_names(load_scenario(path))
     elif kind == "layout":
         from simulator.config.loader import load_layout
 
@@ -235,12 +238,18 @@ def _row(
     if path.rpartition(".")[2] in ("kind", "name") and origin is not DEFAULT:
         # a section's source speaks of its figures
         origin = Provenance()
-    if isinstance(value, list):
-        value = [shape_text(item) if isinstance(item, tuple) else item for item in value]
-    elif isinstance(value, tuple):
-        value = shape_text(value)
+    if isinstance(value, list | tuple):
+        value = _listed(value, node)
     text = node.text if isinstance(node, Scalar) else _text(value, unit)
     return Row(f"{root}.{path}", value, unit, text, origin.source, origin.confidence)
+
+
+def _listed(value: list[Any] | tuple[Any, ...], node: Node | None) -> list[Any] | str:
+    """A shape as its text; several things as a list, of shapes' texts where they are some."""
+    written_out = isinstance(node, Sequence) or not value
+    if isinstance(value, tuple) and not written_out and all(isinstance(i, int) for i in value):
+        return shape_text(value)
+    return [shape_text(item) if isinstance(item, tuple) else item for item in value]
 
 
 def _unit(annotations: Iterable[Any]) -> str:
@@ -273,29 +282,3 @@ def _text(value: Any, unit: str) -> str:
     if isinstance(value, float):
         return f"{value:g} {unit}".rstrip()
     return f"{value} {unit}".rstrip()
-
-
-def _check_scenario(path: str | Path) -> None:
-    """A scenario with the files of the systems, the model and the engine that it names."""
-    from simulator.config.engine_schema import load_engine_file
-    from simulator.config.scenario_schema import load_scenario
-
-    scenario = load_scenario(path)
-    named = {name: scenario.settings.get(name) for name in ("system", "model", "engine")}
-    places = [
-        ("system", member.system, place)
-        for role, members in scenario.members.items()
-        for member, place in zip(members, scenario.places[role], strict=True)
-    ]
-    places += [(kind, str(found.text), found.location) for kind, found in named.items() if found]
-    for kind, name, place in places:
-        try:
-            if kind == "system":
-                load_system_file(name).build()
-            elif kind == "model":
-                load_model_file(find_config("models", name)).config.build()
-            else:
-                load_engine_file(find_config("engines", name)).config.build()
-        except InputError as error:
-            error.location = error.location or place
-            raise

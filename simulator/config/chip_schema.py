@@ -21,6 +21,7 @@ from simulator.config.fields import (
     Note,
     Percent,
     Price,
+    RowTile,
     Section,
     Watts,
     WattsOrZero,
@@ -40,7 +41,7 @@ from simulator.hardware import (
     Validated,
     VectorUnit,
 )
-from simulator.hardware.fused_kernels import NO_LIMIT_BYTES_PER_S
+from simulator.hardware.fused_kernels import DECODE_ROWS, NO_LIMIT_BYTES_PER_S
 
 
 class VectorConfig(Section):
@@ -168,7 +169,7 @@ class FusedKernelsConfig(Section):
     matrix_efficiency: Fraction = 1.0
     expert_efficiency: Fraction = 1.0
     stream_efficiency: Fraction = 1.0
-    row_tile: Count = 64
+    row_tile: RowTile = DECODE_ROWS
     query_tile: Count = 128
     most_splits: Count = 32
     split_group: Count = 1

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
 from simulator.config.fields import (
     Bandwidth,
-    Count,
     Delay,
     Dtype,
     Flag,
@@ -20,14 +20,42 @@ from simulator.config.fields import (
     FractionOrZero,
     Name,
     Note,
+    RowTile,
     Scheduler,
     Section,
     user_error,
 )
+from simulator.config.names import list_names
 from simulator.config.overrides import Override
-from simulator.errors import did_you_mean
+from simulator.config.yaml_nodes import Mapping, Node, Scalar, Sequence
+from simulator.errors import InputError, did_you_mean
 from simulator.hardware import EngineAttention, ServingEngine, Validated
 from simulator.hardware.engine_kernels import ENGINES
+
+MOST_GRAPHS = 1024
+LARGEST_GRAPH = 2**16
+
+
+def _graph_batches(value: Any) -> tuple[int, ...]:
+    """Ascending numbers of sequences; one error for the first that is none."""
+    if not isinstance(value, list):
+        raise user_error("expected a list of numbers of sequences, such as [1, 2, 4, 8]")
+    if len(value) > MOST_GRAPHS:
+        raise user_error(f"found {len(value)} batches, expected at most {MOST_GRAPHS}")
+    found: list[int] = []
+    for item in value:
+        text = item if isinstance(item, str) else "a list or a mapping"
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= LARGEST_GRAPH:
+            raise user_error(
+                f"'{text[:40]}' is no number of sequences, expected 1 to {LARGEST_GRAPH}"
+            )
+        if found and int(text) <= found[-1]:
+            raise user_error(f"found {int(text)} after {found[-1]}, expected ascending numbers")
+        found.append(int(text))
+    return tuple(found)
+
+
+GraphBatches = Annotated[tuple[int, ...], BeforeValidator(_graph_batches)]
 
 
 class ServerValidatedConfig(ValidatedConfig):
@@ -44,7 +72,7 @@ class AttentionConfig(Section):
     kernel_launch: Delay | None = None
     tile_latency: Delay | None = None
     sm_bandwidth: Bandwidth | None = None
-    row_tile: Count | None = None
+    row_tile: RowTile | None = None
     packs_groups: Flag | None = None
     splits_prompts: Flag | None = None
     quantizes_queries: Flag | None = None
@@ -91,6 +119,7 @@ class EngineConfig(Section):
     kv_memory: Fraction | None = None
     residual: Dtype | None = None
     attention: AttentionsConfig = AttentionsConfig()
+    graph_batches: GraphBatches = ()
     validation: list[ServerValidatedConfig] = Field(default=[])
 
     @field_validator("all_reduce")
@@ -119,10 +148,38 @@ class EngineConfig(Section):
             kv_memory=self.kv_memory,
             residual=self.residual,
             attention=self.attention.build(),
+            graph_batches=self.graph_batches,
             validation=found,
         )
 
 
 def load_engine_file(path: Path, overrides: Iterable[Override] = ()) -> Loaded[EngineConfig]:
-    """An engine file, overridden and validated."""
-    return load_file(path, "engine", EngineConfig, overrides)
+    """An engine file, overridden and validated; the chips that it names are known."""
+    loaded = load_file(path, "engine", EngineConfig, overrides)
+    known = list_names("chips")
+    own = {file.stem for folder in (path.parent, Path()) for file in folder.glob("*.yaml")}
+    for name in _chip_names(loaded.sourced.node):
+        if name.text not in known and name.text not in own:
+            near = did_you_mean(name.text, known)
+            raise InputError(
+                f"unknown chip '{name.text}'",
+                location=name.location,
+                hint=f"{near}; a chip of your own is known by its file here or beside the engine's",
+            )
+    return loaded
+
+
+def _chip_names(root: Node) -> Iterator[Scalar]:
+    """Every name of a chip in a validated engine file, with its place."""
+    entries = root.entries if isinstance(root, Mapping) else {}
+    attention = entries.get("attention")
+    for kernels in attention.entries.values() if isinstance(attention, Mapping) else ():
+        chips = kernels.entries.get("chips") if isinstance(kernels, Mapping) else None
+        for name in chips.items if isinstance(chips, Sequence) else ():
+            if isinstance(name, Scalar):
+                yield name
+    validation = entries.get("validation")
+    for entry in validation.items if isinstance(validation, Sequence) else ():
+        chip = entry.entries.get("chip") if isinstance(entry, Mapping) else None
+        if isinstance(chip, Scalar):
+            yield chip

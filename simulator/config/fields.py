@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from simulator.errors import InputError
+from simulator.hardware.fused_kernels import DECODE_ROWS
 from simulator.units import Dimension, base_unit, parse_quantity
 
 USER_ERROR = "chipsim"
@@ -103,6 +104,16 @@ def _percent(value: Any) -> float:
     return number
 
 
+def _row_tile(value: Any) -> int:
+    rows = int(Quantity("count")(value))
+    if DECODE_ROWS % rows:
+        known = ", ".join(str(n) for n in range(1, DECODE_ROWS + 1) if DECODE_ROWS % n == 0)
+        raise user_error(
+            f"a decode tile of {DECODE_ROWS} rows is no multiple of {rows}", f"expected {known}"
+        )
+    return rows
+
+
 def _shape(value: Any) -> tuple[int, ...]:
     """``2x2x1`` as (2, 2, 1)."""
     if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5}){0,3}", value):
@@ -134,7 +145,9 @@ Latency = Annotated[int, BeforeValidator(Quantity("time", zero=True))]
 Duration = Annotated[int, BeforeValidator(Quantity("time"))]
 Count = Annotated[int, BeforeValidator(Quantity("count", at_most=2**40))]
 CountOrZero = Annotated[int, BeforeValidator(Quantity("count", zero=True, at_most=2**40))]
+RowTile = Annotated[int, BeforeValidator(_row_tile)]
 Fraction = Annotated[float, BeforeValidator(Quantity("fraction", at_most=1))]
+Ratio = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1000))]
 FractionOrZero = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1))]
 # Energies and prices far from any chip are slips of a unit, and powers would leave 64 bits.
 EnergyPj = Annotated[

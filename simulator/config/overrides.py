@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from simulator.config.provenance import Provenance, Sourced
 from simulator.config.schema_walk import child, is_mapping_type, known_keys
@@ -90,9 +90,7 @@ def _apply(sourced: Sourced, schema: Any, override: Override) -> None:
         assert isinstance(node, Mapping)
         below = child(schema, node, key)
         if index == last:
-            _require_nothing_lost(node.entries.get(key), below, override, index)
-            node.entries[key] = override.value
-            node.keys[key] = override.location(index)
+            _set(sourced, node, below, override)
             break
         if key not in node.entries:
             if not is_mapping_type(below, None):
@@ -100,7 +98,66 @@ def _apply(sourced: Sourced, schema: Any, override: Override) -> None:
             node.entries[key] = Mapping(override.location(index))
             node.keys[key] = override.location(index)
         node, schema = node.entries[key], below
-    path = ".".join(override.keys)
+
+
+def _set(sourced: Sourced, parent: Mapping, schema: Any, override: Override) -> None:
+    """Put the value under the last key: a mapping into the section that stands there."""
+    index = len(override.keys) - 1
+    key, path, value = override.keys[index], ".".join(override.keys), override.value
+    place, old = override.location(index), parent.entries.get(key)
+    if _is_merged(old, value, schema):
+        assert isinstance(old, Mapping) and isinstance(value, Mapping)
+        _merge(sourced, old, value, schema, path)
+        return
+    parent.entries[key] = value
+    parent.keys[key] = place
+    _note(sourced, path)
+
+
+def _is_merged(old: Node | None, new: Node, schema: Any) -> bool:
+    """Whether both are the same section, whose keys the schema knows.
+
+    A unit of another kind and a table of the user's own keys are set whole, as a list is.
+    """
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return False
+    return known_keys(schema, old) is not None and not _is_another_kind(old, new, schema)
+
+
+def _is_another_kind(old: Mapping, new: Mapping, schema: Any) -> bool:
+    """Whether nothing of ``old`` holds for ``new``: another kind, or a distribution written out."""
+    if any(len(get_args(child(schema, old, key))) == 1 for key in new.entries if key != "kind"):
+        return True
+    return "kind" in new.entries and _text(old, "kind") != _text(new, "kind")
+
+
+def _text(node: Mapping, key: str) -> str | None:
+    value = node.entries.get(key)
+    return value.text if isinstance(value, Scalar) else None
+
+
+def _merge(sourced: Sourced, old: Mapping, new: Mapping, schema: Any, path: str) -> None:
+    """Set the keys that ``new`` names; what it does not name stays."""
+    if not new.entries:
+        raise InputError(
+            f"the mapping sets nothing in '{path}'",
+            location=new.location,
+            hint=f"its keys: {', '.join(known_keys(schema, old) or [])}",
+        )
+    for key, value in new.entries.items():
+        below, here = child(schema, old, key), f"{path}.{key}"
+        stands = old.entries.get(key)
+        if _is_merged(stands, value, below):
+            assert isinstance(stands, Mapping) and isinstance(value, Mapping)
+            _merge(sourced, stands, value, below, here)
+            continue
+        old.entries[key] = value
+        old.keys[key] = new.keys[key]
+        _note(sourced, here)
+
+
+def _note(sourced: Sourced, path: str) -> None:
+    """All that stands at ``path`` and below it came from the command line."""
     for old in [old for old in sourced.provenance if old.startswith(f"{path}.")]:
         del sourced.provenance[old]
     sourced.provenance[path] = Provenance(source=FILE)
@@ -117,30 +174,6 @@ def _require_key(node: Node, schema: Any, override: Override, index: int) -> Non
             location=override.location(index),
             hint=did_you_mean(key, known),
         )
-
-
-def _require_nothing_lost(old: Node | None, schema: Any, override: Override, index: int) -> None:
-    """Refuse a mapping that takes a section's place and would silently drop what it holds."""
-    new, keys = override.value, known_keys(schema, None)
-    if keys is None or not isinstance(new, Mapping):
-        return
-    path = ".".join((override.root, *override.keys[: index + 1]))
-    lost = "" if new.entries else "everything"
-    if isinstance(old, Mapping) and _kind(old) == _kind(new):
-        sections = (key for key, value in old.entries.items() if isinstance(value, Mapping))
-        lost = lost or next((f"'{key}'" for key in sections if key not in new.entries), "")
-    if lost:
-        raise InputError(
-            f"the mapping takes the place of '{path}' and would drop {lost} in it",
-            location=override.location(index),
-            hint=f"set its keys one by one: {', '.join(f'{path}.{key}' for key in keys[:3])}, ...",
-        )
-
-
-def _kind(node: Mapping) -> str | None:
-    """What makes two units different kinds, so that nothing of the one holds for the other."""
-    kind = node.entries.get("kind")
-    return kind.text if isinstance(kind, Scalar) else None
 
 
 def _no_keys_below(override: Override, index: int, found: str = "one value") -> InputError:

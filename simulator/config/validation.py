@@ -68,7 +68,7 @@ def _fault(fault: Any, root: Node, model: type[BaseModel]) -> InputError:
         return InputError(
             f"unknown key '{key}'", location=node.keys.get(key, node.location), hint=hint
         )
-    message, hint = _wording(kind, fault["msg"], context, node, schema)
+    message, hint = _wording(kind, context, node, schema)
     tag = str(context.get("discriminator", "")).strip("'")
     if isinstance(node, Mapping) and tag in node.entries:
         location = node.entries[tag].location
@@ -81,9 +81,27 @@ def _fault(fault: Any, root: Node, model: type[BaseModel]) -> InputError:
     return InputError(message, location=location, hint=hint)
 
 
-def _wording(
-    kind: str, message: str, context: Any, node: Node, schema: Any
-) -> tuple[str, str | None]:
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "a name",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "too_short": "at least {min_length} in the list",
+    "too_long": "at most {max_length} in the list",
+}
+"""What pydantic expected, by the type of its fault or the first word of that."""
+
+
+def _wording(kind: str, context: Any, node: Node, schema: Any) -> tuple[str, str | None]:
     """What pydantic found, in words for the user, and a hint."""
     found = describe_node(node)
     if kind == USER_ERROR:
@@ -104,11 +122,10 @@ def _wording(
         return f"missing key {context['discriminator']}", None
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"expected a mapping, found {found}", _keys_hint(schema, node)
-    if kind == "string_type":
-        return f"expected a name, found {found}", None
-    if kind in ("list_type", "tuple_type"):
-        return f"expected a list, found {found}", None
-    return f"{message[0].lower()}{message[1:]}, found {found}", None
+    expected = _EXPECTED.get(kind) or _EXPECTED.get(kind.split("_")[0], "another value")
+    if kind in ("too_short", "too_long"):
+        found = str(context["actual_length"] or "none")
+    return f"expected {expected.format(**context)}, found {found}", None
 
 
 def _keys_hint(schema: Any, node: Node) -> str | None:

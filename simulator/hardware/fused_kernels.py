@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 NO_LIMIT_BYTES_PER_S = 1 << 50
 
+DECODE_ROWS = 64
+"""Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
+
 EXPERT_KERNELS = 7
 """Kernels of an expert layer: sort and permute, two matmuls, gate, two for the exchange, sum."""
 
@@ -28,13 +31,14 @@ class FusedKernels:
     matmuls, ``stream_efficiency`` of HBM for prompts and for elementwise kernels, as shares of the
     peak or of the sustained bandwidth.
 
-    ``row_tile``: rows to which the queries of a decode tile are padded; ``query_tile``: query rows
+    ``row_tile``: rows to whose multiples the queries of a decode tile are padded, a divisor of
+    ``DECODE_ROWS``; ``query_tile``: query rows
     of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
     a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: tile
     latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
     reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
     queries, and experts of 8 bits with one that converts their tokens;
-    ``carries_absent``: expert kernels of 16-bit weights carry the rows of tokens for other ranks'
+    ``carries_absent``: Triton's expert kernels carry the rows of tokens for other ranks'
     experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
     begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a

@@ -33,7 +33,8 @@ class ServingEngine:
     ``kv_memory`` is the share of what weights and activations leave of HBM that the cache gets,
     None where all but the system's reserve is. ``residual`` is the data type of what lies between
     matmuls and of what chips exchange, None for that of the activations. ``attention`` are its
-    attention kernels by the data type of the cache.
+    attention kernels by the data type of the cache. ``graph_batches`` are the numbers of decoding
+    sequences, ascending, that it has captured graphs of: a batch is padded to the next one.
     ``validation`` lists, by chip, how far its time per output token was off on measured servers.
     """
 
@@ -47,6 +48,7 @@ class ServingEngine:
     kv_memory: float | None = None
     residual: str | None = None
     attention: tuple[EngineAttention, ...] = ()
+    graph_batches: tuple[int, ...] = ()
 
     def validated_on(self, chip: str) -> tuple[Validated, ...]:
         """The comparisons with servers of one chip."""

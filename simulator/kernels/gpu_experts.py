@@ -1,8 +1,8 @@
 """Grouped expert matmuls on a GPU: output tiles of all experts over the multiprocessors.
 
 Two properties of the software come in beside the data types (``docs/moe.md``): operands that share
-a scale in blocks, whose partial sums are promoted in between, and the library whose kernels run,
-which decides how tiles are chosen and scheduled.
+a scale in blocks, whose partial sums are promoted in between, and the library whose kernels run
+(``expert_kernels``), which decides how tiles are chosen and scheduled.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from simulator.kernels.attention import WARP_ROWS
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_EXPERT,
-    FUSED_EXPERT_ROWS,
     FUSED_SM_BYTES_PER_S,
     FUSED_TILE_PS,
+    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES,
@@ -26,26 +26,33 @@ from simulator.kernels.chip_vector import (
     UNIT_RATE,
     VECTOR_OPS,
 )
+from simulator.kernels.expert_kernels import (
+    BLOCKS,
+    CUTLASS,
+    INTEGERS,
+    MARLIN,
+    MARLIN_FEWEST_ROWS,
+    MARLIN_FLOATS,
+    MARLIN_INTEGERS,
+    MARLIN_MACS,
+    MARLIN_OVERLAP,
+    NARROW_COLUMNS,
+    OPENAI,
+    OPENAI_WEIGHT_BITS,
+    TRTLLM,
+    WIDE_COLUMNS,
+    WIDEST_COLUMNS,
+    first_rows,
+    guesses,
+    largest_load,
+    latencies,
+    most_rows,
+    next_rows,
+    overlap_order,
+)
 from simulator.kernels.gpu_attention import joined
+from simulator.kernels.gpu_matmul import lost
 from simulator.kernels.jit import inner
-
-PLAIN = 0
-BLOCKS = 1
-"""Activations share a scale in groups of ``BLOCK``, weights in squares of it (DeepSeek-V3, arXiv
-2412.19437, section 3.3.2)."""
-INTEGERS = 2
-"""16-bit activations, 4-bit integer weights: the Marlin kernels of vLLM."""
-
-TRITON = 0
-"""The kernels that an engine takes for want of others; their best tile is looked for."""
-CUTLASS = 1
-"""Persistent kernels with warps for each task, tuned: a multiprocessor has one tile at a time, its
-tiles are given out before, columns of a tile go up to 256, and the rows of an expert run beside
-each other, so that its weights come once (TensorRT-LLM, ``cutlass_kernels/moe_gemm``)."""
-TRTLLM = 2
-"""trtllm-gen of FlashInfer, where its tiles follow from the mean load (``tile_of_mean``)."""
-MARLIN = 3
-"""Integer weights in vLLM; its tiles follow from the mean load, too."""
 
 BLOCK = 128
 
@@ -54,42 +61,8 @@ PROMOTION_OPS = 2
 partial sum is multiplied by both scales and added (DeepSeek-V3, section 3.3.2, increasing
 accumulation precision)."""
 
-MARLIN_MACS = 575
-"""Multiply-accumulates a cycle and multiprocessor that Marlin reaches. It is made of the mma.sync
-instructions of Ampere, 1,024 a cycle (NVIDIA A100 white paper), on newer chips, too, between which
-it converts weights. Fitted once, to the tables of H100 and B200."""
-
-MARLIN_FEWEST_ROWS = 16
-"""Rows of its instruction."""
-
-MARLIN_FULL = 0.9
-"""Marlin takes the smallest tile of which the mean load fills less (vLLM, ``fused_marlin_moe``)."""
-
-SMALLEST_ROWS = 16
-"""Fewest rows of a tile of a grouped matmul; the others are its doubles, up to the chip's
-``expert_row_tile``."""
-
-FEWEST_ROWS = 8
-"""The same where the operands are swapped: tokens are the columns of an instruction of 128 rows."""
-
-NARROW_COLUMNS = 64
-WIDE_COLUMNS = 128
-WIDEST_COLUMNS = 256
-"""Output columns of a tile of a grouped matmul; the widest are CUTLASS's."""
-
 CLUSTER = 2.0
 """Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
-
-SHARERS = 2.0
-"""Tiles that a multiprocessor works on at a time: half of the latency of each is hidden."""
-
-CUTLASS_LATENCY = 1.5
-"""Latencies of a tile of CUTLASS: nothing of one is hidden, and before it starts with another
-expert it writes that expert's tensor maps and waits for them (1, 1.5 and 2 were tried)."""
-
-OVERLAP = 3.0
-CUTLASS_OVERLAP = 2.0
-"""Order of the norm by which arithmetic and HBM overlap: one tile at a time hides less."""
 
 KEPT_RAMP = 0.5
 """An expert's matrix of up to half of the L2 is kept for its next rows, one as large as the L2 is
@@ -113,9 +86,27 @@ def kept_share(chip: Int64Array, size: float) -> float:
 
 
 @inner
-def overlap_order(library: int) -> float:
-    """Order of the norm that joins the times of arithmetic and of HBM."""
-    return CUTLASS_OVERLAP if library == CUTLASS else OVERLAP
+def cold_share(
+    chip: Int64Array,
+    counts: Int64Array,
+    widths: tuple[int, int, int],
+    bits: tuple[int, int],
+    others: int,
+    copies: int,
+) -> float:
+    """Share of the weights that a layer finds in HBM, not in L2, when a benchmark runs it over and
+    over with ``copies`` of the weights in turn; all of them where it is 0, as in a model.
+
+    ``widths`` = (hidden, intermediate, results of the first matmul); ``others`` are the bytes of
+    tokens that pass in between.
+    """
+    if copies == 0:
+        return 1.0
+    active = 0
+    for e in range(len(counts)):
+        active += 1 if counts[e] > 0 else 0
+    weights = float(active) * widths[0] * (widths[1] + widths[2]) * stored_bits(bits) / 8.0
+    return lost(float(chip[GPU_L2_BYTES]), weights * copies + others)
 
 
 @inner
@@ -143,59 +134,30 @@ def tile_cycles(
     are slower.
 
     Weights narrower than the activations are converted on the way, which takes as long as loading
-    them in the activations' type would. ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels
-    of 4-bit weights do not run in pairs of multiprocessors, so that no other tile loads their rows
+    them in the activations' type would; Marlin's and gpt-oss's kernels see ``expert_kernels``.
+    ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels of 4-bit weights and narrow
+    activations do not run in pairs of multiprocessors, so that no other tile loads their rows
     along (FlashInfer issue 3971)."""
     rows, columns = tile
     clock = float(chip[CLOCK_HZ])
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
-    weight = max(bits[0], bits[1])
-    if form == INTEGERS:
+    weight = float(max(bits[0], bits[1]))
+    if library == MARLIN:
         products = max(rows, MARLIN_FEWEST_ROWS) * columns / min(rate, float(MARLIN_MACS))
-        weight = bits[1]
+        converts = MARLIN_INTEGERS if form == INTEGERS else MARLIN_FLOATS
+        products = joined(products, columns / converts, MARLIN_OVERLAP)
+        weight = float(bits[1])
+    elif library == OPENAI:
+        weight = min(weight, OPENAI_WEIGHT_BITS)
     elif form == BLOCKS:
         each = chip[VECTOR_OPS] / float(chip[UNIT_COUNT]) * BLOCK
         products += rows * columns * PROMOTION_OPS / each
-    sharers = 1.0 if library == TRTLLM and bits[1] <= 4 else CLUSTER
-    operands = (rows * bits[0] / sharers + columns * weight / CLUSTER) / 8.0
+    alone = library == TRTLLM and bits[1] <= 4 and bits[0] < 16
+    operands = (rows * bits[0] / (1.0 if alone else CLUSTER) + columns * weight / CLUSTER) / 8.0
     loads = operands * clock / chip[FUSED_SM_BYTES_PER_S]
-    latency = chip[FUSED_TILE_PS] * 1e-12 * clock
-    latency = latency * CUTLASS_LATENCY if library == CUTLASS else latency / SHARERS
+    latency = chip[FUSED_TILE_PS] * 1e-12 * clock * latencies(library)
     return latency + ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
-
-
-@inner
-def next_rows(rows: int, library: int) -> int:
-    """The next larger tile: twice the rows, but Marlin has one of 48, too."""
-    if library == MARLIN and 32 <= rows < 64:
-        return rows + 16
-    return 2 * rows
-
-
-@inner
-def largest_load(rows: int, library: int) -> float:
-    """The largest mean load of an expert for which a library takes a tile of ``rows``.
-
-    FlashInfer (``computeSelectedTileN``, ``selectDefaultTileN``) rounds the mean up to a power of
-    two and, unless tuned, takes the size below; Marlin see ``MARLIN_FULL``.
-    """
-    return MARLIN_FULL * rows if library == MARLIN else 2.0 * rows
-
-
-@inner
-def most_rows(chip: Int64Array, bits: tuple[int, int], library: int) -> int:
-    """Rows of the largest tile of a library.
-
-    Unless tuned, trtllm-gen's go to 64 on Blackwell; to 128 with 4-bit weights and narrow
-    activations, to 32 with 4-bit weights and 16-bit ones.
-    """
-    most: int = max(FEWEST_ROWS, chip[FUSED_EXPERT_ROWS])
-    if library == MARLIN:
-        return 64
-    if library == TRTLLM and bits[1] <= 4:
-        return most * 2 if bits[0] < 16 else max(FEWEST_ROWS, most // 2)
-    return most
 
 
 @inner
@@ -209,8 +171,11 @@ def part_time(
     form: int,
     library: int,
     rows_bytes: int,
+    cold: float,
 ) -> tuple[float, float, float]:
     """(cycles, those of the matrix units, bytes of weights read) with one size of tiles.
+
+    A share ``cold`` of the weights that are read comes from HBM.
 
     ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n). Tiles of the
     same rows follow each other. Where they are fewer than the multiprocessors, the next rows of
@@ -235,7 +200,7 @@ def part_time(
     beside = max(1.0, float(chip[UNIT_COUNT]) / across)
     again = max(float(active), blocks / beside)
     read = matrix * (active * kept + again * (1.0 - kept))
-    moving = (read + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
+    moving = (read * cold + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
     return joined(busy, moving, overlap_order(library)), busy, read
 
 
@@ -247,24 +212,26 @@ def tensor_core_experts(
     bits: tuple[int, int],
     kind: tuple[int, int],
     rows_bytes: int,
-    mean: float,
+    seen: tuple[float, float],
 ) -> tuple[int, int, int, int]:
     """Output tiles of all experts in one launch over the multiprocessors: (cycles of the matrix
     units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles at least).
 
-    ``sides`` = (k, n), ``kind`` = (form, library), ``mean`` = assignments that the kernels see for
-    each local expert, those to other ranks' experts included. The tile is the best of the set, or
-    has the rows that follow from ``mean``. Then larger tiles can take less time for uneven loads;
-    but a matmul takes as long as the largest one that would have had smaller ones.
+    ``sides`` = (k, n), ``kind`` = (form, library), ``seen`` = (assignments that the kernels see for
+    each local expert, those to other ranks' experts included; share of the weights that L2 does
+    not hold). The tile is the best of the set, or has the rows that follow from the mean. Then
+    larger tiles can take less time for uneven loads; but a matmul takes as long as the largest
+    load that would have had smaller ones.
     """
     form, library = kind
+    mean, cold = seen
     active = 0
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
     if active == 0:
         return 0, 0, 0, 0
-    guessed = library in (TRTLLM, MARLIN)
-    rows = FEWEST_ROWS if guessed else SMALLEST_ROWS
+    guessed = guesses(chip, library)
+    rows = first_rows(library)
     most = max(rows, most_rows(chip, bits, library))
     widest = WIDEST_COLUMNS if library == CUTLASS else WIDE_COLUMNS
     best = -1.0
@@ -282,7 +249,7 @@ def tensor_core_experts(
         columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
         while columns <= widest:
             time, busy, read = part_time(
-                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes
+                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes, cold
             )
             if best < 0.0 or time < best:
                 best = time
@@ -291,4 +258,4 @@ def tensor_core_experts(
             columns *= 2
         rows = next_rows(rows, library)
     size = math.ceil(weights)
-    return math.ceil(cycles), size + rows_bytes, size, math.ceil(least)
+    return math.ceil(cycles), size + rows_bytes, math.ceil(cold * size), math.ceil(least)

@@ -141,6 +141,7 @@ def explain_op(result: MatmulTiming, chip: Chip) -> list[Explanation]:
     highest = max(limits, key=lambda name: limits[name]) if limits else None
     bounds = ", ".join(f"{name} {count(int(cycles))}" for name, cycles in limits.items())
     share = percent(limits[highest] / result.cycles) if highest and result.cycles else "-"
+    slowed = {"chip.sustained_clock": chip.sustained_clock} if chip.sustained_clock < 1 else {}
     return [
         Explanation(
             "cycles",
@@ -151,14 +152,15 @@ def explain_op(result: MatmulTiming, chip: Chip) -> list[Explanation]:
         ),
         Explanation(
             "time",
-            "cycles / clock",
+            "cycles / sustained clock" if slowed else "cycles / clock",
             f"= {count(result.cycles)} / {scaled(result.clock_hz, 'Hz')} = "
             f"{duration(result.time_s)}",
-            {"cycles": result.cycles, "chip.clock": scaled(result.clock_hz, "Hz")},
+            {"cycles": result.cycles, "chip.clock": scaled(chip.clock_hz, "Hz"), **slowed},
         ),
         Explanation(
             "lower bounds",
-            "2 m k n / peak; HBM bytes / bandwidth; SRAM bytes / bandwidth, in cycles",
+            "2 m k n / peak FLOPs of a cycle; HBM bytes / sustained bandwidth; SRAM bytes / "
+            "bandwidth, in cycles",
             f"{bounds}; the highest, {highest}, is {share} of the price",
             dict(limits),
         ),
@@ -170,9 +172,9 @@ def explain_op(result: MatmulTiming, chip: Chip) -> list[Explanation]:
         ),
         Explanation(
             "utilization of the matrix unit",
-            "FLOPs / (cycles x peak FLOPs of a cycle)",
-            f"= {scaled(result.flops, 'FLOP')} / ({count(result.cycles)} x "
-            f"{2 * chip.matrix.macs_per_cycle(result.dtype):,} FLOP) = "
+            "FLOPs / (time x peak arithmetic of the chip)",
+            f"= {scaled(result.flops, 'FLOP')} / ({duration(result.time_s)} x "
+            f"{scaled(chip.peak_flops_per_s(result.dtype), 'FLOP/s')}) = "
             f"{percent(result.utilization)}",
             {"macs_per_cycle": chip.matrix.macs_per_cycle(result.dtype)},
         ),

@@ -57,6 +57,11 @@ def run_json(result: RunResult) -> Json:
         "layout": result.layout,
         "dtypes": dict(result.dtypes),
         "options": dict(result.options),
+        "scheduling": {
+            "scheduler": result.options["scheduler"],
+            "max_batch_sequences": result.options["max_batch"],
+            "token_budget_tokens": result.options["token_budget"],
+        },
         "requests": {
             "arrived": counts.arrived,
             "completed": counts.completed,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Rows = Sequence[tuple[str, str]]
 
 _LIMITS = {
-    "peak": "arithmetic at the peak rate",
-    "hbm": "HBM bytes at full bandwidth",
+    "peak": "arithmetic at the clock above",
+    "hbm": "HBM bytes at sustained bandwidth",
     "sram": "SRAM bytes at full bandwidth",
 }
 

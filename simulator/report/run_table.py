@@ -80,7 +80,18 @@ def heading(result: RunResult) -> list[str]:
     for reason, number in sorted(counts.rejected_because.items()):
         if number:
             lines.append(f"  rejected: {count(number, 'requests')}: {reason}")
-    return lines
+    return [*lines, _scheduling(result)]
+
+
+def _scheduling(result: RunResult) -> str:
+    """What an iteration may hold, and what chooses the replica where there are several."""
+    chosen = result.options
+    text = (
+        f"scheduler {chosen['scheduler']}: an iteration of a replica has at most "
+        f"{count(chosen['max_batch'], 'sequences')} and {count(chosen['token_budget'], 'tokens')}"
+    )
+    several = any(pool.replicas > 1 for pool in result.pools.values())
+    return f"{text}; router {chosen['router']}" if several else text
 
 
 def _whole(result: RunResult) -> str:

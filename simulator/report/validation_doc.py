@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.atomic import atomic_write
-from simulator.report.validation_out import error_texts, total_name, total_texts
+from simulator.report.validation_out import ERRORS, FIGURES, figure_texts, total_name, total_texts
 from simulator.report.versions import package_version, versions
 
 if TYPE_CHECKING:
@@ -29,19 +29,7 @@ every mean above. Their times are those of fewer requests in flight than they st
 [accuracy.md](accuracy.md#servers-that-are-far-off) has the evidence.
 """
 
-COLUMNS = (
-    "chip, data type, table",
-    "rows",
-    "mean",
-    "median",
-    "p90",
-    "bias",
-    "by time",
-    "roofline",
-    "fit",
-    "lookup",
-    "stacks",
-)
+COLUMNS = ("chip, data type, table", *FIGURES)
 
 
 def write_report(result: Validation, path: str | Path, date: str | None) -> None:
@@ -86,12 +74,12 @@ def _errors(rows: Iterable[Row], sums: Iterable[Total]) -> Iterable[str]:
 def _sum_cells(line: Total) -> tuple[str, ...]:
     dtype, chips = total_name(line)
     name = f"{chips}, {line.tables} tables" if dtype == "all" else f"{chips} {dtype}"
-    return (f"**{name}**", *total_texts(line), *("–" * len(COLUMNS[7:])))
+    return (f"**{name}**", *total_texts(line), *("–" * (len(FIGURES) - len(ERRORS))))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = f"{row.chip} {row.dtype}, {row.table}"
-    return (name, f"{row.errors.count:,}", *error_texts(row, missing="–"))
+    return (name, *figure_texts(row, missing="–"))
 
 
 def _regimes(rows: Iterable[Row]) -> str:
@@ -122,13 +110,14 @@ def _engines(rows: Iterable[Row]) -> Iterable[str]:
     """The errors of servers by their engine; nothing where no server was compared."""
     from simulator.validation.compare import REGIMES
 
+    shown = ERRORS[:-1]
     lines = [
-        (f"{row.chip} {row.dtype}", row.regime, *_cells(row)[1:6])
+        (f"{row.chip} {row.dtype}", row.regime, *figure_texts(row)[: len(shown)])
         for row in rows
         if row.operator == "server" and row.regime not in REGIMES
     ]
     if lines:
-        heads = ("servers", "engine", "rows", "mean", "median", "p90", "bias")
+        heads = ("servers", "engine", *shown)
         yield "## Servers by engine: error in %\n\n" + _markdown(heads, lines)
         yield PLANNED
 

@@ -17,22 +17,13 @@ if TYPE_CHECKING:
 
 MISSING = "-"
 
-COLUMNS = (
-    "regime",
-    "rows",
-    "mean",
-    "median",
-    "p90",
-    "bias",
-    "by time",
-    "roofline",
-    "fit",
-    "lookup",
-    "stacks",
-)
+ERRORS = ("rows", "mean", "median", "p90", "bias", "by time")
+"""Columns of the errors of a table, in ``total_texts`` too."""
 
+FIGURES = (*ERRORS, "roofline", "fit", "lookup", "stacks")
+"""Columns of ``figure_texts``: the errors, and those of the simple methods beside them."""
 
-TOTALS = ("operator", "data type", "chips", "rows", "mean", "median", "p90", "bias", "by time")
+TOTALS = ("operator", "data type", "chips", *ERRORS)
 """Columns of the errors over all tables of an operator."""
 
 
@@ -67,8 +58,8 @@ def print_validation(result: Validation, console: Console) -> None:
     for comparison in result.comparisons:
         table = comparison.table
         title = f"{table.chip} {table.operator} {table.dtype}, {table.source}: error in %"
-        rows = [_cells(row) for row in comparison.rows()]
-        show(console, make_table(console, title, COLUMNS, rows))
+        rows = [(row.regime, *figure_texts(row)) for row in comparison.rows()]
+        show(console, make_table(console, title, ("regime", *FIGURES), rows))
     sums = result.totals()
     if sums:
         rows = [(line.operator, *total_name(line), *total_texts(line)) for line in sums]
@@ -131,14 +122,10 @@ def total_texts(line: Total) -> tuple[str, ...]:
     return (f"{line.errors.count:,}", *_percents(line.errors))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (row.regime, f"{row.errors.count:,}", *error_texts(row))
-
-
-def error_texts(row: Row, missing: str = MISSING) -> list[str]:
-    """The errors of a row, then those of the simple methods beside them, in percent."""
-    simple = [missing if value is None else f"{value:.1f}" for value in row.baselines.values()]
-    return [*_percents(row.errors), *simple]
+def figure_texts(row: Row, missing: str = MISSING) -> tuple[str, ...]:
+    """The cells of ``FIGURES``; errors are in percent."""
+    simple = (missing if value is None else f"{value:.1f}" for value in row.baselines.values())
+    return (f"{row.errors.count:,}", *_percents(row.errors), *simple)
 
 
 def _percents(found: Errors) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.atomic import atomic_write
 from simulator.report.json_out import plain
-from simulator.report.validation_out import error_texts
+from simulator.report.validation_out import FIGURES, figure_texts
 from simulator.report.validation_script import SCRIPT, STYLE
 from simulator.report.versions import chipsim_version
 
@@ -79,19 +79,6 @@ measured time"></svg><div id="side"><h2>Chosen row</h2>
 
 WORDS = ("chip", "operator", "dtype", "table", "regime")
 
-FIGURES = (
-    "rows",
-    "mean",
-    "median",
-    "p90",
-    "bias",
-    "by time",
-    "roofline",
-    "fit",
-    "lookup",
-    "stacks",
-)
-
 
 def _plot(item: Comparison) -> dict[str, Any]:
     """What the script needs of one table: its points, those of the worst rows first."""
@@ -126,7 +113,6 @@ def _table_row(row: Row, plot: int) -> str:
     """A line of the table of errors; a click on it shows plot number ``plot``."""
     words = [row.chip, row.operator, row.dtype, row.table, row.regime]
     cells = [f"<td>{html.escape(word)}</td>" for word in words]
-    figures = [f"{row.errors.count:,}", *error_texts(row)]
-    cells += [f'<td class="n">{text}</td>' for text in figures]
+    cells += [f'<td class="n">{text}</td>' for text in figure_texts(row)]
     kind = ' class="whole"' if row.regime == "all" else ""
     return f'<tr{kind} data-plot="{plot}">{"".join(cells)}</tr>'

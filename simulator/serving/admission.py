@@ -1,8 +1,10 @@
 """What all schedulers are made of: the queue, the batch, admission and preemption.
 
 ``waiting`` holds the requests between QUEUE_HEAD and QUEUE_TAIL by priority and within one by
-arrival; ``running`` the admitted sequences in order of admission; ``batch`` is int64[3, most + 1]:
-sequences, their tokens, and the tokens that they had computed before.
+arrival; ``running`` the admitted sequences in order of admission; ``batch`` is int64[BATCH_ROWS,
+most + 1 or more]: sequences, their tokens, the tokens that they had computed before, their ranks,
+and sums of ranks. A rank of data-parallel attention has its sequences until they end; the cache is
+taken to be shared by all of them.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from simulator.serving.fields import (
     PROMPT_TOKENS,
     QUEUE_HEAD,
     QUEUE_TAIL,
+    RANK,
+    RANK_BUDGET,
     READY_AT,
     RESERVED_AT,
     RUNNING,
@@ -56,6 +60,7 @@ from simulator.serving.fields import (
 )
 from simulator.serving.kv_cache import cached_prefix, grow, release, share, swap_in, swap_out, take
 from simulator.serving.prefix_cache import Prefixes
+from simulator.serving.ranks import RANK_TOKENS, choose_rank
 
 State = tuple[
     Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Prefixes
@@ -66,7 +71,10 @@ State = tuple[
 SEQUENCE = 0
 NEW = 1
 PAST = 2
-BATCH_ROWS = 3
+RANK_OF = 3
+SEQUENCE_ROWS = 4
+"""Rows with a column for each sequence; the others (``serving.ranks``) have one for each rank."""
+BATCH_ROWS = 6
 
 # How much of the cache an admission reserves.
 CHUNK = 0
@@ -185,6 +193,8 @@ def put(
     batch[SEQUENCE, slot] = sequence
     batch[NEW, slot] = tokens
     batch[PAST, slot] = request[COMPUTED]
+    batch[RANK_OF, slot] = request[RANK]
+    batch[RANK_TOKENS, request[RANK]] += tokens
     replica[SCHEDULED] = slot + 1
     replica[TOKENS] += tokens
     replica[LOGITS] += positions(request, tokens)
@@ -206,8 +216,9 @@ def take_from_batch(
     tokens = batch[NEW, slot]
     replica[TOKENS] -= tokens
     replica[LOGITS] -= positions(requests[sequence], tokens)
+    batch[RANK_TOKENS, batch[RANK_OF, slot]] -= tokens
     for later in range(slot + 1, count):
-        for row in range(BATCH_ROWS):
+        for row in range(SEQUENCE_ROWS):
             batch[row, later - 1] = batch[row, later]
     replica[SCHEDULED] = count - 1
 
@@ -273,10 +284,11 @@ def to_reserve(request: Int64Array, tokens: int, reserve: int) -> int:
 def admit(state: State, left: int, whole: bool, reserve: int) -> int:
     """Admit the head of the queue, if batch and cache have room for it.
 
-    It gets at most ``left`` tokens; a ``whole`` prompt gets all of its tokens or, alone in the
-    batch, all of ``left``. Returns the tokens, to be placed by ``put``; 0 where it has to wait.
+    It gets at most ``left`` tokens, and no more than its rank has left; a ``whole`` prompt gets all
+    of its tokens or, alone in the batch of its rank, all that are left. Returns the tokens, to be
+    placed by ``put``; 0 where it has to wait.
     """
-    settings, replica, requests, _, waiting, running, _, prefixes = state
+    settings, replica, requests, _, waiting, running, batch, prefixes = state
     if replica[QUEUE_HEAD] == replica[QUEUE_TAIL] or replica[RUNNING] >= settings[MOST]:
         return 0
     sequence = waiting[replica[QUEUE_HEAD]]
@@ -286,8 +298,13 @@ def admit(state: State, left: int, whole: bool, reserve: int) -> int:
         found = cached_prefix(settings, request, prefixes)
     known = request[COMPUTED] + found * settings[HASH_BLOCKS] * BLOCK_TOKENS
     tokens = todo(settings, request) - (known - request[COMPUTED])
+    held = (settings, replica, requests, running, batch)
+    rank = choose_rank(held, tokens, whole)
+    if rank < 0:
+        return 0
+    left = min(left, settings[RANK_BUDGET] - batch[RANK_TOKENS, rank])
     if tokens > left:
-        if whole and replica[SCHEDULED] > 0:
+        if whole and batch[RANK_TOKENS, rank] > 0:
             return 0
         tokens = left
     if settings[PREFILL_ONLY] == 1:
@@ -310,6 +327,7 @@ def admit(state: State, left: int, whole: bool, reserve: int) -> int:
     running[replica[RUNNING]] = sequence
     replica[RUNNING] += 1
     request[RUNS] = 1
+    request[RANK] = rank
     if request[SCHEDULED_AT] == NEVER:
         request[FOUND] = known
         replica[PROMPT_TOKENS] += request[PROMPT]

@@ -20,7 +20,7 @@ from simulator.serving.course import MARKS, Tally, empty_course
 from simulator.serving.decode_run import Scratch
 from simulator.serving.options import ServingOptions
 from simulator.serving.prefix_cache import empty_prefixes
-from simulator.serving.price_table import PriceTable
+from simulator.serving.price_table import PriceTable, most_rows
 from simulator.serving.queues import Queues
 from simulator.serving.settings import settings_of
 from simulator.timing.batch import Packed
@@ -60,6 +60,9 @@ class Batcher(Queues):
         course: Float64Array | None = None,
     ) -> None:
         super().__init__(requests, options.max_batch)
+        if len(prices.table) <= most_rows(prices.plan, options):
+            # kernels do not look
+            raise ValueError("the table has no row for the largest batch")
         self.prices = prices
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)
@@ -72,7 +75,8 @@ class Batcher(Queues):
         self.settings[fields.PREFILL_ONLY] = int(prefills)
         self.settings[fields.DEADLINE] = fields.NO_HORIZON
         self._ids = np.zeros(0, dtype=np.int64) if ids is None else ids
-        self._batch = np.zeros((BATCH_ROWS, self._most + 1), dtype=np.int64)
+        columns = max(self._most + 1, prices.plan.layout.dp)
+        self._batch = np.zeros((BATCH_ROWS, columns), dtype=np.int64)
         rows = LOG_ROWS if options.record_iterations else 0
         self._log = np.zeros((rows, fields.LOG_FIELDS), dtype=np.int64)
         self._empty_cache()
@@ -113,8 +117,7 @@ class Batcher(Queues):
                     hint="is a rate or a delay of the chip off by orders of magnitude?",
                 )
             if reason == accounts.UNPRICED:
-                counters = self.counters
-                self.prices.fill(int(counters[fields.TOKENS]), int(counters[fields.LOGITS]))
+                self.prices.fill()
             elif reason == accounts.LOG_FULL:
                 self.logs.append(self._log.copy())
                 self.counters[fields.LOGGED] = 0

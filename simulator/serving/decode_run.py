@@ -12,7 +12,7 @@ from simulator.kernels.arithmetic import ceil_div, clear
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.serving.accounts import GOES_ON, count_iteration, refused
-from simulator.serving.admission import NEW, PAST, SEQUENCE, State, decodes, posted_at
+from simulator.serving.admission import NEW, PAST, RANK_OF, SEQUENCE, State, decodes, posted_at
 from simulator.serving.course import Tally, close_iteration
 from simulator.serving.fields import (
     BLOCK_TOKENS,
@@ -30,7 +30,6 @@ from simulator.serving.fields import (
     HASH_COUNT,
     HOST_PS,
     HOST_SEQUENCE_PS,
-    HOSTS,
     INBOX_HEAD,
     INBOX_TAIL,
     LAST_START,
@@ -52,18 +51,18 @@ from simulator.timing.decode_prices import Known, Room, add_works, price_decode
 AHEAD = 32
 """Iterations that are looked ahead at most."""
 
-Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room]
+Scratch = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Room, Int64Array]
 """Room that the loop writes into: prices of a batch's operators int64[operators, 2, PRICE_FIELDS],
 totals of an iteration int64[TOTAL_FIELDS]; for iterations that are looked ahead the blocks that
 they take int64[AHEAD] and the sums of their works int64[AHEAD * works of a sequence]; the
-histogram of ``serving.token_gaps``, which is kept."""
+histogram of ``serving.token_gaps``, which is kept; room for a price; what ``serving.fields`` calls
+ASKED, which is kept, too."""
 
 
 @inner
 def host_ps(settings: Int64Array, sequences: int) -> int:
-    """What the host adds to an iteration of so many sequences, as ``System.host_ps``."""
-    shared = ceil_div(sequences, settings[HOSTS])
-    return settings[HOST_PS] + shared * settings[HOST_SEQUENCE_PS]
+    """What the host of a rank with so many sequences adds, as ``System.host_ps``."""
+    return settings[HOST_PS] + sequences * settings[HOST_SEQUENCE_PS]
 
 
 @inner
@@ -161,9 +160,14 @@ def run(
     known: Known,
     scratch: Scratch,
     tally: Tally,
+    rows: int,
+    host: int,
     horizon: int,
 ) -> bool:
-    """Go through the iterations before the next event; False, and nothing done, without any."""
+    """Go through the iterations before the next event; False, and nothing done, without any.
+
+    Operators compute ``rows`` in each (``timing.rank_rows``), and it takes the host ``host`` ps.
+    """
     settings, replica, _, _, _, _, batch, _ = state
     bound = next_arrival(state, horizon)
     steps = until_event(state, bound)
@@ -171,14 +175,14 @@ def run(
         return False
     count = replica[SCHEDULED]
     new, past = batch[NEW][:count], batch[PAST][:count]
-    _, step, taken, sums, gaps, room = scratch
+    sequences = (batch[RANK_OF][:count], new, past)
+    _, step, taken, sums, gaps, room, _ = scratch
     width = len(sums) // AHEAD
     cached = look_ahead(state, known[3], steps, taken, sums)
-    host = host_ps(settings, count)
     done = 0
     while done < steps and replica[NOW] < bound and taken[done] <= replica[FREE_BLOCKS]:
         own = sums[done * width : (done + 1) * width]
-        price_decode(packed, table, known, room, new, past, own, step)
+        price_decode(packed, table, known, room, rows, sequences, own, step)
         duration = step[executor.TIME] + host
         if refused(settings, replica, duration) != GOES_ON:
             break

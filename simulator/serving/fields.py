@@ -44,7 +44,9 @@ RUNS = 19
 LAST_TOKEN_AT = 20
 RESERVED_AT = 21
 """When blocks are taken for its cache, for reservations that are posted ahead."""
-REQUEST_FIELDS = 22
+RANK = 22
+"""Which of the ranks that share the sequences of its replica has it; chosen when it is admitted."""
+REQUEST_FIELDS = 23
 
 NEVER = -1
 
@@ -135,7 +137,19 @@ HOST_SEQUENCE_PS = 21
 """What the host adds to an iteration for each sequence of it."""
 HOSTS = 22
 """Ranks that share the sequences, each with a host of its own."""
-SETTINGS = 23
+RANK_BUDGET = 23
+"""Tokens of an iteration that one of them computes at most; BUDGET is that of all."""
+SETTINGS = 24
+
+# What prices a replica has and asks for, int64[ASKED_FIELDS].
+ASKED_ROWS = 0
+ASKED_TOKENS = 1
+ASKED_LOGITS = 2
+"""Of a batch that has no price yet (``timing.batch.Rows``)."""
+UNEVEN_ROWS = 3
+UNEVEN_TOKENS = 4
+"""Of the batch of unequal ranks that the first row of the table is for."""
+ASKED_FIELDS = 5
 
 # Schedulers.
 CHUNKED = 0

@@ -9,7 +9,7 @@ from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import Deployment, Pool
-from simulator.serving.price_table import PriceTable
+from simulator.serving.price_table import PriceTable, most_rows
 from simulator.timing.layout_room import Search, with_chips
 from simulator.timing.plan import Plan
 
@@ -69,4 +69,4 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
             f"less than one KV block of {memory.kv_per_token * fields.BLOCK_TOKENS} B"
         )
-    return Fitted(PriceTable(plan, options.token_budget), memory, blocks)
+    return Fitted(PriceTable(plan, most_rows(plan, options)), memory, blocks)

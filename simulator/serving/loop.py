@@ -26,10 +26,13 @@ from simulator.serving.accounts import (
 from simulator.serving.accounts import CUT as CUT
 from simulator.serving.accounts import STALLED as STALLED
 from simulator.serving.accounts import TOO_LONG as TOO_LONG
-from simulator.serving.admission import NEW, PAST, State, posted_at, receive, room_for
+from simulator.serving.admission import NEW, PAST, RANK_OF, State, posted_at, receive, room_for
 from simulator.serving.course import Tally, close_iteration
 from simulator.serving.decode_run import AHEAD, Scratch, host_ps, run
 from simulator.serving.fields import (
+    ASKED_LOGITS,
+    ASKED_ROWS,
+    ASKED_TOKENS,
     BLOCK_BYTES,
     BLOCK_TOKENS,
     COMPUTED,
@@ -62,11 +65,13 @@ from simulator.serving.fields import (
     SCHEDULED,
     STOP_AT_COMPLETION,
     TOKENS,
+    UNEVEN_ROWS,
+    UNEVEN_TOKENS,
 )
 from simulator.serving.kv_cache import cached_prefix, grow, release, share
 from simulator.serving.prefix_cache import unrefer
 from simulator.serving.scheduler import end_batch, form_batch
-from simulator.timing.batch import Packed, price_step
+from simulator.timing.batch import PIPELINE_TOKENS, Packed, Rows, price_step
 from simulator.timing.decode_prices import (
     Known,
     add_works,
@@ -74,6 +79,7 @@ from simulator.timing.decode_prices import (
     price_mixed,
     prices_by_sums,
 )
+from simulator.timing.rank_rows import fullest_rank, rows_together
 
 PS_PER_S = 10**12
 
@@ -130,6 +136,14 @@ def next_batch(state: State, horizon: int) -> int:
         replica[NOW] = coming
 
 
+@inner
+def has_prices(priced: BoolArray, rows: Rows, asked: Int64Array) -> bool:
+    """Whether the table has what a batch of so many rows needs."""
+    if rows[0] != rows[1] and (asked[UNEVEN_ROWS] != rows[0] or asked[UNEVEN_TOKENS] != rows[1]):
+        return False
+    return priced[0, rows[0]] and priced[1, rows[2]]
+
+
 @kernel
 def advance(
     state: State,
@@ -145,12 +159,12 @@ def advance(
     """Run iterations that start before ``horizon``; returns why it stopped.
 
     ``priced`` is bool[2, rows]: whether ``table`` holds the prices of a number of tokens (0) and
-    of logit positions (1). After UNPRICED the caller fills them in and calls again; the batch that
-    was formed is kept. ``known`` is that of ``timing.decode_prices``; without rows every
+    of logit positions (1). After UNPRICED the caller fills in what was ASKED and calls again; the
+    batch that was formed is kept. ``known`` is that of ``timing.decode_prices``; without rows every
     iteration is formed and priced by itself.
     """
     settings, replica, _, _, _, _, batch, _ = state
-    prices, own, _, room_of_sums, gaps, room = scratch
+    prices, own, _, room_of_sums, gaps, room, asked = scratch
     works = known[3]
     width = len(room_of_sums) // AHEAD
     one = room_of_sums[:width]
@@ -163,23 +177,35 @@ def advance(
             if reason != GOES_ON:
                 return reason
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
-        if not priced[0, tokens] or not priced[1, logits]:
+        new, past, ranks = batch[NEW][:count], batch[PAST][:count], batch[RANK_OF][:count]
+        most, hosted = fullest_rank(packed[6], ranks, new, tokens)
+        rows = (rows_together(packed[6], most, hosted, tokens == logits), tokens, logits)
+        if tokens == logits:
+            rows = (rows[0], rows[0], rows[0])
+        if not has_prices(priced, rows, asked):
+            asked[ASKED_ROWS], asked[ASKED_TOKENS], asked[ASKED_LOGITS] = rows
             return UNPRICED
-        new, past = batch[NEW][:count], batch[PAST][:count]
+        host = host_ps(settings, hosted)
+        sequences = (ranks, new, past)
         if len(known[1]) > 0 and tokens == count and logits == count:
-            if len(log) == 0 and run(state, packed, table, known, scratch, tally, horizon):
+            if len(log) == 0 and run(
+                state, packed, table, known, scratch, tally, rows[0], host, horizon
+            ):
                 continue
             clear(one)
             if len(works) > 0:
                 for i in range(count):
                     add_works(works, width, past[i], one)
-            price_decode(packed, table, known, room, new, past, one, own)
-        elif by_sums:
-            rows = (tokens, logits)
-            price_mixed(packed, table, works, room[2], rows, new, past, one, prices, own)
+            price_decode(packed, table, known, room, rows[0], sequences, one, own)
         else:
-            price_step(packed, table, tokens, logits, new, past, prices, own)
-        host = host_ps(settings, count) + copy_ps(settings, replica)
+            prompts = tokens > count * packed[6][PIPELINE_TOKENS]
+            if by_sums:
+                price_mixed(
+                    packed, table, works, room[2], rows, prompts, new, past, one, prices, own
+                )
+            else:
+                price_step(packed, table, rows, prompts, sequences, prices, own)
+        host += copy_ps(settings, replica)
         reason = refused(settings, replica, own[executor.TIME] + host)
         if reason != GOES_ON:
             return reason

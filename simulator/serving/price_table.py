@@ -8,6 +8,7 @@ import numpy.typing as npt
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
 from simulator.serving import compile_ahead, fields, token_gaps
 from simulator.serving.decode_run import AHEAD, Scratch
+from simulator.serving.options import ServingOptions
 from simulator.timing.decode_prices import PARTS, Known, fill_works
 from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
@@ -17,16 +18,27 @@ from simulator.timing.work import WORK_FIELDS
 Int64Array = npt.NDArray[np.int64]
 
 
+def most_rows(plan: Plan, options: ServingOptions) -> int:
+    """Rows that operators compute at most: those of the budget, or what a batch is padded to."""
+    ranks = plan.layout.dp
+    each = max(1, options.token_budget // ranks)
+    sequences = min(each, -(-options.max_batch // ranks))
+    return max(options.token_budget, each * ranks, plan.padded_rows(sequences))
+
+
 class PriceTable:
     """Prices by number of rows, shared by all replicas with the same plan.
 
     ``table`` is int64[rows + 1, operators, 2, PRICE_FIELDS], filled one row of tokens or logit
-    positions at a time, when a batch first needs it.
+    positions at a time, when a batch first needs it. Its first row is for the last batch of ranks
+    with unequal numbers of tokens (``Plan.price_uneven``).
     """
 
     def __init__(self, plan: Plan, rows: int) -> None:
         compile_ahead.start()
         self.plan = plan
+        self.asked = np.zeros(fields.ASKED_FIELDS, dtype=np.int64)
+        """What the serving loop wants prices of, and what the table's first row is for."""
         self._covered = 0
         self._requests: Int64Array | None = None
         self.table = np.zeros((rows + 1, len(plan.rows), 2, PRICE_FIELDS), dtype=np.int64)
@@ -78,11 +90,16 @@ class PriceTable:
                 np.zeros((len(self.plan.stages), TOTAL_FIELDS), dtype=np.int64),
                 np.zeros(WORK_FIELDS, dtype=np.int64),
             ),
+            self.asked,
         )
 
-    def fill(self, tokens: int, logits: int) -> None:
-        """Price a batch of ``tokens`` tokens and ``logits`` positions."""
-        for sort, rows in enumerate((tokens, logits)):
-            if not self.priced[sort, rows]:
-                self.plan.price_rows(rows, sort == 1, self.table[rows])
-                self.priced[sort, rows] = True
+    def fill(self) -> None:
+        """Price what is asked for."""
+        rows, tokens, logits = self.asked[: fields.UNEVEN_ROWS].tolist()
+        for sort, count in enumerate((rows, logits)):
+            if not self.priced[sort, count]:
+                self.plan.price_rows(count, sort == 1, self.table[count])
+                self.priced[sort, count] = True
+        if rows != tokens:
+            self.plan.price_uneven(rows, tokens, self.table[0])
+            self.asked[fields.UNEVEN_ROWS :] = rows, tokens

@@ -25,6 +25,7 @@ from simulator.serving.fields import (
     HASH_COUNT,
     HELD,
     HELD_SHARED,
+    HOSTS,
     IN_FLIGHT,
     LAST_TOKEN_AT,
     LOGITS,
@@ -44,6 +45,7 @@ from simulator.serving.fields import (
     VERIFIED,
 )
 from simulator.serving.kv_cache import publish, release
+from simulator.serving.ranks import RANK_TOKENS
 from simulator.serving.schedulers.chunked import chunked
 from simulator.serving.schedulers.decode_first import decode_first
 from simulator.serving.schedulers.no_evict import no_evict
@@ -56,11 +58,13 @@ from simulator.serving.token_gaps import add_gap
 @inner
 def form_batch(state: State) -> None:
     """Choose the next batch."""
-    replica = state[1]
+    settings, replica, batch = state[0], state[1], state[6]
     replica[SCHEDULED] = 0
     replica[TOKENS] = 0
     replica[LOGITS] = 0
-    scheduler = state[0][SCHEDULER]
+    for rank in range(settings[HOSTS]):
+        batch[RANK_TOKENS, rank] = 0
+    scheduler = settings[SCHEDULER]
     if scheduler == CHUNKED:
         chunked(state)
     elif scheduler == PREFILL_FIRST:

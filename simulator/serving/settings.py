@@ -19,12 +19,14 @@ def settings_of(
     """The settings of ``serving.fields``, int64[SETTINGS]; roles and stops are left at 0."""
     tiers = tiers_of(prices.plan, options)
     settings = np.zeros(fields.SETTINGS, dtype=np.int64)
-    settings[fields.BUDGET] = options.token_budget
+    ranks = prices.plan.layout.dp
+    settings[fields.RANK_BUDGET] = max(1, options.token_budget // ranks)
+    settings[fields.BUDGET] = settings[fields.RANK_BUDGET] * ranks
     settings[fields.MOST] = options.max_batch
     settings[fields.BLOCKS_IN_ALL] = blocks
     settings[fields.HOST_PS] = prices.plan.system.host_iteration_ps
     settings[fields.HOST_SEQUENCE_PS] = prices.plan.system.host_sequence_ps
-    settings[fields.HOSTS] = prices.plan.layout.dp
+    settings[fields.HOSTS] = ranks
     settings[fields.SCHEDULER] = SCHEDULERS[options.scheduler]
     settings[fields.PREEMPTION] = PREEMPTIONS[options.preemption]
     settings[fields.HEADROOM] = int(options.watermark * blocks)

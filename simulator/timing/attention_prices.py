@@ -1,4 +1,4 @@
-"""The price of attention and of latent attention on one chip, over a batch of sequences.
+"""The price of attention on one chip, over a batch of sequences; ``latent_prices`` is beside it.
 
 Both count the work of each unit into a ``work`` vector (``WORK_*``), which ``chipsim op`` shows,
 and turn it into a price. Matrix unit, vector unit, HBM and on-chip memory overlap, because queries
@@ -44,23 +44,17 @@ from simulator.kernels.executor import (
     dominant,
 )
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.latent_attention import absorbs, latent_projections
 from simulator.mapping import tiles
 from simulator.model.operators import SOFTMAX_OPS
-from simulator.timing.gpu_attention_prices import count_gpu_attention, count_gpu_latent
+from simulator.timing.gpu_attention_prices import count_gpu_attention
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,
     PLAN_HEAD_DIM,
     PLAN_HEADS,
     PLAN_KV_HEADS,
-    PLAN_KV_RANK,
     PLAN_NO_PREFETCH,
-    PLAN_NOPE_DIM,
-    PLAN_ROPE_DIM,
-    PLAN_VALUE_DIM,
     PLAN_WINDOW,
-    WEIGHT_BITS,
     resident,
     to_ps,
 )
@@ -202,102 +196,6 @@ def close_attention(
 
 
 @inner
-def count_latent(
-    chip: Int64Array,
-    bits: Int64Array,
-    row: Int64Array,
-    new: Int64Array,
-    past: Int64Array,
-    work: Int64Array,
-) -> None:
-    """Fill ``work`` for latent attention over a batch.
-
-    A sequence whose scores are cheaper over the latent itself is absorbed (decode), the others
-    expand keys and values from the latent first (prompts); see ``kernels.latent_attention``.
-    """
-    if chip[UNIT_KIND] != SYSTOLIC:
-        count_gpu_latent(chip, bits, row, new, past, work)
-        return
-    a_bits = bits[ACTIVATION_BITS]
-    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
-    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
-    dims = (heads, rank, rope, nope, value)
-    clear(work)
-    tokens = 0
-    absorbed = 0
-    expanded = 0
-    fed = 0
-    kv_read = 0
-    for i in range(len(new)):
-        tokens += new[i]
-        sequence = (new[i], past[i], 1)
-        before = work[WORK_SRAM_BYTES]
-        if absorbs(new[i], past[i], dims):
-            absorbed += new[i]
-            shape = (heads, rank + rope, rank, 0)
-            kv_read += add_sequences(chip, shape, 1, a_bits, sequence, work)
-            fed += (work[WORK_SRAM_BYTES] - before) * (rank + rope)
-        else:
-            expanded += past[i] + new[i]
-            kv_read += past[i]
-            shape = (1, nope + rope, value, 0)
-            add_sequences(chip, shape, heads, a_bits, sequence, work)
-            fed += (work[WORK_SRAM_BYTES] - before) * heads * (nope + rope + value)
-    close_latent(chip, bits, row, (tokens, absorbed, expanded, fed), kv_read, work)
-
-
-@inner
-def close_latent(
-    chip: Int64Array,
-    bits: Int64Array,
-    row: Int64Array,
-    counts: tuple[int, int, int, int],
-    kv_read: int,
-    work: Int64Array,
-) -> None:
-    """Complete ``work`` that holds the sums of ``add_sequences`` over a batch.
-
-    ``counts`` are tokens, of these absorbed ones, expanded tokens, and elements fed to the array.
-    """
-    tokens, absorbed, expanded, fed = counts
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
-    heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
-    nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
-    dims = (heads, rank, rope, nope, value)
-    cycles, flops = latent_projections(chip, absorbed, expanded, dims)
-    work[WORK_MATRIX] += cycles
-    work[WORK_FLOPS] += flops
-    clock = chip[CLOCK_HZ]
-    token_bytes = bits_to_bytes((rank + rope) * kv_bits)
-    if not resident(chip, tokens * (rank + rope), a_bits):
-        kv_read += tokens
-    work[WORK_READ] = kv_read * token_bytes
-    work[WORK_WRITE] = tokens * token_bytes
-    paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * (rank + rope) * kv_bits))
-    work[WORK_HBM] = scale_up(work[WORK_READ] + work[WORK_WRITE], clock, paged)
-    streamed = bits_to_bytes(heads * rank * (nope + value) * bits[WEIGHT_BITS])
-    work[WORK_READ] += streamed
-    spilled = 0
-    if not resident(chip, tokens * heads * (nope + rope + value) // 2, a_bits):
-        spilled = bits_to_bytes(tokens * heads * (nope + rope + value) * a_bits)
-        work[WORK_READ] += bits_to_bytes(tokens * heads * (nope + rope) * a_bits)
-        work[WORK_WRITE] += bits_to_bytes(tokens * heads * value * a_bits)
-    if not resident(chip, expanded * heads * (nope + value), a_bits):
-        # the expanded keys and values are written by one product and read by the next
-        each = bits_to_bytes(expanded * heads * (nope + value) * a_bits)
-        spilled += 2 * each
-        work[WORK_READ] += each
-        work[WORK_WRITE] += each
-    work[WORK_HBM] += scale_up(streamed + spilled, clock, chip[HBM_BYTES_PER_S])
-    work[WORK_SRAM_BYTES] = (
-        bits_to_bytes(fed * a_bits)
-        + streamed
-        + bits_to_bytes(tokens * heads * (nope + rope + value) * a_bits)
-    )
-    finish(chip, row, work)
-
-
-@inner
 def to_price(chip: Int64Array, work: Int64Array, out: Int64Array) -> None:
     """Work as a row of ``kernels.executor``'s prices."""
     clear(out)
@@ -327,25 +225,6 @@ def price_attention(
     """
     work = np.empty(WORK_FIELDS, dtype=np.int64)
     count_attention(chip, bits, row, new, past, work)
-    to_price(chip, work, out)
-
-
-@kernel
-def price_latent(
-    chip: Int64Array,
-    bits: Int64Array,
-    row: Int64Array,
-    new: Int64Array,
-    past: Int64Array,
-    out: Int64Array,
-) -> None:
-    """Price of latent attention over a batch, with the products of W_UK and W_UV.
-
-    ``row`` has PLAN_HEADS (this chip's share), PLAN_KV_RANK, PLAN_ROPE_DIM, PLAN_NOPE_DIM and
-    PLAN_VALUE_DIM; ``out`` is int64[PRICE_FIELDS].
-    """
-    work = np.empty(WORK_FIELDS, dtype=np.int64)
-    count_latent(chip, bits, row, new, past, work)
     to_price(chip, work, out)
 
 

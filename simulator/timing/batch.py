@@ -12,12 +12,14 @@ import numpy as np
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import ceil_div, clear, copy
 from simulator.kernels.arrays import BoolArray, Int64Array
-from simulator.kernels.executor import BUSY, CAUSE_BUBBLE, CAUSES, COLD, TIME, WARM
+from simulator.kernels.executor import BUSY, CAUSE_BUBBLE, CAUSES, COLD, DURATION, TIME, WARM
 from simulator.kernels.jit import inner, kernel
-from simulator.timing.attention_prices import price_attention, price_latent
+from simulator.timing.attention_prices import price_attention
+from simulator.timing.latent_prices import price_latent
 from simulator.timing.prices import (
     ATTENTION,
     LATENT,
+    MOE,
     PLAN_CONTEXT,
     PLAN_KIND,
     PLAN_LOGITS,
@@ -38,40 +40,52 @@ PIPELINE_BATCHES = 1
 """Micro-batches that follow each other through the stages."""
 PIPELINE_TOKENS = 2
 """Tokens of a sequence in a decode iteration: 1, or drafted ones and one more."""
-PIPELINE_FIELDS = 3
+PIPELINE_RANKS = 3
+"""Ranks that share the sequences; each has whole ones."""
+PIPELINE_FIELDS = 4
+"""Behind them: the batches that graphs were captured for, ascending (``timing.rank_rows``)."""
+
+Rows = tuple[int, int, int]
+"""(rows, tokens, logits): what operators that ranks of their own sequences share compute together
+(``timing.rank_rows``), all other operators, and those of positions with logits."""
 
 
 @inner
-def fullest(split: int, new: Int64Array, past: Int64Array) -> int:
-    """Which of ``split`` ranks, that take sequences in turn, has most query-key pairs."""
-    best = 0
-    most = -1
-    for rank in range(min(split, len(new))):
-        pairs = 0
-        for i in range(rank, len(new), split):
-            pairs += new[i] * (past[i] + new[i])
-        if pairs > most:
-            best = rank
-            most = pairs
-    return best
+def place(split: int, held: int, ranks: Int64Array, parts: Int64Array) -> None:
+    """Fill in which of ``split`` parts of a batch each sequence is in.
+
+    ``held`` ranks have sequences of their own (``ranks``), which take turns in the micro-batches of
+    their rank; the parts of a rank follow each other.
+    """
+    if split % held != 0:
+        held = 1
+    micro = split // held
+    seen = np.zeros(held, dtype=np.int64)
+    for i in range(len(parts)):
+        rank = ranks[i] if held > 1 else 0
+        parts[i] = rank * micro + seen[rank] % micro
+        seen[rank] += 1
 
 
-@kernel
-def share_of(
-    split: int,
+@inner
+def take_part(
+    part: int,
+    parts: Int64Array,
     context: int,
-    new: Int64Array,
-    past: Int64Array,
-    own_new: Int64Array,
-    own_past: Int64Array,
+    sequences: tuple[Int64Array, Int64Array],
+    own: tuple[Int64Array, Int64Array],
 ) -> int:
-    """The sequences of the fullest rank, as it sees them; returns their number.
+    """The (new, cached) tokens of the sequences of one part, as a rank sees them; their number.
 
     Of ``context`` ranks that share a sequence's keys each has its part of them; a chunk of a
     prompt has the pairs that are its part, as fewer queries after more keys.
     """
+    new, past = sequences
+    own_new, own_past = own
     count = 0
-    for i in range(fullest(split, new, past), len(new), split):
+    for i in range(len(new)):
+        if parts[i] != part:
+            continue
         if new[i] == 1:
             own_new[count] = 1
             own_past[count] = ceil_div(past[i] + 1, context) - 1
@@ -83,28 +97,78 @@ def share_of(
 
 
 @kernel
-def price_sequences(packed: Packed, new: Int64Array, past: Int64Array, prices: Int64Array) -> None:
+def share_of(
+    shape: tuple[int, int, int],
+    ranks: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    own_new: Int64Array,
+    own_past: Int64Array,
+) -> int:
+    """The sequences of the part with most query-key pairs, as its rank sees them; their number.
+
+    ``shape`` is (parts of the batch, ranks that have sequences, ranks that share the keys of one).
+    """
+    split, held, context = shape
+    parts = np.zeros(len(new), dtype=np.int64)
+    place(split, held, ranks, parts)
+    pairs = np.zeros(split, dtype=np.int64)
+    for i in range(len(new)):
+        pairs[parts[i]] += new[i] * (past[i] + new[i])
+    best = 0
+    for part in range(1, split):
+        if pairs[part] > pairs[best]:
+            best = part
+    return take_part(best, parts, context, (new, past), (own_new, own_past))
+
+
+@inner
+def price_sorts(
+    packed: Packed, op: int, new: Int64Array, past: Int64Array, price: Int64Array
+) -> None:
+    """Price attention of either sort."""
+    chip, bits, plan, _, _, _, _ = packed
+    if plan[op, PLAN_KIND] == ATTENTION:
+        price_attention(chip, bits, plan[op], new, past, price)
+    else:
+        price_latent(chip, bits, plan[op], new, past, price)
+
+
+@kernel
+def price_sequences(
+    packed: Packed, ranks: Int64Array, new: Int64Array, past: Int64Array, prices: Int64Array
+) -> None:
     """Price the operators that depend on the lengths of single sequences (attention).
 
     ``prices`` is int64[operators, 2, PRICE_FIELDS]; sequence i has ``new[i]`` tokens after
-    ``past[i]`` cached ones. Of several ranks that share the batch, the fullest is priced.
+    ``past[i]`` cached ones on rank ``ranks[i]``. Of several ranks that share the batch, the slowest
+    is priced: the others wait for it.
     """
-    chip, bits, plan, _, _, _, _ = packed
-    own_new, own_past = new, past
-    split, context = 1, 1
+    plan, pipeline = packed[2], packed[6]
+    parts, own_new, own_past = new, new, past
+    price = prices[0, COLD]
+    placed = 0
     for op in range(len(plan)):
         row = plan[op]
         if row[PLAN_KIND] != ATTENTION and row[PLAN_KIND] != LATENT:
             continue
-        if row[PLAN_SPLIT] != split or row[PLAN_CONTEXT] != context:
-            split, context = row[PLAN_SPLIT], row[PLAN_CONTEXT]
-            own_new, own_past = np.empty_like(new), np.empty_like(past)
-            count = share_of(split, context, new, past, own_new, own_past)
-            own_new, own_past = own_new[:count], own_past[:count]
-        if row[PLAN_KIND] == ATTENTION:
-            price_attention(chip, bits, row, own_new, own_past, prices[op, COLD])
-        else:
-            price_latent(chip, bits, row, own_new, own_past, prices[op, COLD])
+        split, context = row[PLAN_SPLIT], row[PLAN_CONTEXT]
+        if split == 1 and context == 1:
+            price_sorts(packed, op, new, past, prices[op, COLD])
+            continue
+        if placed == 0:
+            price = np.empty(executor.PRICE_FIELDS, dtype=np.int64)
+            parts, own_new, own_past = np.empty_like(new), np.empty_like(new), np.empty_like(new)
+        if placed != split:
+            place(split, pipeline[PIPELINE_RANKS], ranks, parts)
+            placed = split
+        prices[op, COLD, DURATION] = -1
+        for part in range(split):
+            count = take_part(part, parts, context, (new, past), (own_new, own_past))
+            if count > 0:
+                price_sorts(packed, op, own_new[:count], own_past[:count], price)
+                if price[DURATION] > prices[op, COLD, DURATION]:
+                    copy(price, prices[op, COLD])
 
 
 @inner
@@ -158,14 +222,24 @@ def run_stages(packed: Packed, prices: Int64Array, prompts: bool, step: Int64Arr
 
 
 @inner
-def load_prices(
-    plan: Int64Array, table: Int64Array, tokens: int, logits: int, prices: Int64Array
-) -> None:
-    """Copy the prices of all operators that depend on numbers of rows only."""
+def load_prices(packed: Packed, table: Int64Array, rows: Rows, prices: Int64Array) -> None:
+    """Copy the prices of all operators that depend on numbers of rows only.
+
+    Where ranks have different numbers of tokens, what depends on those of all of them too stands
+    in the table's first row.
+    """
+    plan, pipeline = packed[2], packed[6]
+    uneven = rows[0] != rows[1]
+    parts = pipeline[PIPELINE_RANKS] * pipeline[PIPELINE_BATCHES]
     for op in range(len(plan)):
         kind = plan[op, PLAN_KIND]
         if kind != ATTENTION and kind != LATENT:
-            row = table[logits if plan[op, PLAN_LOGITS] == 1 else tokens, op]
+            index = rows[0]
+            if plan[op, PLAN_LOGITS] == 1:
+                index = rows[2]
+            elif uneven and (kind == MOE or plan[op, PLAN_SPLIT] % parts != 0):
+                index = 0
+            row = table[index, op]
             copy(row[COLD], prices[op, COLD])
             copy(row[WARM], prices[op, WARM])
 
@@ -174,19 +248,18 @@ def load_prices(
 def price_step(
     packed: Packed,
     table: Int64Array,
-    tokens: int,
-    logits: int,
-    new: Int64Array,
-    past: Int64Array,
+    rows: Rows,
+    prompts: bool,
+    sequences: tuple[Int64Array, Int64Array, Int64Array],
     prices: Int64Array,
     step: Int64Array,
 ) -> None:
-    """Price a batch of ``tokens`` tokens and ``logits`` positions into ``step``.
+    """Price a batch of ``rows`` into ``step``; ``sequences`` are ranks, new and cached tokens.
 
     ``table`` is int64[rows, operators, 2, PRICE_FIELDS], the prices of operators by number of
     rows; ``step`` is int64[TOTAL_FIELDS].
     """
-    load_prices(packed[2], table, tokens, logits, prices)
-    price_sequences(packed, new, past, prices)
-    prompts = tokens > len(new) * packed[6][PIPELINE_TOKENS]
+    load_prices(packed, table, rows, prices)
+    ranks, new, past = sequences
+    price_sequences(packed, ranks, new, past, prices)
     run_stages(packed, prices, prompts, step)

@@ -20,18 +20,18 @@ from simulator.kernels.jit import inner, kernel
 from simulator.timing.attention_prices import (
     add_sequences,
     close_attention,
-    close_latent,
     to_price,
 )
 from simulator.timing.batch import (
-    PIPELINE_TOKENS,
     Packed,
+    Rows,
     execute_stages,
     join_stages,
     load_prices,
     price_sequences,
     run_stages,
 )
+from simulator.timing.latent_prices import close_latent
 from simulator.timing.outline import add_groups
 from simulator.timing.prices import (
     ACTIVATION_BITS,
@@ -185,40 +185,41 @@ def price_decode(
     table: Int64Array,
     known: Known,
     room: Room,
-    new: Int64Array,
-    past: Int64Array,
+    rows: int,
+    sequences: tuple[Int64Array, Int64Array, Int64Array],
     sums: Int64Array,
     step: Int64Array,
 ) -> None:
     """Price an iteration in which each sequence computes one token after ``past[i]`` cached ones.
 
+    ``rows`` are those of ``timing.rank_rows``; ``sequences`` their ranks, new and cached tokens.
     ``sums`` are those of their works; they are not looked at where there are no works.
     """
     _, _, _, weighted, _, stages, _ = packed
     fixed, outlined, groups, works = known
     one, ones, work = room
-    count = len(new)
+    ranks, new, past = sequences
     # rows by tokens and by logit positions are one and the same here; attention's places are free
-    prices = table[count]
+    prices = table[rows]
     if len(works) > 0:
-        price_from_sums(packed, sums, count, work, prices)
+        price_from_sums(packed, sums, len(new), work, prices)
     else:
-        price_sequences(packed, new, past, prices)
+        price_sequences(packed, ranks, new, past, prices)
     if len(groups) == 0:
         run_stages(packed, prices, False, step)
         return
-    if not outlined[count]:
-        execute_stages(packed, prices, fixed[count])
+    if not outlined[rows]:
+        execute_stages(packed, prices, fixed[rows])
         for s in range(len(stages)):
             clear(ones[s])
         add_groups(groups, prices, weighted, one, ones)
         for s in range(len(stages)):
             for field in range(TOTAL_FIELDS):
-                fixed[count, s, field] -= ones[s, field]
-        outlined[count] = True
+                fixed[rows, s, field] -= ones[s, field]
+        outlined[rows] = True
     for s in range(len(stages)):
         for field in range(TOTAL_FIELDS):
-            ones[s, field] = fixed[count, s, field]
+            ones[s, field] = fixed[rows, s, field]
     add_groups(groups, prices, weighted, one, ones)
     join_stages(packed, ones, False, step)
 
@@ -242,21 +243,22 @@ def price_mixed(
     table: Int64Array,
     works: Int64Array,
     work: Int64Array,
-    rows: tuple[int, int],
+    rows: Rows,
+    prompts: bool,
     new: Int64Array,
     past: Int64Array,
     sums: Int64Array,
     prices: Int64Array,
     step: Int64Array,
 ) -> None:
-    """Price an iteration with ``rows`` = (tokens, logit positions), as ``batch.price_step`` does.
+    """Price an iteration with prompts on one rank, as ``batch.price_step`` does.
 
     Sequences with one token come from the table, the others are counted as in
     ``attention_prices``, as the rank sees them (``timing.batch.share_of``). ``sums`` is
     int64[attention operators * PARTS].
     """
-    chip, bits, plan, _, _, _, pipeline = packed
-    load_prices(plan, table, rows[0], rows[1], prices)
+    chip, bits, plan, _, _, _, _ = packed
+    load_prices(packed, table, rows, prices)
     clear(sums)
     for i in range(len(new)):
         if new[i] == 1:
@@ -280,4 +282,4 @@ def price_mixed(
         close_attention(chip, bits, row, tokens, read, work)
         to_price(chip, work, prices[op, COLD])
         index += 1
-    run_stages(packed, prices, rows[0] > len(new) * pipeline[PIPELINE_TOKENS], step)
+    run_stages(packed, prices, prompts, step)

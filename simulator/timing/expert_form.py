@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from simulator.kernels.gpu_experts import BLOCKS, INTEGERS, PLAIN
+from simulator.kernels.expert_kernels import BLOCKS, INTEGERS, PLAIN
 from simulator.mapping.memory import BITS
 
 
 def expert_form(weights: str, activations: str, blocks: bool) -> int:
-    """PLAIN, BLOCKS or INTEGERS of ``kernels.gpu_experts`` for two data types.
+    """PLAIN, BLOCKS or INTEGERS of ``kernels.expert_kernels`` for two data types.
 
     ``blocks`` says that operands of 8 bits have their scales in blocks.
     """

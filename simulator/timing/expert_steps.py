@@ -34,16 +34,18 @@ from simulator.kernels.executor import (
     VECTOR,
     WRITE,
 )
+from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, TRTLLM_SCALED_PS, overlap_order
 from simulator.kernels.fabric_price import best_schedule, collective, exposed
 from simulator.kernels.gpu_attention import joined
-from simulator.kernels.gpu_experts import BLOCKS, overlap_order
-from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
+from simulator.kernels.gpu_experts import cold_share
+from simulator.kernels.gpu_matmul import SCALED_PS, convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
 from simulator.kernels.moe import grouped_cycles
 from simulator.mapping import tiles
-from simulator.timing.expert_library import PLAIN_BITS, carries, gathers
+from simulator.timing.expert_library import PLAIN_BITS, carries
 from simulator.timing.prices import (
     ACTIVATION_BITS,
+    PLAN_BUFFERS,
     PLAN_LOCAL,
     PLAN_RANKS,
     PLAN_TOP_K,
@@ -99,6 +101,26 @@ def mean_tokens(row: Int64Array, tokens: int, received: int, local: int) -> floa
 
 
 @inner
+def seen_by(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    counts: Int64Array,
+    widths: tuple[int, int, int],
+    tokens: int,
+    received: int,
+) -> tuple[float, float]:
+    """(mean load of an expert, share of the weights that lie in HBM) as ``grouped_cycles`` has it;
+    ``widths`` = (hidden, intermediate, results of the first matmul)."""
+    mean = mean_tokens(row, tokens, received, len(counts))
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return mean, 1.0
+    both = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
+    others = bits_to_bytes(2 * tokens * widths[0] * result_bits(chip, bits))
+    return mean, cold_share(chip, counts, widths, both, others, row[PLAN_BUFFERS])
+
+
+@inner
 def exchange(fabric: Int64Array, size: int, ranks: int, own: int, price: Int64Array) -> None:
     """All tokens to their experts' ranks, or back: ``size`` bytes at the busiest rank, of which
     ``own`` are what this rank sends on average."""
@@ -149,9 +171,15 @@ def quantizes(chip: Int64Array, bits: Int64Array) -> bool:
 
 @inner
 def quantize(
-    chip: Int64Array, bits: Int64Array, form: int, rows: int, width: int, price: Int64Array
+    chip: Int64Array,
+    bits: Int64Array,
+    kind: tuple[int, int],
+    rows: int,
+    width: int,
+    price: Int64Array,
 ) -> None:
-    """The kernel that converts rows to narrow activations, where the engine has one."""
+    """The kernel that converts rows to narrow activations, where the engine has one; ``kind`` =
+    (form, library) of ``kernels.expert_kernels``."""
     clear(price)
     if not quantizes(chip, bits):
         return
@@ -159,8 +187,9 @@ def quantize(
     price[WRITE] = moved(chip, rows * width, bits[ACTIVATION_BITS])
     size = bits_to_bytes(rows * width * (PLAIN_BITS + bits[ACTIVATION_BITS]))
     price[HBM] = transfer_ps(price[READ] + price[WRITE], chip[HBM_BYTES_PER_S])
-    if form == BLOCKS:
-        price[DURATION] = max(price[HBM], math.ceil(scale_blocks_ps(chip, rows, width, size)))
+    if kind[0] == BLOCKS:
+        each = TRTLLM_SCALED_PS if kind[1] == TRTLLM else SCALED_PS
+        price[DURATION] = max(price[HBM], math.ceil(scale_blocks_ps(chip, rows, width, size, each)))
     else:
         price[DURATION] = max(price[HBM], math.ceil(convert_ps(chip, width, size)))
 
@@ -168,7 +197,7 @@ def quantize(
 @inner
 def elementwise(
     chip: Int64Array,
-    row: Int64Array,
+    streams: bool,
     ops: int,
     read: int,
     written: int,
@@ -180,14 +209,14 @@ def elementwise(
     ``read`` and ``written`` bytes go to HBM. A GPU takes as long as for ``passing`` bytes at its
     streaming efficiency of HBM's rate: requests for rows in an order of their own are not answered
     faster where L2 holds some of them, nor where elements are narrower than 16 bits. Kernels that
-    gather (trtllm-gen) move 128 bits a thread and reach HBM's rate.
+    move 128 bits a thread (trtllm-gen) reach HBM's rate: they ``streams``.
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         price_streaming(chip, ops, read, written, False, price)
         return
     clear(price)
     rate = chip[HBM_BYTES_PER_S]
-    if not gathers(chip, row):
+    if not streams:
         # in two parts, as the product can exceed 64 bits
         whole, rest = rate // PER_MILLION, rate % PER_MILLION
         rate = whole * chip[FUSED_STREAM] + rest * chip[FUSED_STREAM] // PER_MILLION
@@ -214,24 +243,22 @@ def grouped(
     bits: Int64Array,
     counts: Int64Array,
     shape: tuple[int, int, int, int],
-    mean: float,
+    seen: tuple[float, float],
     kind: tuple[int, int],
     price: Int64Array,
     extra: Int64Array,
 ) -> None:
     """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
 
-    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``mean`` as in ``grouped_cycles``,
-    ``kind`` likewise. Bytes fed by on-chip memory and flops are added to ``extra``.
+    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``seen`` as in ``grouped_cycles``,
+    ``kind`` likewise. Bytes fed by on-chip memory are added to ``extra``.
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
     widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
     matrix, fed, weights, least = grouped_cycles(
-        chip, counts, k, n, widths, kind, read + written, mean
+        chip, counts, k, n, widths, kind, read + written, seen
     )
-    for e in range(len(counts)):
-        extra[EXTRA_FLOPS] += 2 * counts[e] * k * n
     extra[EXTRA_SRAM_BYTES] += fed
     extra[EXTRA_LEAST] += to_ps(chip, least)
     read += weights

@@ -39,13 +39,12 @@ from simulator.kernels.gpu_attention import (
     ROUNDS,
     SPLIT,
     TILE_FIELDS,
-    add_batch,
     cycles_of,
     is_decode,
     joined,
-    multiprocessor_cycles,
     overlapped,
 )
+from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections

@@ -24,7 +24,8 @@ from simulator.kernels.chip_vector import (
     pack_chip,
     run_bandwidth,
 )
-from simulator.kernels.gpu_attention import TILE_FIELDS, add_batch
+from simulator.kernels.gpu_attention import TILE_FIELDS
+from simulator.kernels.gpu_attention_batch import add_batch
 from simulator.kernels.jit import kernel
 from simulator.mapping.memory import BITS
 from simulator.timing import prices

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,14 @@ def read_bursts(path: str, channel: DramChannel, ticks_per_cycle: float) -> tupl
         raise InputError(f"there is no file '{path}'") from None
     except UnicodeDecodeError:
         raise InputError("the file is not UTF-8 text", location=Location(path)) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read the trace '{path}': {error}") from None
+    except csv.Error as error:
+        raise InputError(f"not a CSV file: {error}", location=Location(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot read the trace '{path}': {error.strerror}") from None
     if cycle.size == 0:
         raise InputError("the trace has no DRAM accesses", location=Location(path))
     bad = (cycle < 0) | (address < 0) | (words < 1) | (cycle > _LARGEST) | (address > _LARGEST)
+    bad |= np.abs(stride.astype(np.float64)) * words > _LARGEST
     if bad.any() or (np.diff(cycle) < 0).any():
         what = "a negative or too large number" if bad.any() else "a cycle before the one above it"
         raise InputError(f"the trace has {what}", location=Location(path))
@@ -78,30 +82,59 @@ def _expand(address: Ints, stride: Ints, words: Ints, size: int) -> tuple[Ints, 
 
 
 def _read_npz(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    with np.load(path, allow_pickle=False) as archive:
-        if all(name in archive.files for name in SINGLE):
-            parts = [tuple(np.asarray(archive[name], dtype=np.int64) for name in SINGLE)]
-            cycle, address, write = parts[0]
-            return cycle, address, np.zeros_like(cycle), np.ones_like(cycle), write
-        pieces = []
-        for name in sorted(n for n in archive.files if n.startswith("cycle_")):
-            tail = name.removeprefix("cycle")
-            kind = archive["kind" + tail]
-            from simulator.kernels import systolic_trace as kinds
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return _from_archive(path, archive)
+    except (ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        raise InputError(
+            "not an archive of arrays of numbers, as numpy.savez writes it", location=Location(path)
+        ) from None
 
-            dram = (kind & kinds.DRAM) != 0
-            columns = [
-                archive[column + tail][dram].astype(np.int64)
-                for column in ("cycle", "address", "stride", "words")
-            ]
-            pieces.append((*columns, ((kind[dram] & kinds.WRITE) != 0).astype(np.int64)))
-        if not pieces:
-            raise InputError(
-                "expected arrays cycle, address, write or a trace of chipsim systolic",
-                location=Location(path),
-            )
+
+def _from_archive(path: str, archive: Any) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    if all(name in archive.files for name in SINGLE):
+        cycle, address, write = _equally_long(path, archive, SINGLE)
+        if ((write < 0) | (write > 1)).any():
+            raise InputError("array 'write' has other values than 0 and 1", location=Location(path))
+        return cycle, address, np.zeros_like(cycle), np.ones_like(cycle), write
+    pieces = []
+    for name in sorted(n for n in archive.files if n.startswith("cycle_")):
+        tail = name.removeprefix("cycle")
+        from simulator.kernels import systolic_trace as kinds
+
+        parts = ("cycle", "address", "stride", "words", "kind")
+        *columns, kind = _equally_long(path, archive, tuple(part + tail for part in parts))
+        dram = (kind & kinds.DRAM) != 0
+        writes = ((kind[dram] & kinds.WRITE) != 0).astype(np.int64)
+        pieces.append((*(column[dram] for column in columns), writes))
+    if not pieces:
+        raise InputError(
+            "expected arrays cycle, address, write or a trace of chipsim systolic",
+            location=Location(path),
+        )
     joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
     return _from_zero(joined[0]), joined[1], joined[2], joined[3], joined[4]
+
+
+def _equally_long(path: str, archive: Any, names: tuple[str, ...]) -> list[Ints]:
+    """Arrays of whole numbers of an archive, one number an access in each."""
+    columns = []
+    for name in names:
+        column = archive[name]
+        if column.ndim != 1 or column.dtype.kind not in "iub":
+            raise InputError(
+                f"array '{name}' is of {column.dtype} in {column.ndim} dimensions, expected whole "
+                "numbers in one",
+                location=Location(path),
+            )
+        if len(column) != len(archive[names[0]]):
+            raise InputError(
+                f"array '{name}' has {len(column)} numbers and '{names[0]}' "
+                f"{len(archive[names[0]])}, expected as many",
+                location=Location(path),
+            )
+        columns.append(column.astype(np.int64))
+    return columns
 
 
 def _read_csv(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
@@ -109,6 +142,8 @@ def _read_csv(path: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     with Path(path).open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream)
         header = tuple(name.strip() for name in next(reader, []))
+        if not any(header):
+            raise InputError("the trace is empty", location=Location(path))
         if header not in (SINGLE, RUNS):
             raise InputError(
                 f"found the columns {','.join(header)[:120]}",

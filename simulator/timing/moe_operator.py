@@ -11,12 +11,13 @@ import numpy as np
 from simulator.errors import InputError, did_you_mean
 from simulator.fabric.groups import sized_group
 from simulator.fabric.pack import pack_fabric
-from simulator.hardware import Chip
+from simulator.hardware import Chip, TensorCore
 from simulator.hardware.fabric import Fabric
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.kernels.expert_kernels import LIBRARIES
 from simulator.mapping.memory import BITS
 from simulator.timing import expert_steps as steps
 from simulator.timing import moe_prices as kernels
@@ -29,6 +30,9 @@ from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
 MODES = ("sorted", "fused")
+
+USUAL = "usual"
+"""The kernels that an engine takes for the data types."""
 
 Kind = tuple[str, str, int, int, bool]
 """(data types of arithmetic and weights, experts of a rank, ranks, whether they exchange tokens)"""
@@ -46,7 +50,9 @@ class MoeCase:
     ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
     arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
     every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
-    ``blocks``: activations and weights of 8 bits have scales in blocks of 128.
+    ``blocks``: activations and weights of 8 bits have scales in blocks of 128. ``kernels``: the
+    library that runs the matmuls on a GPU (``kernels.expert_kernels``), ``usual`` for what an
+    engine takes.
     """
 
     tokens: int
@@ -63,6 +69,7 @@ class MoeCase:
     exchange: bool = True
     buffers: int = 0
     blocks: bool = False
+    kernels: str = USUAL
 
 
 def price_moes(
@@ -143,6 +150,31 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",
             hint="scales in blocks are priced for activations and weights of 8 bits",
         )
+    _check_kernels(case, chip)
+
+
+def _check_kernels(case: MoeCase, chip: Chip) -> None:
+    """Refuse a library that has no kernels for a case."""
+    weights = case.weight_dtype or case.dtype
+    if case.kernels == USUAL:
+        return
+    if case.kernels not in LIBRARIES:
+        raise InputError(
+            f"kernels: found '{case.kernels}', expected {', '.join((USUAL, *LIBRARIES))}",
+            hint=did_you_mean(case.kernels, (USUAL, *LIBRARIES)),
+        )
+    if not isinstance(chip.matrix, TensorCore):
+        raise InputError(
+            f"kernels: found '{case.kernels}' for chip {chip.name}, which is no GPU",
+            hint=f"only '{USUAL}' is priced there",
+        )
+    narrow = BITS[weights] == 4 and BITS[case.dtype] == 16
+    only = {"marlin": narrow, "openai": narrow and weights != "int4"}
+    if not only.get(case.kernels, weights != "int4"):
+        raise InputError(
+            f"kernels: found '{case.kernels}' for dtype {case.dtype} and weights {weights}",
+            hint="marlin and openai have 4-bit weights and 16-bit activations; int4 only marlin",
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -174,6 +206,8 @@ def _fill(case: MoeCase, row: Int64Array) -> None:
     row[prices.PLAN_LOCAL] = int(not case.exchange)
     weights = case.weight_dtype or case.dtype
     row[prices.PLAN_EXPERT_FORM] = expert_form(weights, case.dtype, case.blocks)
+    if case.kernels != USUAL:
+        row[prices.PLAN_EXPERT_KERNELS] = 1 + LIBRARIES.index(case.kernels)
 
 
 def _timing(

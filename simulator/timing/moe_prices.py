@@ -34,13 +34,14 @@ from simulator.kernels.executor import (
     VECTOR,
     dominant,
 )
-from simulator.kernels.gpu_experts import BLOCKS
+from simulator.kernels.expert_kernels import BLOCKS, CUTLASS, TRTLLM, padded
 from simulator.kernels.jit import inner, kernel
 from simulator.kernels.moe import expert_tokens
 from simulator.model.operators import GATE_OPS
-from simulator.timing.expert_library import carries, gathers, launch_ps, library, narrow
+from simulator.timing.expert_library import carries, gathers, launch_ps, library
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
+    EXTRA_FLOPS,
     EXTRA_LEAST,
     EXTRA_RECEIVED,
     add,
@@ -49,13 +50,15 @@ from simulator.timing.expert_steps import (
     exchange_beside,
     fixed_ps,
     grouped,
-    mean_tokens,
     moved,
     quantize,
+    quantizes,
     result_bits,
+    seen_by,
     senders,
     together,
 )
+from simulator.timing.expert_sums import COMBINE_OPS, gate_blocks, sum_copies
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     PLAN_EXPERT_FORM,
@@ -65,6 +68,7 @@ from simulator.timing.prices import (
     PLAN_N,
     PLAN_RANKS,
     PLAN_TOP_K,
+    WEIGHT_BITS,
     to_ps,
 )
 
@@ -75,8 +79,17 @@ SORT_OPS = 8
 """Vector operations an assignment: histogram, prefix sum, scatter of the index (radix sort with one
 digit an expert; Merrill and Grimshaw, 2011)."""
 
-COMBINE_OPS = 2
-"""Multiply by the router's weight and add, an element."""
+
+@inner
+def widths(
+    chip: Int64Array, bits: Int64Array, row: Int64Array, kernels: int
+) -> tuple[int, int, int]:
+    """(hidden, intermediate, results of the first matmul) with the padding of a library."""
+    hidden, width = row[PLAN_K], row[PLAN_N]
+    if chip[UNIT_KIND] != SYSTOLIC:
+        both = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
+        hidden, width = padded(hidden, both, kernels), padded(width, both, kernels)
+    return hidden, width, width * (2 if row[PLAN_GATED] == 1 else 1)
 
 
 @inner
@@ -93,12 +106,12 @@ def price_sorted(
 ) -> None:
     """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
     a_bits, r_bits = bits[ACTIVATION_BITS], result_bits(chip, bits)
-    form = row[PLAN_EXPERT_FORM]
-    hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
-    mean = mean_tokens(row, tokens, received, len(counts))
     kernels = library(chip, bits, row)
-    wide = width * (2 if row[PLAN_GATED] == 1 else 1)
+    kind = (row[PLAN_EXPERT_FORM], kernels)
+    blocks, streams = kind[0] == BLOCKS, gathers(chip, bits, row)
+    hidden, width, wide = widths(chip, bits, row, kernels)
+    seen = seen_by(chip, bits, row, counts, (hidden, width, wide), tokens, received)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
     arrived = moved(chip, received * hidden, a_bits)
@@ -107,49 +120,41 @@ def price_sorted(
     # kernels that carry the rows of other ranks' experts along write and read those too
     gates = own if carries(chip, bits, row) else received
     gated = moved(chip, gates * width, a_bits)
-    # an expert's kernel is as slow with narrow rows as with those of its results
-    passing = bits_to_bytes((tokens + own) * hidden * r_bits)
     inside = moved(chip, gates * wide, r_bits)
     out[DURATION] += launch_ps(chip, bits, row)
-    scaled = tokens
-    if form == BLOCKS and narrow(chip, bits, row):
-        # copies are quantized after they are sorted
-        scaled = received
-    quantize(chip, bits, form, scaled, hidden, price)
+    # CUTLASS scales copies after they are sorted
+    scaled = received if blocks and kernels == CUTLASS else tokens
+    quantize(chip, bits, kind, scaled, hidden, price)
     add(price, out)
-    if ranks > 1 or not gathers(chip, row):
+    if ranks > 1 or not streams:
+        # an expert's kernel is as slow with narrow rows as with those of its results
+        passing = bits_to_bytes((tokens + own) * hidden * r_bits)
         kept = moved(chip, tokens * hidden, a_bits)
-        elementwise(chip, row, own * SORT_OPS, kept, copies, passing, price)
+        elementwise(chip, streams, own * SORT_OPS, kept, copies, passing, price)
         add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
     # blocks are scaled by a kernel of their own, before which nothing can be gated
-    apart = form == BLOCKS or not gathers(chip, row)
+    apart = blocks or not streams
     written = inside if apart else gated
-    grouped(
-        chip, bits, counts, (hidden, wide, arrived, written), mean, (form, kernels), price, extra
-    )
+    grouped(chip, bits, counts, (hidden, wide, arrived, written), seen, kind, price, extra)
     add(price, out)
-    if apart:
+    if blocks and kernels == TRTLLM and quantizes(chip, bits):
+        gate_blocks(chip, bits, row, tokens, received, (wide, width), price)
+        add(price, out)
+    elif apart:
         gating = bits_to_bytes(gates * (wide + width) * r_bits)
-        elementwise(chip, row, gates * width * GATE_OPS, inside, gated, gating, price)
+        elementwise(chip, streams, gates * width * GATE_OPS, inside, gated, gating, price)
         add(price, out)
-    if form == BLOCKS:
-        quantize(chip, bits, form, received, width, price)
-        add(price, out)
+        if blocks:
+            quantize(chip, bits, kind, received, width, price)
+            add(price, out)
     results = moved(chip, received * hidden, r_bits)
-    grouped(
-        chip, bits, counts, (width, hidden, gated, results), mean, (form, kernels), price, extra
-    )
+    grouped(chip, bits, counts, (width, hidden, gated, results), seen, kind, price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
-    back = moved(chip, own * hidden, r_bits)
-    kept = moved(chip, tokens * hidden, r_bits)
-    if gathers(chip, row):
-        # what is summed takes as long where the rows are other ranks' (docs/moe.md)
-        passing = bits_to_bytes(tokens * (1 + row[PLAN_TOP_K]) * hidden * r_bits)
-    elementwise(chip, row, own * hidden * COMBINE_OPS, back, kept, passing, price)
+    sum_copies(chip, bits, row, tokens, own, hidden, price)
     add(price, out)
 
 
@@ -171,18 +176,17 @@ def price_fused(
     results leave when everything has been.
     """
     a_bits = bits[ACTIVATION_BITS]
-    hidden, width = row[PLAN_K], row[PLAN_N]
     ranks, own = senders(chip, bits, row, tokens, received)
-    mean = mean_tokens(row, tokens, received, len(counts))
     kernels = library(chip, bits, row)
-    wide = width * (2 if row[PLAN_GATED] == 1 else 1)
+    hidden, width, wide = widths(chip, bits, row, kernels)
+    seen = seen_by(chip, bits, row, counts, (hidden, width, wide), tokens, received)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
     form = row[PLAN_EXPERT_FORM]
     kept = moved(chip, tokens * hidden, a_bits)
     results = moved(chip, tokens * hidden, result_bits(chip, bits))
-    grouped(chip, bits, counts, (hidden, wide, kept, 0), mean, (form, kernels), first, extra)
-    grouped(chip, bits, counts, (width, hidden, 0, results), mean, (form, kernels), second, extra)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), seen, (form, kernels), first, extra)
+    grouped(chip, bits, counts, (width, hidden, 0, results), seen, (form, kernels), second, extra)
     add(first, out)
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
@@ -210,6 +214,7 @@ def count_moe(
     bits: Int64Array,
     row: Int64Array,
     tokens: int,
+    group: int,
     load: Float64Array,
     mode: int,
     out: Int64Array,
@@ -217,11 +222,11 @@ def count_moe(
 ) -> None:
     """See ``price_moe``; fills ``extra`` as well."""
     counts = np.empty(len(load), dtype=np.int64)
-    group = tokens if row[PLAN_LOCAL] == 1 else tokens * row[PLAN_RANKS]
     received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
     clear(out)
     clear(extra)
     extra[EXTRA_RECEIVED] = received
+    extra[EXTRA_FLOPS] = 2 * received * row[PLAN_K] * row[PLAN_N] * (2 + row[PLAN_GATED])
     if mode == MODE_FUSED:
         price_fused(chip, fabric, bits, row, tokens, received, counts, extra, out)
     else:
@@ -236,21 +241,23 @@ def price_moe(
     bits: Int64Array,
     row: Int64Array,
     tokens: int,
+    group: int,
     load: Float64Array,
     mode: int,
     out: Int64Array,
 ) -> None:
     """Price of the routed experts of one layer on the busiest rank of their group.
 
-    ``tokens`` are this rank's before routing (all ranks have as many; with PLAN_LOCAL every rank
-    has all tokens of the group); ``row`` has PLAN_K (hidden), PLAN_N (intermediate width of this
-    rank), PLAN_TOP_K, PLAN_GATED, PLAN_EXPERT_FORM and PLAN_RANKS; ``load`` is float64[local
-    experts], the share of the group's tokens x top_k that goes to each expert of the busiest rank
-    (``timing.expert_load``); ``fabric`` is packed for the expert group and may be any table where
-    PLAN_RANKS is 1; ``mode`` is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
+    ``tokens`` are this rank's before routing, ``group`` those of its group: all ranks have as many,
+    or fewer, this one being the fullest; with PLAN_LOCAL every rank has all of them. ``row`` has
+    PLAN_K (hidden), PLAN_N (intermediate width of this rank), PLAN_TOP_K, PLAN_GATED,
+    PLAN_EXPERT_FORM and PLAN_RANKS; ``load`` is float64[local experts], the share of the group's
+    tokens x top_k that goes to each expert of the busiest rank (``timing.expert_load``);
+    ``fabric`` is packed for the expert group and may be any table where PLAN_RANKS is 1; ``mode``
+    is MODE_SORTED or MODE_FUSED; ``out`` int64[PRICE_FIELDS].
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
-    count_moe(chip, fabric, bits, row, tokens, load, mode, out, extra)
+    count_moe(chip, fabric, bits, row, tokens, group, load, mode, out, extra)
 
 
 @kernel
@@ -268,4 +275,7 @@ def count_cases(
     """Many expert layers of equal expert count: ``rows`` int64[cases, PLAN_FIELDS], ``loads``
     float64[cases, local experts], ``out`` and ``extra`` one row a case."""
     for i in range(len(rows)):
-        count_moe(chip, fabric, bits, rows[i], tokens[i], loads[i], modes[i], out[i], extra[i])
+        group = tokens[i] if rows[i, PLAN_LOCAL] == 1 else tokens[i] * rows[i, PLAN_RANKS]
+        count_moe(
+            chip, fabric, bits, rows[i], tokens[i], group, loads[i], modes[i], out[i], extra[i]
+        )

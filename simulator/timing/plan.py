@@ -19,7 +19,7 @@ from simulator.model.layout import Layout
 from simulator.model.operators import Matmul, Operator, Section
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
-from simulator.timing.batch import Packed
+from simulator.timing.batch import PIPELINE_FIELDS, Packed, Rows
 from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
 from simulator.timing.evidence import is_grouped
 from simulator.timing.expert_form import expert_form
@@ -27,7 +27,9 @@ from simulator.timing.expert_load import histogram, parse_expert_load, version_o
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.moe_prices import price_moe
 from simulator.timing.plan_rows import lay_out, pack_groups, section_rows, stage_rows
+from simulator.timing.rank_rows import most_rows, rows_of
 from simulator.timing.rows import price_rows
+from simulator.timing.sequences import Batch
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Plan:
 
     ``rows`` is int64[operators, PLAN_FIELDS], ``weighted`` bool[operators], ``sections`` int64[
     sections, 3] (first operator, count, repeats), ``stages`` int64[kinds, STAGE_FIELDS] and
-    ``pipeline`` int64[PIPELINE_FIELDS] of ``timing.batch``, ``fabrics`` int64[groups, fields] (each
+    ``pipeline`` of ``timing.batch``, ``fabrics`` int64[groups, fields] (each
     group's table of ``fabric.pack``), ``of_sort`` the operators that work on all tokens and those
     that work on logit positions. Prices are memoised by number of rows.
     """
@@ -118,6 +120,23 @@ class Plan:
             sharded=self.sharded,
         )
 
+    def rows_of(self, batch: Batch) -> Rows:
+        """Rows that its operators compute for a batch; see ``timing.rank_rows``."""
+        tokens, logits = batch.tokens, batch.logits
+        if self.layout.dp == 1 and len(self.pipeline) == PIPELINE_FIELDS:
+            return tokens, tokens, logits
+        ranks = batch.on_ranks(self.layout.dp)
+        found: Rows = rows_of(self.pipeline, ranks, batch.new, tokens, logits)
+        return found
+
+    def padded_rows(self, sequences: int) -> int:
+        """Rows that a decode iteration is padded to at most where no rank has more sequences."""
+        if len(self.pipeline) == PIPELINE_FIELDS:
+            return 0
+        # fewer sequences may be padded where all of them are too many for any graph
+        each = (sequences + self.layout.micro_batches) * (self.speculation.drafts + 1)
+        return max(int(most_rows(self.pipeline, sequences)), each * self.layout.dp)
+
     def price_rows(self, rows: int, logits: bool, into: Int64Array) -> None:
         """Fill ``into`` (int64[operators, 2, PRICE_FIELDS]) for a number of rows of one sort.
 
@@ -145,6 +164,21 @@ class Plan:
             self._known[rows, logits] = known
         into[self.of_sort[int(logits)]] = known[self.of_sort[int(logits)]]
 
+    def price_uneven(self, rows: int, tokens: int, into: Int64Array) -> None:
+        """Fill in what depends on ``tokens`` of ranks that do not have equally many, ``rows`` being
+        as many as if each had those of the fullest: experts, and what has gathered several ranks'
+        tokens. The latter are taken to be spread evenly."""
+        whole = self.rows[:, pricing.PLAN_SPLIT] % (self.layout.dp * self.layout.micro_batches) != 0
+        whole &= self.rows[:, pricing.PLAN_LOGITS] == 0
+        if whole.any():
+            even = np.empty_like(into)
+            self.price_rows(tokens, False, even)
+            into[whole] = even[whole]
+        experts = self.rows[:, pricing.PLAN_KIND] == pricing.MOE
+        for index in np.nonzero(experts & ~whole)[0]:
+            price = into[index, COLD]
+            self._price_expert(int(index), rows, self.experts.mode, True, price, tokens)
+
     def _price_experts(self, rows: int, into: Int64Array) -> None:
         """Fill the prices of routed experts; their kernel is compiled for models that have any."""
         for index in np.nonzero(self.rows[:, pricing.PLAN_KIND] == pricing.MOE)[0]:
@@ -158,17 +192,29 @@ class Plan:
         return int(price[DURATION])
 
     def _price_expert(
-        self, index: int, rows: int, mode: str, exchange: bool, into: Int64Array
+        self,
+        index: int,
+        rows: int,
+        mode: str,
+        exchange: bool,
+        into: Int64Array,
+        tokens: int | None = None,
     ) -> None:
+        """``rows`` are those of all ranks; only so many ``tokens`` are there where given."""
         row = self.rows[index]
         table = self.fabrics[row[pricing.PLAN_GROUP]]
+        own = -(-rows // int(row[pricing.PLAN_SPLIT]))
+        group = own * int(row[pricing.PLAN_RANKS])
+        if tokens is not None:
+            group = min(group, -(-tokens // (self.layout.ffn_dp * self.layout.micro_batches)))
         price_moe(
             self.chip,
             table if exchange else np.zeros_like(table),
             self.bits,
             row,
-            -(-rows // int(row[pricing.PLAN_SPLIT])),
-            self._expert_load(rows),
+            own,
+            group,
+            self._expert_load(rows if tokens is None else tokens),
             MOE_MODES[mode],
             into,
         )
@@ -257,7 +303,16 @@ def make_plan(
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
         sections=section_rows(sharded),
         stages=stage_rows(sharded),
-        pipeline=np.array([chosen.pp, chosen.micro_batches, drafts.drafts + 1], dtype=np.int64),
+        pipeline=np.array(
+            [
+                chosen.pp,
+                chosen.micro_batches,
+                drafts.drafts + 1,
+                chosen.dp,
+                *(() if engine is None else engine.graph_batches),
+            ],
+            dtype=np.int64,
+        ),
         of_sort=(
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 0)[0],
             np.nonzero(rows[:, pricing.PLAN_LOGITS] == 1)[0],

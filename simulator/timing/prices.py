@@ -107,8 +107,10 @@ PLAN_BACKGROUND = 31
 PLAN_LOCAL = 32
 """1 where every rank of the experts has all tokens of the group: nothing is exchanged."""
 PLAN_EXPERT_FORM = 33
-"""How operands of experts are quantized: PLAIN, BLOCKS or INTEGERS (``kernels.gpu_experts``)."""
-PLAN_FIELDS = 34
+"""How operands of experts are quantized: PLAIN, BLOCKS or INTEGERS (``kernels.expert_kernels``)."""
+PLAN_EXPERT_KERNELS = 34
+"""1 + the library of ``kernels.expert_kernels`` that runs experts; 0 for the engine's choice."""
+PLAN_FIELDS = 35
 
 # Bits of the data types, int64[4]; a single operator has only the first three.
 WEIGHT_BITS = 0

@@ -15,11 +15,21 @@ MOST_SEQUENCES = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions."""
+    """``new[i]`` tokens of sequence i after ``past[i]`` cached ones; ``logits`` positions.
+
+    ``ranks[i]`` has it, of ranks that share the sequences; None: they take turns.
+    """
 
     new: Int64Array
     past: Int64Array
     logits: int
+    ranks: Int64Array | None = None
+
+    def on_ranks(self, count: int) -> Int64Array:
+        """Which of ``count`` ranks has each sequence."""
+        if self.ranks is None:
+            return np.arange(len(self.new), dtype=np.int64) % count
+        return self.ranks
 
     @property
     def tokens(self) -> int:

@@ -129,12 +129,13 @@ def _exchanges(plan: Plan, index: int, batch: Batch, count: int) -> Iterator[Col
     """
     op = plan.operators[index]
     assert isinstance(op, MoE)
-    with_it, without = (plan.price_expert(index, batch.tokens, "sorted", x) for x in (True, False))
+    rows, _, _ = plan.rows_of(batch)
+    with_it, without = (plan.price_expert(index, rows, "sorted", x) for x in (True, False))
     whole = 2 * ((with_it - without) // 2) * count
     chosen = plan.experts.mode
-    with_it, without = (plan.price_expert(index, batch.tokens, chosen, x) for x in (True, False))
+    with_it, without = (plan.price_expert(index, rows, chosen, x) for x in (True, False))
     exposed = min(whole, (with_it - without) * count)
-    size = _rows(op, batch) * op.top_k * op.hidden * int(plan.bits[1]) // 8
+    size = _rows(plan, op, batch) * op.top_k * op.hidden * int(plan.bits[1]) // 8
     for part, name in enumerate(("dispatch", "combine")):
         yield CollectiveShare(
             f"{op.name}.{name}",
@@ -151,7 +152,7 @@ def _buffer_bytes(plan: Plan, op: Collective, batch: Batch) -> int:
     weight_bits, residual_bits = int(plan.bits[WEIGHT_BITS]), int(plan.bits[RESIDUAL_BITS])
     if op.weights:
         return -(-op.weights * weight_bits // 8)
-    return -(-_rows(op, batch) * op.width * residual_bits // 8)
+    return -(-_rows(plan, op, batch) * op.width * residual_bits // 8)
 
 
 def _spans(
@@ -163,7 +164,7 @@ def _spans(
         index, repeat, start, end, variant, fetch_start, fetched = row
         prefix, op = names[index]
         if index not in known:
-            known[index] = (_kind(op), _detail(op, batch), _flops(op, batch))
+            known[index] = (_kind(op), _detail(plan, op, batch), _flops(plan, op, batch))
         kind, detail, flops = known[index]
         price = prices[index, variant].tolist()
         busy = price[executor.MATRIX : executor.MATRIX + 5]
@@ -188,53 +189,59 @@ def _spans(
         )
 
 
-def _rows(op: Any, batch: Batch) -> int:
-    """Rows of one rank and micro-batch."""
-    rows = batch.logits if getattr(op, "rows", "tokens") == "logits" else batch.tokens
-    return -(-rows // int(op.split))
+def _rows(plan: Plan, op: Any, batch: Batch) -> int:
+    """Rows of the fullest rank and micro-batch."""
+    together, tokens, logits = plan.rows_of(batch)
+    if getattr(op, "rows", "tokens") == "logits":
+        together = logits
+    elif op.split % (plan.layout.dp * plan.layout.micro_batches):
+        together = tokens
+    return -(-together // int(op.split))
 
 
 def _kind(op: Operator) -> str:
     return op.op if isinstance(op, Collective) else _KINDS[type(op)]
 
 
-def _own(op: Attention | LatentAttention, batch: Batch) -> Batch:
+def _own(plan: Plan, op: Attention | LatentAttention, batch: Batch) -> Batch:
     """The sequences of the fullest rank, as attention is priced for it."""
     new, past = np.empty_like(batch.new), np.empty_like(batch.past)
-    count = share_of(op.split, op.context, batch.new, batch.past, new, past)
+    held = plan.layout.dp
+    shape = (op.split, held, op.context)
+    count = share_of(shape, batch.on_ranks(held), batch.new, batch.past, new, past)
     return Batch(new[:count], past[:count], 0)
 
 
-def _detail(op: Operator, batch: Batch) -> str:
+def _detail(plan: Plan, op: Operator, batch: Batch) -> str:
     if isinstance(op, Matmul):
-        return f"{_rows(op, batch)}x{op.k}x{op.n}"
+        return f"{_rows(plan, op, batch)}x{op.k}x{op.n}"
     if isinstance(op, Attention):
-        count = len(_own(op, batch).new)
+        count = len(_own(plan, op, batch).new)
         return f"{count} sequences, {op.heads} heads, {op.kv_heads} KV heads"
     if isinstance(op, LatentAttention):
-        return f"{len(_own(op, batch).new)} sequences, {op.heads} heads, latent {op.kv_rank}"
+        return f"{len(_own(plan, op, batch).new)} sequences, {op.heads} heads, latent {op.kv_rank}"
     if isinstance(op, MoE):
         own = -(-op.experts // op.ranks)
-        return f"{_rows(op, batch)} rows x top {op.top_k}, {own} experts of {op.intermediate}"
+        return f"{_rows(plan, op, batch)} rows x top {op.top_k}, {own} experts of {op.intermediate}"
     if isinstance(op, Collective) and op.weights:
         return f"{op.weights} weights"
     if isinstance(op, Collective | Gather):
-        return f"{_rows(op, batch)}x{op.width}"
-    return f"{_rows(op, batch)} rows"
+        return f"{_rows(plan, op, batch)}x{op.width}"
+    return f"{_rows(plan, op, batch)} rows"
 
 
-def _flops(op: Operator, batch: Batch) -> int:
+def _flops(plan: Plan, op: Operator, batch: Batch) -> int:
     if isinstance(op, Matmul):
-        return 2 * _rows(op, batch) * op.k * op.n
+        return 2 * _rows(plan, op, batch) * op.k * op.n
     if isinstance(op, Attention):
-        return 4 * op.heads * op.head_dim * _own(op, batch).window_pairs(op.window)
+        return 4 * op.heads * op.head_dim * _own(plan, op, batch).window_pairs(op.window)
     if isinstance(op, LatentAttention):
-        own = _own(op, batch)
+        own = _own(plan, op, batch)
         dims = (op.heads, op.kv_rank, op.rope_dim, op.nope_dim, op.v_dim)
         pairs = zip(own.new.tolist(), own.past.tolist(), strict=True)
         return sum(_latent_flops(new, past, dims) for new, past in pairs)
     if isinstance(op, MoE):
-        assignments = _rows(op, batch) * op.top_k
+        assignments = _rows(plan, op, batch) * op.top_k
         return 2 * assignments * op.hidden * op.intermediate * (3 if op.gated else 2)
     return 0
 

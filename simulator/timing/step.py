@@ -41,9 +41,13 @@ LONGEST_STEP_PS = 10**17
 def price_batch(plan: Plan, batch: Batch) -> Int64Array:
     """Prices of every operator for a batch, int64[operators, 2, PRICE_FIELDS]."""
     prices = np.zeros((len(plan.rows), 2, executor.PRICE_FIELDS), dtype=np.int64)
-    plan.price_rows(batch.tokens, False, prices)
-    plan.price_rows(batch.logits, True, prices)
-    price_sequences(plan.packed, batch.new, batch.past, prices)
+    rows, tokens, logits = plan.rows_of(batch)
+    plan.price_rows(rows, False, prices)
+    plan.price_rows(logits, True, prices)
+    if rows != tokens:
+        plan.price_uneven(rows, tokens, prices)
+    ranks = batch.on_ranks(plan.layout.dp)
+    price_sequences(plan.packed, ranks, batch.new, batch.past, prices)
     return prices
 
 
@@ -194,6 +198,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         speculation={"drafts": drafts, "acceptance": plan.speculation.acceptance},
         notes=(
             *engine_notes(plan.system, plan.sharded),
+            *_padding_notes(plan, share),
             *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
         ),
         accuracy=entries,
@@ -210,6 +215,18 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             chip_seconds=seconds * chips,
         ),
     )
+
+
+def _padding_notes(plan: Plan, share: Batch) -> tuple[str, ...]:
+    """What to say where a rank's sequences are fewer than those of the graph that they run in."""
+    engine = plan.system.engine
+    rows = plan.rows_of(share)[0]
+    if engine is None or rows == share.tokens:
+        return ()
+    parts = plan.layout.dp * plan.layout.micro_batches
+    own = len(share.new) // parts
+    size = rows * own // share.tokens
+    return (f"{engine.name} pads {own} sequences to {size}, the next batch that it has a graph of",)
 
 
 def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:

@@ -43,6 +43,9 @@ ROPE = 64
 SAME = "same"
 """Weights of the arithmetic's data type."""
 
+USUAL = "usual"
+"""The kernels of experts that an engine takes for the data types."""
+
 
 def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
     """Prices of attention rows; ``context`` of a decode row are the cached tokens."""
@@ -157,7 +160,7 @@ def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
 
     ``tokens`` are those of all ranks; ``tp`` ranks share the intermediate dimension.
     """
-    columns = (*MOE_COLUMNS, "expert_load", "weights")
+    columns = (*MOE_COLUMNS, "expert_load", "weights", "kernels")
     rows = zip(*(inputs[name].tolist() for name in columns), strict=True)
     cases = [
         api.MoeCase(
@@ -174,9 +177,10 @@ def moe_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
             gated=bool(gated),
             buffers=buffers,
             blocks=bool(blocks),
+            kernels=kernels,
         )
         for tokens, hidden, inter, experts, top_k, tp, ep, *rest in rows
-        for buffers, gated, blocks, load, weights in (rest,)
+        for buffers, gated, blocks, load, weights, kernels in (rest,)
     ]
     return np.array([priced.time_s for priced in api.price_moes(machine.chip, cases)])
 

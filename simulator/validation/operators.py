@@ -158,7 +158,7 @@ OPERATORS: dict[str, Operator] = {
             layer_rows.moe_seconds,
             layer_rows.moe_work,
             ("tokens",),
-            words=("expert_load", "weights"),
+            words=("expert_load", "weights", "kernels"),
             defaults={
                 "tp": 1,
                 "ep": 1,
@@ -167,6 +167,7 @@ OPERATORS: dict[str, Operator] = {
                 "blocks": 0,
                 "expert_load": "balanced",
                 "weights": layer_rows.SAME,
+                "kernels": layer_rows.USUAL,
             },
         ),
         Operator(

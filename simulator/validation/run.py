@@ -81,7 +81,9 @@ def validate(
     Raises:
         InputError: unknown names, a bad file, or nothing to compare.
     """
-    wanted = tuple(find_operator(name).name for name in operators) or tuple(OPERATORS)
+    # what is named twice is compared, and counted, once
+    wanted = tuple(dict.fromkeys(find_operator(name).name for name in operators)) or (*OPERATORS,)
+    chips = tuple(dict.fromkeys(chips))
     at_hand = chips or chips_at_hand()
     if progress is not None and len(at_hand) < len(chips or known_chips()):
         progress("the tables of GPUs are not installed: pip install 'chipsim[validate]'")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from simulator.hardware.engine_kernels import engine_of
 from simulator.timing.evidence import LATENT
+from simulator.validation.layer_rows import USUAL
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -167,6 +168,15 @@ def _ungated(columns: Columns) -> npt.NDArray[np.bool_]:
     return np.asarray(nano | (columns["topk"] == 22), dtype=np.bool_)
 
 
+def _libraries(sources: Column) -> Column:
+    """Which library ran, where a row names one that an engine does not always take: an activation,
+    which no column has, can decide it."""
+    found = np.full(len(sources), USUAL, dtype="<U8")
+    for name in ("marlin", "cutlass"):
+        found[np.char.find(sources, name) >= 0] = name
+    return found
+
+
 def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``moe_perf``: one rank's share of a layer of routed experts, without communication."""
     inputs = {
@@ -196,10 +206,8 @@ def moe_layers(columns: Columns, chip: str, source: str, stack: str) -> list[Tab
         mask = kinds == name
         if mask.any():
             picked = {column: values[mask] for column, values in inputs.items()}
-            # Marlin takes 4-bit floats as it does integers
-            marlin = np.char.find(columns["kernel_source"][mask].astype(str), "marlin") >= 0
-            by_marlin = marlin & (weights != "")
-            picked["weights"] = np.where(by_marlin, "int4", weights or dtype)
+            picked["weights"] = np.full(int(mask.sum()), weights or dtype)
+            picked["kernels"] = _libraries(columns["kernel_source"][mask].astype(str))
             picked["blocks"] = np.full(int(mask.sum()), int(name == BLOCK_SCALED))
             times = seconds[mask]
             found.append(Table(chip, "moe", dtype, source + note, stack, picked, times, notes))

@@ -15,18 +15,13 @@ import operator
 from typing import Any
 
 import llvmlite.ir as llvm
-from numba.core import cgutils, cpu, ir, ir_utils, lowering, types
+from numba.core import cgutils, ir, types
 
-_Lower: Any = lowering.Lower
-_CPUContext: Any = cpu.CPUContext
+from simulator.kernels.compiler.plain import declare_plain, plain
+from simulator.kernels.compiler.ranges import WORD, RangeLower
+
 _types: Any = types
 _cgutils: Any = cgutils
-_ir_utils: Any = ir_utils
-
-plain: dict[Any, tuple[Any, Any]] = {}
-"""Functions that cannot raise, by entry point: (descriptor, library)."""
-
-_WORD = llvm.IntType(64)
 
 _ARITHMETIC = {
     operator.add: "add",
@@ -73,7 +68,7 @@ def indices_of(kind: Any) -> int:
     return 0
 
 
-class LeanLower(_Lower):
+class LeanLower(RangeLower):
     """numba's lowering with short ways for integers, floats and contiguous arrays."""
 
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
@@ -179,7 +174,7 @@ class LeanLower(_Lower):
             if i < len(parts):
                 part = self.context.cast(build, parts[i], part_kinds[i], types.int64)
                 if not self._never_negative(part_kinds[i]):
-                    low = build.icmp_signed("<", part, llvm.Constant(_WORD, 0))
+                    low = build.icmp_signed("<", part, llvm.Constant(WORD, 0))
                     part = build.select(low, build.add(part, size), part)
                 offset = part if offset is None else build.add(offset, part)
         return build.gep(self._member(array, kind, "data"), [offset])
@@ -197,7 +192,7 @@ class LeanLower(_Lower):
         own: dict[str, Any] = {}
         for name in ("shape", "strides"):
             whole = self._member(array, kind, name)
-            part = llvm.Constant(llvm.ArrayType(_WORD, resty.ndim), None)
+            part = llvm.Constant(llvm.ArrayType(WORD, resty.ndim), None)
             for i in range(resty.ndim):
                 size = build.extract_value(whole, first + i)
                 part = build.insert_value(part, size, i)
@@ -235,73 +230,6 @@ class LeanLower(_Lower):
                     return None
         return super().lower_inst(inst)
 
-    # loops
-
-    def pre_block(self, block: Any) -> None:
-        """Ranges are remembered from where they are made to where their loop begins."""
-        super().pre_block(block)
-        self._ranges: dict[str, tuple[Any, Any, int]] = {}
-
-    def _remember_range(self, name: str, made: Any) -> None:
-        """(first, end, step) of a range of int64 whose step is known."""
-        if not (isinstance(made, ir.Expr) and made.op == "call") or made.vararg or made.kws:
-            return
-        what = self.typeof(made.func.name)
-        kinds = [self.typeof(arg.name) for arg in made.args]
-        if (
-            not isinstance(what, types.Function)
-            or what.typing_key is not range
-            or any(_types.unliteral(kind) != types.int64 for kind in kinds)
-        ):
-            return
-        step = 1
-        if len(kinds) == 3:
-            step = _ir_utils.guard(_ir_utils.find_const, self.func_ir, made.args[2])
-            if not isinstance(step, int) or step == 0:
-                return
-        values = [self.loadvar(arg.name) for arg in made.args[:2]]
-        if len(values) == 1:
-            values.insert(0, llvm.Constant(_WORD, 0))
-        self._ranges[name] = (values[0], values[1], step)
-
-    def _range_iterator(self, resty: Any, steps: tuple[Any, Any, int]) -> Any:
-        """numba's iterator of a range, without a division where the step is 1."""
-        build = self.builder
-        first, end, step = steps
-        left = build.sub(end, first) if step > 0 else build.sub(first, end)
-        zero = llvm.Constant(_WORD, 0)
-        if abs(step) != 1:
-            left = build.add(left, llvm.Constant(_WORD, abs(step) - 1))
-        count = build.select(build.icmp_signed(">", left, zero), left, zero)
-        if abs(step) != 1:
-            count = build.sdiv(count, llvm.Constant(_WORD, abs(step)))
-        iterator = llvm.Constant(self.context.get_value_type(resty), None)
-        members = {
-            "iter": _cgutils.alloca_once(build, _WORD),
-            "stop": end,
-            "step": llvm.Constant(_WORD, step),
-            "count": _cgutils.alloca_once(build, _WORD),
-        }
-        build.store(first, members["iter"])
-        build.store(count, members["count"])
-        position = self.context.data_model_manager[resty].get_field_position
-        for name, value in members.items():
-            iterator = build.insert_value(iterator, value, position(name))
-        return iterator
-
-    def _next_of_range(self, resty: Any, iterator: Any, kind: Any) -> Any:
-        build = self.builder
-        position = self.context.data_model_manager[kind].get_field_position
-        at = build.extract_value(iterator, position("iter"))
-        left_at = build.extract_value(iterator, position("count"))
-        step = build.extract_value(iterator, position("step"))
-        value, left = build.load(at), build.load(left_at)
-        build.store(build.sub(left, llvm.Constant(_WORD, 1)), left_at)
-        build.store(build.add(value, step), at)
-        pair = llvm.Constant(self.context.get_value_type(resty), llvm.Undefined)
-        pair = build.insert_value(pair, value, 0)
-        return build.insert_value(pair, build.icmp_signed(">", left, llvm.Constant(_WORD, 0)), 1)
-
     # calls
 
     def _lower_call_normal(self, fnty: Any, expr: Any, signature: Any) -> Any:
@@ -336,68 +264,3 @@ class LeanLower(_Lower):
         result = self.builder.call(function, passed)
         self.context.add_linking_libs([library])
         return self.context.get_dummy_value() if fndesc.restype == types.none else result
-
-
-class MayRaise(Exception):  # noqa: N818
-    """A function that was lowered as one that cannot raise turns out to need numba's way."""
-
-
-class PlainContext(_CPUContext):
-    """numba's context inside a function that cannot raise."""
-
-    @property
-    def call_conv(self) -> Any:
-        """Nothing: whatever asks for it is about to raise, or to pass on an exception."""
-        raise MayRaise
-
-
-def declare_plain(context: Any, module: Any, fndesc: Any) -> Any:
-    """The LLVM function: arrays and tuples by address, the result as its value."""
-    result = llvm.VoidType()
-    if fndesc.restype != types.none:
-        result = context.get_value_type(fndesc.restype)
-    arguments = []
-    for kind in fndesc.argtypes:
-        own = context.get_value_type(kind)
-        if isinstance(own, (llvm.LiteralStructType, llvm.ArrayType)):
-            own = own.as_pointer()
-        arguments.append(own)
-    whole = llvm.FunctionType(result, arguments)
-    return _cgutils.get_or_insert_function(module, whole, fndesc.mangled_name)
-
-
-class PlainLower(LeanLower):
-    """Lowering of a function that cannot raise, which so needs no status beside its result."""
-
-    @property
-    def call_conv(self) -> Any:
-        """Nothing that numba's lowering could use."""
-        return None
-
-    def emit_environment_object(self) -> None:
-        """No environment: only exceptions and Python objects need one."""
-
-    def setup_function(self, fndesc: Any) -> None:
-        """Begin the LLVM function."""
-        self.function = declare_plain(self.context, self.module, fndesc)
-        self.function.linkage = "linkonce_odr"
-        self.entry_block = self.function.append_basic_block("entry")
-        self.builder = llvm.IRBuilder(self.entry_block)
-        self.call_helper = None
-
-    def extract_function_arguments(self) -> list[Any]:
-        """The values of the arguments."""
-        self.fnargs = []
-        for kind, argument in zip(self.fndesc.argtypes, self.function.args, strict=True):
-            own = self.context.get_value_type(kind)
-            value = argument if argument.type == own else self.builder.load(argument)
-            self.fnargs.append(value)
-        return self.fnargs
-
-    def lower_inst(self, inst: Any) -> Any:
-        """A return hands back the value itself."""
-        if not isinstance(inst, ir.Return):
-            return super().lower_inst(inst)
-        if self.fndesc.restype == types.none:
-            return self.builder.ret_void()
-        return self.builder.ret(self.loadvar(inst.value.name))

@@ -30,8 +30,10 @@ from numba.core import (
 )
 from numba.core.rewrites import static_getitem
 
-from simulator.kernels.compiler.lowering import LeanLower, MayRaise, PlainContext, PlainLower, plain
+from simulator.kernels.compiler.lowering import LeanLower
 from simulator.kernels.compiler.operator_types import remembered
+from simulator.kernels.compiler.plain import MayRaise, PlainContext, plain
+from simulator.kernels.compiler.plain_lowering import PlainLower
 from simulator.kernels.compiler.stack_arrays import is_on_stack, keep_on_stack
 
 _llvm: Any = _binding

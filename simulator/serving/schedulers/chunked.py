@@ -11,6 +11,7 @@ from __future__ import annotations
 from simulator.kernels.jit import inner
 from simulator.serving.admission import CHUNK, State, admit, put, serve, todo
 from simulator.serving.fields import BUDGET, PREEMPTED, RUNNING, TOKENS
+from simulator.serving.ranks import budget_of
 
 
 @inner
@@ -21,10 +22,12 @@ def chunked(state: State) -> None:
     preempted = replica[PREEMPTED]
     index = 0
     while index < replica[RUNNING] and replica[TOKENS] < budget:
-        tokens = min(todo(settings, requests[running[index]]), budget - replica[TOKENS])
-        index = serve(state, index, tokens)
-        if index < 0:
-            break
+        request = requests[running[index]]
+        tokens = min(todo(settings, request), budget_of(settings, batch, request))
+        if tokens > 0:
+            index = serve(state, index, tokens)
+            if index < 0:
+                break
         index += 1
     while replica[PREEMPTED] == preempted and replica[TOKENS] < budget:
         tokens = admit(state, budget - replica[TOKENS], False, CHUNK)

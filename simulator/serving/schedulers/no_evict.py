@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner
 from simulator.serving.admission import EVERYTHING, PROMPT_WHOLE, State, admit, put, todo
-from simulator.serving.fields import BUDGET, PREFILL_ONLY, QUEUE_HEAD, QUEUE_TAIL, RUNNING, TOKENS
+from simulator.serving.fields import (
+    BUDGET,
+    PREFILL_ONLY,
+    QUEUE_HEAD,
+    QUEUE_TAIL,
+    RANK_BUDGET,
+    RUNNING,
+    TOKENS,
+)
 from simulator.serving.schedulers.parts import run_decodes, run_prompts
 
 
@@ -25,7 +33,7 @@ def no_evict(state: State) -> None:
     # a replica that only prefills gives the blocks on with the prompt
     reserve = PROMPT_WHOLE if settings[PREFILL_ONLY] == 1 else EVERYTHING
     while replica[TOKENS] < settings[BUDGET] and replica[QUEUE_HEAD] < replica[QUEUE_TAIL]:
-        whole = todo(settings, requests[waiting[replica[QUEUE_HEAD]]]) <= settings[BUDGET]
+        whole = todo(settings, requests[waiting[replica[QUEUE_HEAD]]]) <= settings[RANK_BUDGET]
         tokens = admit(state, settings[BUDGET] - replica[TOKENS], whole, reserve)
         if tokens == 0:
             break

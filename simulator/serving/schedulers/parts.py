@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.serving.admission import CHUNK, PROMPT_WHOLE, State, admit, decodes, put, serve, todo
+from simulator.serving.admission import (
+    CHUNK,
+    PROMPT_WHOLE,
+    State,
+    admit,
+    decodes,
+    put,
+    serve,
+    todo,
+)
 from simulator.serving.fields import (
     BUDGET,
+    HOSTS,
     QUEUE_HEAD,
     QUEUE_TAIL,
+    RANK_BUDGET,
     RUNNING,
-    SCHEDULED,
     TOKENS,
 )
+from simulator.serving.ranks import budget_of
 
 
 @inner
 def run_prompts(state: State, whole: bool) -> None:
     """Place the running sequences that have not computed their prompt, in order of admission.
 
-    With ``whole`` each gets all of its tokens or, alone in the batch, all of the budget.
+    With ``whole`` each gets all of its tokens or, alone in the batch of its rank, all of the
+    rank's budget.
     """
-    settings, replica, requests, _, _, running, _, _ = state
+    settings, replica, requests, _, _, running, batch, _ = state
     index = 0
     while index < replica[RUNNING] and replica[TOKENS] < settings[BUDGET]:
-        if not decodes(requests[running[index]]):
-            left = settings[BUDGET] - replica[TOKENS]
-            tokens = todo(settings, requests[running[index]])
+        request = requests[running[index]]
+        if not decodes(request):
+            left = budget_of(settings, batch, request)
+            tokens = todo(settings, request)
             if tokens > left:
-                if whole and replica[SCHEDULED] > 0:
-                    return
+                if whole and left < settings[RANK_BUDGET]:
+                    if settings[HOSTS] == 1:
+                        return
+                    left = 0
                 tokens = left
-            index = serve(state, index, tokens)
-            if index < 0:
-                return
+            if tokens > 0:
+                index = serve(state, index, tokens)
+                if index < 0:
+                    return
         index += 1
 
 
 @inner
 def run_decodes(state: State) -> None:
     """Place the running sequences that decode, in order of admission."""
-    settings, replica, requests, _, _, running, _, _ = state
+    settings, replica, requests, _, _, running, batch, _ = state
     index = 0
     while index < replica[RUNNING] and replica[TOKENS] < settings[BUDGET]:
-        if decodes(requests[running[index]]):
-            left = settings[BUDGET] - replica[TOKENS]
-            index = serve(state, index, min(todo(settings, requests[running[index]]), left))
+        request = requests[running[index]]
+        left = budget_of(settings, batch, request)
+        if decodes(request) and left > 0:
+            index = serve(state, index, min(todo(settings, request), left))
             if index < 0:
                 return
         index += 1

@@ -1,0 +1,195 @@
+"""Tiles of prompts on a GPU, and all tiles of a batch; decodes are in ``gpu_attention``."""
+
+from __future__ import annotations
+
+import math
+
+from simulator.kernels.arithmetic import (
+    ceil_div,
+)
+from simulator.kernels.arrays import (
+    Float64Array,
+    Int64Array,
+)
+from simulator.kernels.attention import (
+    KV_BLOCK_TOKENS,
+    Shape,
+)
+from simulator.kernels.chip_vector import (
+    CLOCK_HZ,
+    FUSED_KERNEL_PS,
+    FUSED_NARROW_TILE,
+    FUSED_PACKS,
+    FUSED_QUERY_TILE,
+    FUSED_SM_BYTES_PER_S,
+    FUSED_SPLITS,
+    FUSED_SPLITS_PROMPTS,
+    FUSED_TILE_PS,
+    UNIT_COUNT,
+)
+from simulator.kernels.gpu_attention import (
+    BUSY,
+    CLUSTER,
+    EXP_CYCLES,
+    FED_BYTES,
+    LONGEST_DECODE,
+    LONGEST_PROMPT,
+    MMA_CYCLES,
+    NARROW_HEAD,
+    PARTIAL_BYTES,
+    PROMPT_TILES,
+    RESULT_SUMS,
+    ROUNDS,
+    SHORT_PROMPT,
+    SPLIT,
+    add_decode,
+    cycles_of,
+    decode_tile,
+    decode_tiles,
+    is_decode,
+    key_cycles,
+    products,
+    softmax,
+    through_l2,
+)
+from simulator.kernels.jit import (
+    inner,
+)
+
+
+@inner
+def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, float]:
+    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
+
+    A tile that packs a group's heads may begin and end between the heads of a query.
+    """
+    rows = chip[FUSED_QUERY_TILE]
+    if shape[2] <= NARROW_HEAD:
+        rows = chip[FUSED_NARROW_TILE]
+    rows = min(rows, max(1, RESULT_SUMS // shape[2]))
+    if chip[FUSED_PACKS] == 1:
+        return rows, kv_heads, rows / float(shape[0])
+    return rows, kv_heads * shape[0], float(rows)
+
+
+@inner
+def query_blocks(new: int, queries: float) -> int:
+    """Tiles of ``new`` queries of a head."""
+    blocks: int = math.ceil(new / queries - 1e-9)
+    return max(1, blocks)
+
+
+@inner
+def prompt_keys(new: int, past: int, window: int, queries: float) -> tuple[int, float, float]:
+    """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
+
+    Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
+    and its own length; keys come in whole blocks, of which the last is filled to between
+    ``queries`` tokens and all, evenly spread.
+    """
+    blocks = query_blocks(new, queries)
+    block = float(KV_BLOCK_TOKENS)
+    unused = max(0.0, block - queries) / 2.0
+    cap = float(ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS)
+    if window > 0:
+        cap = min(cap, window + max(queries, block))
+    growing = math.floor((cap - past - unused) / queries + 1e-9)
+    growing = max(0, min(blocks - 1, growing))
+    total = growing * (past + unused) + queries * (growing * (growing + 1) // 2)
+    total += (blocks - growing) * cap
+    return blocks, max(total, blocks * block), max(cap, block)
+
+
+@inner
+def add_prompt(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    bits: int,
+    token_bytes: float,
+    sequence: tuple[int, int, int],
+    all_tiles: int,
+    tiles: Float64Array,
+) -> None:
+    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, of a batch whose
+    prompts have ``all_tiles`` tiles."""
+    new, past, copies = sequence
+    group, window = shape[0], shape[3]
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape)
+    blocks, total, longest = prompt_keys(new, past, window, queries)
+    each = key_cycles(chip, rows, shape, bits, token_bytes)
+    latency = cycles_of(chip, chip[FUSED_TILE_PS])
+    lines = new * (kv_heads * group // heads)
+    ends = (shape[1] + shape[2]) * bits / 8.0 / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
+    count = float(copies * heads)
+    split = 1.0
+    if chip[FUSED_SPLITS_PROMPTS] == 1:
+        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(KV_BLOCK_TOKENS))
+        split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
+        partial = float(all_tiles) * min(rows, lines) * shape[2] * 8.0
+        joining = cycles_of(chip, chip[FUSED_KERNEL_PS]) + split * through_l2(chip, partial)
+        if (longest - longest / split) * each <= joining:
+            split = 1.0  # it would save less than the kernel that joins the parts takes
+    tiles[SPLIT] = max(tiles[SPLIT], split)
+    if split > 1.0:
+        tiles[PARTIAL_BYTES] += count * lines * split * shape[2] * 8.0
+    tiles[BUSY] += count * (split * (blocks * latency + lines * ends) + total * each)
+    one = latency + min(rows, lines) * ends + longest / split * each
+    tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
+    tiles[PROMPT_TILES] += count * split * blocks
+    tiles[SHORT_PROMPT] = latency + KV_BLOCK_TOKENS * each
+    tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
+    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
+    tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
+    tiles[ROUNDS] += count * (blocks + math.ceil(total / KV_BLOCK_TOKENS))
+
+
+@inner
+def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
+    """Cycles until all tiles are done."""
+    count = float(chip[UNIT_COUNT])
+    tail = 0.0
+    waves = tiles[PROMPT_TILES] / count
+    if waves > 1.0:
+        tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
+    longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
+    return max(longest, tiles[BUSY] / count + tail)
+
+
+@inner
+def add_batch(
+    chip: Int64Array,
+    shape: Shape,
+    kv_heads: int,
+    bits: int,
+    token_bytes: float,
+    new: Int64Array,
+    past: Int64Array,
+    tiles: Float64Array,
+) -> None:
+    """Count all sequences of a batch, runs of equal ones at once."""
+    group = shape[0]
+    competing = 0
+    prompts = 0
+    _, heads, block = prompt_heads(chip, kv_heads, shape)
+    for i in range(len(new)):
+        if is_decode(chip, new[i], group):
+            competing += kv_heads * decode_tiles(new[i], group)
+        else:
+            prompts += heads * query_blocks(new[i], block)
+    start = 0
+    queries = 1
+    tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+    while start < len(new):
+        end = start + 1
+        while end < len(new) and new[end] == new[start] and past[end] == past[start]:
+            end += 1
+        sequence = (new[start], past[start], end - start)
+        if is_decode(chip, new[start], group):
+            if new[start] != queries:
+                queries = new[start]
+                tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+            add_decode(chip, tile, shape[3], token_bytes, sequence, tiles)
+        else:
+            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)
+        start = end
