@@ -144,5 +144,5 @@ def test_limits_are_said(old: str, new: str, said: str) -> None:
 
 
 def test_a_kind_that_is_no_word_is_said() -> None:
-    with pytest.raises(InputError, match="kind: expected one of chip, .* found a list"):
+    with pytest.raises(InputError, match=r"kind: expected one of chip, .* found a list"):
         kind_of_file(parse_yaml("kind: [chip]", "odd.yaml"))
