@@ -65,6 +65,8 @@ MEMORIES: dict[str, dict[str, Any]] = {
     "8 MiB, 64 words/cycle": finite(2**23, "64"),
     "64 KiB, 10 words/cycle": finite(2**16, "10"),
     "256 KiB, 3.7 words/cycle": finite(2**18, "3.7"),
+    "64 KiB, 3.7 words/cycle": finite(2**16, "3.7"),
+    "16 KiB, 1.01 words/cycle": finite(2**14, "1.01"),
 }
 CONFIG = """[general]
 run_name = bench

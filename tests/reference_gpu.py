@@ -31,11 +31,16 @@ def tiles_s(
         * gpu.issue_efficiency
     )
     found = []
+    longest = k
+    if gpu.split_ratio:
+        longest = min(k, max(1, int(max(m, n) * gpu.split_ratio)))
     for rows, cols in gpu.tiles:
         blocks = math.ceil(m / rows) * math.ceil(n / cols)
         real = min(rows, m), min(cols, n)
         for fewer, parts in zip((0, *PARTS), PARTS, strict=False):
             if parts > 1 and (blocks * parts > 2 * unit.count or fewer * depth >= k):
+                break
+            if parts > 1 and gpu.split_ratio and longest == k:
                 break
             share = blocks * parts / unit.count
             waves = norm(4, 1, share)
@@ -50,7 +55,8 @@ def tiles_s(
             if gpu.exposed_ends:
                 first = blocks * parts * sum(real) * size * min(part, depth)
                 start = gpu.tile_ps * 1e-12
-                time = waves * steps * step + max(0, start - step)
+                filled = steps if parts > 1 else math.ceil(2 * part / depth) / 2
+                time = max(1, waves * filled) * step + max(0, start - step)
                 time += min(start, first / chip.sram.bandwidth_bytes_per_s)
             if gpu.shared_feed:
                 pulled = blocks * parts * part * sum(real) * size
@@ -59,6 +65,8 @@ def tiles_s(
                 sums = blocks * parts * real[0] * real[1] * 4
                 time += gpu.split_ps * 1e-12 + sums / chip.sram.bandwidth_bytes_per_s
             found.append(time)
+    if longest < k:
+        return max(min(found), tiles_s(chip, unit, gpu, (m, longest, n), size))
     return min(found)
 
 
@@ -75,14 +83,15 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
         of_weights = lost(capacity, copies * weights + others)
         of_others = lost(capacity, weights + others)
     near = 1 / chip.sram.bandwidth_bytes_per_s
+    once = max(near, 1 / (gpu.stream_bytes_per_s or chip.sram.bandwidth_bytes_per_s))
     far = 1 / chip.hbm.sustained_bytes_per_s
     missed = weights * of_weights + others * of_others
-    stream = (weights + others - result) * near
-    stream += weights * of_weights * max(0, far - near)
-    stream += of_others * (others - result) * max(0, far - near)
+    stream = (weights + others - result) * once
+    stream += weights * of_weights * max(0, far - once)
+    stream += of_others * (others - result) * max(0, far - once)
     after = max(2 * result * near, of_others * result * far) if gpu.exposed_ends else 0
     if not gpu.exposed_ends:
-        stream += 2 * result * near + of_others * result * max(0, far - 2 * near)
+        stream += 2 * result * once + of_others * result * max(0, far - 2 * once)
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
@@ -93,4 +102,7 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
             fourth = (tiles / 800e-6) ** 4
             tiles += (energy - tiles) * fourth / (1 + fourth)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
-    return fixed + norm(2.5, tiles, memory) + after
+    time = norm(2.5, tiles, memory)
+    if m == 1 and not gpu.persistent:
+        time = min(time, memory + gpu.tile_ps * 1e-12 + k / 1024 * 0.29e-6)
+    return fixed + time + after

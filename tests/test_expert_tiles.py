@@ -103,5 +103,5 @@ def test_absent_rows_of_a_sum_take_their_time_but_move_no_bytes() -> None:
     case = dataclasses.replace(LAYER, tokens=16384, hidden=8192, intermediate=64)
     one, two = (price_moes(B200, [dataclasses.replace(case, top_k=k, ep=64)])[0] for k in (1, 8))
     rows = 7 * case.tokens * case.hidden * 2
-    assert two.time_s - one.time_s > rows / B200.hbm.sustained_bytes_per_s
+    assert two.time_s - one.time_s > 0.6 * rows / B200.hbm.sustained_bytes_per_s
     assert two.hbm_bytes - one.hbm_bytes < rows

@@ -39,6 +39,8 @@ def gpus(draw: st.DrawFn) -> Chip:
         wave_loss=draw(st.sampled_from([0.5, 1.0])),
         exposed_ends=draw(st.booleans()),
         shared_feed=draw(st.booleans()),
+        split_ratio=draw(st.sampled_from([0.0, 0.3, 1.0, 2.5])),
+        stream_bytes_per_s=draw(st.sampled_from([None, 10**11, 10**13])),
         smallest_tile=draw(st.sampled_from([16, 32, 64])),
         largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
     )
@@ -274,3 +276,60 @@ def test_small_tiles_for_few_rows() -> None:
     assert 1.6 < more / few < 2.2
     early = with_kernels(chip, narrow_rows=128)
     assert price_matmul(early, 129, 8192, 256, "fp8").time_s > 1.4 * few
+
+
+def test_one_row_takes_no_tensor_cores() -> None:
+    """Measured on L40S: 2.2, 3.0 and 4.1 us for 1 x k x 32; two rows take longer."""
+    chip = SHIPPED["l40s"]
+    times = [price_matmul(chip, 1, k, 32, rotating_buffers=6).time_s for k in (2048, 4096, 8192)]
+    assert times == pytest.approx([2.2e-6, 3.0e-6, 4.1e-6], rel=0.3)
+    one, two = (price_matmul(chip, m, 2048, 32, rotating_buffers=6).time_s for m in (1, 2))
+    assert two > 1.2 * one
+    late = with_kernels(chip, persistent=True)
+    one, two = (price_matmul(late, m, 2048, 32, rotating_buffers=6).time_s for m in (1, 2))
+    assert two < 1.1 * one
+
+
+def test_half_a_step_issues_half() -> None:
+    """Measured on L40S: 4096 x k x 4096 takes 17.7 us with k = 32 and 24.2 with 64; a product of
+    one tile takes as long with either."""
+    chip = SHIPPED["l40s"]
+    half, full = (price_matmul(chip, 4096, k, 4096, rotating_buffers=6).time_s for k in (32, 64))
+    assert 1.15 < full / half < 1.4
+    half, full = (price_matmul(chip, 8, k, 32, rotating_buffers=6).time_s for k in (32, 64))
+    assert full < 1.02 * half
+
+
+def test_a_library_that_splits_late() -> None:
+    """Measured on L40S: 3.5 ns for each of k in 8 x k x 1536, up to 3,584 at least."""
+    chip = SHIPPED["l40s"]
+    eager = with_kernels(chip, split_ratio=0.0)
+    for k, measured in ((1536, 7.6e-6), (2048, 9.2e-6), (2560, 11.2e-6)):
+        late, early = (
+            price_matmul(c, 8, k, 1536, rotating_buffers=6).time_s for c in (chip, eager)
+        )
+        assert abs(late - measured) < abs(early - measured)
+    short = price_matmul(chip, 8, 1536, 1536, rotating_buffers=6)
+    assert short.tile is not None and short.tile[1] == 1536
+    assert price_matmul(eager, 8, 1536, 1536, rotating_buffers=6).tile[1] < 1536
+    steps = [price_matmul(chip, 8, k, 512).time_s for k in range(256, 4096, 128)]
+    assert steps == sorted(steps)
+
+
+def test_operands_stream_at_their_own_rate() -> None:
+    """What is read once takes its bytes over ``stream_bytes_per_s``, from L2."""
+    slow = with_kernels(SHIPPED["l40s"], stream_bytes_per_s=10**12)
+    for shape in ((512, 2048, 2048), (2, 2048, 2048)):
+        m, k, n = shape
+        taken = price_matmul(slow, *shape, rotating_buffers=1).time_s
+        assert taken >= 2 * (m * k + k * n) / 1e12
+        assert taken > price_matmul(SHIPPED["l40s"], *shape, rotating_buffers=1).time_s
+
+
+def test_a_long_product_on_l40s_runs_into_the_power_limit() -> None:
+    """Tables of two other stacks settle at 185 and 200 TFLOP/s, which zeros would not."""
+    chip = SHIPPED["l40s"]
+    free = dataclasses.replace(chip, power=Power(None))
+    for size, low, high in ((1024, 1.0, 1.001), (16384, 1.05, 1.3)):
+        bound, unbound = (price_matmul(c, size, size, size).cycles for c in (chip, free))
+        assert low <= bound / unbound <= high

@@ -19,7 +19,7 @@ from simulator.report.validation_doc import report as written
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
-from simulator.validation.layer_rows import SAME
+from simulator.validation.layer_rows import SAME, USUAL
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.run import validate
@@ -460,6 +460,7 @@ def test_layers_are_priced_and_never_beat_their_least_work():
         "buffers": np.zeros(count, dtype=np.int64),
         "expert_load": np.full(count, "balanced"),
         "weights": np.full(count, SAME),
+        "kernels": np.full(count, USUAL),
     }
     cases = {"attention-decode": attention, "attention-prefill": attention, "moe": experts}
     for name, inputs in cases.items():

@@ -147,6 +147,7 @@ Count = Annotated[int, BeforeValidator(Quantity("count", at_most=2**40))]
 CountOrZero = Annotated[int, BeforeValidator(Quantity("count", zero=True, at_most=2**40))]
 RowTile = Annotated[int, BeforeValidator(_row_tile)]
 Fraction = Annotated[float, BeforeValidator(Quantity("fraction", at_most=1))]
+Ratio = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1000))]
 FractionOrZero = Annotated[float, BeforeValidator(Quantity("fraction", zero=True, at_most=1))]
 # Energies and prices far from any chip are slips of a unit, and powers would leave 64 bits.
 EnergyPj = Annotated[

@@ -15,6 +15,7 @@ from simulator.config.fields import (
     EnergyPj,
     Flag,
     Fraction,
+    Ratio,
     Section,
     Shape,
     user_error,
@@ -83,6 +84,8 @@ class KernelsConfig(Section):
     exposed_ends: Flag = False
     shared_feed: Flag = False
     narrow_rows: Count = 128
+    split_ratio: Ratio = 0.0
+    stream: Bandwidth | None = None
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -116,6 +119,8 @@ class KernelsConfig(Section):
             exposed_ends=self.exposed_ends,
             shared_feed=self.shared_feed,
             narrow_rows=self.narrow_rows,
+            split_ratio=self.split_ratio,
+            stream_bytes_per_s=self.stream,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )

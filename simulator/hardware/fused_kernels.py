@@ -38,7 +38,7 @@ class FusedKernels:
     latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
     reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
     queries, and experts of 8 bits with one that converts their tokens;
-    ``carries_absent``: expert kernels of 16-bit weights carry the rows of tokens for other ranks'
+    ``carries_absent``: Triton's expert kernels carry the rows of tokens for other ranks'
     experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
     begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a

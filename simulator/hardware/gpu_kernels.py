@@ -26,7 +26,10 @@ class GpuKernels:
     others launch blocks in waves, the last of which loses the share ``wave_loss`` of what it leaves
     empty. With ``exposed_ends`` nothing is multiplied while the first blocks load their first step
     (``tile_ps`` is paid once then), nor while results are written. With
-    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. Output tiles have
+    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. With a
+    ``split_ratio`` the inner dimension is split only where it is so many times longer than both
+    sides of the result. ``stream_bytes_per_s`` is what L2 gives of operands, each read once, where
+    that is less than what it gives to tiles that read the same lines at a time. Output tiles have
     sides that are powers of two times ``smallest_tile``, and no more results than
     ``largest_tile``, which fills the accumulators.
     """
@@ -45,6 +48,8 @@ class GpuKernels:
     exposed_ends: bool = False
     shared_feed: bool = False
     narrow_rows: int = 128
+    split_ratio: float = 0.0
+    stream_bytes_per_s: int | None = None
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
 

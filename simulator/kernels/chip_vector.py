@@ -80,7 +80,12 @@ GPU_EXPOSED_ENDS = GPU + 14
 GPU_SHARED_FEED = GPU + 15
 GPU_NARROW_ROWS = GPU + 16
 """Rows up to which kernels that do not split have tiles smaller than 128 x 128."""
-SRAM_BYTES = GPU + 17
+GPU_SPLIT_RATIO = GPU + 17
+"""Inner dimension over the longer side of the result from which kernels split, in parts of
+PER_MILLION; 0 where the library looks for the best split."""
+GPU_STREAM_BYTES_PER_S = GPU + 18
+"""At which L2 gives what is read once."""
+SRAM_BYTES = GPU + 19
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -259,6 +264,9 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
     out[GPU_NARROW_ROWS] = gpu.narrow_rows
     out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
+    out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
+    fastest = chip.sram.bandwidth_bytes_per_s
+    out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 

@@ -10,7 +10,7 @@ The loop skips from event to event: a tick at which no command can go is never v
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from simulator.kernels.dram_address import AddressMap
 from simulator.kernels.dram_epoch import EPOCH, MOST_RANKS, begin_epoch, earlier, rank_again
@@ -19,12 +19,11 @@ from simulator.kernels.dram_queue import insert
 from simulator.kernels.dram_repeat import bank_of, close_books, jump_ahead
 from simulator.kernels.dram_rounds import jump_rounds
 from simulator.kernels.dram_schedule import (
-    look_column,
-    look_row,
-    look_row_exactly,
+    first_column,
+    first_row,
+    look_at_rows,
     next_direction,
-    pick_column,
-    pick_row,
+    try_rows_again,
 )
 from simulator.kernels.dram_serve import (
     CONFLICTS,
@@ -43,15 +42,16 @@ from simulator.kernels.dram_serve import (
 )
 from simulator.kernels.dram_state import (
     B_PRE,
-    BANK_STRIDE,
+    BANK_MASK,
+    COLUMN_DUE,
+    COLUMN_KEY,
     COUNT,
-    HEAD,
     NEVER,
     NONE,
-    PRE_KEY,
+    PRE_DUE,
     RANKS,
     READ,
-    TAIL,
+    ROW_KEY,
     WRITE,
     Geometry,
     Ints,
@@ -94,7 +94,234 @@ def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
     return (pc << g.pc_shift) + number % g.banks_per_pc
 
 
-@entry
+def _make_channel(has_writes: bool) -> Any:
+    """The kernel for reads and writes, or for reads alone, which need less."""
+
+    @entry
+    def run(
+        bursts: Ints,
+        writes: Ints,
+        arrivals: Ints,
+        address: AddressMap,
+        g: Geometry,
+        t: Ticks,
+        control: Controller,
+        c: Ints,
+        v: Narrow,
+        counts: Ints,
+    ) -> None:
+        # no literal, as numba would compile all that gets one twice
+        zero = bursts.size * 0
+        mixed = zero + has_writes > 0
+        total, done, sent = bursts.size, zero, zero
+        timed = arrivals.size > 0
+        direction, now = zero + READ, zero
+        column_free, row_free = zero, zero  # when a bus takes the next command
+        # In reads alone: tick and key of the next command on each bus, unless it has to be looked
+        # for again. With writes no command goes before these ticks.
+        column_next, row_next = zero, zero
+        column_key, row_key = zero + NONE, zero + NONE
+        column_stale, row_stale = zero == 0, zero == 0
+        due, refresh_next = zero, zero + NEVER  # refreshes due, and when the next one falls due
+        interval, batch = t.refi, g.pcs
+        if control.refresh == REFRESH_BANK:
+            interval, batch = t.refi_pb, (g.pcs if control.refresh_together else 1)
+        if control.refresh != REFRESH_OFF:
+            refresh_next = interval
+        # bursts follow one another from request ``straight`` on; repetitions are jumped over
+        straight, before, picture_due = zero, zero - NEVER, zero + NEVER
+        jumped, ticks_jumped = zero, zero
+        plain = not mixed and not timed and control.refresh != REFRESH_BANK
+        period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
+        stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
+        while done < total:
+            if now > EPOCH:
+                past = now & -t.per_clock
+                begin_epoch(c, v, past)
+                now, ticks_jumped = now - past, ticks_jumped + past
+                column_free, row_free = column_free - past, row_free - past
+                column_next, row_next = earlier(column_next, past), earlier(row_next, past)
+                refresh_next = earlier(refresh_next, past)
+                counts[at(END)] -= past
+            if c[at(RANKS)] > MOST_RANKS:
+                rank_again(c, v, g)
+                column_stale, row_stale = True, True
+            if now >= refresh_next:
+                if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
+                    if due == 0 and sent < total and sent - straight > period:
+                        end = counts[at(END)]
+                        requests, ticks = jump_rounds(
+                            bursts,
+                            sent,
+                            straight,
+                            jumped,
+                            address,
+                            g,
+                            t,
+                            c,
+                            v,
+                            counts,
+                            now,
+                            ticks_jumped,
+                            (column_free, row_free, end),
+                        )
+                        sent, done, jumped = sent + requests, done + requests, jumped + requests
+                        before, ticks_jumped = before + requests, ticks_jumped + ticks
+                        counts[at(END)] = end  # a tick, which a jump does not change
+                due += batch
+                refresh_next += interval
+                # the banks that it closes are all open again after a turn of the stream
+                picture_due = max(picture_due, sent + (1 << address.row_shift) - period)
+                row_next = min(row_next, now)
+                column_stale = True  # row hits have to wait
+            entered = False
+            while sent < total:
+                write = writes[sent] if mixed else READ
+                places = control.write_places if write == WRITE else control.read_places
+                arrival = arrivals[sent] - ticks_jumped if timed else 0
+                if arrival > now or c[at(COUNT + write)] >= places:
+                    break
+                x = bursts[at(sent)]
+                if x != before + 1:
+                    straight, picture_due = sent, sent + period
+                before = x
+                x -= jumped
+                bank = bank_of(address, g, x)
+                row = (x >> address.row_shift) & address.row_mask
+                arrived = arrival if timed else now
+                hits, alone = insert(c, v, sent - jumped, arrived, bank, row, write, t.per_clock)
+                if mixed and (hits or alone):
+                    column_next, row_next = min(column_next, now), min(row_next, now)
+                column_stale, row_stale = column_stale | hits, row_stale | alone
+                sent += 1
+                entered = True
+            if not has_writes:
+                if sent >= picture_due and due == 0:
+                    picture_due = sent + period
+                    if total > picture_due and refresh_next - now > stretch:
+                        end = counts[at(END)]
+                        requests, ticks = jump_ahead(
+                            bursts,
+                            sent,
+                            straight,
+                            jumped,
+                            address,
+                            g,
+                            t,
+                            c,
+                            v,
+                            counts,
+                            now,
+                            refresh_next,
+                            (column_free, row_free, end),
+                        )
+                        sent, done, jumped = sent + requests, done + requests, jumped + requests
+                        before += requests
+                        counts[at(END)] = end  # a tick, which a jump does not change
+                        refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
+                if column_stale:
+                    column_next, column_key, _ = first_column(
+                        c, v, g, t.per_clock, direction, due == 0, mixed, max(now, column_free)
+                    )
+                    column_stale = False
+                if row_stale and due == 0:
+                    row_next, row_key = first_row(v, g, t.per_clock, READ, max(now, row_free))
+                    row_stale = False
+            # skip to the next tick at which something can change
+            later = min(
+                align(max(column_next, column_free, now), t.per_clock), max(row_next, row_free)
+            )
+            if sent < total and timed:
+                write = writes[sent] if mixed else READ
+                places = control.write_places if write == WRITE else control.read_places
+                if c[at(COUNT + write)] < places:
+                    later = min(later, arrivals[sent] - ticks_jumped)
+            # the direction is looked at where a request entered
+            if later > now and not (mixed and entered):
+                now = min(later, refresh_next)
+                if timed or now == refresh_next:
+                    continue
+            if mixed and due == 0:
+                turned = next_direction(c, direction, control.write_places)
+                if turned != direction:
+                    direction, column_next, row_next = turned, now, now
+            if now >= column_next and now >= column_free and now == align(now, t.per_clock):
+                write = zero + READ
+                if has_writes:
+                    column_next, column_key, write = first_column(
+                        c, v, g, t.per_clock, direction, due == 0, mixed, now
+                    )
+                if not mixed or column_next == now:
+                    bank = column_key & BANK_MASK
+                    column_command(c, v, g, t, counts, bank, write, now, mixed)
+                    done += 1
+                    column_free = now + t.col_len
+                    column_next, column_stale = column_free, True
+                    if t.separate_buses == 0:
+                        row_free, row_stale = column_free, row_stale | (row_next < column_free)
+                    # its bank may now be closed for the next request
+                    if mixed or due > 0:
+                        row_next = min(row_next, max(now, v[at(B_PRE + bank)]))
+                    elif row_key & BANK_MASK == bank:
+                        row_next, row_key = look_at_rows(v, g, t.per_clock, max(now, row_free))
+                    else:
+                        tick, key = v[at(PRE_DUE + bank)], v[at(ROW_KEY + bank)]
+                        tick = NEVER if tick == NONE else max(tick, row_free)
+                        sooner = (tick < row_next) | ((tick == row_next) & (key < row_key))
+                        row_next = min(tick, row_next)
+                        row_key = key if sooner else row_key
+            if now >= row_free and now >= row_next:
+                held = zero
+                if due > 0:
+                    bank = _refresh_target(g, control, counts[REFRESHES])
+                    held, gone, row_next = serve_refresh(
+                        c, v, g, t, control.refresh == REFRESH_ALL, bank, now
+                    )
+                    due -= gone
+                    counts[REFRESHES] += gone
+                    if gone and due == 0:
+                        column_next, column_stale = now, True
+                else:
+                    if has_writes:
+                        row_next, row_key = first_row(v, g, t.per_clock, direction, now)
+                    if mixed and row_next > now:
+                        row_next = try_rows_again(c, v, g, t.per_clock, direction, now)
+                    else:
+                        bank = row_key & BANK_MASK
+                        held = row_command(c, v, g, t, counts, bank, direction, now, mixed)
+                        if mixed:
+                            column_next = min(column_next, now + 1)
+                        elif column_key & BANK_MASK == bank:
+                            column_stale = True
+                        else:
+                            tick, key = v[at(COLUMN_DUE + bank)], v[at(COLUMN_KEY + bank)]
+                            tick = max(NEVER if tick == NONE else tick, column_free)
+                            tick = align(tick, t.per_clock)
+                            sooner = (tick < column_next) | (
+                                (tick == column_next) & (key < column_key)
+                            )
+                            column_next = min(tick, column_next)
+                            column_key = key if sooner else column_key
+                if held > 0:
+                    row_free = now + held
+                    row_next, row_stale = row_free, True
+                    if t.separate_buses == 0:
+                        column_free, column_stale = (
+                            row_free,
+                            column_stale | (column_next < row_free),
+                        )
+            now += 1
+        counts[at(END)] += ticks_jumped
+        if period < NEVER:
+            close_books(c, g, address, jumped)
+
+    return run
+
+
+_run_reads = _make_channel(False)
+_run_mixed = _make_channel(True)
+
+
 def run_channel(
     bursts: Ints,
     writes: Ints,
@@ -112,174 +339,5 @@ def run_channel(
     ``bursts`` are burst numbers inside the channel; ``writes`` (0 or 1) and ``arrivals`` (ticks,
     never falling) may be empty: all reads, all there from the start.
     """
-    # no literal, as numba would compile all that gets one twice
-    zero = bursts.size * 0
-    total, done, sent = bursts.size, zero, zero
-    mixed, timed = writes.size > 0, arrivals.size > 0
-    direction, now = zero + READ, zero
-    column_free, row_free = zero, zero  # when a bus takes the next command
-    column_next, row_next = zero, zero  # no candidate of that kind is ready before
-    due, refresh_next = zero, zero + NEVER  # refreshes due, and when the next one falls due
-    interval, batch = t.refi, g.pcs
-    if control.refresh == REFRESH_BANK:
-        interval, batch = t.refi_pb, (g.pcs if control.refresh_together else 1)
-    if control.refresh != REFRESH_OFF:
-        refresh_next = interval
-    # bursts follow one another from request ``straight`` on; repetitions are jumped over
-    straight, before, picture_due = zero, zero - NEVER, zero + NEVER
-    jumped, ticks_jumped = zero, zero
-    plain = not mixed and not timed and control.refresh != REFRESH_BANK
-    period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
-    stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
-    while done < total:
-        if now > EPOCH:
-            past = now & -t.per_clock
-            begin_epoch(c, v, past)
-            now, ticks_jumped = now - past, ticks_jumped + past
-            column_free, row_free = column_free - past, row_free - past
-            column_next, row_next = earlier(column_next, past), earlier(row_next, past)
-            refresh_next = earlier(refresh_next, past)
-            counts[at(END)] -= past
-        if c[at(RANKS)] > MOST_RANKS:
-            rank_again(c, v, g)
-        if now >= refresh_next:
-            if due == 0 and sent < total and sent - straight > period:
-                end = counts[at(END)]
-                requests, ticks = jump_rounds(
-                    bursts,
-                    sent,
-                    straight,
-                    jumped,
-                    address,
-                    g,
-                    t,
-                    c,
-                    v,
-                    counts,
-                    now,
-                    ticks_jumped,
-                    (column_free, row_free, end),
-                )
-                sent, done, jumped = sent + requests, done + requests, jumped + requests
-                before, ticks_jumped = before + requests, ticks_jumped + ticks
-                counts[at(END)] = end  # a tick, which a jump does not change
-            due += batch
-            refresh_next += interval
-            # the banks that it closes are all open again after a turn of the stream
-            picture_due = max(picture_due, sent + (1 << address.row_shift) - period)
-            row_next = min(row_next, now)
-        entered = False
-        while sent < total:
-            write = writes[sent] if mixed else READ
-            places = control.write_places if write == WRITE else control.read_places
-            arrival = arrivals[sent] - ticks_jumped if timed else 0
-            if arrival > now or c[at(COUNT + write)] >= places:
-                break
-            x = bursts[at(sent)]
-            if x != before + 1:
-                straight, picture_due = sent, sent + period
-            before = x
-            x -= jumped
-            bank = bank_of(address, g, x)
-            row = (x >> address.row_shift) & address.row_mask
-            arrived = arrival if timed else now
-            column_tick, row_tick = insert(
-                c, v, sent - jumped, arrived, bank, bank >> g.pc_shift, row, write
-            )
-            side = write * BANK_STRIDE + bank
-            if mixed and (column_tick < NEVER or c[at(HEAD + side)] == c[at(TAIL + side)]):
-                column_tick, row_tick = now, now
-            column_next, row_next = min(column_next, column_tick), min(row_next, row_tick)
-            sent += 1
-            entered = True
-        if sent >= picture_due and due == 0:
-            picture_due = sent + period
-            if total > picture_due and refresh_next - now > stretch:
-                end = counts[at(END)]
-                requests, ticks = jump_ahead(
-                    bursts,
-                    sent,
-                    straight,
-                    jumped,
-                    address,
-                    g,
-                    t,
-                    c,
-                    v,
-                    counts,
-                    now,
-                    refresh_next,
-                    (column_free, row_free, end),
-                )
-                sent, done, jumped = sent + requests, done + requests, jumped + requests
-                before += requests
-                counts[at(END)] = end  # a tick, which a jump does not change
-                refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
-        # skip to the next tick at which something can change
-        later = min(align(max(column_next, column_free, now), t.per_clock), max(row_next, row_free))
-        if sent < total and timed:
-            write = writes[sent] if mixed else READ
-            places = control.write_places if write == WRITE else control.read_places
-            if c[at(COUNT + write)] < places:
-                later = min(later, arrivals[sent] - ticks_jumped)
-        # the direction is looked at where a request entered
-        if later > now and not (mixed and entered):
-            now = min(later, refresh_next)
-            if timed or now == refresh_next:
-                continue
-        if mixed and due == 0:
-            turned = next_direction(c, direction, control.write_places)
-            if turned != direction:
-                direction, column_next, row_next = turned, now, now
-        if now >= column_next and now >= column_free and now == align(now, t.per_clock):
-            bank, write = pick_column(c, v, g, direction, due == 0, mixed, now)
-            if bank < 0:
-                column_next = look_column(c, g, direction, due == 0, now + 1)
-            else:
-                column_command(c, v, g, t, counts, bank, write, now)
-                done += 1
-                column_free = now + t.col_len
-                column_next = column_free
-                if not mixed:
-                    column_next = look_column(c, g, direction, due == 0, column_free)
-                # its bank may now be closed for the next request
-                if mixed or due > 0 or v[at(PRE_KEY + bank)] != NONE:
-                    row_next = min(row_next, max(now, v[at(B_PRE + bank)]))
-                if t.separate_buses == 0:
-                    row_free = column_free
-        if now >= row_free and now >= row_next:
-            held = 0
-            if due > 0:
-                bank = _refresh_target(g, control, counts[REFRESHES])
-                held, gone, row_next = serve_refresh(
-                    c, v, g, t, control.refresh == REFRESH_ALL, bank, now
-                )
-                due -= gone
-                counts[REFRESHES] += gone
-                if gone and due == 0:
-                    column_next = now
-            else:
-                bank = pick_row(c, v, g, t.per_clock, direction, now)
-                if bank < 0:
-                    row_next = (
-                        look_row_exactly(c, v, g, t.per_clock, direction, now)
-                        if mixed
-                        else look_row(c, g, t.per_clock, direction, now + 1)
-                    )
-                else:
-                    held = row_command(c, v, g, t, counts, bank, direction, now)
-                    # in reads alone the first column command after it is that of the activate
-                    column_next = min(column_next, now + (1 if mixed else t.act_to_read))
-            if held > 0:
-                # commands that follow one another closely: it is as cheap to try at once
-                crowded = now == row_free
-                row_free = now + held
-                row_next = row_free
-                if not (mixed or crowded) and due == 0:
-                    row_next = look_row(c, g, t.per_clock, direction, row_free)
-                if t.separate_buses == 0:
-                    column_free = row_free
-        now += 1
-    counts[at(END)] += ticks_jumped
-    if period < NEVER:
-        close_books(c, g, address, jumped)
+    run = _run_mixed if writes.size > 0 else _run_reads
+    run(bursts, writes, arrivals, address, g, t, control, c, v, counts)

@@ -7,11 +7,8 @@ of a request, those that are in the queues are ranked again from 0, which change
 
 from __future__ import annotations
 
-from simulator.kernels.dram_queue import look_again
 from simulator.kernels.dram_state import (
-    ACT_BEST,
-    ACT_KEY,
-    ACT_SOON,
+    ACT_DUE,
     ACTIVE,
     ARRIVAL,
     B_ACT,
@@ -32,10 +29,10 @@ from simulator.kernels.dram_state import (
     NONE,
     P_ACT,
     PC_STRIDE,
-    PRE_KEY,
     RANK,
     RANKS,
-    SLOT_STRIDE,
+    ROW_KEY,
+    SLOTS,
     Geometry,
     Ints,
     Narrow,
@@ -62,35 +59,28 @@ def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
     """Move all ticks of the state back, by whole clocks."""
     for i in range(B_ACT, B_ACT + 4 * BANK_STRIDE):
         v[at(i)] = max(v[at(i)] - ticks, -EPOCH)
+    for i in range(ACT_DUE, ROW_KEY):
+        v[at(i)] = NONE if v[at(i)] == NONE else max(v[at(i)] - ticks, -EPOCH)
     for i in range(B_REF, B_REF + BANK_STRIDE):
         c[at(i)] -= ticks
-    for i in range(P_ACT, P_ACT + 6 * PC_STRIDE):
+    for i in range(P_ACT, P_ACT + 4 * PC_STRIDE):
         c[at(i)] -= ticks
     for i in range(FAW, FAW + 4 * PC_STRIDE):
         c[at(i)] = earlier(c[at(i)], ticks)
-    for i in range(ACT_SOON, ACT_SOON + 12 * PC_STRIDE):
-        c[at(i)] = earlier(c[at(i)], ticks)
-    for i in range(ARRIVAL, ARRIVAL + SLOT_STRIDE):
+    for i in range(ARRIVAL, ARRIVAL + SLOTS):
         c[at(i)] -= ticks
     c[at(LAST_NOW)] -= ticks
     c[at(LAST_REFRESH)] = earlier(c[at(LAST_REFRESH)], ticks)
-
-
-@inlined
-def _rank_offer(c: Ints, v: Narrow, key: int, slot: int, hit: int) -> None:
-    """Write the new rank of the request for which a bank offers a command."""
-    if v[at(key)] != NONE:
-        v[at(key)] = c[at(RANK + slot)] | hit
 
 
 @called
 def rank_again(c: Ints, v: Narrow, g: Geometry) -> None:
     """Rank the requests in the queues from 0, by age."""
     count = 0
-    for slot in range(SLOT_STRIDE):
+    for slot in range(SLOTS):
         key, older = c[at(KEY + slot)], 0
         if key < NEVER:
-            for other in range(SLOT_STRIDE):
+            for other in range(SLOTS):
                 older += c[at(KEY + other)] < key
             c[at(RANK + slot)] = (older << BANK_BITS) | (key & BANK_MASK)
             count += 1
@@ -99,12 +89,7 @@ def rank_again(c: Ints, v: Narrow, g: Geometry) -> None:
         active = c[at(ACTIVE + bank)]
         for direction in range(2):
             side = direction * BANK_STRIDE + bank
-            head = c[at(HEAD + side)]
-            _rank_offer(c, v, ACT_KEY + side, head, 0)
-            _rank_offer(c, v, PRE_KEY + side, head, 0)
+            v[at(ROW_KEY + side)] = c[at(RANK + c[at(HEAD + side)])]
+            v[at(COLUMN_KEY + side)] = c[at(RANK + c[at(HIT + side)])] | IS_HIT
             if active >= 0 and c[at(IS_WRITE + active)] == direction:
-                _rank_offer(c, v, COLUMN_KEY + side, active, 0)
-            else:
-                _rank_offer(c, v, COLUMN_KEY + side, c[at(HIT + side)], IS_HIT)
-    for i in range(6 * PC_STRIDE):
-        look_again(c, ACT_BEST + i)
+                v[at(COLUMN_KEY + side)] = c[at(RANK + active)]

@@ -1,18 +1,17 @@
 """What each DRAM command does: it changes a bank and moves the deadlines of commands after it.
 
 The deadlines are the constraint tables of the standards (JESD235, JESD238) in the form that
-Ramulator 2.1 publishes. Distances within a stack or a bank group are written to each of its banks,
-so that the scheduler compares one number a bank; between banks of a pseudo-channel that differ in
-nothing there is one number for all.
+Ramulator 2.1 publishes. Distances within a pseudo-channel, a stack or a bank group are written to
+each of its banks, so that the scheduler compares one number a bank.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from simulator.kernels.dram_queue import bank_closed, look_again
+from simulator.kernels.dram_queue import activate_due, bank_closed
 from simulator.kernels.dram_state import (
-    ACT_BEST,
+    ACT_DUE,
     ACTIVE,
     ACTS,
     B_ACT,
@@ -20,19 +19,21 @@ from simulator.kernels.dram_state import (
     B_READ,
     B_REF,
     B_WRITE,
-    COLUMN_BEST,
-    COLUMN_SOON,
+    BANK_STRIDE,
+    BLOCK,
+    COLUMN_DUE,
     COLUMNS,
     FAW,
     FAW_NEXT,
+    LONG_PAST,
     NEVER,
+    NONE,
     P_ACT,
     P_PRE,
-    P_READ,
     P_REF,
     P_REFPB,
-    P_WRITE,
     PC_STRIDE,
+    PRE_DUE,
     READ,
     ROW,
     Geometry,
@@ -41,6 +42,7 @@ from simulator.kernels.dram_state import (
     Ticks,
     align,
     at,
+    blocks,
     called,
     inlined,
 )
@@ -53,52 +55,92 @@ def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
 
 
 @inlined
-def _none_before(v: Narrow, deadline: int, group: int, shift: int, tick: int) -> None:
-    """Move a deadline of all banks of a group (``1 << shift`` of them) later, never earlier."""
-    first, later = deadline + (group << shift), np.int32(tick)
-    for bank in range(at(first), at(first + (1 << shift))):
-        v[bank] = max(v[bank], later)
+def _delay(
+    v: Narrow, deadline: int, bank: int, g: Geometry, own: int, group: int, stack: int, others: int
+) -> None:
+    """Move a deadline of all banks of a bank's pseudo-channel later, never earlier.
+
+    By what they share with the bank: it is that bank, or they share its group, its stack, or the
+    pseudo-channel only. A bank that is to offer no command any more gets the tick ``NONE`` here and
+    not by itself: a look that reads all banks would wait for a single one just written.
+    """
+    # banks differ by less than the size of what they share; without ``max`` the compiler would
+    # choose among 64-bit ticks
+    low, one = np.int32(LONG_PAST), np.int32(1)
+    in_group, in_stack, in_pc = 1 << g.bg_shift, 1 << g.sid_shift, 1 << g.pc_shift
+    in_group, in_stack, in_pc = np.int32(in_group), np.int32(in_stack), np.int32(in_pc)
+    group, stack = max(np.int32(group), low), max(np.int32(stack), low)
+    others, own = max(np.int32(others), low), max(np.int32(own), low)
+    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        apart = np.int32(np.int32(i) ^ here)
+        due = others if apart < in_pc else low
+        due = stack if apart < in_stack else due
+        due = group if apart < in_group else due
+        due = own if apart < one else due
+        v[place + i] = max(v[place + i], due)
+
+
+@inlined
+def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, own: int, others: int) -> None:
+    """The same tick for all other banks of a bank's pseudo-channel."""
+    low, one = np.int32(LONG_PAST), np.int32(1)
+    in_pc = np.int32(1 << g.pc_shift)
+    others, own = max(np.int32(others), low), max(np.int32(own), low)
+    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        apart = np.int32(np.int32(i) ^ here)
+        due = others if apart < in_pc else low
+        due = own if apart < one else due
+        v[place + i] = max(v[place + i], due)
+
+
+@inlined
+def _set(v: Narrow, column: int, bank: int, g: Geometry, value: int) -> None:
+    """Write one bank's number as ``_delay`` writes them, for the same reason."""
+    place, here = at(column + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
+    new = max(np.int32(value), np.int32(LONG_PAST))
+    for i in range(blocks(min(g.compared, BLOCK))):
+        v[place + i] = new if np.int32(i) == here else v[place + i]
 
 
 @inlined
 def issue_column(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int, mixed: bool
 ) -> None:
-    """Read or write a burst of the open row."""
+    """Read or write a burst of the open row; the bank offers none in that direction after it."""
     c[at(COLUMNS + bank)] += 1
-    pc, sid, group = bank >> g.pc_shift, bank >> g.sid_shift, bank >> g.bg_shift
-    near, turn, after_turn, to_pre = (
-        (B_READ, P_WRITE, t.read_to_write, t.read_to_pre)
-        if write == READ
-        else (B_WRITE, P_READ, t.write_to_read_s, t.write_to_pre)
-    )
-    first = (pc << g.pc_shift) >> g.sid_shift
-    for s in range(first, first + g.stacks):
-        _none_before(v, near, s, g.sid_shift, now + (t.ccd_s if s == sid else t.ccd_r))
-    if t.ccd_l > t.ccd_s:
-        _none_before(v, near, group, g.bg_shift, now + t.ccd_l)
-    if write != READ:
-        _none_before(v, B_READ, group, g.bg_shift, now + t.write_to_read_l)
-        look_again(c, COLUMN_BEST + pc)
-    _not_before(c, COLUMN_SOON + write * PC_STRIDE + pc, now + min(t.ccd_s, t.ccd_r))
-    _not_before(c, turn + pc, now + after_turn)
-    _not_before(v, B_PRE + bank, now + to_pre)
+    other_stack, stack = now + t.ccd_r, now + t.ccd_s
+    group = max(now + t.ccd_l, stack)
+    side = write * BANK_STRIDE
+    _delay(v, B_READ + side, bank, g, group, group, stack, other_stack)
+    _delay(v, COLUMN_DUE + side, bank, g, NONE, group, stack, other_stack)
+    if mixed and write == READ:
+        turned = now + t.read_to_write
+        _delay_all(v, B_WRITE, bank, g, turned, turned)
+        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned, turned)
+    elif mixed:
+        turned = now + t.write_to_read_s
+        group = max(now + t.write_to_read_l, turned)
+        _delay(v, B_READ, bank, g, group, group, turned, turned)
+        _delay(v, COLUMN_DUE, bank, g, group, group, turned, turned)
+    to_pre = now + (t.read_to_pre if write == READ else t.write_to_pre)
+    _not_before(v, B_PRE + bank, to_pre)
+    _not_before(v, PRE_DUE + bank, to_pre)
+    if mixed:
+        _not_before(v, PRE_DUE + BANK_STRIDE + bank, to_pre)
 
 
 @inlined
 def issue_activate(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, row: int, now: int
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, sides: int
 ) -> None:
     """Open a row; the fifth activate of a pseudo-channel waits for the window of four."""
     pc = bank >> g.pc_shift
-    if t.rrd_l > t.rrd_s:
-        _none_before(v, B_ACT, bank >> g.bg_shift, g.bg_shift, now + t.rrd_l)
     c[at(ACTS + bank)] += 1
-    c[at(ROW + bank)] = row
     _not_before(v, B_READ + bank, now + t.act_to_read)
     _not_before(v, B_WRITE + bank, now + t.act_to_write)
     _not_before(v, B_PRE + bank, now + t.act_to_pre)
-    _not_before(v, B_ACT + bank, now + t.act_to_act)
     _not_before(c, B_REF + bank, now + t.act_to_ref)
     _not_before(c, P_REF + pc, now + t.act_to_ref)
     _not_before(c, P_REFPB + pc, now + t.act_to_refpb_other)
@@ -108,18 +150,38 @@ def issue_activate(
     c[at(FAW_NEXT + pc)] = oldest
     window = c[at(FAW + oldest * PC_STRIDE + pc)] + t.faw
     _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
+    others = c[at(P_ACT + pc)]
+    group = max(now + t.rrd_l, others)
+    _delay(v, B_ACT, bank, g, max(now + t.act_to_act, group), group, others, others)
+    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
+        _delay(v, ACT_DUE + side, bank, g, NONE, group, others, others)
 
 
 @inlined
-def issue_precharge(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int) -> None:
+def issue_precharge(
+    c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, sides: int
+) -> None:
     """Close one bank."""
     pc = bank >> g.pc_shift
-    c[at(ROW + bank)] = -1
-    _not_before(v, B_ACT + bank, now + t.pre_to_act)
     _not_before(c, B_REF + bank, now + t.pre_to_ref)
-    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    bank_closed(c, v, bank, pc)
+    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
+    _not_before(v, B_ACT + bank, now + t.pre_to_act)
+    _delay_all(v, B_PRE, bank, g, now + t.pre_to_pre, now + t.pre_to_pre)
+    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
+        _delay_all(v, PRE_DUE + side, bank, g, NONE, now + t.pre_to_pre)
+        _set(v, ACT_DUE + side, bank, g, activate_due(c, v, bank, side, t.per_clock))
+    bank_closed(c, v, bank, sides)
+
+
+@called
+def _hold_activates(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, tick: int) -> None:
+    """No activate of a pseudo-channel before a tick."""
+    _not_before(c, P_ACT + pc, tick)
+    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick, tick)
+    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+        due = align(tick, t.per_clock)
+        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, due, due)
 
 
 @called
@@ -138,18 +200,22 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
         return ready
     for bank in range(first, first + g.banks_per_pc):
         if c[at(ROW + bank)] >= 0:
-            c[at(ROW + bank)] = -1
-            bank_closed(c, v, bank, pc)
-    _not_before(c, P_ACT + pc, now + t.pre_to_act)
+            for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+                v[at(PRE_DUE + side + bank)] = NONE
+                v[at(ACT_DUE + side + bank)] = activate_due(c, v, bank, side, t.per_clock)
+            bank_closed(c, v, bank, 2)
+    _hold_activates(c, v, g, t, pc, now + t.pre_to_act)
     _not_before(c, P_PRE + pc, now + t.pre_to_pre)
+    tick = now + t.pre_to_pre
+    _delay_all(v, B_PRE, first, g, tick, tick)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     return 0
 
 
 @inlined
-def _refresh_all(c: Ints, t: Ticks, pc: int, now: int) -> None:
+def _refresh_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -> None:
     """Refresh all banks of a pseudo-channel; they are closed."""
-    _not_before(c, P_ACT + pc, now + t.ref_to_act)
+    _hold_activates(c, v, g, t, pc, now + t.ref_to_act)
     _not_before(c, P_REF + pc, now + t.ref_to_act)
 
 
@@ -157,11 +223,12 @@ def _refresh_all(c: Ints, t: Ticks, pc: int, now: int) -> None:
 def _refresh_bank(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int) -> None:
     """Refresh one closed bank; the others of the pseudo-channel go on after a short pause."""
     pc = bank >> g.pc_shift
-    _not_before(v, B_ACT + bank, now + t.refpb_to_act)
-    look_again(c, ACT_BEST + pc)
-    look_again(c, ACT_BEST + PC_STRIDE + pc)
+    tick = now + t.refpb_to_act
+    _not_before(v, B_ACT + bank, tick)
+    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
+        _not_before(v, ACT_DUE + side + bank, align(tick, t.per_clock))
     _not_before(c, B_REF + bank, now + t.refpb_to_act)
-    _not_before(c, P_ACT + pc, now + t.refpb_to_other_act)
+    _hold_activates(c, v, g, t, pc, now + t.refpb_to_other_act)
     _not_before(c, P_REFPB + pc, now + t.refpb_to_refpb)
 
 
@@ -190,14 +257,14 @@ def serve_refresh(
         ready = max(v[at(B_PRE + bank)], c[at(P_PRE + pc)])
         if ready > now:
             return 0, 0, ready
-        issue_precharge(c, v, g, t, bank, now)
+        issue_precharge(c, v, g, t, bank, now, 2)
         return t.pre_len, 0, now + t.pre_len
     ready = c[at(P_REF + pc)] if everything else max(c[at(B_REF + bank)], c[at(P_REFPB + pc)])
     ready = align(max(ready, now), t.per_clock)
     if ready > now:
         return 0, 0, ready
     if everything:
-        _refresh_all(c, t, pc, now)
+        _refresh_all(c, v, g, t, pc, now)
     else:
         _refresh_bank(c, v, g, t, bank, now)
     return t.ref_len, 1, now + t.ref_len

@@ -4,26 +4,27 @@ A bank offers at most one column command in each direction (the request for whic
 been opened, else its oldest request to the open row) and one row command: an activate if it is
 closed, or a precharge if its oldest request wants another row. A younger request never closes a
 row that an older one still needs.
+
+The end of a list is a slot with the rank ``NONE``, so what a bank offers is written without asking
+whether there is a request.
 """
 
 from __future__ import annotations
 
 from simulator.kernels.dram_state import (
-    ACT_BEST,
-    ACT_KEY,
-    ACT_SOON,
+    ACT_DUE,
     ACTIVE,
     ARRIVAL,
     B_ACT,
     B_PRE,
     B_READ,
     BANK_BITS,
-    BANK_MASK,
     BANK_STRIDE,
-    COLUMN_BEST,
+    COLUMN_DUE,
     COLUMN_KEY,
-    COLUMN_SOON,
     COUNT,
+    CROWD,
+    CROWD_BITS,
     FREE,
     FREE_COUNT,
     HEAD,
@@ -31,161 +32,125 @@ from simulator.kernels.dram_state import (
     IS_HIT,
     IS_WRITE,
     KEY,
-    LOOK_REST,
-    LOOK_SOON,
     NEVER,
     NEXT,
     NONE,
     OPENED,
-    P_ACT,
-    P_PRE,
-    PC_STRIDE,
-    PRE_BEST,
-    PRE_KEY,
-    PRE_SOON,
+    PRE_DUE,
     PREVIOUS,
     RANK,
     RANKS,
     ROW,
+    ROW_KEY,
     SEEN,
+    SLOTS,
     TAIL,
     WANTED,
     Ints,
     Narrow,
+    align,
     at,
     inlined,
 )
 
 
 @inlined
-def _find_hit(c: Ints, start: int, row: int) -> int:
-    """The first request from ``start`` on in a bank's list that wants ``row``, or -1."""
-    slot = start
-    while slot >= 0 and c[at(WANTED + slot)] != row:
-        slot = c[at(NEXT + slot)]
+def _crowd(side: int, row: int) -> int:
+    """The place of the count in which requests of a bank and direction to a row are counted."""
+    return CROWD + ((side + row * 37) & ((1 << CROWD_BITS) - 1))
+
+
+@inlined
+def _find_hit(c: Ints, start: int, side: int, row: int) -> int:
+    """The first request from ``start`` on in a bank's list that wants ``row``, or its end."""
+    slot = SLOTS + side
+    if c[at(_crowd(side, row))] > 0:
+        slot = start
+        while slot < SLOTS and c[at(WANTED + slot)] != row:
+            slot = c[at(NEXT + slot)]
     return slot
 
 
 @inlined
-def _ready_from(c: Ints, soon: int, tick: int) -> None:
-    """A command was offered that may go from ``tick`` on."""
-    c[at(soon)] = min(c[at(soon)], tick)
-
-
-@inlined
-def withdraw(c: Ints, best: int, bank: int) -> None:
-    """A bank offers a command no longer: if it was the best of its pseudo-channel, none is."""
-    if c[at(best)] & BANK_MASK == bank:
-        c[at(best)] = NONE
-        _ready_from(c, best + LOOK_SOON, c[at(best + LOOK_REST)])
-
-
-@inlined
-def look_again(c: Ints, best: int) -> None:
-    """The best of a pseudo-channel may not be ready any more."""
-    c[at(best)] = NONE
-    c[at(best + LOOK_SOON)] = -NEVER
-
-
-@inlined
 def _offer_hit(c: Ints, v: Narrow, side: int, hit: int) -> None:
-    """Offer a row hit, or none (-1); ``side`` is the bank in the columns of a direction."""
+    """Offer a row hit if there is one; ``side`` is the bank in the columns of a direction."""
     c[at(HIT + side)] = hit
-    v[at(COLUMN_KEY + side)] = c[at(RANK + hit)] | IS_HIT if hit >= 0 else NONE
+    if hit < SLOTS:
+        v[at(COLUMN_KEY + side)] = c[at(RANK + hit)] | IS_HIT
+        v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
 
 
 @inlined
-def bank_closed(c: Ints, v: Narrow, bank: int, pc: int) -> None:
-    """A bank offers activates once its row is closed."""
-    for direction in range(2):
-        side, here = direction * BANK_STRIDE + bank, direction * PC_STRIDE + pc
-        head = c[at(HEAD + side)]
-        if head >= 0:  # a bank without requests offers nothing before and after
-            v[at(ACT_KEY + side)] = c[at(RANK + head)]
-            _ready_from(c, ACT_SOON + here, v[at(B_ACT + bank)])
-            v[at(PRE_KEY + side)] = NONE
-            withdraw(c, PRE_BEST + here, bank)
-            _offer_hit(c, v, side, -1)
-            withdraw(c, COLUMN_BEST + here, bank)
+def activate_due(c: Ints, v: Narrow, bank: int, side: int, per_clock: int) -> int:
+    """The tick of a closed bank's activate, or ``NONE`` if no request of a direction waits."""
+    waits = c[at(HEAD + side + bank)] < SLOTS
+    return align(v[at(B_ACT + bank)], per_clock) if waits else NONE
 
 
 @inlined
-def bank_opened(c: Ints, v: Narrow, bank: int, pc: int, row: int, slot: int) -> None:
+def bank_closed(c: Ints, v: Narrow, bank: int, sides: int) -> None:
+    """A closed bank offers no hits; ``sides`` is 1 for a precharge on behalf of a read."""
+    c[at(ROW + bank)] = -1
+    for direction in range(sides):
+        side = direction * BANK_STRIDE + bank
+        if sides == 2:  # else it is the key of the precharge
+            v[at(ROW_KEY + side)] = c[at(RANK + c[at(HEAD + side)])]
+        if c[at(HIT + side)] < SLOTS:
+            c[at(HIT + side)] = SLOTS + side
+            v[at(COLUMN_DUE + side)] = NONE
+
+
+@inlined
+def bank_opened(c: Ints, v: Narrow, bank: int, row: int, slot: int, own: int, sides: int) -> None:
     """A bank offers column commands once a row is open: first for ``slot``, its oldest request.
 
     That request leaves the queue.
     """
-    own = c[at(IS_WRITE + slot)]
     _unlink(c, slot, own, bank)
+    c[at(ROW + bank)] = row
     c[at(ACTIVE + bank)] = slot
     c[at(OPENED + own)] += 1
-    withdraw(c, ACT_BEST + own * PC_STRIDE + pc, bank)
-    # those of its group wait for it
-    look_again(c, ACT_BEST + (1 - own) * PC_STRIDE + pc)
-    for direction in range(2):
+    for direction in range(sides):
         side = direction * BANK_STRIDE + bank
-        v[at(ACT_KEY + side)] = NONE
-        head = c[at(HEAD + side)]
-        if head >= 0:
-            hit = _find_hit(c, head, row)
-            _offer_hit(c, v, side, hit)
-            if hit >= 0:
-                deadline = v[at(B_READ + side)]
-                _ready_from(c, COLUMN_SOON + direction * PC_STRIDE + pc, deadline)
+        _offer_hit(c, v, side, _find_hit(c, c[at(HEAD + side)], side, row))
     side = own * BANK_STRIDE + bank
     v[at(COLUMN_KEY + side)] = c[at(RANK + slot)]
-    _ready_from(c, COLUMN_SOON + own * PC_STRIDE + pc, v[at(B_READ + side)])
+    v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
 
 
 @inlined
-def serve_opened(c: Ints, v: Narrow, bank: int, pc: int, own: int) -> None:
+def serve_opened(c: Ints, v: Narrow, bank: int, own: int, sides: int) -> None:
     """The request for which a bank was opened goes; hits follow, and it may be closed again."""
     c[at(ACTIVE + bank)] = -1
     c[at(OPENED + own)] -= 1
-    v[at(COLUMN_KEY + own * BANK_STRIDE + bank)] = NONE
-    withdraw(c, COLUMN_BEST + own * PC_STRIDE + pc, bank)
-    for direction in range(2):
-        side, here = direction * BANK_STRIDE + bank, direction * PC_STRIDE + pc
+    _offer_hit(c, v, own * BANK_STRIDE + bank, c[at(HIT + own * BANK_STRIDE + bank)])
+    for direction in range(sides):
+        side = direction * BANK_STRIDE + bank
         head = c[at(HEAD + side)]
-        if head >= 0:
-            hit = c[at(HIT + side)]
-            _offer_hit(c, v, side, hit)
-            if hit >= 0:
-                _ready_from(c, COLUMN_SOON + here, v[at(B_READ + side)])
-            if hit != head:
-                v[at(PRE_KEY + side)] = c[at(RANK + head)]
-                _ready_from(c, PRE_SOON + here, v[at(B_PRE + bank)])
+        v[at(ROW_KEY + side)] = c[at(RANK + head)]
+        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)] if c[at(HIT + side)] != head else NONE
 
 
 @inlined
-def serve_hit(c: Ints, v: Narrow, slot: int, bank: int, pc: int, own: int) -> None:
+def serve_hit(c: Ints, v: Narrow, slot: int, bank: int, own: int) -> None:
     """Take the oldest request to the open row out, and offer the next one to that row."""
     side = own * BANK_STRIDE + bank
     following = c[at(NEXT + slot)]
     _unlink(c, slot, own, bank)
-    hit = _find_hit(c, following, c[at(WANTED + slot)])
-    _offer_hit(c, v, side, hit)
-    withdraw(c, COLUMN_BEST + own * PC_STRIDE + pc, bank)
-    if hit >= 0:
-        _ready_from(c, COLUMN_SOON + own * PC_STRIDE + pc, v[at(B_READ + side)])
+    hit = _find_hit(c, following, side, c[at(WANTED + slot)])
     head = c[at(HEAD + side)]
+    _offer_hit(c, v, side, hit)
     # an older request to another row wants the bank closed, even while younger ones hit
     if head != hit and c[at(ACTIVE + bank)] < 0:
-        v[at(PRE_KEY + side)] = c[at(RANK + head)]
-    for direction in range(2):
-        if v[at(PRE_KEY + direction * BANK_STRIDE + bank)] != NONE:
-            here = direction * PC_STRIDE + pc
-            withdraw(c, PRE_BEST + here, bank)
-            _ready_from(c, PRE_SOON + here, v[at(B_PRE + bank)])
+        v[at(ROW_KEY + side)] = c[at(RANK + head)]
+        v[at(PRE_DUE + side)] = v[at(B_PRE + bank)]
 
 
 @inlined
 def insert(
-    c: Ints, v: Narrow, age: int, arrival: int, bank: int, pc: int, row: int, write: int
-) -> tuple[int, int]:
-    """Append a request to its queue; the ticks of commands that its bank offers now and did not.
-
-    They are those from which the column and the row command may go, or ``NEVER``.
+    c: Ints, v: Narrow, age: int, arrival: int, bank: int, row: int, write: int, per_clock: int
+) -> tuple[bool, bool]:
+    """Append a request to its queue; whether its bank offers a new hit, and whether it is alone.
 
     The caller has made sure that the queue has a free place.
     """
@@ -200,41 +165,37 @@ def insert(
     c[at(ARRIVAL + slot)] = arrival
     c[at(IS_WRITE + slot)] = write
     c[at(SEEN + slot)] = 0
-    c[at(NEXT + slot)] = -1
     c[at(COUNT + write)] += 1
-    tail, is_open = c[at(TAIL + side)], c[at(ROW + bank)]
+    c[at(_crowd(side, row))] += 1
+    end, tail, is_open = SLOTS + side, c[at(TAIL + side)], c[at(ROW + bank)]
+    c[at(NEXT + slot)] = end
     c[at(PREVIOUS + slot)] = tail
     c[at(TAIL + side)] = slot
-    column = NEVER
-    if is_open == row and c[at(HIT + side)] < 0:
-        column = v[at(B_READ + side)]
+    c[at(NEXT + tail)] = slot
+    hits, alone = is_open == row and c[at(HIT + side)] == end, tail == end
+    active = c[at(ACTIVE + bank)] >= 0
+    if hits:
         c[at(HIT + side)] = slot
-        if v[at(COLUMN_KEY + side)] == NONE:
+        if not active or c[at(IS_WRITE + c[at(ACTIVE + bank)])] != write:
             v[at(COLUMN_KEY + side)] = key | IS_HIT
-            _ready_from(c, COLUMN_SOON + write * PC_STRIDE + pc, column)
-    if tail >= 0:
-        c[at(NEXT + tail)] = slot
-        return column, NEVER
-    c[at(HEAD + side)] = slot
-    if is_open < 0:
-        v[at(ACT_KEY + side)] = key
-        _ready_from(c, ACT_SOON + write * PC_STRIDE + pc, v[at(B_ACT + bank)])
-        return column, max(v[at(B_ACT + bank)], c[at(P_ACT + pc)])
-    if is_open != row and c[at(ACTIVE + bank)] < 0:
-        v[at(PRE_KEY + side)] = key
-        _ready_from(c, PRE_SOON + write * PC_STRIDE + pc, v[at(B_PRE + bank)])
-        return column, max(v[at(B_PRE + bank)], c[at(P_PRE + pc)])
-    return column, NEVER
+            v[at(COLUMN_DUE + side)] = v[at(B_READ + side)]
+    if alone:
+        v[at(ROW_KEY + side)] = key
+        if is_open < 0:
+            v[at(ACT_DUE + side)] = align(v[at(B_ACT + bank)], per_clock)
+        elif is_open != row and not active:
+            v[at(PRE_DUE + side)] = v[at(B_PRE + bank)]
+    return hits, alone
 
 
 @inlined
 def _unlink(c: Ints, slot: int, direction: int, bank: int) -> None:
     """Take a request out of its bank's list and free its place in the queue, but not its slot."""
     before, after = c[at(PREVIOUS + slot)], c[at(NEXT + slot)]
-    side = direction * BANK_STRIDE + bank
-    c[at(NEXT + before if before >= 0 else HEAD + side)] = after
-    c[at(PREVIOUS + after if after >= 0 else TAIL + side)] = before
+    c[at(NEXT + before)] = after
+    c[at(PREVIOUS + after)] = before
     c[at(COUNT + direction)] -= 1
+    c[at(_crowd(direction * BANK_STRIDE + bank, c[at(WANTED + slot)]))] -= 1
 
 
 @inlined

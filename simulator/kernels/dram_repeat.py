@@ -46,9 +46,10 @@ from simulator.kernels.dram_state import (
     PC_STRIDE,
     PICTURE,
     PICTURE_SIZE,
-    PRE_KEY,
+    PRE_DUE,
     ROW,
     SEEN,
+    SLOTS,
     Geometry,
     Ints,
     Narrow,
@@ -95,9 +96,9 @@ def _draw(c: Ints, place: int, value: int) -> int:
 def _draw_requests(c: Ints, place: int, first: int, sent: int, now: int) -> int:
     """Age and arrival of the requests of a list, and whether a command has gone out for each."""
     slot = first
-    if slot >= 0:
+    if slot < SLOTS:
         c[at(OLDEST)] = min(c[at(OLDEST)], c[at(KEY + slot)] >> BANK_BITS)
-    while slot >= 0:
+    while slot < SLOTS:
         age = sent - (c[at(KEY + slot)] >> BANK_BITS)
         place = _draw(c, place, age * 2 + c[at(SEEN + slot)])
         place = _draw(c, place, now - c[at(ARRIVAL + slot)])
@@ -134,7 +135,7 @@ def _draw_state(
             for deadline in range(B_ACT + bank, B_ACT + 4 * BANK_STRIDE, BANK_STRIDE):
                 place = _draw(c, place, max(v[at(deadline)] - now, 0))
             place = _draw(c, place, max(c[at(B_REF + bank)] - now, 0))
-            place = _draw(c, place, v[at(PRE_KEY + bank)] != NONE)
+            place = _draw(c, place, v[at(PRE_DUE + bank)] != NONE)
             active = c[at(ACTIVE + bank)]
             place = _draw(c, place, active >= 0)
             if active >= 0:  # it is in no list, but keeps the neighbour that it had

@@ -46,17 +46,25 @@ def _first_command(c: Ints, counts: Ints, slot: int, kind: int) -> None:
 
 @inlined
 def column_command(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, write: int, now: int
+    c: Ints,
+    v: Narrow,
+    g: Geometry,
+    t: Ticks,
+    counts: Ints,
+    bank: int,
+    write: int,
+    now: int,
+    mixed: bool,
 ) -> None:
     """Issue a bank's column command and book its latency, up to the end of its burst."""
-    issue_column(c, v, g, t, bank, write, now)
-    slot, pc = c[at(ACTIVE + bank)], bank >> g.pc_shift
-    if slot >= 0 and c[at(IS_WRITE + slot)] == write:
-        serve_opened(c, v, bank, pc, write)
+    issue_column(c, v, g, t, bank, write, now, mixed)
+    slot = c[at(ACTIVE + bank)]
+    if slot >= 0 and (not mixed or c[at(IS_WRITE + slot)] == write):
+        serve_opened(c, v, bank, write, 2 if mixed else 1)
     else:
         slot = c[at(HIT + write * BANK_STRIDE + bank)]
         _first_command(c, counts, slot, HITS)
-        serve_hit(c, v, slot, bank, pc, write)
+        serve_hit(c, v, slot, bank, write)
     end = now + (t.read_done if write == READ else t.write_done)
     column = READS if write == READ else WRITES
     counts[at(column)] += 1
@@ -67,17 +75,24 @@ def column_command(
 
 @inlined
 def row_command(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, bank: int, direction: int, now: int
+    c: Ints,
+    v: Narrow,
+    g: Geometry,
+    t: Ticks,
+    counts: Ints,
+    bank: int,
+    direction: int,
+    now: int,
+    mixed: bool,
 ) -> int:
     """Activate or precharge for a bank's oldest request; the ticks that the row bus is held."""
-    slot = c[at(HEAD + direction * BANK_STRIDE + bank)]
+    slot, sides = c[at(HEAD + direction * BANK_STRIDE + bank)], (2 if mixed else 1)
     if c[at(ROW + bank)] >= 0:
         _first_command(c, counts, slot, CONFLICTS)
         counts[at(PRECHARGES)] += 1
-        issue_precharge(c, v, g, t, bank, now)
+        issue_precharge(c, v, g, t, bank, now, sides)
         return t.pre_len
     _first_command(c, counts, slot, MISSES)
-    row, pc = c[at(WANTED + slot)], bank >> g.pc_shift
-    issue_activate(c, v, g, t, bank, row, now)
-    bank_opened(c, v, bank, pc, row, slot)
+    issue_activate(c, v, g, t, bank, now, sides)
+    bank_opened(c, v, bank, c[at(WANTED + slot)], slot, direction, sides)
     return t.act_len

@@ -55,6 +55,8 @@ class Geometry(NamedTuple):
     bg_shift: int
     sid_shift: int
     pc_shift: int
+    compared: int
+    """Bank numbers that are compared: all of them, and up to the next multiple of ``BLOCK``."""
 
 
 class Ticks(NamedTuple):
@@ -101,54 +103,51 @@ class Ticks(NamedTuple):
 # is the place of a column in it: ``c[at(ROW + bank)]``. The strides are no powers of two, because
 # columns a power of two apart would fall on the same cache lines.
 BANK_STRIDE, PC_STRIDE = MAX_BANKS + 8, MAX_PSEUDO_CHANNELS + 4
-SLOT_STRIDE = 2 * MAX_QUEUE + MAX_BANKS + 8
+SLOTS = 2 * MAX_QUEUE + MAX_BANKS
+SLOT_STRIDE = SLOTS + 2 * BANK_STRIDE + 8
 
-BLOCK_BITS = 4
-BLOCK = 1 << BLOCK_BITS
-"""Banks that are compared at once: a pseudo-channel takes a multiple of it in bank numbers."""
+BLOCK = 32
+"""Banks that are compared at once: one or two pseudo-channels."""
+HALF_BLOCK_BITS = 4
 
 # By bank: the open row or -1, the slot whose activate is under way or -1, the earliest tick of
 # a refresh, commands counted.
 ROW, ACTIVE, B_REF, ACTS, COLUMNS = (i * BANK_STRIDE for i in range(5))
-# By bank, for reads and then for writes: its oldest request, its youngest, and the oldest to the
-# open row.
-HEAD, TAIL, HIT = ((5 + 2 * i) * BANK_STRIDE for i in range(3))
+# By bank, for reads and then for writes: its oldest request to the open row.
+HIT = 5 * BANK_STRIDE
 # What a look at all banks compares is in an array of its own, of 32 bits, as a vector takes twice
-# as many of them. By bank: the earliest tick of a command; then, for reads and for writes, the key
-# of the request for which the bank offers an activate, a precharge, a column command, or NONE, so
-# that the smallest is the oldest.
+# as many of them. By bank: the earliest tick of a command, limits of its pseudo-channel included.
 B_ACT, B_PRE, B_READ, B_WRITE = (i * BANK_STRIDE for i in range(4))
-ACT_KEY, PRE_KEY, COLUMN_KEY = ((4 + 2 * i) * BANK_STRIDE for i in range(3))
-NARROW_SIZE = 10 * BANK_STRIDE
-# By pseudo-channel: earliest ticks (of reads and writes: after the other one), the last four
-# activates and which of them is the oldest.
-_PCS = 11 * BANK_STRIDE
-P_ACT, P_PRE, P_REF, P_REFPB, P_READ, P_WRITE, FAW_NEXT, FAW = (
-    _PCS + i * PC_STRIDE for i in range(8)
-)
-# By pseudo-channel, for reads and then for writes: what the last look at all banks found, for each
-# command. BEST is the smallest key of those that are ready, or NONE; before SOON no other bank is
-# ready; REST is the SOON that holds once the best is gone.
-_LOOKS = _PCS + 11 * PC_STRIDE
-LOOK_SOON, LOOK_REST = 6 * PC_STRIDE, 12 * PC_STRIDE
-ACT_BEST, PRE_BEST, COLUMN_BEST = (_LOOKS + 2 * i * PC_STRIDE for i in range(3))
-ACT_SOON, PRE_SOON, COLUMN_SOON = (best + LOOK_SOON for best in (ACT_BEST, PRE_BEST, COLUMN_BEST))
+# By bank, for reads and then for writes: the earliest tick of an activate, a precharge and a column
+# command if the bank offers it, else NONE; the key of the request for which it offers an activate
+# or a precharge, and a column command, so that the smallest is the oldest.
+ACT_DUE, PRE_DUE, COLUMN_DUE, ROW_KEY, COLUMN_KEY = ((4 + 2 * i) * BANK_STRIDE for i in range(5))
+NARROW_SIZE = 14 * BANK_STRIDE
+# By pseudo-channel: earliest ticks, the last four activates and which of them is the oldest.
+_PCS = 7 * BANK_STRIDE
+P_ACT, P_PRE, P_REF, P_REFPB, FAW_NEXT, FAW = (_PCS + i * PC_STRIDE for i in range(6))
 # By queue slot: row, age and bank (NEVER in a free one), the key that it offers, tick of arrival,
 # direction, whether a command has gone out for it, neighbours in its bank's list; then the stack
-# of free slots.
-_SLOTS = _LOOKS + 18 * PC_STRIDE
+# of free slots. A list is closed to a ring by a slot of its bank and direction, without a row and
+# of the rank NONE, so that an empty list and the end of one are no special cases.
+_SLOTS = _PCS + 9 * PC_STRIDE
 WANTED, KEY, RANK, ARRIVAL, IS_WRITE, SEEN, NEXT, PREVIOUS, FREE = (
     _SLOTS + i * SLOT_STRIDE for i in range(9)
 )
+# By bank, for reads and then for writes: its oldest request and its youngest.
+HEAD, TAIL = NEXT + SLOTS, PREVIOUS + SLOTS
 # Requests in the read and in the write queue, height of the stack, activates under way for reads
 # and for writes.
 COUNT = _SLOTS + 9 * SLOT_STRIDE
 FREE_COUNT = COUNT + 2
 OPENED = COUNT + 3
+# Queued requests by a few bits of bank and row: where there are none, no request hits a row.
+CROWD_BITS = 10
+CROWD = COUNT + 5
 # For jumps over the repetitions of a stream: two pictures of the state; commands by bank and counts
 # at the last one; commands booked to the real banks; when and of which size the last picture was,
 # and the oldest request in it.
-PICTURE, PICTURE_SIZE = COUNT + 5, 2800
+PICTURE, PICTURE_SIZE = CROWD + (1 << CROWD_BITS), 2800
 NOTED = PICTURE + 2 * PICTURE_SIZE
 BOOKED = NOTED + 2 * BANK_STRIDE + 16
 LAST_SENT, LAST_NOW, LAST_SIZE, LAST_REFRESH, LAST_PLACE, OLDEST = (
@@ -173,7 +172,9 @@ BANK_BITS = 8
 BANK_MASK = (1 << BANK_BITS) - 1
 IS_HIT = 1 << 30
 NONE = (1 << 31) - 1
-"""The key of no request."""
+"""The key of no request, and the narrow tick that never comes."""
+LONG_PAST = -(1 << 30)
+"""A narrow tick before all others."""
 
 
 def _bits(count: int) -> int:
@@ -184,15 +185,17 @@ def geometry_of(org: DramOrganisation) -> Geometry:
     """Bank counts and shifts of an organisation, whose counts must be powers of two."""
     bg_shift = _bits(org.banks)
     sid_shift = bg_shift + _bits(org.bank_groups)
-    pc_shift = max(BLOCK_BITS, sid_shift + _bits(org.stack_ids))
+    pc_shift = max(HALF_BLOCK_BITS, sid_shift + _bits(org.stack_ids))
+    banks = org.pseudo_channels << pc_shift
     return Geometry(
         org.pseudo_channels,
         org.stack_ids,
         org.banks_per_pseudo_channel,
-        org.pseudo_channels << pc_shift,
+        banks,
         bg_shift,
         sid_shift,
         pc_shift,
+        -(-banks // BLOCK) * BLOCK,
     )
 
 
@@ -256,10 +259,10 @@ def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
     Returns the state and the part of it that is narrow.
     """
     c = np.zeros(STATE_SIZE, dtype=np.int64)
-    for column in (ROW, ACTIVE, HEAD, TAIL, HIT):
-        c[column : column + (BANK_STRIDE if column <= ACTIVE else 2 * BANK_STRIDE)] = -1
-    c[ACT_BEST:ACT_SOON] = NONE
-    c[ACT_SOON:WANTED] = NEVER
+    c[ROW:B_REF] = -1
+    ends = SLOTS + np.arange(2 * BANK_STRIDE)
+    c[HIT : HIT + ends.size] = c[HEAD : HEAD + ends.size] = c[TAIL : TAIL + ends.size] = ends
+    c[WANTED + ends], c[RANK + ends] = -1, NONE
     c[KEY:RANK] = NEVER
     c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
     slots = reads + writes + g.banks
@@ -267,7 +270,7 @@ def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
     c[FREE_COUNT] = slots
     c[LAST_SENT] = c[ROUND_OLDEST] = -1
     v = np.zeros(NARROW_SIZE, dtype=np.int32)
-    v[ACT_KEY:] = NONE
+    v[ACT_DUE:] = NONE
     return c, v
 
 
@@ -281,3 +284,12 @@ def at(place: int) -> Any:
 def align(tick: int, per_clock: int) -> int:
     """The first rising clock edge at or after a tick; ``per_clock`` is a power of two."""
     return (tick + per_clock - 1) & ~(per_clock - 1)
+
+
+@inlined
+def blocks(banks: int) -> Any:
+    """A multiple of ``BLOCK`` as the end of a range, of which the compiler sees that it is one.
+
+    Then it makes vector loops without a rest; loops of a known length it would unroll instead.
+    """
+    return np.uintp(banks & (8 * BLOCK - BLOCK))

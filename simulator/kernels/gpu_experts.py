@@ -17,6 +17,7 @@ from simulator.kernels.chip_vector import (
     FUSED_EXPERT,
     FUSED_SM_BYTES_PER_S,
     FUSED_TILE_PS,
+    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES,
@@ -50,6 +51,7 @@ from simulator.kernels.expert_kernels import (
     overlap_order,
 )
 from simulator.kernels.gpu_attention import joined
+from simulator.kernels.gpu_matmul import lost
 from simulator.kernels.jit import inner
 
 BLOCK = 128
@@ -81,6 +83,30 @@ def stored_bits(bits: tuple[int, int]) -> float:
 def kept_share(chip: Int64Array, size: float) -> float:
     """Share of an expert's matrix of ``size`` bytes that L2 holds until its next rows come."""
     return max(0.0, min(1.0, (1.0 - size / chip[SRAM_BYTES]) / KEPT_RAMP))
+
+
+@inner
+def cold_share(
+    chip: Int64Array,
+    counts: Int64Array,
+    widths: tuple[int, int, int],
+    bits: tuple[int, int],
+    others: int,
+    copies: int,
+) -> float:
+    """Share of the weights that a layer finds in HBM, not in L2, when a benchmark runs it over and
+    over with ``copies`` of the weights in turn; all of them where it is 0, as in a model.
+
+    ``widths`` = (hidden, intermediate, results of the first matmul); ``others`` are the bytes of
+    tokens that pass in between.
+    """
+    if copies == 0:
+        return 1.0
+    active = 0
+    for e in range(len(counts)):
+        active += 1 if counts[e] > 0 else 0
+    weights = float(active) * widths[0] * (widths[1] + widths[2]) * stored_bits(bits) / 8.0
+    return lost(float(chip[GPU_L2_BYTES]), weights * copies + others)
 
 
 @inner
@@ -145,8 +171,11 @@ def part_time(
     form: int,
     library: int,
     rows_bytes: int,
+    cold: float,
 ) -> tuple[float, float, float]:
     """(cycles, those of the matrix units, bytes of weights read) with one size of tiles.
+
+    A share ``cold`` of the weights that are read comes from HBM.
 
     ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n). Tiles of the
     same rows follow each other. Where they are fewer than the multiprocessors, the next rows of
@@ -171,7 +200,7 @@ def part_time(
     beside = max(1.0, float(chip[UNIT_COUNT]) / across)
     again = max(float(active), blocks / beside)
     read = matrix * (active * kept + again * (1.0 - kept))
-    moving = (read + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
+    moving = (read * cold + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
     return joined(busy, moving, overlap_order(library)), busy, read
 
 
@@ -183,17 +212,19 @@ def tensor_core_experts(
     bits: tuple[int, int],
     kind: tuple[int, int],
     rows_bytes: int,
-    mean: float,
+    seen: tuple[float, float],
 ) -> tuple[int, int, int, int]:
     """Output tiles of all experts in one launch over the multiprocessors: (cycles of the matrix
     units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles at least).
 
-    ``sides`` = (k, n), ``kind`` = (form, library), ``mean`` = assignments that the kernels see for
-    each local expert, those to other ranks' experts included. The tile is the best of the set, or
-    has the rows that follow from ``mean``. Then larger tiles can take less time for uneven loads;
-    but a matmul takes as long as the largest one that would have had smaller ones.
+    ``sides`` = (k, n), ``kind`` = (form, library), ``seen`` = (assignments that the kernels see for
+    each local expert, those to other ranks' experts included; share of the weights that L2 does
+    not hold). The tile is the best of the set, or has the rows that follow from the mean. Then
+    larger tiles can take less time for uneven loads; but a matmul takes as long as the largest
+    load that would have had smaller ones.
     """
     form, library = kind
+    mean, cold = seen
     active = 0
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
@@ -218,7 +249,7 @@ def tensor_core_experts(
         columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
         while columns <= widest:
             time, busy, read = part_time(
-                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes
+                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes, cold
             )
             if best < 0.0 or time < best:
                 best = time
@@ -227,4 +258,4 @@ def tensor_core_experts(
             columns *= 2
         rows = next_rows(rows, library)
     size = math.ceil(weights)
-    return math.ceil(cycles), size + rows_bytes, size, math.ceil(least)
+    return math.ceil(cycles), size + rows_bytes, math.ceil(cold * size), math.ceil(least)

@@ -26,6 +26,7 @@ from simulator.kernels.chip_vector import (
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_STEP_PS,
+    GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
     GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
@@ -69,6 +70,10 @@ L2_WRITE_COST = 2.0
 GB200 agree in 2)."""
 
 MOST_SPLITS = 128
+
+VECTOR_PS = 290_000.0 / 1024
+"""A block that multiplies one row without tensor cores, for each element of the row: a trip to L2
+for 1,024 of them. Read off the bf16 table of L40S: n = 32, k from 256 to 8,192."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
@@ -134,7 +139,7 @@ def memory_ps(
     in flight do not fill it. A stream of x takes x + ramp (1 - exp(-x / ramp)).
     """
     hbm = 1e12 / chip[HBM_BYTES_PER_S]
-    near = 1e12 / chip[SRAM_BYTES_PER_S]
+    near = 1e12 / chip[GPU_STREAM_BYTES_PER_S]
     slower = L2_WRITE_COST - 1.0
     stream = (total + slower * written) * near
     stream += (weights + others - stored) * max(0.0, hbm - near)
@@ -203,7 +208,9 @@ def tiles_ps(
         sides = real_rows * a_bits + real_cols * b_bits
         first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
-        time = waves * steps * step + max(0.0, start - step) + min(first, start)
+        # a step that is half filled issues half; one is the least, its latency
+        filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
+        time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
     else:
         results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
@@ -269,6 +276,12 @@ def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps
     waves = blend(1.0, rows / chip[UNIT_COUNT])
     row = ceil_div(width, SCALED) * group_ps
     return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
+def vector_ps(chip: Int64Array, k: int) -> float:
+    """Time of a product of one row without tensor cores, beside what memory takes."""
+    return float(chip[GPU_TILE_PS]) + k * VECTOR_PS
 
 
 @inner

@@ -53,17 +53,17 @@ def grouped_cycles(
     bits: tuple[int, int],
     kind: tuple[int, int],
     rows_bytes: int,
-    mean: float,
+    seen: tuple[float, float],
 ) -> Products:
     """counts[e] x k times k x n for every expert with tokens.
 
     ``bits`` of an element of (activations, weights); ``kind`` = (form, library) of
-    ``expert_kernels``; ``rows_bytes`` pass HBM beside the weights; ``mean`` are the assignments
-    that the kernels see for each local expert.
+    ``expert_kernels``; ``rows_bytes`` pass HBM beside the weights; ``seen`` = (assignments
+    that the kernels see for each local expert, share of the weights that lie in HBM).
     """
     if chip[UNIT_KIND] == SYSTOLIC:
         return systolic_experts(chip, counts, k, n, bits)
-    return tensor_core_experts(chip, counts, (k, n), bits, kind, rows_bytes, mean)
+    return tensor_core_experts(chip, counts, (k, n), bits, kind, rows_bytes, seen)
 
 
 @inner

@@ -24,7 +24,9 @@ from __future__ import annotations
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
 from simulator.kernels.systolic_ports import (
+    ALONE,
     COLD,
+    DOUBT,
     EARLY,
     FIELDS,
     HALF,
@@ -36,6 +38,7 @@ from simulator.kernels.systolic_ports import (
     SPACE,
     TAIL,
     TIME,
+    UNSURE,
     USED,
     WARM,
     WORDS_IN,
@@ -46,10 +49,11 @@ from simulator.kernels.systolic_ports import (
 # how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
 # whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
 # before they were last set back; whether all that a port held at the kept one was surely past (then
-# its tiles are not kept), and the ports' state there.
+# its tiles are not kept), whether it follows the array, and the ports' state there.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
 SURE = MINIMA + 6
-PORTS = SURE + 3
+FOLLOWS = SURE + 3
+PORTS = FOLLOWS + 3
 MEMORY = PORTS + 3 * FIELDS
 
 NEVER = -(2**62)
@@ -106,8 +110,9 @@ def keep(
                 at = (tail + i) & mask
                 spare = spare_words(state, port, i, gone)
                 past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-                kept[port, i] = words[port, at]
-                kept[3 + port, i] = NEVER if past else times[port, at] - time
+                # less than no words: the tile is past
+                kept[port, i] = -words[port, at] if past else words[port, at]
+                kept[3 + port, i] = times[port, at] - time
                 gone += words[port, at]
 
 
@@ -191,9 +196,9 @@ def _holds_as_before(
         spare = spare_words(state, port, i, gone)
         past = slack_of(state, port, times[port, at], spare, word_time) >= 0
         memory[LOOKED] += 1
-        if words[port, at] != kept[port, i]:
+        if abs(kept[port, i]) != words[port, at]:
             return False
-        if kept[3 + port, i] != (NEVER if past else times[port, at] - time):
+        if kept[3 + port, i] != times[port, at] - time and (kept[port, i] > 0 or not past):
             return False
         gone += words[port, at]
     return True
@@ -225,7 +230,9 @@ def periods_alike(
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
-        state[port, WARM] != memory[here + WARM]
+        state[port, DOUBT] == UNSURE
+        or memory[here + DOUBT] == UNSURE
+        or state[port, WARM] != memory[here + WARM]
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
@@ -247,7 +254,7 @@ def periods_alike(
             state, words, times, kept, memory, port, time, word_time
         ):
             return 0
-        if slack < 0 and (drift != 0 or not whole):
+        if slack < 0 and drift != 0:
             return 0
     if cold > 0:
         if state[port, WARM] == 1:
@@ -269,8 +276,10 @@ def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, peri
         mask = times.shape[1] - 1
         for i in range(state[port, TAIL], state[port, HEAD]):
             times[port, i & mask] += periods * drift
-    elif port == OUT and drift != 0:
-        state[port, SPACE] += periods * drift
+    else:
+        state[port, ALONE] += 1
+        if port == OUT:
+            state[port, SPACE] += periods * drift
     state[port, TIME] += periods * drift
     state[port, COLD] += periods * (state[port, COLD] - memory[PORTS + FIELDS * port + COLD])
     state[port, EARLY] -= periods * max(0, drift)

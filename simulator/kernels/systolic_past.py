@@ -33,7 +33,8 @@ def spare_words(state: Ints, port: int, place: int, gone: int) -> int:
     """Words that a port surely moves before the room of a tile in its buffer is asked for.
 
     The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
-    Before the port is warm, words that take no time do not count.
+    Before the port is warm, words that take no time do not count. Room is asked for only when even
+    the largest tile does not fit any more, that is after a tile at least where it just fits now.
     """
     if port == OUT:
         return gone  # results are written in their order
@@ -44,7 +45,8 @@ def spare_words(state: Ints, port: int, place: int, gone: int) -> int:
         return int(max(0, state[port, SPARE] - state[port, USED] + gone - free))
     held = state[port, HEAD] - state[port, TAIL] - place
     few = (RING - held) * state[port, SMALLEST]
-    return int(max(0, min(few, state[port, SPARE] - state[port, USED] + gone)))
+    spare = state[port, SPARE] - state[port, USED] + gone
+    return int(max(0, min(few, max(spare + 1, state[port, SMALLEST])))) if spare >= 0 else 0
 
 
 @inner

@@ -14,6 +14,10 @@ the rows first, as SCALE-Sim's do, so that partial sums stay in the result buffe
 Times are int64 multiples of 1/p cycle, a word takes q of them (bandwidth p/q words per cycle):
 nothing is rounded but the start of a tile, which is a whole cycle. All that the array itself
 does takes whole cycles, so its times are kept unrounded, and are rounded where a port sees them.
+
+Where folds are jumped over, how far a port is may be known only as an upper bound, until it waits
+for the array (``systolic_follow``). Should the array wait for it before, the run was in vain, and
+is to be made again with jumps that are more careful.
 """
 
 from __future__ import annotations
@@ -21,25 +25,31 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import inner, kernel
+from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, OS
 from simulator.kernels.systolic_chunks import chunk_count
 from simulator.kernels.systolic_compare import MEMORY
 from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
+    CERTAIN,
     COL,
     COLD,
+    DOUBT,
     HEAD,
+    LONG_AGO,
     OUT,
     RING,
     ROW,
     WORDS_IN,
     WORDS_OUT,
+    WRONG,
     Ints,
     fetch,
     push,
     reserve,
     wait,
+    wait_for_both,
+    whole_cycle,
     write_back,
 )
 from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
@@ -54,14 +64,11 @@ COL_WORDS = 4
 OUT_READ_WORDS = 5
 OUT_WRITE_WORDS = 6
 
+IN_VAIN = -2
+"""The cycles of a run that is to be made again with more care."""
+
 MAX_STEPS = 2**27
 """Tiles that are followed one by one at most: some seconds."""
-
-
-@inner
-def _up(time: int, phase: int, p: int) -> int:
-    """The next whole cycle, where cycles begin at multiples of p less ``phase``."""
-    return ceil_div(time + phase, p) * p - phase
 
 
 @kernel
@@ -79,13 +86,15 @@ def run_pipeline(
     out_capacity: int,
     p: int,
     q: int,
+    care: int,
     feeds: Ints,
     arrivals: Ints,
     writes: Ints,
 ) -> Ints:
     """Run all folds through the three ports and return the seven counts named above.
 
-    The cycles are -1 where more than ``MAX_STEPS`` tiles would have to be followed one by one.
+    The cycles are -1 where more than ``MAX_STEPS`` tiles would have to be followed one by one, and
+    ``IN_VAIN`` where the run is to be made again with more ``care``; with 2 it is good.
 
     ``row_extent`` x ``col_extent`` is what the folds cut, ``vectors`` what streams. Capacities are
     words and at least one tile each; q = 0 means no limit of bandwidth. ``feeds`` and ``arrivals``
@@ -132,6 +141,7 @@ def run_pipeline(
         macs,
         row_capacity,
         col_capacity,
+        out_capacity,
         p,
     )
     ring_words = np.empty((3, ring), np.int64)
@@ -149,8 +159,8 @@ def run_pipeline(
     nobody = np.zeros(MEMORY, np.int64)
     forget(column_memory)
     kept = np.empty((2, 6, 0 if record else ring), np.int64)
-    fc, jumped, phase, steps = 0, 0, 0, 0
-    while fc < col_folds and steps <= MAX_STEPS:
+    fc, jumped, steps = 0, 0, 0
+    while fc < col_folds and steps <= MAX_STEPS and np.max(state[:, DOUBT]) < WRONG:
         live = 7 & ~idle
         if row_resident and fc > 0:
             live &= ~(1 << ROW)
@@ -170,10 +180,10 @@ def run_pipeline(
                 jumped,
                 col_folds - 1 - fc,
                 q,
+                care,
             )
             fc += skipped
             jumped += each
-            phase = jumped % p
         forget(fold_memory)
         width = min(cols, col_extent - fc * cols)
         col_held = dataflow == OS and width * vectors <= col_capacity
@@ -199,10 +209,10 @@ def run_pipeline(
                     jumped,
                     row_folds - 1 - fr,
                     q,
+                    care,
                 )
                 fr += skipped
                 jumped += each
-                phase = jumped % p
             f = fc * row_folds + fr
             height = min(rows, row_extent - fr * rows)
             start = time
@@ -217,7 +227,7 @@ def run_pipeline(
                     begin = wait(state, COL, begin, there)
                 loaded = begin + rows * p
                 if not col_idle:
-                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = _up(loaded, phase, p)
+                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = loaded
                 start = max(time, loaded)
                 if record:
                     feeds[f, 0] = ceil_div(begin, p)
@@ -238,18 +248,17 @@ def run_pipeline(
                 if record:
                     arrivals[f, 1 + c] = -1
                     arrivals[f, 1 + chunks + c] = -1
+                there, room, other = LONG_AGO, LONG_AGO, COL
                 if fetch_row:
                     there = fetch(
                         state, ring_words, ring_time, ROW, height * depth, row_capacity, q
                     )
-                    start = wait(state, ROW, start, there)
                     if record:
                         arrivals[f, 1 + c] = there
                 if use_col and (fr == 0 or not col_held):
-                    there = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
-                    start = wait(state, COL, start, there)
+                    room = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
                     if record:
-                        arrivals[f, 1 + chunks + c] = there
+                        arrivals[f, 1 + chunks + c] = room
                 elif use_out and (fr == 0 or not sums_held):
                     room = reserve(
                         state,
@@ -262,27 +271,28 @@ def run_pipeline(
                         ring_tile,
                         writes,
                     )
-                    start = wait(state, OUT, start, room)
+                    other = OUT
                     if record and fr > 0:
                         arrivals[f, 1 + chunks + c] = room
                     push(state, ring_words, ring_time, OUT, width * depth, 0)
+                start = wait_for_both(state, other, start, there, room)
                 if c == 0:
                     stream_began = start
                 if record:
                     feeds[f, 1 + c] = ceil_div(start, p)
                 start += (last - first) * p
                 first = last
-                end = _up(start, phase, p)
                 if fetch_row:
-                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = end
+                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = start
                 if use_col:
                     slot = col_base + c if col_held else state[COL, HEAD] - 1
-                    ring_time[COL, slot & mask] = end
+                    ring_time[COL, slot & mask] = start
                 elif use_out:
                     slot = out_base + c if sums_held else state[OUT, HEAD] - 1
-                    ring_time[OUT, slot & mask] = end
+                    ring_time[OUT, slot & mask] = start
                     ring_tile[slot & mask] = f * chunks + c
                 elif done:
+                    end = whole_cycle(state, OUT, start)
                     deliver(state, fold_memory, column_memory, width * depth, end, q)
             time = start
             if dataflow == OS:
@@ -300,11 +310,11 @@ def run_pipeline(
                         writes,
                     )
                     time = wait(state, OUT, time, room)
-                end = _up(time, phase, p)
                 if out_idle:
+                    end = whole_cycle(state, OUT, time)
                     deliver(state, fold_memory, column_memory, height * width, end, q)
                 else:
-                    slot = push(state, ring_words, ring_time, OUT, height * width, end)
+                    slot = push(state, ring_words, ring_time, OUT, height * width, time)
                     ring_tile[slot & mask] = f * chunks
             elif load != DOUBLE:
                 time += tail
@@ -331,6 +341,8 @@ def run_pipeline(
     cold = max(state[ROW, COLD], state[COL, COLD])
     result[COLD_CYCLES] = ceil_div(cold * q, p)
     end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
+    if np.max(state[:, DOUBT]) == WRONG or state[OUT, DOUBT] != CERTAIN:
+        result[TOTAL_CYCLES] = IN_VAIN
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then
         end += tail

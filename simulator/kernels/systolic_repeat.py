@@ -15,9 +15,11 @@ the period's words and b where a port that was idle before would be; n periods h
 from __future__ import annotations
 
 from simulator.kernels.jit import inner, kernel
+from simulator.kernels.systolic_advance import FILLS, LEADS, advance, fills, let_fill
 from simulator.kernels.systolic_compare import (
     BEGAN_AT,
     EVER,
+    FOLLOWS,
     FRESH,
     JUMPED,
     KEPT,
@@ -34,10 +36,12 @@ from simulator.kernels.systolic_compare import (
     periods_alike,
     worth_looking,
 )
+from simulator.kernels.systolic_follow import follows, let_follow, let_lead
 from simulator.kernels.systolic_ports import (
     FIELDS,
     MARGIN,
     OUT,
+    PHASE,
     TIME,
     WORDS_IN,
     WORDS_OUT,
@@ -88,6 +92,7 @@ def _skip(
     jumped: int,
     left: int,
     word_time: int,
+    care: int,
 ) -> tuple[int, int]:
     """As ``folds_to_skip``, which says what is what."""
     if memory[LEFT] < 0:  # there was a jump: what is left is less than a period
@@ -108,13 +113,40 @@ def _skip(
     ):
         periods = left // period
         for port in range(3):
+            memory[FOLLOWS + port] = 0
             if live & (1 << port) and periods > 0:
-                periods = periods_alike(
+                alike = periods_alike(
                     state, words, times, kept, memory, port, time, whole, word_time, periods
                 )
+                if alike == 0:
+                    alike = fills(state, memory, port, time, periods)
+                    memory[FOLLOWS + port] = FILLS if alike > 0 else 0
+                if alike == 0:
+                    alike = follows(
+                        state,
+                        words,
+                        times,
+                        kept,
+                        memory,
+                        port,
+                        time,
+                        full,
+                        word_time,
+                        periods,
+                        care,
+                    )
+                periods = alike
     if periods > 0:
         for port in range(3):
-            if live & (1 << port):
+            if memory[FOLLOWS + port] >= FILLS:
+                advance(state, words, times, memory, port, full, periods)
+            if memory[FOLLOWS + port] == FILLS:
+                let_fill(state, memory, port, time, full, periods)
+            elif memory[FOLLOWS + port] == LEADS:
+                let_lead(state, memory, port, time, periods)
+            elif memory[FOLLOWS + port] != 0:
+                let_follow(state, memory, port, time)
+            elif live & (1 << port):
                 let_drift(state, times, memory, port, time, periods)
             for field in range(WORDS_IN, WORDS_OUT + 1):
                 done = state[port, field] - memory[PORTS + FIELDS * port + field]
@@ -124,7 +156,8 @@ def _skip(
             fresh, moved = memory[FRESH], results * word_time
             state[OUT, TIME] = _far(state[OUT, TIME], fresh, moved, full, periods)
             outer[FRESH] = _far(outer[FRESH], fresh, moved, full, periods)
-        memory[LEFT] = -1 if left - periods * period < period else 0
+        memory[LEFT] = -1 if left - (periods + care) * period < period else 0
+        state[:, PHASE] = (jumped + periods * full) % (state[OUT, MARGIN] + 1)
         memory[SPAN], memory[KEPT] = 0, 0
         return periods * period, periods * full
     memory[LEFT] -= 1
@@ -155,6 +188,7 @@ def folds_to_skip(
     jumped: int,
     left: int,
     word_time: int,
+    care: int,
 ) -> tuple[int, int]:
     """At the start of a fold (or column of folds): how many to jump over, and the time they take.
 
@@ -162,7 +196,8 @@ def folds_to_skip(
     compared; with ``eager`` results are written back by ``deliver``, the next of them not before
     ``soon``. ``kept`` is int64[6, ring], ``memory`` what this function remembers, ``outer`` what it
     remembers of columns (for a column any other array), and ``jumped`` the time jumped over so far.
-    The traffic of what is jumped over is added to ``state``.
+    The traffic of what is jumped over is added to ``state``. With ``care`` 2 no port may be left in
+    doubt, with 1 a fold is left in which to resolve it.
     """
     looked = memory[LOOKED]
     jump = _skip(
@@ -180,6 +215,7 @@ def folds_to_skip(
         jumped,
         left,
         word_time,
+        care,
     )
     # for columns it is worth as much again
     outer[LOOKED] -= memory[LOOKED] - looked

@@ -9,6 +9,7 @@ from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import OS
 from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
 from simulator.kernels.systolic_ports import (
+    CAPACITY,
     COL,
     COLD,
     FIELDS,
@@ -125,6 +126,7 @@ def empty_ports(
     macs: int,
     row_capacity: int,
     col_capacity: int,
+    out_capacity: int,
     p: int,
 ) -> Ints:
     """The state of the ports before the first fetch."""
@@ -133,6 +135,8 @@ def empty_ports(
     row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
     state = np.zeros((3, FIELDS), np.int64)
     state[:, MARGIN] = p - 1
+    state[ROW, CAPACITY], state[COL, CAPACITY] = row_capacity, col_capacity
+    state[OUT, CAPACITY] = out_capacity
     tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
     state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
     state[ROW, HALF], state[COL, HALF] = row_capacity // 2, col_capacity // 2

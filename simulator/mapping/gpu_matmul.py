@@ -12,12 +12,15 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     GPU_EXPOSED_ENDS,
+    GPU_PERSISTENT,
     GPU_SPLIT_PS,
+    GPU_SPLIT_RATIO,
     GPU_SPLITS,
     GPU_TILE_PS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     OVERHEAD_PS,
+    PER_MILLION,
     SRAM_BYTES_PER_S,
     TILE_COUNT,
     TILE_K,
@@ -36,6 +39,7 @@ from simulator.kernels.gpu_matmul import (
     quantize_ps,
     results_ps,
     tiles_ps,
+    vector_ps,
 )
 from simulator.kernels.jit import inner, kernel
 from simulator.mapping.loads import Bits
@@ -65,6 +69,30 @@ NOTHING_HELD = 4
 
 
 @inner
+def longest_unsplit(chip: Int64Array, shape: tuple[int, int, int]) -> int:
+    """The inner dimension up to which the library does not split."""
+    longest: int = max(shape[0], shape[2]) * chip[GPU_SPLIT_RATIO] // PER_MILLION
+    return min(shape[1], longest)
+
+
+@inner
+def least_unsplit(chip: Int64Array, shape: tuple[int, int, int], a_bits: int, b_bits: int) -> float:
+    """Time of the longest product with these sides of the result that the library does not split.
+
+    A longer one takes no less, though it might with its split: so a price never falls with k.
+    """
+    m, _, n = shape
+    k = max(1, longest_unsplit(chip, shape))
+    best = -1.0
+    for index in range(chip[TILE_COUNT]):
+        if offered(chip, m, chip[TILES + 2 * index], chip[TILES + 2 * index + 1]):
+            time, _ = tiles_ps(chip, (m, k, n), a_bits, b_bits, index, 1)
+            if best < 0.0 or time < best:
+                best = time
+    return best
+
+
+@inner
 def best_tiles(
     chip: Int64Array, shape: tuple[int, int, int], a_bits: int, b_bits: int
 ) -> tuple[float, float, int, int, float, int, int]:
@@ -78,6 +106,9 @@ def best_tiles(
     best, busy, tile, split = -1.0, 0.0, 0, 1
     next_best, next_tile, next_parts = -1.0, 0, 1
     least_split = float(chip[GPU_SPLIT_PS] + chip[GPU_TILE_PS])
+    splits = chip[GPU_SPLITS] == 1 and (
+        chip[GPU_SPLIT_RATIO] == 0 or longest_unsplit(chip, shape) < k
+    )
     for index in range(chip[TILE_COUNT]):
         rows, cols = chip[TILES + 2 * index], chip[TILES + 2 * index + 1]
         if not offered(chip, m, rows, cols):
@@ -85,7 +116,7 @@ def best_tiles(
         blocks = ceil_div(m, rows) * ceil_div(n, cols)
         parts = 1
         fewer = 0
-        while parts == 1 or (parts <= MOST_SPLITS and chip[GPU_SPLITS] == 1):
+        while parts == 1 or (parts <= MOST_SPLITS and splits):
             if parts > 1 and (blocks * parts > 2 * chip[UNIT_COUNT] or fewer * chip[TILE_K] >= k):
                 break
             if parts > 1 and 0.0 <= next_best <= least_split:
@@ -98,6 +129,8 @@ def best_tiles(
                 next_best, next_tile, next_parts = time, index, parts
             fewer = parts
             parts = next_split(parts)
+    if split > 1 and chip[GPU_SPLIT_RATIO] > 0:
+        best = max(best, least_unsplit(chip, shape, a_bits, b_bits))
     return best, busy, tile, split, next_best, next_tile, next_parts
 
 
@@ -148,7 +181,14 @@ def gpu_search(
     out[STORING] = scale_up(out[WRITE], clock, chip[HBM_BYTES_PER_S])
     # the bounds hold in the reals; these keep them to the cycle
     least = max(ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]), max(out[FEED], out[HBM]))
-    out[CYCLES] = max(to_cycles(chip, fixed + join(limited, streamed) + after), least)
+    whole = fixed + join(limited, streamed) + after
+    if m == 1 and chip[GPU_PERSISTENT] == 0 and chip[GPU_SPLITS] == 1:
+        # a kernel without tensor cores, in libraries before Hopper
+        vector = vector_ps(chip, k)
+        if fixed + streamed + vector + after < whole:
+            whole = fixed + streamed + vector + after
+            out[COMPUTE], out[ARRAY], split = int(vector * 1e-12 * clock), 0, 1
+    out[CYCLES] = max(to_cycles(chip, whole), least)
     out[ARRAY] = max(out[ARRAY], ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]))
     out[COMPUTE] = max(out[COMPUTE], out[ARRAY])
     out[CYCLES] = max(out[CYCLES], out[COMPUTE] + to_cycles(chip, fixed))

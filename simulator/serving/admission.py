@@ -24,7 +24,6 @@ from simulator.serving.fields import (
     HASH_BLOCKS,
     HASH_COUNT,
     HEADROOM,
-    HOSTS,
     INBOX_HEAD,
     INBOX_TAIL,
     LOGITS,
@@ -61,6 +60,7 @@ from simulator.serving.fields import (
 )
 from simulator.serving.kv_cache import cached_prefix, grow, release, share, swap_in, swap_out, take
 from simulator.serving.prefix_cache import Prefixes
+from simulator.serving.ranks import RANK_TOKENS, choose_rank
 
 State = tuple[
     Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, Prefixes
@@ -73,11 +73,7 @@ NEW = 1
 PAST = 2
 RANK_OF = 3
 SEQUENCE_ROWS = 4
-"""Rows with a column for each sequence; the others have one for each rank."""
-RANK_TOKENS = 4
-"""Tokens of the batch on a rank."""
-RANK_SEQUENCES = 5
-"""Where sequences that run on a rank are counted."""
+"""Rows with a column for each sequence; the others (``serving.ranks``) have one for each rank."""
 BATCH_ROWS = 6
 
 # How much of the cache an admission reserves.
@@ -285,37 +281,6 @@ def to_reserve(request: Int64Array, tokens: int, reserve: int) -> int:
 
 
 @inner
-def budget_of(settings: Int64Array, batch: Int64Array, request: Int64Array) -> int:
-    """Tokens that the batch may still have on the rank of a sequence."""
-    left: int = settings[RANK_BUDGET] - batch[RANK_TOKENS, request[RANK]]
-    return left
-
-
-@inner
-def choose_rank(state: State, tokens: int, whole: bool) -> int:
-    """The rank that gets a new sequence: of those that have room for its ``tokens`` in this batch
-    (for the first of them, unless they have to be computed as a ``whole``) the one with the fewest
-    sequences, the first of equals; -1 where none has."""
-    settings, replica, requests, _, _, running, batch, _ = state
-    if settings[HOSTS] == 1:
-        return 0
-    held = batch[RANK_SEQUENCES]
-    for rank in range(settings[HOSTS]):
-        held[rank] = 0
-    for index in range(replica[RUNNING]):
-        held[requests[running[index], RANK]] += 1
-    best = -1
-    for rank in range(settings[HOSTS]):
-        used = batch[RANK_TOKENS, rank]
-        full = used >= settings[RANK_BUDGET] or held[rank] * settings[HOSTS] >= settings[MOST]
-        if whole and used > 0 and used + tokens > settings[RANK_BUDGET]:
-            full = True
-        if not full and (best < 0 or held[rank] < held[best]):
-            best = rank
-    return best
-
-
-@inner
 def admit(state: State, left: int, whole: bool, reserve: int) -> int:
     """Admit the head of the queue, if batch and cache have room for it.
 
@@ -333,7 +298,8 @@ def admit(state: State, left: int, whole: bool, reserve: int) -> int:
         found = cached_prefix(settings, request, prefixes)
     known = request[COMPUTED] + found * settings[HASH_BLOCKS] * BLOCK_TOKENS
     tokens = todo(settings, request) - (known - request[COMPUTED])
-    rank = choose_rank(state, tokens, whole)
+    held = (settings, replica, requests, running, batch)
+    rank = choose_rank(held, tokens, whole)
     if rank < 0:
         return 0
     left = min(left, settings[RANK_BUDGET] - batch[RANK_TOKENS, rank])

@@ -20,7 +20,7 @@ from simulator.serving.course import MARKS, Tally, empty_course
 from simulator.serving.decode_run import Scratch
 from simulator.serving.options import ServingOptions
 from simulator.serving.prefix_cache import empty_prefixes
-from simulator.serving.price_table import PriceTable
+from simulator.serving.price_table import PriceTable, most_rows
 from simulator.serving.queues import Queues
 from simulator.serving.settings import settings_of
 from simulator.timing.batch import Packed
@@ -60,6 +60,9 @@ class Batcher(Queues):
         course: Float64Array | None = None,
     ) -> None:
         super().__init__(requests, options.max_batch)
+        if len(prices.table) <= most_rows(prices.plan, options):
+            # kernels do not look
+            raise ValueError("the table has no row for the largest batch")
         self.prices = prices
         self.blocks = blocks
         self.totals = np.zeros(TOTAL_FIELDS, dtype=np.int64)

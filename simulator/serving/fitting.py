@@ -9,7 +9,7 @@ from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
 from simulator.serving.options import ServingOptions
 from simulator.serving.pools import Deployment, Pool
-from simulator.serving.price_table import PriceTable
+from simulator.serving.price_table import PriceTable, most_rows
 from simulator.timing.layout_room import Search, with_chips
 from simulator.timing.plan import Plan
 
@@ -69,12 +69,4 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
             f"{plan.model.name} on {plan.system.name} leaves {memory.kv} B of HBM a chip, "
             f"less than one KV block of {memory.kv_per_token * fields.BLOCK_TOKENS} B"
         )
-    return Fitted(PriceTable(plan, _most_rows(plan, options)), memory, blocks)
-
-
-def _most_rows(plan: Plan, options: ServingOptions) -> int:
-    """Rows that operators compute at most: those of the budget, or what a batch is padded to."""
-    ranks = plan.layout.dp
-    each = max(1, options.token_budget // ranks)
-    sequences = min(each, -(-options.max_batch // ranks))
-    return max(options.token_budget, each * ranks, plan.padded_rows(sequences))
+    return Fitted(PriceTable(plan, most_rows(plan, options)), memory, blocks)

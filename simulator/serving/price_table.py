@@ -8,6 +8,7 @@ import numpy.typing as npt
 from simulator.kernels.executor import PRICE_FIELDS, TOTAL_FIELDS
 from simulator.serving import compile_ahead, fields, token_gaps
 from simulator.serving.decode_run import AHEAD, Scratch
+from simulator.serving.options import ServingOptions
 from simulator.timing.decode_prices import PARTS, Known, fill_works
 from simulator.timing.outline import groups_of
 from simulator.timing.plan import Plan
@@ -15,6 +16,14 @@ from simulator.timing.prices import ATTENTION, LATENT, PLAN_KIND
 from simulator.timing.work import WORK_FIELDS
 
 Int64Array = npt.NDArray[np.int64]
+
+
+def most_rows(plan: Plan, options: ServingOptions) -> int:
+    """Rows that operators compute at most: those of the budget, or what a batch is padded to."""
+    ranks = plan.layout.dp
+    each = max(1, options.token_budget // ranks)
+    sequences = min(each, -(-options.max_batch // ranks))
+    return max(options.token_budget, each * ranks, plan.padded_rows(sequences))
 
 
 class PriceTable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
-from simulator.serving.admission import NEW, RANK_TOKENS, SEQUENCE, State
+from simulator.serving.admission import NEW, SEQUENCE, State
 from simulator.serving.fields import (
     BLOCKS,
     CHUNKED,
@@ -45,6 +45,7 @@ from simulator.serving.fields import (
     VERIFIED,
 )
 from simulator.serving.kv_cache import publish, release
+from simulator.serving.ranks import RANK_TOKENS
 from simulator.serving.schedulers.chunked import chunked
 from simulator.serving.schedulers.decode_first import decode_first
 from simulator.serving.schedulers.no_evict import no_evict

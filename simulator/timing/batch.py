@@ -12,7 +12,7 @@ import numpy as np
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import ceil_div, clear, copy
 from simulator.kernels.arrays import BoolArray, Int64Array
-from simulator.kernels.executor import BUSY, CAUSE_BUBBLE, CAUSES, COLD, TIME, WARM
+from simulator.kernels.executor import BUSY, CAUSE_BUBBLE, CAUSES, COLD, DURATION, TIME, WARM
 from simulator.kernels.jit import inner, kernel
 from simulator.timing.attention_prices import price_attention
 from simulator.timing.latent_prices import price_latent
@@ -51,52 +51,40 @@ Rows = tuple[int, int, int]
 
 
 @inner
-def fullest(
-    split: int, held: int, ranks: Int64Array, new: Int64Array, past: Int64Array, parts: Int64Array
-) -> int:
-    """Which of ``split`` parts of a batch has most query-key pairs; fills each sequence's part.
+def place(split: int, held: int, ranks: Int64Array, parts: Int64Array) -> None:
+    """Fill in which of ``split`` parts of a batch each sequence is in.
 
     ``held`` ranks have sequences of their own (``ranks``), which take turns in the micro-batches of
     their rank; the parts of a rank follow each other.
     """
+    if split % held != 0:
+        held = 1
     micro = split // held
-    pairs = np.zeros(split, dtype=np.int64)
     seen = np.zeros(held, dtype=np.int64)
-    for i in range(len(new)):
+    for i in range(len(parts)):
         rank = ranks[i] if held > 1 else 0
         parts[i] = rank * micro + seen[rank] % micro
         seen[rank] += 1
-        pairs[parts[i]] += new[i] * (past[i] + new[i])
-    best = 0
-    for part in range(1, split):
-        if pairs[part] > pairs[best]:
-            best = part
-    return best
 
 
-@kernel
-def share_of(
-    shape: tuple[int, int, int],
-    ranks: Int64Array,
-    new: Int64Array,
-    past: Int64Array,
-    own_new: Int64Array,
-    own_past: Int64Array,
+@inner
+def take_part(
+    part: int,
+    parts: Int64Array,
+    context: int,
+    sequences: tuple[Int64Array, Int64Array],
+    own: tuple[Int64Array, Int64Array],
 ) -> int:
-    """The sequences of the fullest rank and micro-batch, as it sees them; returns their number.
+    """The (new, cached) tokens of the sequences of one part, as a rank sees them; their number.
 
-    ``shape`` is (parts of the batch, ranks that have sequences, ranks that share the keys of one).
-    Of the latter each has its part of the keys; a chunk of a prompt has the pairs that are its
-    part, as fewer queries after more keys.
+    Of ``context`` ranks that share a sequence's keys each has its part of them; a chunk of a
+    prompt has the pairs that are its part, as fewer queries after more keys.
     """
-    split, held, context = shape
-    parts = np.zeros(len(new), dtype=np.int64)
-    best = 0
-    if split > 1:
-        best = fullest(split, held if split % held == 0 else 1, ranks, new, past, parts)
+    new, past = sequences
+    own_new, own_past = own
     count = 0
     for i in range(len(new)):
-        if parts[i] != best:
+        if parts[i] != part:
             continue
         if new[i] == 1:
             own_new[count] = 1
@@ -109,32 +97,78 @@ def share_of(
 
 
 @kernel
+def share_of(
+    shape: tuple[int, int, int],
+    ranks: Int64Array,
+    new: Int64Array,
+    past: Int64Array,
+    own_new: Int64Array,
+    own_past: Int64Array,
+) -> int:
+    """The sequences of the part with most query-key pairs, as its rank sees them; their number.
+
+    ``shape`` is (parts of the batch, ranks that have sequences, ranks that share the keys of one).
+    """
+    split, held, context = shape
+    parts = np.zeros(len(new), dtype=np.int64)
+    place(split, held, ranks, parts)
+    pairs = np.zeros(split, dtype=np.int64)
+    for i in range(len(new)):
+        pairs[parts[i]] += new[i] * (past[i] + new[i])
+    best = 0
+    for part in range(1, split):
+        if pairs[part] > pairs[best]:
+            best = part
+    return take_part(best, parts, context, (new, past), (own_new, own_past))
+
+
+@inner
+def price_sorts(
+    packed: Packed, op: int, new: Int64Array, past: Int64Array, price: Int64Array
+) -> None:
+    """Price attention of either sort."""
+    chip, bits, plan, _, _, _, _ = packed
+    if plan[op, PLAN_KIND] == ATTENTION:
+        price_attention(chip, bits, plan[op], new, past, price)
+    else:
+        price_latent(chip, bits, plan[op], new, past, price)
+
+
+@kernel
 def price_sequences(
     packed: Packed, ranks: Int64Array, new: Int64Array, past: Int64Array, prices: Int64Array
 ) -> None:
     """Price the operators that depend on the lengths of single sequences (attention).
 
     ``prices`` is int64[operators, 2, PRICE_FIELDS]; sequence i has ``new[i]`` tokens after
-    ``past[i]`` cached ones on rank ``ranks[i]``. Of several ranks that share the batch, the fullest
+    ``past[i]`` cached ones on rank ``ranks[i]``. Of several ranks that share the batch, the slowest
     is priced: the others wait for it.
     """
-    chip, bits, plan, _, _, _, pipeline = packed
-    own_new, own_past = new, past
-    split, context = 1, 1
+    plan, pipeline = packed[2], packed[6]
+    parts, own_new, own_past = new, new, past
+    price = prices[0, COLD]
+    placed = 0
     for op in range(len(plan)):
         row = plan[op]
         if row[PLAN_KIND] != ATTENTION and row[PLAN_KIND] != LATENT:
             continue
-        if row[PLAN_SPLIT] != split or row[PLAN_CONTEXT] != context:
-            split, context = row[PLAN_SPLIT], row[PLAN_CONTEXT]
-            own_new, own_past = np.empty_like(new), np.empty_like(past)
-            shape = (split, pipeline[PIPELINE_RANKS], context)
-            count = share_of(shape, ranks, new, past, own_new, own_past)
-            own_new, own_past = own_new[:count], own_past[:count]
-        if row[PLAN_KIND] == ATTENTION:
-            price_attention(chip, bits, row, own_new, own_past, prices[op, COLD])
-        else:
-            price_latent(chip, bits, row, own_new, own_past, prices[op, COLD])
+        split, context = row[PLAN_SPLIT], row[PLAN_CONTEXT]
+        if split == 1 and context == 1:
+            price_sorts(packed, op, new, past, prices[op, COLD])
+            continue
+        if placed == 0:
+            price = np.empty(executor.PRICE_FIELDS, dtype=np.int64)
+            parts, own_new, own_past = np.empty_like(new), np.empty_like(new), np.empty_like(new)
+        if placed != split:
+            place(split, pipeline[PIPELINE_RANKS], ranks, parts)
+            placed = split
+        prices[op, COLD, DURATION] = -1
+        for part in range(split):
+            count = take_part(part, parts, context, (new, past), (own_new, own_past))
+            if count > 0:
+                price_sorts(packed, op, own_new[:count], own_past[:count], price)
+                if price[DURATION] > prices[op, COLD, DURATION]:
+                    copy(price, prices[op, COLD])
 
 
 @inner

@@ -80,8 +80,8 @@ def carries(chip: Int64Array, bits: Int64Array, row: Int64Array) -> bool:
     if row[PLAN_LOCAL] == 0 or chip[UNIT_KIND] == SYSTOLIC:
         return False
     kernels = library(chip, bits, row)
-    absent: bool = chip[FUSED_ABSENT] == 1 and bits[WEIGHT_BITS] == PLAIN_BITS
-    return kernels == MARLIN or (absent and kernels == TRITON)
+    absent: bool = chip[FUSED_ABSENT] == 1 and kernels == TRITON
+    return kernels == MARLIN or absent
 
 
 @inner

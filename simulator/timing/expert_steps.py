@@ -37,6 +37,7 @@ from simulator.kernels.executor import (
 from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, TRTLLM_SCALED_PS, overlap_order
 from simulator.kernels.fabric_price import best_schedule, collective, exposed
 from simulator.kernels.gpu_attention import joined
+from simulator.kernels.gpu_experts import cold_share
 from simulator.kernels.gpu_matmul import SCALED_PS, convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
 from simulator.kernels.moe import grouped_cycles
@@ -44,6 +45,7 @@ from simulator.mapping import tiles
 from simulator.timing.expert_library import PLAIN_BITS, carries
 from simulator.timing.prices import (
     ACTIVATION_BITS,
+    PLAN_BUFFERS,
     PLAN_LOCAL,
     PLAN_RANKS,
     PLAN_TOP_K,
@@ -96,6 +98,26 @@ def mean_tokens(row: Int64Array, tokens: int, received: int, local: int) -> floa
     tokens, or the copies that an exchange has brought."""
     seen = tokens * row[PLAN_TOP_K] if row[PLAN_LOCAL] == 1 else received
     return float(seen) / local
+
+
+@inner
+def seen_by(
+    chip: Int64Array,
+    bits: Int64Array,
+    row: Int64Array,
+    counts: Int64Array,
+    widths: tuple[int, int, int],
+    tokens: int,
+    received: int,
+) -> tuple[float, float]:
+    """(mean load of an expert, share of the weights that lie in HBM) as ``grouped_cycles`` has it;
+    ``widths`` = (hidden, intermediate, results of the first matmul)."""
+    mean = mean_tokens(row, tokens, received, len(counts))
+    if chip[UNIT_KIND] == SYSTOLIC:
+        return mean, 1.0
+    both = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
+    others = bits_to_bytes(2 * tokens * widths[0] * result_bits(chip, bits))
+    return mean, cold_share(chip, counts, widths, both, others, row[PLAN_BUFFERS])
 
 
 @inner
@@ -221,21 +243,21 @@ def grouped(
     bits: Int64Array,
     counts: Int64Array,
     shape: tuple[int, int, int, int],
-    mean: float,
+    seen: tuple[float, float],
     kind: tuple[int, int],
     price: Int64Array,
     extra: Int64Array,
 ) -> None:
     """A grouped matmul: every expert's tokens x k times k x n, weights and rows through HBM.
 
-    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``mean`` as in ``grouped_cycles``,
+    ``shape`` = (k, n, bytes read, bytes written) of the rows, ``seen`` as in ``grouped_cycles``,
     ``kind`` likewise. Bytes fed by on-chip memory are added to ``extra``.
     """
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
     widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
     matrix, fed, weights, least = grouped_cycles(
-        chip, counts, k, n, widths, kind, read + written, mean
+        chip, counts, k, n, widths, kind, read + written, seen
     )
     extra[EXTRA_SRAM_BYTES] += fed
     extra[EXTRA_LEAST] += to_ps(chip, least)

@@ -50,11 +50,11 @@ from simulator.timing.expert_steps import (
     exchange_beside,
     fixed_ps,
     grouped,
-    mean_tokens,
     moved,
     quantize,
     quantizes,
     result_bits,
+    seen_by,
     senders,
     together,
 )
@@ -107,11 +107,11 @@ def price_sorted(
     """Sort, exchange, grouped matmuls, exchange back, sum: one after another."""
     a_bits, r_bits = bits[ACTIVATION_BITS], result_bits(chip, bits)
     ranks, own = senders(chip, bits, row, tokens, received)
-    mean = mean_tokens(row, tokens, received, len(counts))
     kernels = library(chip, bits, row)
     kind = (row[PLAN_EXPERT_FORM], kernels)
     blocks, streams = kind[0] == BLOCKS, gathers(chip, bits, row)
     hidden, width, wide = widths(chip, bits, row, kernels)
+    seen = seen_by(chip, bits, row, counts, (hidden, width, wide), tokens, received)
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
     arrived = moved(chip, received * hidden, a_bits)
@@ -137,7 +137,7 @@ def price_sorted(
     # blocks are scaled by a kernel of their own, before which nothing can be gated
     apart = blocks or not streams
     written = inside if apart else gated
-    grouped(chip, bits, counts, (hidden, wide, arrived, written), mean, kind, price, extra)
+    grouped(chip, bits, counts, (hidden, wide, arrived, written), seen, kind, price, extra)
     add(price, out)
     if blocks and kernels == TRTLLM and quantizes(chip, bits):
         gate_blocks(chip, bits, row, tokens, received, (wide, width), price)
@@ -150,7 +150,7 @@ def price_sorted(
             quantize(chip, bits, kind, received, width, price)
             add(price, out)
     results = moved(chip, received * hidden, r_bits)
-    grouped(chip, bits, counts, (width, hidden, gated, results), mean, kind, price, extra)
+    grouped(chip, bits, counts, (width, hidden, gated, results), seen, kind, price, extra)
     add(price, out)
     exchange(fabric, both, ranks, sent, price)
     add(price, out)
@@ -177,16 +177,16 @@ def price_fused(
     """
     a_bits = bits[ACTIVATION_BITS]
     ranks, own = senders(chip, bits, row, tokens, received)
-    mean = mean_tokens(row, tokens, received, len(counts))
     kernels = library(chip, bits, row)
     hidden, width, wide = widths(chip, bits, row, kernels)
+    seen = seen_by(chip, bits, row, counts, (hidden, width, wide), tokens, received)
     first = np.empty(PRICE_FIELDS, dtype=np.int64)
     second = np.empty(PRICE_FIELDS, dtype=np.int64)
     form = row[PLAN_EXPERT_FORM]
     kept = moved(chip, tokens * hidden, a_bits)
     results = moved(chip, tokens * hidden, result_bits(chip, bits))
-    grouped(chip, bits, counts, (hidden, wide, kept, 0), mean, (form, kernels), first, extra)
-    grouped(chip, bits, counts, (width, hidden, 0, results), mean, (form, kernels), second, extra)
+    grouped(chip, bits, counts, (hidden, wide, kept, 0), seen, (form, kernels), first, extra)
+    grouped(chip, bits, counts, (width, hidden, 0, results), seen, (form, kernels), second, extra)
     add(first, out)
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS

@@ -133,7 +133,9 @@ class Plan:
         """Rows that a decode iteration is padded to at most where no rank has more sequences."""
         if len(self.pipeline) == PIPELINE_FIELDS:
             return 0
-        return int(most_rows(self.pipeline, sequences))
+        # fewer sequences may be padded where all of them are too many for any graph
+        each = (sequences + self.layout.micro_batches) * (self.speculation.drafts + 1)
+        return max(int(most_rows(self.pipeline, sequences)), each * self.layout.dp)
 
     def price_rows(self, rows: int, logits: bool, into: Int64Array) -> None:
         """Fill ``into`` (int64[operators, 2, PRICE_FIELDS]) for a number of rows of one sort.

@@ -9,8 +9,9 @@ its own and goes to the head of the queue; in such an iteration nobody is admitt
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.serving.admission import CHUNK, State, admit, budget_of, put, serve, todo
+from simulator.serving.admission import CHUNK, State, admit, put, serve, todo
 from simulator.serving.fields import BUDGET, PREEMPTED, RUNNING, TOKENS
+from simulator.serving.ranks import budget_of
 
 
 @inner

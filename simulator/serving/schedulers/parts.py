@@ -8,7 +8,6 @@ from simulator.serving.admission import (
     PROMPT_WHOLE,
     State,
     admit,
-    budget_of,
     decodes,
     put,
     serve,
@@ -23,6 +22,7 @@ from simulator.serving.fields import (
     RUNNING,
     TOKENS,
 )
+from simulator.serving.ranks import budget_of
 
 
 @inner
