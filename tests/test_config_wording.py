@@ -12,6 +12,7 @@ from pydantic_core.core_schema import ErrorType
 
 from simulator.config import validation
 from simulator.config.chip_schema import ChipConfig
+from simulator.config.config_files import kind_of_file
 from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.dram_schema import MemoryConfig
 from simulator.config.engine_schema import EngineConfig
@@ -140,3 +141,8 @@ def test_limits_are_said(old: str, new: str, said: str) -> None:
         validation.validate(parse_yaml(GAMMA.replace(old, new), "odd.yaml"), WorkloadConfig)
     place = caught.value.location
     assert place is not None and (place.line, place.column) == (4, 47)
+
+
+def test_a_kind_that_is_no_word_is_said() -> None:
+    with pytest.raises(InputError, match=r"kind: expected one of chip, .* found a list"):
+        kind_of_file(parse_yaml("kind: [chip]", "odd.yaml"))

@@ -9,6 +9,7 @@ import pytest
 
 from simulator.cli.entry import main
 from simulator.config.loader import load_model, load_system
+from simulator.errors import InputError
 from simulator.timing.choices import Dtypes
 from simulator.timing.expert_load import power_law
 from simulator.timing.layout_room import Search, smallest_sufficient
@@ -140,3 +141,15 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(
     error = capsys.readouterr().err
     assert " | 1,2,.[31m3" in error
     assert "\x1b" not in error
+
+
+def test_loads_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    from simulator.workload.expert_histogram import read_histogram
+
+    with pytest.raises(InputError, match="Is a directory"):
+        read_histogram(str(tmp_path), 8)
+    (tmp_path / "loads").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="it is not UTF-8 text"):
+        read_histogram(str(tmp_path / "loads"), 8)
+    with pytest.raises(InputError, match="expected balanced, power:ALPHA"):
+        read_histogram("balancd", 8)

@@ -131,7 +131,12 @@ def kind_of_file(node: Node) -> str:
             location=node.location,
             hint=f"expected one of {', '.join(FILE_KINDS)}",
         )
-    text = kind.text if isinstance(kind, Scalar) else ""
+    if not isinstance(kind, Scalar):
+        raise InputError(
+            f"kind: expected one of {', '.join(FILE_KINDS)}, found {describe_node(kind)}",
+            location=kind.location,
+        )
+    text = kind.text
     if text not in FILE_KINDS:
         raise InputError(
             f"kind: unknown value {describe_node(kind)}",

@@ -21,7 +21,10 @@ def read_histogram(path: str, experts: int) -> list[float]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if Path(path).exists():
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise InputError(f"cannot read {path}: {reason}", location=Location(path)) from None
         close = nearest(path, WORDS)
         raise InputError(
             f"expert load: found '{path}', expected balanced, power:ALPHA or a file of loads",
