@@ -7,9 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
+from simulator.cli.op_moe import moe
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
-from simulator.kernels.expert_kernels import MARLIN_FLOATS, MARLIN_INTEGERS, MARLIN_MACS
+from simulator.hardware.fused_kernels import USUAL
+from simulator.kernels.expert_kernels import (
+    LIBRARIES,
+    MARLIN_FLOATS,
+    MARLIN_INTEGERS,
+    MARLIN_MACS,
+)
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.validation.baselines import second_stack
 from simulator.validation.table import Table
@@ -167,6 +174,11 @@ def test_a_library_without_such_kernels_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         seconds(chip, LAYER, **case)
+
+
+def test_the_command_knows_every_library() -> None:
+    kernels = next(option for option in moe.params if option.name == "kernels")
+    assert kernels.type.choices == (USUAL, *LIBRARIES)
 
 
 def test_two_stacks_are_compared_whichever_kernels_they_run() -> None:

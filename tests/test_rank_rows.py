@@ -207,7 +207,9 @@ def test_more_sequences_are_never_faster_and_padding_never_saves():
     )
     assert times == sorted(times)
     assert all(padded >= own for padded, own in zip(times, plain, strict=True))
-    assert [b for b in range(1, 41) if times[b - 1] == plain[b - 1]] >= [1, 2, 4, 8, 16, 32]
+    unpadded = {b for b in range(1, 41) if times[b - 1] == plain[b - 1]}
+    assert unpadded >= {*ENGINE.graph_batches, *range(33, 41)}
+    assert unpadded.isdisjoint({3, 9, 17})
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from simulator import api
 from simulator.api import price_matmuls
 from simulator.cli import main
 from simulator.errors import InputError
+from simulator.hardware.fused_kernels import USUAL
 from simulator.report.validation_doc import report as written
 from simulator.validation.baselines import halves, lookup, two_efficiencies
 from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
-from simulator.validation.layer_rows import SAME, USUAL
+from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.run import validate

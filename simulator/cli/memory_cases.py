@@ -96,11 +96,8 @@ def _case(cells: dict[str, Cell]) -> MemoryCase:
 
 def rounding_note(channel: DramChannel, pattern: Pattern) -> str | None:
     """What the channel makes of a block or stride that is not whole bursts inside it."""
-    burst, room, size = (
-        channel.organisation.burst_bytes,
-        channel.organisation.capacity_bytes,
-        pattern.size_bytes,
-    )
+    burst, room = channel.organisation.burst_bytes, channel.organisation.capacity_bytes
+    size = pattern.size_bytes
     if pattern.kind == "block" and size % burst:
         return (
             f"block:{size} reads whole bursts of {burst} bytes, {-(-size // burst) * burst} a block"

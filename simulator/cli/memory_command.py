@@ -83,7 +83,8 @@ def memory(
     from simulator.config.loader import load_memory
     from simulator.timing.memory import parse_pattern, simulate_memory
 
-    channel, note = load_memory(preset or ""), None
+    channel = load_memory(preset or "")
+    note = None
     if trace_file is not None:
         result = _replay(channel, trace_file, trace_clock, given)
     else:

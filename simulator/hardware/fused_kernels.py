@@ -14,6 +14,9 @@ NO_LIMIT_BYTES_PER_S = 1 << 50
 DECODE_ROWS = 64
 """Most query rows of a decode tile; more of them, as with latent attention, make more tiles."""
 
+USUAL = "usual"
+"""The library of expert matmuls that an engine takes for the data types; others go by name."""
+
 EXPERT_KERNELS = 7
 """Kernels of an expert layer: sort and permute, two matmuls, gate, two for the exchange, sum."""
 
@@ -32,28 +35,26 @@ class FusedKernels:
     peak or of the sustained bandwidth.
 
     ``row_tile``: rows to whose multiples the queries of a decode tile are padded, a divisor of
-    ``DECODE_ROWS``; ``query_tile``: query rows
-    of a prompt's tile, of all heads of a group if ``packs_groups``; ``most_splits`` of the keys of
-    a sequence, for at least ``split_group`` query heads a key-value head; ``window_edges``: tile
-    latencies of a windowed decode tile; ``eight_bit_rate``: share of the 8-bit rate that attention
-    reaches; ``quantizes_queries``: 8-bit attention begins with a kernel that converts its
-    queries, and experts of 8 bits with one that converts their tokens;
-    ``carries_absent``: Triton's expert kernels carry the rows of tokens for other ranks'
-    experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
+    ``DECODE_ROWS``; ``query_tile``: query rows of a prompt's tile, of all heads of a group if
+    ``packs_groups``; ``most_splits`` of the keys of a sequence, for at least ``split_group`` query
+    heads a key-value head; ``window_edges``: tile latencies of a windowed decode tile;
+    ``eight_bit_rate``: share of the 8-bit rate that attention reaches; ``quantizes_queries``: 8-bit
+    attention begins with a kernel that converts its queries, and experts of 8 bits with one that
+    converts their tokens; ``carries_absent``: Triton's expert kernels carry the rows of tokens for
+    other ranks' experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
     begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
     prompt are split as well where its tiles are fewer than the multiprocessors;
     ``narrow_query_tile``: the ``query_tile`` of heads of up to 64 elements, whose results take half
-    the registers; the same unless given. ``softmax_efficiency``: share of its 16 exponentials
-    a cycle that a multiprocessor reaches; ``overlaps_softmax``: other warps compute them while the
-    tensor cores work on the next keys. ``scans_sequences``: the tile scheduler looks
-    through the sequences of a batch. ``transposes_values``: 8-bit
-    values are turned round in shared memory before they are multiplied.
-    ``narrow_expert_launch_ps``: ``expert_launch`` of experts with activations of 8 bits or less,
-    where another library runs them, which also scales blocks of activations after it has sorted
-    them. ``gathers_rows``: matmuls of experts gather their rows and gate their results themselves.
-    ``tile_of_mean``: the rows of their tiles follow from the mean of the tokens of an expert, not
-    from what is fastest.
+    the registers; the same unless given. ``softmax_efficiency``: share of its 16 exponentials a
+    cycle that a multiprocessor reaches; ``overlaps_softmax``: other warps compute them while the
+    tensor cores work on the next keys. ``scans_sequences``: the tile scheduler looks through the
+    sequences of a batch. ``transposes_values``: 8-bit values are turned round in shared memory
+    before they are multiplied. ``narrow_expert_launch_ps``: ``expert_launch`` of experts with
+    activations of 8 bits or less, where another library runs them, which also scales blocks of
+    activations after it has sorted them. ``gathers_rows``: matmuls of experts gather their rows and
+    gate their results themselves. ``tile_of_mean``: the rows of their tiles follow from the mean of
+    the tokens of an expert, not from what is fastest.
     """
 
     launch_ps: int

@@ -1,6 +1,7 @@
 """What the libraries of grouped expert matmuls on GPUs do: tiles, latencies, overlap.
 
-The figures hold for every chip; those that differ between chips are in their files
+The figures of a library hold for every chip; those that differ between chips are in their files.
+What is fitted was fitted to tables of aiconfigurator-core 0.12.0, on half of the rows
 (``docs/moe.md``).
 """
 
@@ -37,7 +38,7 @@ LIBRARIES = ("triton", "cutlass", "trtllm", "marlin", "openai")
 MARLIN_MACS = 594
 """Multiply-accumulates a cycle and multiprocessor that Marlin reaches. It is made of the mma.sync
 instructions of Ampere, 1,024 a cycle (NVIDIA A100 white paper), on newer chips, too. Fitted once
-with the four figures that follow, on half of the rows of H100, H200 and four Blackwell chips."""
+with the four figures that follow, on the tables of H100, H200 and four Blackwell chips."""
 
 MARLIN_INTEGERS = 34.0
 MARLIN_FLOATS = 24.0
@@ -91,7 +92,7 @@ TRTLLM_SCALED_PS = 73_000.0
 TRTLLM_GATED_PS = 220_000.0
 TRTLLM_ABSENT_PS = 40_000.0
 """A group that is gated and scaled, by a block of its own, and a block that finds that its copy
-went to another rank. The three figures were fitted on half of the rows of B200."""
+went to another rank. The three figures were fitted on B200."""
 
 TRTLLM_ROUTE_PS = 270.0
 """An assignment that the kernels of trtllm-gen count and list by experts (B200)."""

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import math
 
-from simulator.kernels.arithmetic import (
-    ceil_div,
-)
-from simulator.kernels.arrays import (
-    Float64Array,
-    Int64Array,
-)
-from simulator.kernels.attention import (
-    KV_BLOCK_TOKENS,
-    Shape,
-)
+from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_KERNEL_PS,
@@ -52,9 +44,7 @@ from simulator.kernels.gpu_attention import (
     softmax,
     through_l2,
 )
-from simulator.kernels.jit import (
-    inner,
-)
+from simulator.kernels.jit import inner
 
 
 @inner

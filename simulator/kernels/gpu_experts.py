@@ -126,8 +126,7 @@ def tile_cycles(
     tile: tuple[int, int],
     k: int,
     bits: tuple[int, int],
-    form: int,
-    library: int,
+    kind: tuple[int, int],
 ) -> float:
     """Cycles of one multiprocessor for a tile of (rows, columns): its latency, and its products, at
     least those of the smallest instruction (``WARP_ROWS``), or the loads of its operands if those
@@ -135,10 +134,12 @@ def tile_cycles(
 
     Weights narrower than the activations are converted on the way, which takes as long as loading
     them in the activations' type would; Marlin's and gpt-oss's kernels see ``expert_kernels``.
-    ``form`` is PLAIN, BLOCKS or INTEGERS. trtllm-gen's kernels of 4-bit weights and narrow
-    activations do not run in pairs of multiprocessors, so that no other tile loads their rows
-    along (FlashInfer issue 3971)."""
+    ``kind`` = (form, library) of ``expert_kernels``. trtllm-gen's kernels of 4-bit weights and
+    narrow activations do not run in pairs of multiprocessors, so that no other tile loads their
+    rows along (FlashInfer issue 3971).
+    """
     rows, columns = tile
+    form, library = kind
     clock = float(chip[CLOCK_HZ])
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
@@ -168,22 +169,21 @@ def part_time(
     tile: tuple[int, int],
     sides: tuple[int, int],
     bits: tuple[int, int],
-    form: int,
-    library: int,
+    kind: tuple[int, int],
     rows_bytes: int,
     cold: float,
 ) -> tuple[float, float, float]:
     """(cycles, those of the matrix units, bytes of weights read) with one size of tiles.
 
-    A share ``cold`` of the weights that are read comes from HBM.
-
-    ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n). Tiles of the
-    same rows follow each other. Where they are fewer than the multiprocessors, the next rows of
-    the expert run beside them and share the weights; else the weights come from HBM again, but for
-    what L2 has kept.
+    ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n), ``kind`` =
+    (form, library). Tiles of the same rows follow each other. Where they are fewer than the
+    multiprocessors, the next rows of the expert run beside them and share the weights; else the
+    weights are read again, but for what L2 has kept. A share ``cold`` of what is read comes from
+    HBM.
     """
     clock = float(chip[CLOCK_HZ])
     k, n = sides
+    library = kind[1]
     blocks = 0
     active = 0
     for e in range(len(counts)):
@@ -195,7 +195,7 @@ def part_time(
     matrix = k * n * stored_bits(bits) / 8.0
     kept = 1.0 if library == CUTLASS else kept_share(chip, matrix)
     across = ceil_div(n, tile[1])
-    one = tile_cycles(chip, tile, k, bits, form, library)
+    one = tile_cycles(chip, tile, k, bits, kind)
     busy = waves(blocks * across / float(chip[UNIT_COUNT]), library) * one
     beside = max(1.0, float(chip[UNIT_COUNT]) / across)
     again = max(float(active), blocks / beside)
@@ -223,7 +223,7 @@ def tensor_core_experts(
     larger tiles can take less time for uneven loads; but a matmul takes as long as the largest
     load that would have had smaller ones.
     """
-    form, library = kind
+    library = kind[1]
     mean, cold = seen
     active = 0
     for e in range(len(counts)):
@@ -249,7 +249,7 @@ def tensor_core_experts(
         columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
         while columns <= widest:
             time, busy, read = part_time(
-                chip, counts, part, (rows, columns), sides, bits, form, library, rows_bytes, cold
+                chip, counts, part, (rows, columns), sides, bits, kind, rows_bytes, cold
             )
             if best < 0.0 or time < best:
                 best = time

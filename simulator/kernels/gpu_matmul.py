@@ -73,7 +73,8 @@ MOST_SPLITS = 128
 
 VECTOR_PS = 290_000.0 / 1024
 """A block that multiplies one row without tensor cores, for each element of the row: a trip to L2
-for 1,024 of them. Read off the bf16 table of L40S: n = 32, k from 256 to 8,192."""
+for 1,024 of them. Read off the bf16 GEMM table of L40S (vLLM 0.24.0 in aiconfigurator-core 0.12.0):
+n = 32, k from 256 to 8,192."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
@@ -248,7 +249,7 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     """Time of the kernel before an 8-bit matmul that scales each row of the activations.
 
-    One block a row; ``size`` bytes are read and written; ``group_ps`` for each group of a row.
+    One block a row; ``size`` bytes are read and written.
     """
     passes = ceil_div(width, QUANTIZE_PASS)
     row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)

@@ -79,7 +79,7 @@ from simulator.timing.decode_prices import (
     price_mixed,
     prices_by_sums,
 )
-from simulator.timing.rank_rows import fullest_rank, rows_together
+from simulator.timing.rank_rows import batch_rows, fullest_rank
 
 PS_PER_S = 10**12
 
@@ -178,14 +178,12 @@ def advance(
                 return reason
         tokens, logits, count = replica[TOKENS], replica[LOGITS], replica[SCHEDULED]
         new, past, ranks = batch[NEW][:count], batch[PAST][:count], batch[RANK_OF][:count]
-        most, hosted = fullest_rank(packed[6], ranks, new, tokens)
-        rows = (rows_together(packed[6], most, hosted, tokens == logits), tokens, logits)
-        if tokens == logits:
-            rows = (rows[0], rows[0], rows[0])
+        fullest = fullest_rank(packed[6], ranks, new, tokens)
+        rows = batch_rows(packed[6], fullest, tokens, logits)
         if not has_prices(priced, rows, asked):
             asked[ASKED_ROWS], asked[ASKED_TOKENS], asked[ASKED_LOGITS] = rows
             return UNPRICED
-        host = host_ps(settings, hosted)
+        host = host_ps(settings, fullest[1])
         sequences = (ranks, new, past)
         if len(known[1]) > 0 and tokens == count and logits == count:
             if len(log) == 0 and run(

@@ -39,7 +39,8 @@ PLAIN_BITS = 16
 """Of activations before they are quantized, of results, and of weights that are not quantized."""
 
 MARLIN_LAUNCH_PS = 42_000_000
-"""Launches and tails of a layer on Marlin, the same on all chips."""
+"""Launches and tails of a layer on Marlin, the same on all chips; fitted to the tables of
+``MARLIN_MACS``."""
 
 CUTLASS_LAUNCH_PS = 38_000_000
 """The same on CUTLASS where it is not what the engine takes and tunes: activations other than SiLU,

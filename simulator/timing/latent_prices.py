@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.kernels.arithmetic import (
-    bits_to_bytes,
-    clear,
-    scale_up,
-)
-from simulator.kernels.arrays import (
-    Int64Array,
-)
+from simulator.kernels.arithmetic import bits_to_bytes, clear, scale_up
+from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     HBM_BYTES_PER_S,
@@ -19,23 +13,10 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     run_bandwidth,
 )
-from simulator.kernels.jit import (
-    inner,
-    kernel,
-)
-from simulator.kernels.latent_attention import (
-    absorbs,
-    latent_projections,
-)
-from simulator.timing.attention_prices import (
-    KV_RUN_TOKENS,
-    add_sequences,
-    finish,
-    to_price,
-)
-from simulator.timing.gpu_attention_prices import (
-    count_gpu_latent,
-)
+from simulator.kernels.jit import inner, kernel
+from simulator.kernels.latent_attention import absorbs, latent_projections
+from simulator.timing.attention_prices import KV_RUN_TOKENS, add_sequences, finish, to_price
+from simulator.timing.gpu_attention_prices import count_gpu_latent
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,

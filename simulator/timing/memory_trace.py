@@ -97,11 +97,11 @@ def _from_archive(path: str, archive: Any) -> tuple[Ints, Ints, Ints, Ints, Ints
         if ((write < 0) | (write > 1)).any():
             raise InputError("array 'write' has other values than 0 and 1", location=Location(path))
         return cycle, address, np.zeros_like(cycle), np.ones_like(cycle), write
+    from simulator.kernels import systolic_trace as kinds
+
     pieces = []
     for name in sorted(n for n in archive.files if n.startswith("cycle_")):
         tail = name.removeprefix("cycle")
-        from simulator.kernels import systolic_trace as kinds
-
         parts = ("cycle", "address", "stride", "words", "kind")
         *columns, kind = _equally_long(path, archive, tuple(part + tail for part in parts))
         dram = (kind & kinds.DRAM) != 0

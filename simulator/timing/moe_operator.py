@@ -13,6 +13,7 @@ from simulator.fabric.groups import sized_group
 from simulator.fabric.pack import pack_fabric
 from simulator.hardware import Chip, TensorCore
 from simulator.hardware.fabric import Fabric
+from simulator.hardware.fused_kernels import USUAL
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
@@ -30,9 +31,6 @@ from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
 MODES = ("sorted", "fused")
-
-USUAL = "usual"
-"""The kernels that an engine takes for the data types."""
 
 Kind = tuple[str, str, int, int, bool]
 """(data types of arithmetic and weights, experts of a rank, ranks, whether they exchange tokens)"""

@@ -53,8 +53,9 @@ def captured(pipeline: Int64Array, sequences: int) -> int:
 
 
 @inner
-def rows_together(pipeline: Int64Array, tokens: int, sequences: int, decoding: bool) -> int:
-    """Rows of all ranks, each taken for the fullest, which has so many tokens and sequences."""
+def rows_together(pipeline: Int64Array, fullest: tuple[int, int], decoding: bool) -> int:
+    """Rows of all ranks, each taken for the ``fullest`` in (tokens, sequences)."""
+    tokens, sequences = fullest
     if decoding and len(pipeline) > PIPELINE_FIELDS:
         batches = pipeline[PIPELINE_BATCHES]
         size = captured(pipeline, ceil_div(sequences, batches)) * batches
@@ -63,24 +64,32 @@ def rows_together(pipeline: Int64Array, tokens: int, sequences: int, decoding: b
     return rows
 
 
-@kernel
-def rows_of(
-    pipeline: Int64Array, ranks: Int64Array, new: Int64Array, tokens: int, logits: int
-) -> Rows:
-    """The rows of a batch with so many tokens and positions with logits.
+@inner
+def batch_rows(pipeline: Int64Array, fullest: tuple[int, int], tokens: int, logits: int) -> Rows:
+    """The rows of a batch with so many tokens and positions with logits; see ``fullest_rank``.
 
-    ``pipeline`` is that of ``timing.plan.Plan``; sequence i has ``new[i]`` tokens on rank
-    ``ranks[i]``. A batch in which every token gets logits decodes.
+    A batch in which every token gets logits decodes.
     """
-    most, sequences = fullest_rank(pipeline, ranks, new, tokens)
     decoding = tokens == logits
-    rows = rows_together(pipeline, most, sequences, decoding)
+    rows = rows_together(pipeline, fullest, decoding)
     if decoding:
         return rows, rows, rows
     return rows, tokens, logits
 
 
 @kernel
+def rows_of(
+    pipeline: Int64Array, ranks: Int64Array, new: Int64Array, tokens: int, logits: int
+) -> Rows:
+    """The rows of a batch, as ``batch_rows``.
+
+    ``pipeline`` is that of ``timing.plan.Plan``; sequence i has ``new[i]`` tokens on rank
+    ``ranks[i]``.
+    """
+    return batch_rows(pipeline, fullest_rank(pipeline, ranks, new, tokens), tokens, logits)
+
+
+@kernel
 def most_rows(pipeline: Int64Array, sequences: int) -> int:
     """Rows of a decode iteration in which a rank has at most so many sequences, at most."""
-    return rows_together(pipeline, 0, sequences, True)
+    return rows_together(pipeline, (0, sequences), True)

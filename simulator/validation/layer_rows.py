@@ -43,9 +43,6 @@ ROPE = 64
 SAME = "same"
 """Weights of the arithmetic's data type."""
 
-USUAL = "usual"
-"""The kernels of experts that an engine takes for the data types."""
-
 
 def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
     """Prices of attention rows; ``context`` of a decode row are the cached tokens."""

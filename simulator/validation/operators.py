@@ -16,6 +16,7 @@ import numpy as np
 from simulator import api
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Fabric
+from simulator.hardware.fused_kernels import USUAL
 from simulator.validation import layer_rows
 from simulator.validation.machine import Machine
 from simulator.validation.serving_rows import server_seconds, server_work
@@ -167,7 +168,7 @@ OPERATORS: dict[str, Operator] = {
                 "blocks": 0,
                 "expert_load": "balanced",
                 "weights": layer_rows.SAME,
-                "kernels": layer_rows.USUAL,
+                "kernels": USUAL,
             },
         ),
         Operator(

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.hardware.engine_kernels import engine_of
+from simulator.hardware.fused_kernels import USUAL
 from simulator.timing.evidence import LATENT
-from simulator.validation.layer_rows import USUAL
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
