@@ -57,7 +57,8 @@ REQUESTS = {
 """Those of the page by (prompt, output); 3,000 of all other lengths."""
 
 GRAPHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 1024, 2048)
-"""Batches that the runs had captured graphs of, beside the limit of the batch."""
+"""Batches that the runs had captured graphs of, beside the limit of the batch: ``batch_sizes`` of
+the page's options but for those beyond any limit."""
 
 WITHOUT_RULE = (2048, 8192)
 """(sequences, tokens) for weights of 4 bits, for which the tool's rule finds no room at all."""

@@ -103,6 +103,11 @@ def test_a_mapping_sets_the_keys_that_it_names_and_no_others():
     assert chip.power.energy.hbm_byte_pj == plain.power.energy.hbm_byte_pj
     hbm = ["chip.hbm={bandwidth: 2 TB/s}"]
     assert load_chip("tpu-v5e", hbm) == load_chip("tpu-v5e", ["chip.hbm.bandwidth=2 TB/s"])
+    listed = [
+        load_chip("h100", [text])
+        for text in ("chip.matrix.kernels={unsplit: [fp8]}", "chip.matrix.kernels.unsplit=[fp8]")
+    ]
+    assert listed[0] == listed[1] != load_chip("h100")
     rows = {row.path: row for row in describe("tpu-v5e", "chip", hbm).rows}
     assert rows["chip.hbm.bandwidth"].source == "--set"
     assert rows["chip.hbm.capacity"].source != "--set"

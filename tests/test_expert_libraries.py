@@ -19,6 +19,7 @@ from simulator.kernels.expert_kernels import (
 )
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.validation.baselines import second_stack
+from simulator.validation.silicon_columns import READERS
 from simulator.validation.table import Table
 
 LAYER = MoeCase(64, 4096, 2048, 64, 8)
@@ -179,6 +180,20 @@ def test_a_library_without_such_kernels_is_refused(
 def test_the_command_knows_every_library() -> None:
     kernels = next(option for option in moe.params if option.name == "kernels")
     assert kernels.type.choices == (USUAL, *LIBRARIES)
+
+
+def test_a_row_of_an_installed_table_names_its_library() -> None:
+    sources = ["vllm_fused_moe", "vllm_marlin_moe", "vllm_flashinfer_cutlass_moe"]
+    sizes = ("num_tokens", "hidden_size", "inter_size", "num_experts", "topk")
+    columns = {name: np.full(3, 64) for name in (*sizes, "moe_tp_size", "moe_ep_size")}
+    columns |= {
+        "distribution": np.array(["balanced"] * 3, dtype=object),
+        "latency": np.ones(3),
+        "moe_dtype": np.array(["bfloat16"] * 3, dtype=object),
+        "kernel_source": np.array(sources, dtype=object),
+    }
+    (table,) = READERS["moe"](columns, "h100", "s 1", "s")
+    assert table.inputs["kernels"].tolist() == [USUAL, "marlin", "cutlass"]
 
 
 def test_two_stacks_are_compared_whichever_kernels_they_run() -> None:

@@ -41,14 +41,17 @@ def test_a_step_in_a_layout(capsys):
     assert [each["name"] for each in document["overheads"]] == ["router"]
 
 
-def test_a_layout_by_file_and_by_its_compact_form_is_the_same(capsys, tmp_path):
+def test_a_layout_by_file_and_by_its_compact_form_is_the_same(capsys, tmp_path, monkeypatch):
     file = tmp_path / "eight.yaml"
     file.write_text("kind: layout\nname: eight\nattention: {tp: 2, dp: 8}\nffn: {tp: 2, ep: 8}\n")
     assert run(capsys, "config", "check", file)[0] == 0
     _, by_file, _ = run(capsys, *STEP, "--layout", file, "--format", "json")
     _, compact, _ = run(capsys, *STEP, "--layout", "tp2-dp8-ep8", "--format", "json")
     _, degrees, _ = run(capsys, *STEP, *["--tp", "2", "--dp", "8", "--ep", "8", "--format", "json"])
-    assert by_file == compact == degrees
+    monkeypatch.chdir(tmp_path)
+    file.rename("eight")
+    _, without_suffix, _ = run(capsys, *STEP, "--layout", "eight", "--format", "json")
+    assert by_file == compact == degrees == without_suffix
 
 
 def test_ranked_layouts(capsys):

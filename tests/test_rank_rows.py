@@ -248,6 +248,7 @@ def test_drafts_are_padded_with_their_sequences():
         ("[1, [2]]", "'a list or a mapping' is no number"),
         ("[1, 99999999]", "'99999999' is no number"),
         ("8", "expected a list of numbers of sequences"),
+        (str([*range(1, 1026)]), "found 1025 batches, expected at most 1024"),
         ("{a: 1}", "expected a list"),
     ],
 )

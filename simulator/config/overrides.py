@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from simulator.config.provenance import Provenance, Sourced
 from simulator.config.schema_walk import child, is_mapping_type, known_keys
@@ -126,7 +126,8 @@ def _is_merged(old: Node | None, new: Node, schema: Any) -> bool:
 
 def _is_another_kind(old: Mapping, new: Mapping, schema: Any) -> bool:
     """Whether nothing of ``old`` holds for ``new``: another kind, or a distribution written out."""
-    if any(len(get_args(child(schema, old, key))) == 1 for key in new.entries if key != "kind"):
+    written_out = (child(schema, old, key) for key in new.entries if key != "kind")
+    if any(get_origin(kind) is Literal and len(get_args(kind)) == 1 for kind in written_out):
         return True
     return "kind" in new.entries and _text(old, "kind") != _text(new, "kind")
 

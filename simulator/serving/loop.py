@@ -199,7 +199,7 @@ def advance(
             prompts = tokens > count * packed[6][PIPELINE_TOKENS]
             if by_sums:
                 price_mixed(
-                    packed, table, works, room[2], rows, prompts, new, past, one, prices, own
+                    packed, table, works, room[2], rows, prompts, sequences, one, prices, own
                 )
             else:
                 price_step(packed, table, rows, prompts, sequences, prices, own)

@@ -245,8 +245,7 @@ def price_mixed(
     work: Int64Array,
     rows: Rows,
     prompts: bool,
-    new: Int64Array,
-    past: Int64Array,
+    sequences: tuple[Int64Array, Int64Array, Int64Array],
     sums: Int64Array,
     prices: Int64Array,
     step: Int64Array,
@@ -258,6 +257,7 @@ def price_mixed(
     int64[attention operators * PARTS].
     """
     chip, bits, plan, _, _, _, _ = packed
+    _, new, past = sequences
     load_prices(packed, table, rows, prices)
     clear(sums)
     for i in range(len(new)):

@@ -110,8 +110,10 @@ def seen_by(
     tokens: int,
     received: int,
 ) -> tuple[float, float]:
-    """(mean load of an expert, share of the weights that lie in HBM) as ``grouped_cycles`` has it;
-    ``widths`` = (hidden, intermediate, results of the first matmul)."""
+    """(mean load of an expert, share of the weights that lie in HBM) as ``grouped_cycles`` has it.
+
+    ``widths`` = (hidden, intermediate, results of the first matmul).
+    """
     mean = mean_tokens(row, tokens, received, len(counts))
     if chip[UNIT_KIND] == SYSTOLIC:
         return mean, 1.0
@@ -178,8 +180,10 @@ def quantize(
     width: int,
     price: Int64Array,
 ) -> None:
-    """The kernel that converts rows to narrow activations, where the engine has one; ``kind`` =
-    (form, library) of ``kernels.expert_kernels``."""
+    """The kernel that converts rows to narrow activations, where the engine has one.
+
+    ``kind`` = (form, library) of ``kernels.expert_kernels``.
+    """
     clear(price)
     if not quantizes(chip, bits):
         return

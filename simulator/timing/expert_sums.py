@@ -1,5 +1,8 @@
-"""Kernels of an expert layer that neither multiply nor exchange: the weighted sum of the copies of
-tokens, and trtllm-gen's own for scales in blocks."""
+"""Kernels of an expert layer that neither multiply nor exchange.
+
+They are the weighted sum of the copies of tokens, and trtllm-gen's own for scales in blocks
+(``docs/moe.md``).
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,11 @@ def sum_copies(
     hidden: int,
     price: Int64Array,
 ) -> None:
-    """The weighted sum of ``own`` copies of tokens; trtllm-gen's kernels look at those of other
-    ranks' experts, too, and its time holds the lists of assignments that they go by."""
+    """The weighted sum of ``own`` copies of tokens.
+
+    trtllm-gen's kernels look at those of other ranks' experts, too, and its time holds the lists of
+    assignments that they go by.
+    """
     r_bits = result_bits(chip, bits)
     back = moved(chip, own * hidden, r_bits)
     kept = moved(chip, tokens * hidden, r_bits)
@@ -64,7 +70,8 @@ def gate_blocks(
 ) -> None:
     """trtllm-gen's kernel that gates and scales the copies of tokens at once, a block a group.
 
-    ``sizes`` = elements of a row that it reads and writes."""
+    ``sizes`` = elements of a row that it reads and writes.
+    """
     wide, width = sizes
     clear(price)
     r_bits = result_bits(chip, bits)

@@ -47,7 +47,7 @@ def read_bursts(path: str, channel: DramChannel, ticks_per_cycle: float) -> tupl
     except csv.Error as error:
         raise InputError(f"not a CSV file: {error}", location=Location(path)) from None
     except OSError as error:
-        raise InputError(f"cannot read the trace '{path}': {error.strerror}") from None
+        raise InputError(f"cannot read the trace '{path}': {error.strerror or error}") from None
     if cycle.size == 0:
         raise InputError("the trace has no DRAM accesses", location=Location(path))
     bad = (cycle < 0) | (address < 0) | (words < 1) | (cycle > _LARGEST) | (address > _LARGEST)

@@ -165,9 +165,11 @@ class Plan:
         into[self.of_sort[int(logits)]] = known[self.of_sort[int(logits)]]
 
     def price_uneven(self, rows: int, tokens: int, into: Int64Array) -> None:
-        """Fill in what depends on ``tokens`` of ranks that do not have equally many, ``rows`` being
-        as many as if each had those of the fullest: experts, and what has gathered several ranks'
-        tokens. The latter are taken to be spread evenly."""
+        """Fill in what depends on the ``tokens`` of all ranks where they have unequal numbers.
+
+        That is experts, and what has gathered several ranks' tokens, which are taken to be spread
+        evenly. ``rows`` are as many as if each rank had those of the fullest.
+        """
         whole = self.rows[:, pricing.PLAN_SPLIT] % (self.layout.dp * self.layout.micro_batches) != 0
         whole &= self.rows[:, pricing.PLAN_LOGITS] == 0
         if whole.any():
