@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from simulator.config import load_chip
 from simulator.config.loader import load_system
 from simulator.config.writer import Replacement, rewrite
 from simulator.config.yaml_nodes import parse_yaml
+from simulator.report.calibration_out import got_worse
 from simulator.validation.machine import Machine
 from simulator.validation.operators import OPERATORS
 from simulator.validation.parameter_values import applicable, current
@@ -264,3 +266,13 @@ def test_rows_that_a_calibration_leaves_out_are_counted(measurements, tmp_path, 
     assert "1 row of tpu-v6e copy bf16 (rows.csv): faster than the chip" in " ".join(out.split())
     status, out, err = run(capsys, *words, "-o", out_file, "--format", "json")
     assert [item["count"] for item in json.loads(out)["left_out"]] == [1, 1]
+
+
+def test_a_fit_that_makes_held_out_rows_worse_says_so():
+    table = SimpleNamespace(operator="copy", dtype="bf16")
+    item = SimpleNamespace(table=table, held_out_before_percent=3.7, held_out_after_percent=7.3)
+    (line,) = got_worse(item)
+    assert line.startswith("the fit does not help copy bf16: ")
+    assert line.endswith("rises from 3.7 to 7.3 %")
+    item.held_out_after_percent = 3.7
+    assert got_worse(item) == ()

@@ -459,3 +459,19 @@ def test_what_does_not_fit_says_what_would(capsys, model, batch, context, messag
     assert (status, out) == (4, "")
     assert message in err
     assert "--token-budget" not in err
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "said"),
+    [
+        ("deepseek-r1", (), "the weights of deepseek-r1 are published in fp8 (--weight-dtype fp8)"),
+        ("gpt-oss-120b", (), "the experts of gpt-oss-120b are published in fp4"),
+        ("deepseek-r1", ("--weight-dtype", "fp8"), None),
+        ("llama3-70b", (), None),
+    ],
+)
+def test_what_does_not_fit_names_the_type_of_published_weights(capsys, model, given, said):
+    words = ("step", "tpu-v6e", model, "--phase", "decode", "--batch", "1", "--context", "10")
+    status, _, err = run(capsys, *words, *given)
+    assert status == 4
+    assert "published" not in err if said is None else said in err

@@ -17,6 +17,7 @@ from simulator.errors import InputError
 from simulator.hardware import ServingEngine, Validated
 from simulator.report.accuracy import accuracy_line
 from simulator.timing.choices import Dtypes
+from simulator.timing.evidence import compared
 from simulator.timing.layout_options import LayoutOptions
 from simulator.timing.plan import make_plan
 from simulator.timing.step import price_step
@@ -226,6 +227,17 @@ def test_shipped_engines_cite_the_chips_that_they_were_measured_on():
     assert "server" not in {item.operator for item in api.load_system("h100").validation}
     on_tpu = replace(api.load_system("tpu-v6e"), engine=vllm)
     assert "server" not in {item.operator for item in on_tpu.validation}
+
+
+def test_servers_of_dense_models_say_nothing_of_experts():
+    system = replace(api.load_system("h100"), engine=load_engine("vllm"))
+    of = {
+        name: {entry.operator for entry in compared(system, api.load_model(name))}
+        for name in ("llama3-8b", "mixtral-8x7b")
+    }
+    assert "server" in of["llama3-8b"]
+    assert "server" not in of["mixtral-8x7b"]
+    assert "moe" in of["mixtral-8x7b"]
 
 
 def test_a_host_overhead_beside_an_engine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

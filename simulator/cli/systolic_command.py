@@ -118,7 +118,10 @@ def _sizes(text: str, form: str, most: int) -> tuple[int, ...]:
     names = form.split("x")
     parts = text.lower().split("x")
     if len(parts) != len(names):
-        raise InputError(f"found '{text[:60]}', expected {form}, whole numbers with x between them")
+        what = "--array: " if form == "RxC" else ""
+        raise InputError(
+            f"{what}found '{text[:60]}', expected {form}, whole numbers with x between them"
+        )
     return tuple(
         parse_whole(part, f"{name} of '{text[:60]}'", most=most)
         for name, part in zip(names, parts, strict=True)

@@ -249,7 +249,7 @@ class _Announcer(event.Listener):
         if not self._said:
             self._said = True
             print(
-                "chipsim: compiling kernels for this machine (once; a first run takes some 20 s)",
+                "chipsim: compiling this command's kernels, once on this machine (up to some 20 s)",
                 file=sys.stderr,
             )
 

@@ -87,7 +87,8 @@ def _rest(unvalidated: list[str], host: bool, engine: ServingEngine | None) -> s
     if missing:
         rest = f"; not validated: {', '.join(missing)}"
     if not host and engine is not None:
-        rest += f"; servers of {engine.name} were not measured on this chip in this data type"
+        rest += f"; servers of {engine.name} were not measured on this chip with such a model and "
+        rest += "data type"
     return rest
 
 

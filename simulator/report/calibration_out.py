@@ -124,11 +124,23 @@ def print_calibration(result: Calibration, path: str, console: Console) -> None:
     heads = ("parameter", "before", "after", "<unit", "<bounds", "without, %")
     show(console, make_table(console, "Parameters", heads, values))
     show(console, "", *(f"left out: {item.text}" for item in result.omissions))
+    show(console, *(line for item in result.tables for line in got_worse(item)))
     show(
         console,
         f"without: mean error on held-out rows, now {result.held_out_percent:.1f} %, with the "
         "effect of the parameter taken away; !: at the bound of what is physical",
         f"written: {path}",
+    )
+
+
+def got_worse(item: Any) -> tuple[str, ...]:
+    """A line for a table whose held-out rows the fit prices worse than the values before it."""
+    before, after = item.held_out_before_percent, item.held_out_after_percent
+    if after <= before:
+        return ()
+    return (
+        f"the fit does not help {item.table.operator} {item.table.dtype}: on the rows held out the "
+        f"mean error rises from {before:.1f} to {after:.1f} %",
     )
 
 

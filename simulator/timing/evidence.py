@@ -16,14 +16,16 @@ def compared(system: System, model: Transformer) -> tuple[Validated, ...]:
     """The comparisons of the chip that say something of this model on this system.
 
     Those of experts only where it has experts, of collectives where there are several chips, and of
-    the kind of attention that it has.
+    the kind of attention that it has. The servers that were measured ran dense models and say
+    nothing of one with experts.
     """
     used = _operators(system, model)
+    servers = () if "moe" in used else ("server",)
     grouped = is_grouped(model)
     return tuple(
         entry
         for entry in system.validation
-        if entry.operator in (*used, "copy", "server")
+        if entry.operator in (*used, "copy", *servers)
         and (not entry.operator.startswith("attention") or entry.table.endswith(LATENT) != grouped)
     )
 

@@ -11,7 +11,7 @@ from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.mapping.layout import choose_layout
 from simulator.mapping.layout_space import divisors, layouts
-from simulator.mapping.memory import memory_of
+from simulator.mapping.memory import BITS, memory_of
 from simulator.model.layout import Layout
 from simulator.model.transformer import Transformer
 from simulator.timing.choices import Dtypes
@@ -96,9 +96,12 @@ def with_chips(
 ) -> InfeasibleError:
     """The error of a layout that does not fit, with the number of chips on which one does.
 
+    Where the model's weights are published in fewer bits than they are given, that is said first.
+
     ``held`` tokens of KV cache for each sequence, its context unless given, are what plain tensor
     parallelism has to have room for; where it has not, ``--layout auto`` is named.
     """
+    error = _with_stored(error, plan)
     least = smallest_sufficient(plan.system, plan.model, plan.dtypes, search)
     if least is None:
         return error
@@ -109,6 +112,17 @@ def with_chips(
         more = in_words(plan.system, least, "" if plain else "with --layout auto")
     hint = more if error.hint is None else f"{error.hint}; {more}"
     return InfeasibleError(error.message, location=error.location, hint=hint)
+
+
+def _with_stored(error: InfeasibleError, plan: Plan) -> InfeasibleError:
+    """The error with the data type of the published weights, where that is a smaller one."""
+    published = plan.model.quantization
+    stored = min(published.experts, published.dense, key=BITS.__getitem__)
+    if error.hint is None or BITS[stored] >= BITS[plan.dtypes.weight]:
+        return error
+    whose = "weights" if stored == published.dense else "experts"
+    said = f"the {whose} of {plan.model.name} are published in {stored} (--weight-dtype {stored})"
+    return InfeasibleError(error.message, location=error.location, hint=f"{said}; {error.hint}")
 
 
 def in_words(system: System, least: int, how: str = "") -> str:

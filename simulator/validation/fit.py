@@ -270,5 +270,7 @@ def _optimizer() -> Any:
     try:
         from scipy.optimize import least_squares
     except ImportError:
-        raise InputError("the fit needs scipy", hint="pip install 'chipsim[validate]'") from None
+        raise InputError(
+            "the fit needs scipy", hint="pip install '.[validate]' in a checkout of chipsim"
+        ) from None
     return least_squares

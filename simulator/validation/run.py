@@ -86,7 +86,7 @@ def validate(
     chips = tuple(dict.fromkeys(chips))
     at_hand = chips or chips_at_hand()
     if progress is not None and len(at_hand) < len(chips or known_chips()):
-        progress("the tables of GPUs are not installed: pip install 'chipsim[validate]'")
+        progress("the tables of GPUs are not installed: pip install '.[validate]' in a checkout")
     found: list[Comparison] = []
     omitted: list[Omission] = []
     missing: list[tuple[str, str]] = []

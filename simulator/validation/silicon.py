@@ -91,7 +91,7 @@ def package_folder() -> Path:
     except ImportError as error:
         raise InputError(
             f"the measured tables are not installed ({error})",
-            hint="pip install 'chipsim[validate]', or give a file with --table",
+            hint="pip install '.[validate]' in a checkout of chipsim, or give a file with --table",
         ) from None
     return Path(aiconfigurator_core.__file__).parent / "systems"
 
