@@ -272,6 +272,19 @@ def test_graphs_of_the_shipped_engines_and_of_overrides():
     assert load_engine("vllm", ["engine.graph_batches=[]"]).graph_batches == ()
 
 
+# --- a budget that ranks share
+
+
+@pytest.mark.parametrize(("more", "least"), [([], 4), (["--speculate", "3:0.5"], 16)])
+def test_a_budget_that_leaves_a_rank_less_than_a_sequence_needs_is_refused(capsys, more, least):
+    words = ["run", "h100:4", "llama3-8b", "chat", "--limit", "2", "--layout", "dp4", *more]
+    assert main([*words, "--token-budget", str(least - 1)]) == 3
+    err = capsys.readouterr().err
+    assert f"--token-budget {least - 1} is shared by 4 ranks" in err
+    assert f"expected at least {least}" in err
+    assert main([*words, "--token-budget", str(least)]) == 0
+
+
 # --- chips that an engine names
 
 KERNELS = "attention: {fp8: {chips: [h200, %s], row_tile: 8}}\n"

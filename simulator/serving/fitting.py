@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.errors import InfeasibleError
+from simulator.errors import InfeasibleError, InputError
 from simulator.mapping.memory import Memory, check_room
 from simulator.serving import fields
 from simulator.serving.options import ServingOptions
@@ -33,6 +33,7 @@ def fit_all(deployment: Deployment, options: ServingOptions) -> dict[int, Fitted
     """Every plan of a deployment, once, by its id.
 
     Raises:
+        InputError: the token budget leaves a rank of one of them nothing for a sequence.
         InfeasibleError: the model does not fit one of them, or not even one block of KV cache.
     """
     found: dict[int, Fitted] = {}
@@ -51,8 +52,10 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
     """What a replica of a plan has for KV.
 
     Raises:
+        InputError: the token budget leaves a rank nothing for a sequence.
         InfeasibleError: the model does not fit, or not even one block of KV cache.
     """
+    _check_budget(plan, options)
     logits = min(options.max_batch * (1 + options.speculate), options.token_budget)
     memory = plan.memory(options.token_budget, logits)
     try:
@@ -70,3 +73,14 @@ def fit(plan: Plan, options: ServingOptions) -> Fitted:
             f"less than one KV block of {memory.kv_per_token * fields.BLOCK_TOKENS} B"
         )
     return Fitted(PriceTable(plan, most_rows(plan, options)), memory, blocks)
+
+
+def _check_budget(plan: Plan, options: ServingOptions) -> None:
+    """Refuse a budget of which a rank cannot compute one sequence: each has an equal part of it."""
+    ranks, each = plan.layout.dp, 1 + options.speculate
+    if options.token_budget < ranks * each:
+        raise InputError(
+            f"--token-budget {options.token_budget} is shared by {ranks} ranks of data-parallel "
+            f"attention, each of which needs {each} for a sequence",
+            hint=f"expected at least {ranks * each}",
+        )
