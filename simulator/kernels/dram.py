@@ -10,9 +10,18 @@ The loop skips from event to event: a tick at which no command can go is never v
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from simulator.kernels.dram_address import AddressMap
+from simulator.kernels.dram_control import (
+    REFRESH_ALL,
+    REFRESH_BANK,
+    REFRESH_OFF,
+    Controller,
+    next_place,
+    refresh_interval,
+    refresh_target,
+)
 from simulator.kernels.dram_epoch import EPOCH, MOST_RANKS, begin_epoch, earlier, rank_again
 from simulator.kernels.dram_issue import serve_refresh
 from simulator.kernels.dram_queue import insert
@@ -23,6 +32,7 @@ from simulator.kernels.dram_schedule import (
     first_row,
     look_at_rows,
     next_direction,
+    sooner,
     try_rows_again,
 )
 from simulator.kernels.dram_serve import (
@@ -52,7 +62,6 @@ from simulator.kernels.dram_state import (
     RANKS,
     READ,
     ROW_KEY,
-    WRITE,
     Geometry,
     Ints,
     Narrow,
@@ -60,7 +69,6 @@ from simulator.kernels.dram_state import (
     align,
     at,
     entry,
-    inlined,
 )
 
 __all__ = [
@@ -68,30 +76,6 @@ __all__ = [
     "REFRESHES", "REFRESH_ALL", "REFRESH_BANK", "REFRESH_OFF", "WRITES", "WRITE_LATENCY",
     "Controller", "run_channel",
 ]  # fmt: skip
-
-REFRESH_OFF = 0
-REFRESH_ALL = 1
-REFRESH_BANK = 2
-
-
-class Controller(NamedTuple):
-    """Places of the two queues, the kind of refresh, and whether pseudo-channels share it."""
-
-    read_places: int
-    write_places: int
-    refresh: int
-    refresh_together: int
-
-
-@inlined
-def _refresh_target(g: Geometry, control: Controller, number: int) -> int:
-    """The bank of a refresh, counted from 0; for an all-bank refresh bank 0 of its channel."""
-    if control.refresh == REFRESH_ALL:
-        return (number % g.pcs) << g.pc_shift
-    if control.refresh_together:
-        return ((number % g.pcs) << g.pc_shift) + (number // g.pcs) % g.banks_per_pc
-    pc = number // g.banks_per_pc % g.pcs
-    return (pc << g.pc_shift) + number % g.banks_per_pc
 
 
 def _make_channel(has_writes: bool) -> Any:
@@ -123,9 +107,7 @@ def _make_channel(has_writes: bool) -> Any:
         column_key, row_key = zero + NONE, zero + NONE
         column_stale, row_stale = zero == 0, zero == 0
         due, refresh_next = zero, zero + NEVER  # refreshes due, and when the next one falls due
-        interval, batch = t.refi, g.pcs
-        if control.refresh == REFRESH_BANK:
-            interval, batch = t.refi_pb, (g.pcs if control.refresh_together else 1)
+        interval, batch = refresh_interval(g, t, control)
         if control.refresh != REFRESH_OFF:
             refresh_next = interval
         # bursts follow one another from request ``straight`` on; repetitions are jumped over
@@ -149,25 +131,14 @@ def _make_channel(has_writes: bool) -> Any:
             if now >= refresh_next:
                 if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
                     if due == 0 and sent < total and sent - straight > period:
-                        end = counts[at(END)]
+                        stream = sent, straight, jumped
+                        free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_rounds(
-                            bursts,
-                            sent,
-                            straight,
-                            jumped,
-                            address,
-                            g,
-                            t,
-                            c,
-                            v,
-                            counts,
-                            now,
-                            ticks_jumped,
-                            (column_free, row_free, end),
+                            bursts, stream, address, g, t, c, v, counts, now, ticks_jumped, free
                         )
                         sent, done, jumped = sent + requests, done + requests, jumped + requests
                         before, ticks_jumped = before + requests, ticks_jumped + ticks
-                        counts[at(END)] = end  # a tick, which a jump does not change
+                        counts[at(END)] = free[2]  # a tick, which a jump does not change
                 due += batch
                 refresh_next += interval
                 # the banks that it closes are all open again after a turn of the stream
@@ -176,8 +147,7 @@ def _make_channel(has_writes: bool) -> Any:
                 column_stale = True  # row hits have to wait
             entered = False
             while sent < total:
-                write = writes[sent] if mixed else READ
-                places = control.write_places if write == WRITE else control.read_places
+                write, places = next_place(writes, control, sent, mixed)
                 arrival = arrivals[sent] - ticks_jumped if timed else 0
                 if arrival > now or c[at(COUNT + write)] >= places:
                     break
@@ -199,25 +169,14 @@ def _make_channel(has_writes: bool) -> Any:
                 if sent >= picture_due and due == 0:
                     picture_due = sent + period
                     if total > picture_due and refresh_next - now > stretch:
-                        end = counts[at(END)]
+                        stream = sent, straight, jumped
+                        free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_ahead(
-                            bursts,
-                            sent,
-                            straight,
-                            jumped,
-                            address,
-                            g,
-                            t,
-                            c,
-                            v,
-                            counts,
-                            now,
-                            refresh_next,
-                            (column_free, row_free, end),
+                            bursts, stream, address, g, t, c, v, counts, now, refresh_next, free
                         )
                         sent, done, jumped = sent + requests, done + requests, jumped + requests
                         before += requests
-                        counts[at(END)] = end  # a tick, which a jump does not change
+                        counts[at(END)] = free[2]  # a tick, which a jump does not change
                         refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
                 if column_stale:
                     column_next, column_key, _ = first_column(
@@ -232,8 +191,7 @@ def _make_channel(has_writes: bool) -> Any:
                 align(max(column_next, column_free, now), t.per_clock), max(row_next, row_free)
             )
             if sent < total and timed:
-                write = writes[sent] if mixed else READ
-                places = control.write_places if write == WRITE else control.read_places
+                write, places = next_place(writes, control, sent, mixed)
                 if c[at(COUNT + write)] < places:
                     later = min(later, arrivals[sent] - ticks_jumped)
             # the direction is looked at where a request entered
@@ -267,13 +225,11 @@ def _make_channel(has_writes: bool) -> Any:
                     else:
                         tick, key = v[at(PRE_DUE + bank)], v[at(ROW_KEY + bank)]
                         tick = NEVER if tick == NONE else max(tick, row_free)
-                        sooner = (tick < row_next) | ((tick == row_next) & (key < row_key))
-                        row_next = min(tick, row_next)
-                        row_key = key if sooner else row_key
+                        row_next, row_key = sooner(row_next, row_key, tick, key)
             if now >= row_free and now >= row_next:
                 held = zero
                 if due > 0:
-                    bank = _refresh_target(g, control, counts[REFRESHES])
+                    bank = refresh_target(g, control, counts[REFRESHES])
                     held, gone, row_next = serve_refresh(
                         c, v, g, t, control.refresh == REFRESH_ALL, bank, now
                     )
@@ -297,11 +253,7 @@ def _make_channel(has_writes: bool) -> Any:
                             tick, key = v[at(COLUMN_DUE + bank)], v[at(COLUMN_KEY + bank)]
                             tick = max(NEVER if tick == NONE else tick, column_free)
                             tick = align(tick, t.per_clock)
-                            sooner = (tick < column_next) | (
-                                (tick == column_next) & (key < column_key)
-                            )
-                            column_next = min(tick, column_next)
-                            column_key = key if sooner else column_key
+                            column_next, column_key = sooner(column_next, column_key, tick, key)
                 if held > 0:
                     row_free = now + held
                     row_next, row_stale = row_free, True

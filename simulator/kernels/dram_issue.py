@@ -7,6 +7,8 @@ each of its banks, so that the scheduler compares one number a bank.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.kernels.dram_queue import activate_due, bank_closed
@@ -42,10 +44,12 @@ from simulator.kernels.dram_state import (
     Ticks,
     align,
     at,
-    blocks,
     called,
     inlined,
 )
+
+# counted in 64 bits, a vector of bank numbers would take twice the steps
+_LANES = np.arange(BLOCK, dtype=np.int32)
 
 
 @inlined
@@ -55,12 +59,29 @@ def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
 
 
 @inlined
+def _range(g: Geometry, bank: int) -> tuple[Any, Any, Any]:
+    """The first bank of a bank's pseudo-channel, the bank counted from there, and their number.
+
+    Half a block or a whole one: a run-time number, but seen to leave vector loops no rest.
+    """
+    number = 1 << g.pc_shift
+    whole = np.uintp(number & (BLOCK | BLOCK // 2))
+    return at(bank & -number), np.int32(bank & (number - 1)), whole
+
+
+@inlined
 def _delay(
-    v: Narrow, deadline: int, bank: int, g: Geometry, own: int, group: int, stack: int, others: int
+    v: Narrow,
+    deadline: int,
+    offer: int,
+    bank: int,
+    g: Geometry,
+    ticks: tuple[int, int, int, int, int],
 ) -> None:
     """Move a deadline of all banks of a bank's pseudo-channel later, never earlier.
 
-    By what they share with the bank: it is that bank, or they share its group, its stack, or the
+    ``offer`` is the column of what the banks offer, which is delayed by as much. ``ticks`` are for
+    that bank, for what it offers, and for banks that share its group, its stack, or the
     pseudo-channel only. A bank that is to offer no command any more gets the tick ``NONE`` here and
     not by itself: a look that reads all banks would wait for a single one just written.
     """
@@ -68,40 +89,45 @@ def _delay(
     # choose among 64-bit ticks
     low, one = np.int32(LONG_PAST), np.int32(1)
     in_group, in_stack = np.int32(1 << g.bg_shift), np.int32(1 << g.sid_shift)
-    in_pc = np.int32(1 << g.pc_shift)
-    to_group, to_stack = max(np.int32(group), low), max(np.int32(stack), low)
-    to_others, to_own = max(np.int32(others), low), max(np.int32(own), low)
-    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
-    for i in range(blocks(min(g.compared, BLOCK))):
-        apart = np.int32(np.int32(i) ^ here)
-        due = to_others if apart < in_pc else low
-        due = to_stack if apart < in_stack else due
+    to_own, to_offered = max(np.int32(ticks[0]), low), max(np.int32(ticks[1]), low)
+    to_group, to_stack = max(np.int32(ticks[2]), low), max(np.int32(ticks[3]), low)
+    to_others = max(np.int32(ticks[4]), low)
+    first, here, number = _range(g, bank)
+    limits, offers = at(deadline), at(offer)
+    for i in range(number):
+        apart = np.int32(_LANES[i] ^ here)
+        due = to_stack if apart < in_stack else to_others
         due = to_group if apart < in_group else due
-        due = to_own if apart < one else due
-        v[place + i] = max(v[place + i], due)
+        limit, offered = v[first + i + limits], v[first + i + offers]
+        v[first + i + limits] = max(limit, to_own if apart < one else due)
+        v[first + i + offers] = max(offered, to_offered if apart < one else due)
 
 
 @inlined
-def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, own: int, others: int) -> None:
-    """The same tick for all other banks of a bank's pseudo-channel."""
-    low, one = np.int32(LONG_PAST), np.int32(1)
-    in_pc = np.int32(1 << g.pc_shift)
-    to_others, to_own = max(np.int32(others), low), max(np.int32(own), low)
-    place, here = at(deadline + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
-    for i in range(blocks(min(g.compared, BLOCK))):
-        apart = np.int32(np.int32(i) ^ here)
-        due = to_others if apart < in_pc else low
-        due = to_own if apart < one else due
-        v[place + i] = max(v[place + i], due)
+def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
+    """The same tick for all banks of a bank's pseudo-channel."""
+    new = max(np.int32(tick), np.int32(LONG_PAST))
+    first, _, number = _range(g, bank)
+    place = at(deadline) + first
+    for i in range(number):
+        v[place + i] = max(v[place + i], new)
 
 
 @inlined
-def _set(v: Narrow, column: int, bank: int, g: Geometry, value: int) -> None:
-    """Write one bank's number as ``_delay`` writes them, for the same reason."""
-    place, here = at(column + (bank & -BLOCK)), np.int32(bank & (BLOCK - 1))
-    new = max(np.int32(value), np.int32(LONG_PAST))
-    for i in range(blocks(min(g.compared, BLOCK))):
-        v[place + i] = new if np.int32(i) == here else v[place + i]
+def _turn_to_activate(
+    v: Narrow, side: int, bank: int, g: Geometry, tick: int, activate: int
+) -> None:
+    """A bank offers an activate and no precharge, which the others may not before a tick."""
+    low, one, none = np.int32(LONG_PAST), np.int32(1), np.int32(NONE)
+    new, to_activate = max(np.int32(tick), low), max(np.int32(activate), low)
+    first, here, number = _range(g, bank)
+    limits, pres, acts = at(B_PRE), at(PRE_DUE + side), at(ACT_DUE + side)
+    for i in range(number):
+        apart = np.int32(_LANES[i] ^ here)
+        limit, pre, act = v[first + i + limits], v[first + i + pres], v[first + i + acts]
+        v[first + i + limits] = max(limit, new)
+        v[first + i + pres] = none if apart < one else max(pre, new)
+        v[first + i + acts] = to_activate if apart < one else act
 
 
 @inlined
@@ -113,17 +139,16 @@ def issue_column(
     other_stack, stack = now + t.ccd_r, now + t.ccd_s
     group = max(now + t.ccd_l, stack)
     side = write * BANK_STRIDE
-    _delay(v, B_READ + side, bank, g, group, group, stack, other_stack)
-    _delay(v, COLUMN_DUE + side, bank, g, NONE, group, stack, other_stack)
+    ticks = group, NONE, group, stack, other_stack
+    _delay(v, B_READ + side, COLUMN_DUE + side, bank, g, ticks)
     if mixed and write == READ:
         turned = now + t.read_to_write
-        _delay_all(v, B_WRITE, bank, g, turned, turned)
-        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned, turned)
+        _delay_all(v, B_WRITE, bank, g, turned)
+        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned)
     elif mixed:
         turned = now + t.write_to_read_s
         group = max(now + t.write_to_read_l, turned)
-        _delay(v, B_READ, bank, g, group, group, turned, turned)
-        _delay(v, COLUMN_DUE, bank, g, group, group, turned, turned)
+        _delay(v, B_READ, COLUMN_DUE, bank, g, (group, group, group, turned, turned))
     to_pre = now + (t.read_to_pre if write == READ else t.write_to_pre)
     _not_before(v, B_PRE + bank, to_pre)
     _not_before(v, PRE_DUE + bank, to_pre)
@@ -152,9 +177,10 @@ def issue_activate(
     _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
     others = c[at(P_ACT + pc)]
     group = max(now + t.rrd_l, others)
-    _delay(v, B_ACT, bank, g, max(now + t.act_to_act, group), group, others, others)
-    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
-        _delay(v, ACT_DUE + side, bank, g, NONE, group, others, others)
+    ticks = max(now + t.act_to_act, group), NONE, group, others, others
+    _delay(v, B_ACT, ACT_DUE, bank, g, ticks)
+    if sides == 2:
+        _delay(v, B_ACT, ACT_DUE + BANK_STRIDE, bank, g, ticks)
 
 
 @inlined
@@ -167,10 +193,11 @@ def issue_precharge(
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     _not_before(v, B_ACT + bank, now + t.pre_to_act)
-    _delay_all(v, B_PRE, bank, g, now + t.pre_to_pre, now + t.pre_to_pre)
-    for side in range(0, sides * BANK_STRIDE, BANK_STRIDE):
-        _delay_all(v, PRE_DUE + side, bank, g, NONE, now + t.pre_to_pre)
-        _set(v, ACT_DUE + side, bank, g, activate_due(c, v, bank, side, t.per_clock))
+    tick = now + t.pre_to_pre
+    _turn_to_activate(v, 0, bank, g, tick, activate_due(c, v, bank, 0, t.per_clock))
+    if sides == 2:
+        other = BANK_STRIDE
+        _turn_to_activate(v, other, bank, g, tick, activate_due(c, v, bank, other, t.per_clock))
     bank_closed(c, v, bank, sides)
 
 
@@ -178,10 +205,10 @@ def issue_precharge(
 def _hold_activates(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, tick: int) -> None:
     """No activate of a pseudo-channel before a tick."""
     _not_before(c, P_ACT + pc, tick)
-    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick, tick)
+    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick)
     for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
         due = align(tick, t.per_clock)
-        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, due, due)
+        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, due)
 
 
 @called
@@ -207,7 +234,7 @@ def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int)
     _hold_activates(c, v, g, t, pc, now + t.pre_to_act)
     _not_before(c, P_PRE + pc, now + t.pre_to_pre)
     tick = now + t.pre_to_pre
-    _delay_all(v, B_PRE, first, g, tick, tick)
+    _delay_all(v, B_PRE, first, g, tick)
     _not_before(c, P_REF + pc, now + t.pre_to_ref)
     return 0
 

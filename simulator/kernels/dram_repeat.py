@@ -239,9 +239,7 @@ def straight_on(bursts: Ints, sent: int, most: int) -> int:
 @called
 def jump_ahead(
     bursts: Ints,
-    sent: int,
-    straight: int,
-    jumped: int,
+    stream: tuple[int, int, int],
     address: AddressMap,
     g: Geometry,
     t: Ticks,
@@ -254,9 +252,11 @@ def jump_ahead(
 ) -> tuple[int, int]:
     """Draw a picture and, if it equals the last one, jump; returns requests and ticks jumped over.
 
-    ``bursts`` are consecutive from ``straight`` on; ``jumped`` are those jumped over before.
+    ``stream`` are three numbers of requests: those that have entered, the one from which on bursts
+    are consecutive, and those jumped over before.
     ``free`` are the ticks from which the buses are free: for columns, for rows, for data.
     """
+    sent, straight, jumped = stream
     last_sent, last_now, last_size = c[at(LAST_SENT)], c[at(LAST_NOW)], c[at(LAST_SIZE)]
     last_oldest, last_refresh = c[at(OLDEST)], c[at(LAST_REFRESH)]
     old = c[at(LAST_PLACE)]

@@ -78,9 +78,7 @@ def _book_rounds(c: Ints, g: Geometry, address: AddressMap, number: int, rounds:
 @called
 def jump_rounds(
     bursts: Ints,
-    sent: int,
-    straight: int,
-    jumped: int,
+    stream: tuple[int, int, int],
     address: AddressMap,
     g: Geometry,
     t: Ticks,
@@ -96,6 +94,7 @@ def jump_rounds(
     Parameters as of ``jump_ahead``, and the ticks jumped over before. Returns requests and ticks
     jumped over. The state stays as it is, but for the books: a round ends as it began.
     """
+    sent, straight, jumped = stream
     burst = bursts[at(sent)] - jumped
     c[at(PICTURE)] = burst & ((1 << address.period_bits) - 1)
     end = draw_picture(c, v, g, t, address, PICTURE + 1, sent - jumped, burst, now, free)

@@ -135,6 +135,13 @@ def try_rows_again(
 
 
 @inlined
+def sooner(tick: int, key: int, other_tick: int, other: int) -> tuple[int, int]:
+    """The earlier of two commands, or of two at the same tick that of the older request."""
+    first = (other_tick < tick) | ((other_tick == tick) & (other < key))
+    return min(tick, other_tick), (other if first else key)
+
+
+@inlined
 def next_direction(c: Ints, direction: int, write_places: int) -> int:
     """Write drain: from four fifths full down to one fifth, or while there are no reads."""
     reads, writes = c[at(COUNT + READ)], c[at(COUNT + WRITE)]
