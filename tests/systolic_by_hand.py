@@ -46,11 +46,11 @@ FILLS, FOLLOWS, ALIKE = range(3)
 
 
 class Port:
-    """ROW as it was a period ago (``then``) and is ``now``: fields by name, tiles by place."""
+    """A port as it was a period ago (``then``) and is ``now``: fields by name, tiles by place."""
 
-    def __init__(self, drift: int, **now: int) -> None:
+    def __init__(self, drift: int, port: int = ports.ROW, **now: int) -> None:
         """``drift`` is by how much it is later than the folds, after a period."""
-        self.port = ports.ROW
+        self.port = port
         self.state = np.zeros((3, ports.FIELDS), np.int64)
         self.words = np.full((3, 64), 4, np.int64)
         self.times = np.full((3, 64), 700, np.int64)

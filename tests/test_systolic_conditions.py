@@ -178,6 +178,31 @@ def test_another_port_is_not_alike(now, then) -> None:
     assert late.now(**now).then(**then).may(ALIKE) == 0
 
 
+def test_what_a_buffer_holds_beside_a_tile_that_is_late() -> None:
+    late = Port(0).tile(3, 900, 900)
+    late.kept[0, 2] = 5
+    assert late.may(ALIKE) == 0
+    late.kept[0, 2] = -4  # less than no words: it was past
+    assert late.may(ALIKE) == MOST
+    assert late.tile(2, 700, 699).may(ALIKE) == MOST  # and is
+    assert late.tile(2, 900, 899).may(ALIKE) == 0  # it is not
+    late.kept[0, 2] = 4
+    assert late.tile(2, 700, 699).may(ALIKE) == 0  # it was not
+    sure = Port(0).tile(3, 900, 900)
+    sure.memory[cmp.SURE] = 1
+    assert sure.may(ALIKE) == 0
+
+
+def test_results_are_written_in_their_order() -> None:
+    """So that what the buffer holds always counts, and room comes with the port."""
+    out = {"port": ports.OUT, "SPACE": 1100}
+    assert Port(0, **out).then(SPACE=1000).may(ALIKE) == MOST
+    assert Port(0, **out).then(SPACE=999).may(ALIKE) == 0
+    held = Port(0, **out).then(SPACE=1000)
+    held.kept[ports.OUT, 2] = 5
+    assert held.may(ALIKE) == 0
+
+
 def test_the_cold_start_ends_with_half_a_buffer() -> None:
     """8 words a period take no time: the port stays, and is 100 earlier than the folds."""
     cold = {"WARM": 0, "COLD": 940}
