@@ -158,6 +158,8 @@ def test_a_port_that_goes_its_own_way() -> None:
     assert Port(0, **waited).then(SPACE=701).may(ALIKE, whole=True) == MOST
     assert Port(0, **waited).then(SPACE=701).may(ALIKE, whole=False) == 0
     assert Port(0, **waited).then(SPACE=702).may(ALIKE) == 0
+    assert Port(0, **waited).then(SPACE=650).may(ALIKE) == 0  # it waited, and did not before
+    assert Port(0, SPACE=790).then(SPACE=705).may(ALIKE) == 0  # the reverse
     assert Port(10, **waited).then(SPACE=701).may(ALIKE) == 0
 
 
