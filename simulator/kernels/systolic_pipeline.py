@@ -29,19 +29,16 @@ from simulator.kernels.jit import kernel
 from simulator.kernels.systolic import DOUBLE, OS
 from simulator.kernels.systolic_chunks import chunk_count
 from simulator.kernels.systolic_compare import MEMORY
+from simulator.kernels.systolic_counts import counts
 from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
-    CERTAIN,
     COL,
-    COLD,
     DOUBT,
     HEAD,
     LONG_AGO,
     OUT,
     RING,
     ROW,
-    WORDS_IN,
-    WORDS_OUT,
     WRONG,
     Ints,
     fetch,
@@ -54,18 +51,6 @@ from simulator.kernels.systolic_ports import (
 )
 from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
 from simulator.kernels.systolic_traffic import add_idle_traffic, empty_ports
-
-# entries of the result vector of run_pipeline
-TOTAL_CYCLES = 0
-COLD_CYCLES = 1
-WRITE_BACK_CYCLES = 2
-ROW_WORDS = 3
-COL_WORDS = 4
-OUT_READ_WORDS = 5
-OUT_WRITE_WORDS = 6
-
-IN_VAIN = -2
-"""The cycles of a run that is to be made again with more care."""
 
 MAX_STEPS = 2**27
 """Tiles that are followed one by one at most: some seconds."""
@@ -91,7 +76,7 @@ def run_pipeline(
     arrivals: Ints,
     writes: Ints,
 ) -> Ints:
-    """Run all folds through the three ports and return the seven counts named above.
+    """Run all folds through the three ports and return seven counts (``systolic_counts``).
 
     The cycles are -1 where more than ``MAX_STEPS`` tiles would have to be followed one by one, and
     ``IN_VAIN`` where the run is to be made again with more ``care``; with 2 it is good.
@@ -336,19 +321,9 @@ def run_pipeline(
             row_capacity,
             col_capacity,
         )
-    result = np.zeros(7, np.int64)
-    result[TOTAL_CYCLES] = ceil_div(time + jumped, p) if steps <= MAX_STEPS else -1
-    cold = max(state[ROW, COLD], state[COL, COLD])
-    result[COLD_CYCLES] = ceil_div(cold * q, p)
+    cycles = ceil_div(time + jumped, p) if steps <= MAX_STEPS else -1
     end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
-    if np.max(state[:, DOUBT]) == WRONG or state[OUT, DOUBT] != CERTAIN:
-        result[TOTAL_CYCLES] = IN_VAIN
     if dataflow != OS:
         # results leave the array R + C - 2 cycles after their inputs; the ports see them then
         end += tail
-    result[WRITE_BACK_CYCLES] = max(0, ceil_div(end, p) - result[TOTAL_CYCLES])
-    result[ROW_WORDS] = state[ROW, WORDS_IN]
-    result[COL_WORDS] = state[COL, WORDS_IN]
-    result[OUT_READ_WORDS] = state[OUT, WORDS_IN]
-    result[OUT_WRITE_WORDS] = state[OUT, WORDS_OUT]
-    return result
+    return counts(state, cycles, ceil_div(end, p), p, q)

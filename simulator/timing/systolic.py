@@ -14,6 +14,7 @@ from simulator.errors import InputError
 from simulator.kernels import systolic as closed
 from simulator.kernels import systolic_chunks as chunking
 from simulator.kernels import systolic_pipeline as pipeline
+from simulator.kernels.systolic_counts import IN_VAIN, TOTAL_CYCLES
 
 DATAFLOWS = {"ws": closed.WS, "os": closed.OS, "is": closed.IS}
 LOADS = {"single": closed.SINGLE, "double": closed.DOUBLE}
@@ -354,6 +355,6 @@ def _run(
             arrivals,
             writes,
         )
-        if counts[pipeline.TOTAL_CYCLES] != pipeline.IN_VAIN:
+        if counts[TOTAL_CYCLES] != IN_VAIN:
             break
     return counts

@@ -1,0 +1,96 @@
+"""A port of a systolic array, set up by hand, and how often its period may be repeated.
+
+Used by test_systolic_conditions.py. The functions are called through kernels, as Python cannot
+call them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.kernels import systolic_advance as adv
+from simulator.kernels import systolic_compare as cmp
+from simulator.kernels import systolic_follow as fol
+from simulator.kernels import systolic_past as gone_by
+from simulator.kernels import systolic_ports as ports
+from simulator.kernels.jit import kernel
+
+MOST = 1000
+"""Periods that are left: more than any port here has."""
+
+SIX = 6
+"""Tiles in the buffer of the port, of 4 words each; two come and two leave in a period."""
+
+
+@kernel
+def periods(what, state, words, times, kept, memory, port, whole, care):
+    """How often a period of 100 ticks, until 1,000, may be repeated; a word takes a tick."""
+    if what == 0:
+        return adv.fills(state, memory, port, 1000, MOST)
+    if what == 1:
+        return fol.follows(state, words, times, kept, memory, port, 1000, 100, 1, MOST, care)
+    return cmp.periods_alike(state, words, times, kept, memory, port, 1000, whole, 1, MOST)
+
+
+@kernel
+def all_past(state, times, port):
+    return gone_by.surely_past(state, times, port, 1)
+
+
+@kernel
+def words_until_asked(state, port, place, gone):
+    return gone_by.spare_words(state, port, place, gone)
+
+
+FILLS, FOLLOWS, ALIKE = range(3)
+
+
+class Port:
+    """A port as it was a period ago (``then``) and is ``now``: fields by name, tiles by place."""
+
+    def __init__(self, drift: int, port: int = ports.ROW, **now: int) -> None:
+        """``drift`` is by how much it is later than the folds, after a period."""
+        self.port = port
+        self.state = np.zeros((3, ports.FIELDS), np.int64)
+        self.words = np.full((3, 64), 4, np.int64)
+        self.times = np.full((3, 64), 700, np.int64)
+        self.kept = np.full((6, 64), 4, np.int64)
+        self.kept[3:] = 700 - 1000
+        self.memory = np.zeros(cmp.MEMORY, np.int64)
+        self.memory[cmp.BEGAN_AT] = 900
+        self.memory[cmp.MINIMA : cmp.SURE] = cmp.EVER
+        both = {"WARM": 1, "CAPACITY": 10**6, "SPARE": 22, "SMALLEST": 4, "HALF": 1000}
+        self.now(USED=4 * SIX, EARLY=cmp.EVER, PAST=cmp.EVER, TIME=800, WORDS_IN=800, **both)
+        self.then(USED=4 * SIX, TIME=700 - drift, WORDS_IN=792, **both)
+        self.now(HEAD=10 + SIX, TAIL=10)
+        self.then(HEAD=8 + SIX, TAIL=8)
+        self.now(**now)
+
+    def now(self, **fields: int) -> Port:
+        for name, value in fields.items():
+            self.state[self.port, getattr(ports, name)] = value
+        return self
+
+    def then(self, **fields: int) -> Port:
+        for name, value in fields.items():
+            self.memory[cmp.PORTS + ports.FIELDS * self.port + getattr(ports, name)] = value
+        return self
+
+    def minima(self, early: int, past: int) -> Port:
+        """EARLY and PAST of the period before."""
+        self.memory[cmp.MINIMA + 2 * self.port : cmp.MINIMA + 2 * self.port + 2] = early, past
+        return self
+
+    def tile(self, place: int, release: int, before: int) -> Port:
+        """When a tile is released, and when its like was, a period before, both from its fold."""
+        self.times[self.port, 10 + place] = release
+        self.kept[3 + self.port, place] = before - 1000
+        return self
+
+    def may(self, what: int, whole: bool = True, care: int = 0) -> int:
+        return periods(
+            what, self.state, self.words, self.times, self.kept, self.memory, self.port, whole, care
+        )
+
+    def mode(self) -> int:
+        return int(self.memory[cmp.FOLLOWS + self.port])
