@@ -19,12 +19,16 @@ MANY = 1000
 """Tests of a session that is worth a second process."""
 
 COMPILE = """
+import os, tempfile
 from fractions import Fraction
 from simulator.config.loader import load_memory
+from simulator.report.systolic_trace import write_trace
 from simulator.timing.memory import simulate_memory
 from simulator.timing.systolic import SystolicCase, systolic_timing
 channel = load_memory("hbm2-2000")
 simulate_memory(channel, "random", requests=100)
+with tempfile.TemporaryDirectory() as folder:
+    write_trace(SystolicCase(8, 8, 8, 4, 4), os.path.join(folder, "trace.npz"))
 simulate_memory(channel, "random", requests=100, write_fraction=0.5)
 buffers = {f"sram_{name}_bytes": 2048 for name in ("ifmap", "filter", "ofmap")}
 systolic_timing(SystolicCase(64, 64, 64, 8, 8, bandwidth=Fraction(3), **buffers))
