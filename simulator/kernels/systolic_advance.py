@@ -9,7 +9,7 @@ one by one: those of the last period again and again, each period as much later.
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_compare import BEGAN_AT, MINIMA, PORTS
+from simulator.kernels.systolic_compare import MINIMA, PORTS, drift_of
 from simulator.kernels.systolic_ports import (
     ALONE,
     CAPACITY,
@@ -42,7 +42,7 @@ def fills(state: Ints, memory: Ints, port: int, time: int, most: int) -> int:
     here = PORTS + FIELDS * port
     tiles = state[port, HEAD] - memory[here + HEAD]
     moved = state[port, USED] - memory[here + USED]
-    drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     cold = state[port, COLD] - memory[here + COLD]
     if (
@@ -100,7 +100,7 @@ def advance(
 def let_fill(state: Ints, memory: Ints, port: int, time: int, full: int, periods: int) -> None:
     """Move the port of a buffer that fills up in a jump; ``advance`` puts the tiles in."""
     here = PORTS + FIELDS * port
-    drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     state[port, TIME] += periods * drift
     state[port, SPACE] -= periods * full
     state[port, COLD] += periods * (state[port, COLD] - memory[here + COLD])

@@ -61,6 +61,13 @@ EVER = 2**61
 
 
 @inner
+def drift_of(state: Ints, memory: Ints, port: int, time: int) -> int:
+    """How much later a port is than when it was kept, seen from the array, which is at ``time``."""
+    there: int = memory[PORTS + FIELDS * port + TIME] - memory[BEGAN_AT]
+    return int(state[port, TIME] - time - there)
+
+
+@inner
 def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
     """Whether looking at the tiles in the buffers is little work beside what was done so far."""
     moved, held = 0, 0
@@ -224,7 +231,7 @@ def periods_alike(
     here = PORTS + FIELDS * port
     if _idles(state, memory, port):
         return most
-    drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     alike, slack = _room_as_before(state, memory, port, time, drift)
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
@@ -270,7 +277,7 @@ def periods_alike(
 @inner
 def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
     """Move what goes its own way, or stands still, as seen from where time stands still."""
-    drift = state[port, TIME] - memory[PORTS + FIELDS * port + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     if _idles(state, memory, port):
         state[port, SPACE] += periods * drift
         mask = times.shape[1] - 1

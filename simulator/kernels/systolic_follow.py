@@ -28,7 +28,15 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic_advance import LEADS, MOVES, STAYS
-from simulator.kernels.systolic_compare import BEGAN_AT, FOLLOWS, LOOKED, MINIMA, PORTS, SURE
+from simulator.kernels.systolic_compare import (
+    BEGAN_AT,
+    FOLLOWS,
+    LOOKED,
+    MINIMA,
+    PORTS,
+    SURE,
+    drift_of,
+)
 from simulator.kernels.systolic_past import slack_of, spare_words
 from simulator.kernels.systolic_ports import (
     ALONE,
@@ -75,7 +83,7 @@ def follows(
     held = state[port, HEAD] - tail
     moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
     moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
-    drift = state[port, TIME] - memory[here + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     cold = port != OUT and state[port, WARM] == 0
     tiles = state[port, HEAD] - memory[here + HEAD]
@@ -130,7 +138,7 @@ def follows(
 @inner
 def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
     """Put a port that followed the array in a jump where it may be at most."""
-    drift = state[port, TIME] - memory[PORTS + FIELDS * port + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     lift = state[port, MARGIN] + max(0, -drift)
     state[port, TIME] += lift
     if port == OUT:
@@ -142,7 +150,7 @@ def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
 @inner
 def let_lead(state: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
     """Move a port that used up some of its lead in a jump."""
-    drift = state[port, TIME] - memory[PORTS + FIELDS * port + TIME] - (time - memory[BEGAN_AT])
+    drift = drift_of(state, memory, port, time)
     state[port, TIME] += periods * drift
     state[port, PAST] = min(state[port, PAST], 0)
     if port == OUT:
