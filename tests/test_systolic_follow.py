@@ -30,7 +30,7 @@ def with_care(case: SystolicCase, care: int) -> list[int]:
         case.cols,
         case.macs,
         *timing._capacities(case),
-        *timing._ticks(case),
+        *timing.ticks_of(case),
         care,
         NONE,
         NONE,

@@ -17,8 +17,8 @@ import pytest
 
 from simulator.kernels.systolic_chunks import chunk_count
 from simulator.timing.systolic import SystolicCase, check_case, extents, systolic_timing
-from simulator.timing.systolic import _run as run_of
 from simulator.timing.systolic import _tiles as tiles_of
+from simulator.timing.systolic import run_case as run_of
 
 MODES = [("ws", "single"), ("os", "single"), ("is", "single"), ("ws", "double"), ("is", "double")]
 NONE = np.zeros((0, 0), np.int64)

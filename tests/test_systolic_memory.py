@@ -21,7 +21,7 @@ from simulator.timing.systolic import (
     extents,
     systolic_timing,
 )
-from simulator.timing.systolic import _run as run_of
+from simulator.timing.systolic import run_case as run_of
 
 MODES = [("ws", "single"), ("os", "single"), ("is", "single"), ("ws", "double"), ("is", "double")]
 small = st.integers(1, 24)

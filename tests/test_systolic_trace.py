@@ -13,7 +13,8 @@ from simulator.errors import InputError
 from simulator.report import systolic_trace
 from simulator.report.systolic_cells import CellView, fits_screen, frame, timeline
 from simulator.report.systolic_trace import kind_names, read_trace, write_trace
-from simulator.timing.systolic import SystolicCase, systolic_schedule, systolic_timing
+from simulator.timing.systolic import SystolicCase, systolic_timing
+from simulator.timing.systolic_schedule import systolic_schedule
 
 MODES = [("ws", "single"), ("os", "single"), ("is", "single"), ("ws", "double"), ("is", "double")]
 MEMORIES = [

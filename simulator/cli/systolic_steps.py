@@ -24,7 +24,7 @@ def show_cells(timing: SystolicTiming, plain: bool) -> None:
         InputError: more tiles than can be listed.
     """
     from simulator.report.systolic_cells import CellView, fits_screen, timeline
-    from simulator.timing.systolic import systolic_schedule
+    from simulator.timing.systolic_schedule import systolic_schedule
 
     case = timing.case
     schedule = systolic_schedule(case)

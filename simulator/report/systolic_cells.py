@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from simulator.timing.systolic import Schedule, SystolicCase
+    from simulator.timing.systolic import SystolicCase
+    from simulator.timing.systolic_schedule import Schedule
 
 MAX_CELLS = 256
 MAX_CYCLES = 2000

@@ -25,7 +25,8 @@ from simulator.kernels import systolic_trace as kernel
 from simulator.kernels.systolic_trace_csv import csv_lines
 
 if TYPE_CHECKING:
-    from simulator.timing.systolic import Schedule, SystolicCase
+    from simulator.timing.systolic import SystolicCase
+    from simulator.timing.systolic_schedule import Schedule
 
 CHUNK = 1 << 18
 COLUMNS = ("cycle", "address", "stride", "words", "kind")
@@ -63,7 +64,7 @@ def write_trace(case: SystolicCase, path: str) -> int:
             location=Location(path),
             hint="end its name with .npz or .csv",
         )
-    from simulator.timing.systolic import systolic_schedule
+    from simulator.timing.systolic_schedule import systolic_schedule
 
     schedule = systolic_schedule(case)
     geometry = _geometry(case, schedule)

@@ -22,7 +22,6 @@ BUFFERS = ("sram_ifmap_bytes", "sram_filter_bytes", "sram_ofmap_bytes")
 
 MAX_SIZE = 2**31
 MAX_ARRAY = 1024
-MAX_TRACED_TILES = 2**21
 UNLIMITED = 2**62
 
 
@@ -193,57 +192,7 @@ def systolic_timing(case: SystolicCase) -> SystolicTiming:
 @functools.lru_cache(maxsize=4096)
 def pipeline_counts(case: SystolicCase) -> tuple[int, ...]:
     """What ``run_pipeline`` counts; layers of a network that have the same shape share it."""
-    return tuple(int(x) for x in _run(case, _EMPTY, _EMPTY, _EMPTY.ravel()))
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When each tile of a case moves.
-
-    ``feeds[f, 0]`` is the cycle at which fold f starts to load its stationary operand (unused when
-    output stationary), ``feeds[f, 1 + c]`` that at which its chunk c starts to stream; a stream
-    has ``chunks`` chunks and ``stream`` cycles. In units of 1/``ticks`` cycle, ``arrivals`` says
-    for the same tiles when they had arrived from DRAM, and at ``1 + chunks + c`` for the tiles of
-    B when output stationary or for partial sums read back; ``writes[f, c]`` when a result tile
-    (one a fold when output stationary) was in DRAM. -1 is for what did not move. A word takes
-    ``word_ticks``. Results of weight- and input-stationary folds are R + C - 2 cycles under way
-    through the array; their DRAM times are without that delay.
-    """
-
-    feeds: NDArray[np.int64]
-    arrivals: NDArray[np.int64]
-    writes: NDArray[np.int64]
-    chunks: int
-    stream: int
-    ticks: int
-    word_ticks: int
-
-
-def systolic_schedule(case: SystolicCase) -> Schedule:
-    """The tile pipeline of a case with its times kept; some 32 bytes for each tile.
-
-    Raises InputError for a case that ``check_case`` refuses and for more than 2**21 tiles.
-    """
-    wrong = check_case(case)
-    if wrong is not None:
-        raise InputError(wrong[1])
-    flow = DATAFLOWS[case.dataflow]
-    stream = closed.stream_cycles(flow, case.m, case.k, case.n, case.macs)
-    chunks = chunking.chunk_count(stream, case.rows, case.cols)
-    folds = closed.fold_count(flow, case.m, case.k, case.n, case.rows, case.cols)
-    if folds * chunks > MAX_TRACED_TILES:
-        raise InputError(
-            f"{folds} folds of {chunks} chunks are too many to list; at most {MAX_TRACED_TILES} "
-            "tiles in all"
-        )
-    if case.arrays != 1:
-        raise InputError("the schedule of a single array can be listed, not that of several")
-    feeds = np.zeros((folds, 1 + chunks), np.int64)
-    arrivals = np.full((folds, 1 + 2 * chunks), -1, np.int64)
-    writes = np.full(folds * chunks, -1, np.int64)
-    _run(case, feeds, arrivals, writes)
-    p, q = _ticks(case)
-    return Schedule(feeds, arrivals, writes.reshape(folds, chunks), chunks, stream, p, q)
+    return tuple(int(x) for x in run_case(case, _EMPTY, _EMPTY, _EMPTY.ravel()))
 
 
 def extents(case: SystolicCase) -> tuple[int, int, int]:
@@ -330,17 +279,21 @@ def _stall_free(case: SystolicCase) -> float | None:
     )
 
 
-def _ticks(case: SystolicCase) -> tuple[int, int]:
+def ticks_of(case: SystolicCase) -> tuple[int, int]:
     """Units of time per cycle, and per word on a port (0 where the bandwidth is not limited)."""
     return (1, 0) if case.bandwidth is None else case.bandwidth.as_integer_ratio()
 
 
-def _run(
+def run_case(
     case: SystolicCase,
     feeds: NDArray[np.int64],
     arrivals: NDArray[np.int64],
     writes: NDArray[np.int64],
 ) -> NDArray[np.int64]:
+    """What ``run_pipeline`` counts; its times go into the last three arrays unless they are empty.
+
+    A jump that turns out to have been a guess is made again with more care.
+    """
     for care in range(3):
         counts = pipeline.run_pipeline(
             *_shape(case)[:2],
@@ -349,7 +302,7 @@ def _run(
             case.cols,
             case.macs,
             *_capacities(case),
-            *_ticks(case),
+            *ticks_of(case),
             care,
             feeds,
             arrivals,
