@@ -43,6 +43,7 @@ from simulator.kernels.gpu_attention import (
     is_decode,
     joined,
     overlapped,
+    result_bits,
 )
 from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
@@ -114,8 +115,9 @@ def count_bytes(
 ) -> None:
     """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results)."""
     cache_bytes = widths[0] * bits[KV_BITS] / 8.0
-    new_bytes = widths[0] * bits[ACTIVATION_BITS] / 8.0
-    each = (widths[1] + widths[2]) * bits[ACTIVATION_BITS] / 8.0
+    own = bits[ACTIVATION_BITS]
+    new_bytes = widths[0] * result_bits(own) / 8.0
+    each = (widths[1] * own + widths[2] * result_bits(own)) / 8.0
     for field in range(BYTE_FIELDS):
         sizes[field] = 0.0
     for i in range(len(new)):
@@ -136,7 +138,7 @@ def settle(
     chip: Int64Array,
     row: Int64Array,
     run_bytes_per_s: int,
-    batch: tuple[int, int, int, int],
+    batch: tuple[int, int, int, int, int],
     sizes: Float64Array,
     resident_tensors: tuple[bool, bool],
     kernels: int,
@@ -146,7 +148,8 @@ def settle(
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
 
-    ``batch`` = (sequences, new tokens, elements a token in the cache, bits of one).
+    ``batch`` = (sequences, new tokens, elements of a key, those of a token in the cache, bits of
+    one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after.
@@ -173,7 +176,7 @@ def settle(
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
-    blocks = update_cycles(chip, batch[1], batch[2], batch[3])
+    blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
     update = overlapped(cold * moved * stream + warm * moved * near, blocks)
     near_main = warm * (decode + prompt + own) * near
     # parts of results are joined out of L2
@@ -241,11 +244,11 @@ def count_gpu_attention(
         kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
-        fit and resident(chip, tokens * heads * dim, a_bits),
-        fit and resident(chip, tokens * 2 * kv_heads * dim, a_bits),
+        fit and resident(chip, tokens * heads * dim, (a_bits + result_bits(a_bits)) // 2),
+        fit and resident(chip, tokens * 2 * kv_heads * dim, result_bits(a_bits)),
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
-    batch = (len(new), tokens, kv_heads * dim, bits[KV_BITS])
+    batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
 
 
@@ -331,5 +334,5 @@ def count_gpu_latent(
         fit and resident(chip, tokens * (rank + rope), a_bits),
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
-    batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+    batch = (len(new), tokens, rank + rope, rank + rope, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)
