@@ -72,10 +72,6 @@ GENERIC_ELEMENTS = 10.0
 """Elements of keys and values, filled up to a power of two, that it gets through in a cycle of a
 multiprocessor, for each program anew. Of 8, 9, 10, 11 and 12 the best for prompts of B200."""
 
-GENERIC_TAIL = 0.5
-"""Of its longest program, which is lost at the end: programs go in the order of the queries, those
-with most keys last."""
-
 CLUSTER = 2.0
 """Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
 
@@ -97,9 +93,7 @@ PARTIAL_BYTES = 9
 them."""
 SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
-LATE_PROMPT = 11
-"""Cycles that are lost behind tiles which begin too late."""
-TILE_FIELDS = 12
+TILE_FIELDS = 11
 
 DecodeTile = tuple[int, float, float, float, float, float, float, float, float, int, int]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work

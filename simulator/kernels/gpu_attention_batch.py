@@ -25,8 +25,6 @@ from simulator.kernels.gpu_attention import (
     EXP_CYCLES,
     FED_BYTES,
     GENERIC_ROWS,
-    GENERIC_TAIL,
-    LATE_PROMPT,
     LONGEST_DECODE,
     LONGEST_PROMPT,
     MMA_CYCLES,
@@ -143,10 +141,7 @@ def add_prompt(
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
     tiles[SHORT_PROMPT] = latency + block * each
-    sharers = CLUSTER
-    if is_generic(chip, shape, token_bytes):
-        sharers = 1.0
-        tiles[LATE_PROMPT] = max(tiles[LATE_PROMPT], GENERIC_TAIL * one)
+    sharers = 1.0 if is_generic(chip, shape, token_bytes) else CLUSTER
     tiles[FED_BYTES] += count * total * token_bytes / sharers
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
@@ -162,7 +157,7 @@ def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     if waves > 1.0:
         tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
-    return max(longest, tiles[BUSY] / count + tail + tiles[LATE_PROMPT])
+    return max(longest, tiles[BUSY] / count + tail)
 
 
 @inner
