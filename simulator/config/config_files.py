@@ -16,7 +16,7 @@ from simulator.config.chip_schema import ChipConfig
 from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, looks_like_path
-from simulator.config.overrides import Override, apply_overrides
+from simulator.config.overrides import FILE, Override, apply_overrides
 from simulator.config.provenance import Provenance, Sourced, unwrap
 from simulator.config.shapes import TWISTED, Axes, choose_shape
 from simulator.config.system_schema import SystemConfig
@@ -177,17 +177,17 @@ def _split_shape(text: str) -> tuple[str, str | None]:
 
 
 def _chip_path(system: Loaded[SystemConfig]) -> Path:
-    """The chip's file; a path is relative to the system's file."""
+    """The chip's file; a path is relative to the system's file, that of an override to where
+    the command runs."""
     name = system.config.chip
-    if looks_like_path(name) and not Path(name).is_absolute():
+    root: Any = system.sourced.node
+    place = root.entries["chip"].location
+    if place.file != FILE and looks_like_path(name) and not Path(name).is_absolute():
         name = str(system.path.parent / name)
     try:
         return find_config("chips", name)
     except InputError as error:
-        root: Any = system.sourced.node
-        raise InputError(
-            error.message, location=root.entries["chip"].location, hint=error.hint
-        ) from None
+        raise InputError(error.message, location=place, hint=error.hint) from None
 
 
 def _recipe_nodes(recipe: Recipe, file: str) -> Sourced:
