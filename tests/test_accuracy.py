@@ -126,3 +126,24 @@ def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
     entries = [Validated("copy", "bf16", "t", 2, 1.0)]
     line = accuracy_line(entries, {}, None, [("", "matmul"), ("", "moe")])
     assert line.endswith("copy 1.0 %; not validated: matmul, moe, the host's time")
+
+
+def test_searches_and_curves_say_it_too(system, capsys, tmp_path):
+    trace = tmp_path / "trace.csv"
+    rows = "".join(f"{at / 1000},20,5\n" for at in range(40))
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows)
+    replayed = (system, "llama-toy", "--trace", str(trace))
+    for words in (
+        ("run", *replayed),
+        ("capacity", *replayed, "--slo", "ttft=200us,tpot=1ms"),
+        ("serve-curve", *replayed, "--concurrency", "1,2"),
+        ("layout", system, "llama-toy", *STEP[3:]),
+    ):
+        status, out, err = run(capsys, *words)
+        assert status == 0, err
+        last = " ".join(out[out.rindex("accuracy:") :].split())
+        assert last.startswith("accuracy: mean error against 1,234 measurements of this chip:")
+        document = json.loads(run(capsys, *words, "--format", "json")[1])
+        assert document["accuracy"][0]["table"] == "lab"
+        assert {"operator": "attention-decode"} in document["unvalidated"]
+        assert document["engine"] is None

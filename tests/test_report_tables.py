@@ -152,7 +152,14 @@ def test_durations(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.2345e-5, "1.234e-5"), (-2e-120, "-2.000e-120"), (0.00012345, "0.0001234")],
+    [
+        (1.2345e-5, "1.234e-5"),
+        (-2e-120, "-2.000e-120"),
+        (0.00012345, "0.0001234"),
+        (0.3, "0.3000"),
+        (0.997, "0.9970"),
+        (0, "0"),
+    ],
 )
 def test_small_rates(value, text):
     assert figures.rate(value, "tokens") == f"{text} tokens/s"

@@ -79,9 +79,15 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
 
 
 def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
-    """The chip without what it was compared with, where overrides made another one of it."""
+    """The chip without what its file says of what overrides changed: comparisons, the basis of
+    its price."""
     texts = (text.strip() for text in overrides)
-    changed = (text.removeprefix("chip.") for text in texts if text.startswith("chip."))
+    changed = [text.removeprefix("chip.") for text in texts if text.startswith("chip.")]
+    if any(text.partition("=")[0].strip() == "price" for text in changed) and not any(
+        text.startswith("price_basis") for text in changed
+    ):
+        # nobody has said what the new price is
+        chip = replace(chip, price_basis=None)
     if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
         return chip
     return replace(chip, validation=())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, Validated
+    from simulator.serving.results import RunResult
+    from simulator.timing.results import StepTiming
 
 UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how good its prices are)"
 
@@ -18,6 +20,24 @@ OF_CACHE = ("attention-decode", "attention-prefill")
 
 OF_BYTES = ("collective", "copy")
 """Operators that move bytes of whatever type."""
+
+
+def rests_on(result: RunResult | StepTiming) -> str:
+    """The line of a run or a step."""
+    return accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
+
+
+def evidence_json(
+    entries: Sequence[Validated],
+    unvalidated: Sequence[tuple[str, str]],
+    engine: ServingEngine | None,
+) -> dict[str, Any]:
+    """The keys ``engine``, ``accuracy`` and ``unvalidated`` of a document."""
+    return {
+        "engine": None if engine is None else engine.name,
+        "accuracy": accuracy_json(entries),
+        "unvalidated": unvalidated_json(unvalidated),
+    }
 
 
 def accuracy_line(

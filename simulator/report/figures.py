@@ -6,6 +6,8 @@ prefixes as data sheets do; results are compared with each other and need one di
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _LARGE = ("", "k", "M", "G", "T", "P", "E", "Z")
 _SMALL = ("", "m", "u", "n", "p")
 MISSING = "-"
@@ -81,9 +83,18 @@ def _digits(value: float) -> str:
     for limit, places in ((99.995, 1), (9.9995, 2), (0.99995, 3)):
         if magnitude >= limit:
             return f"{value:.{places}f}"
-    if value == 0 or magnitude >= 1e-4:
-        return f"{value:.4g}"
-    return _powers(value)
+    if value == 0:
+        return "0"
+    # also 0.3000 beside 0.3125, so that the points of a column stand below each other
+    return f"{value:#.4g}" if magnitude >= 1e-4 else _powers(value)
+
+
+def price_basis(by_chip: Mapping[str, str | None]) -> str:
+    """What the prices of chips are: ``rent``, or chip by chip where they differ; may be empty."""
+    kinds = set(by_chip.values())
+    if len(kinds) <= 1:
+        return next(iter(kinds), None) or ""
+    return ", ".join(f"{chip} {basis or 'unsaid'}" for chip, basis in by_chip.items())
 
 
 def _powers(value: float) -> str:

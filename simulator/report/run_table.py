@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.report.accuracy import accuracy_line
+from simulator.report.accuracy import rests_on
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -13,6 +13,7 @@ from simulator.report.figures import (
     duration,
     groups,
     percent,
+    price_basis,
     rate,
     scaled,
     usd,
@@ -52,8 +53,7 @@ def print_run(result: RunResult, console: Console, *, over_time: bool = False) -
         show(console, transfer_table(result.kv_transfer, console))
     if over_time and result.timeline is not None:
         show(console, course_table(result.timeline, console))
-    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
-    show(console, f"\nlimit: {result.advice}", rests_on)
+    show(console, f"\nlimit: {result.advice}", rests_on(result))
 
 
 def heading(result: RunResult) -> list[str]:
@@ -213,7 +213,9 @@ def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
     else:
         hours = result.simulated_s / 3600 * result.chips
         each = f", at {usd(result.cost_usd / hours)} a chip-hour" if hours else ""
-        rows.append((f"cost{each}", usd(result.cost_usd)))
+        basis = price_basis(result.cost_basis)
+        label = f"cost{each} ({basis})" if basis else f"cost{each}"
+        rows.append((label, usd(result.cost_usd)))
         if tokens:
             each = usd(result.cost_usd / tokens * 1e6)
             rows.append(("cost of a million output tokens", each))
