@@ -7,6 +7,7 @@ is exact (``fractions.Fraction``) until the last step, so that ``1.503 GHz`` is 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -119,6 +120,12 @@ def parse_quantity(text: str, dimension: Dimension) -> int | float:
     negative, not finite or too large, where the unit is missing or unknown, and where a whole
     dimension (bytes, B/s, Hz, ps, counts) gets a part of its base unit.
     """
+    return _parsed(text, dimension)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str, dimension: Dimension) -> int | float:
+    """As ``parse_quantity``; a sweep reads the same values of a file again and again."""
     kind = _KINDS[dimension]
     stripped = text.strip()
     match = _NUMBER.match(stripped)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -29,7 +30,6 @@ from simulator.config.yaml_nodes import (
     describe_node,
     parse_yaml,
     read_text,
-    read_yaml,
 )
 from simulator.errors import InputError, Location, article, did_you_mean
 from simulator.hardware import System
@@ -96,7 +96,7 @@ def load_model_file(
     if path.suffix == ".json" or text.lstrip().startswith("{"):
         sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
     else:
-        sourced = unwrap(parse_yaml(text, str(path)))
+        sourced = unwrap(_parsed(text, str(path)))
     node = sourced.node
     if isinstance(node, Mapping) and "architecture" in node.entries:
         known = node.entries["architecture"]
@@ -165,7 +165,16 @@ def _load(
 
 
 def _read(path: Path) -> Sourced:
-    return unwrap(read_yaml(path))
+    return unwrap(_parsed(read_text(path), str(path)))
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str, file: str) -> Node:
+    """The nodes of a file, which a sweep over its values reads again and again.
+
+    They are shared: ``unwrap`` makes new mappings, and overrides change only those.
+    """
+    return parse_yaml(text, file)
 
 
 def _split_shape(text: str) -> tuple[str, str | None]:
