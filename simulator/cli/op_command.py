@@ -23,6 +23,7 @@ from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip
+    from simulator.timing.results import MatmulTiming
 
 
 class _Options(TypedDict):
@@ -45,7 +46,7 @@ op.add_command(moe)
 @op.command("matmul", cls=SizeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
 @chip_option
-@cases_option("columns m,k,n[,dtype]")
+@cases_option("columns m,k,n[,dtype][,chip.PATH...]")
 @click.option(
     "--dtype",
     type=OneOf(*DTYPES),
@@ -82,7 +83,7 @@ def matmul(
     """Price C[m,n] = A[m,k] B[k,n].
 
     With --cases, the rows of FILE come back as CSV with the results beside them. A row's own dtype
-    goes before --dtype.
+    goes before --dtype, and a column such as chip.hbm.bandwidth sets that value for its rows.
 
     \b
     Examples:
@@ -149,8 +150,14 @@ def _price_cases(
 
     from simulator.api import price_matmuls
     from simulator.cli.operator_cases import print_cases
+    from simulator.cli.variant_columns import Variants
 
-    print_cases("op", chip, result_rows(cases, price_matmuls(chip, shapes, **options)), form)
+    def price(own: tuple[str, ...], rows: list[int]) -> list[MatmulTiming]:
+        variant = load_chip(chip_name, (*overrides, *own))
+        return price_matmuls(variant, [shapes[row] for row in rows], **options)
+
+    results = Variants(cases, ("chip",)).price(price)
+    print_cases("op", chip, result_rows(cases, results), form)
 
 
 def _check_options(options: _Options, chip: Chip) -> None:

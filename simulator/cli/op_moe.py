@@ -30,6 +30,7 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from simulator.api import MoeCase
     from simulator.hardware import Chip
+    from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
@@ -84,7 +85,9 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     required=True,
     help="Name or file of a chip; with --ep the name of a system too.",
 )
-@cases_option("columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...]")
+@cases_option(
+    "columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...][,chip.PATH...]"
+)
 @set_option
 @format_option
 def moe(
@@ -142,6 +145,7 @@ def _price_cases(
     path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
     from simulator.api import MoeCase, price_moes
+    from simulator.cli.variant_columns import Variants
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
@@ -154,5 +158,10 @@ def _price_cases(
         lambda **cells: MoeCase(**{**defaults, **cells}),
         lambda case: _check(case, chip),
     )
-    rows = joined_rows(table, price_moes(chip_name, cases, overrides=overrides))
-    print_cases("op.moe", chip, rows, form)
+
+    def price(own: tuple[str, ...], rows: list[int]) -> list[OperatorTiming]:
+        some = [cases[row] for row in rows]
+        return price_moes(chip_name, some, overrides=(*overrides, *own))
+
+    results = Variants(table, ("chip",)).price(price)
+    print_cases("op.moe", chip, joined_rows(table, results), form)

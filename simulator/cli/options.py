@@ -107,27 +107,32 @@ def cases_option(columns: str) -> Callable[[F], F]:
     )
 
 
-def step_options(command: F) -> F:
+def step_options(command: F, required: bool = True) -> F:
     """SYSTEM, MODEL, and the batch of one prefill or decode step on them."""
     for option in (
         engine_option,
         click.option(
             "--context",
             type=Whole(),
-            required=True,
+            required=required,
             help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
         ),
         click.option(
-            "--batch", type=Whole(), required=True, help="Sequences over the whole system."
+            "--batch", type=Whole(), required=required, help="Sequences over the whole system."
         ),
         click.option(
-            "--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced."
+            "--phase", type=OneOf("prefill", "decode"), required=required, help="What is priced."
         ),
         click.argument("model_name", metavar="MODEL", type=NameText()),
         click.argument("system_name", metavar="SYSTEM", type=NameText()),
     ):
         command = option(command)
     return command
+
+
+def row_step_options(command: F) -> F:
+    """As ``step_options``, for a command that may have them from the rows of a file."""
+    return step_options(command, required=False)
 
 
 def resolve_dtypes(
