@@ -232,3 +232,17 @@ def test_every_row_of_run_and_step_is_explained():
     assert f"/ {found.chips} = " in text
     spent = found.cost_usd / found.requests.output_tokens * 1e6
     assert f"= {figures.usd(spent)}" in " ".join(text.split())
+
+
+def test_a_narrow_table_breaks_heads_and_texts_and_no_figure():
+    columns = ("users", "tokens/s/chip", "requests each", "TTFT p50", "KV peak", "<verdict")
+    rows = [("1,024", "187,351", "1.5", "16.00 us", "0.0 %", "within the SLO, one at a time")]
+    for width in (62, 70, 80):
+        stream = io.StringIO()
+        console = make_console(stream)
+        console.width = width
+        show(console, make_table(console, "Curve", columns, rows))
+        lines = stream.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        for figure in rows[0][:-1]:
+            assert figure in stream.getvalue(), (width, figure)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from simulator.cli.values import NameText, OneOf, PathText, Whole
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, System
@@ -173,10 +173,25 @@ def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None
                 hint=f"for example {_EXAMPLES.get(root, root + '.KEY')}=VALUE",
             )
         if root not in roots:
+            close = nearest(root, roots) or _part_with(root, roots)
             raise InputError(
                 f"--set: unknown part '{root}' in '{text}'; this command has {', '.join(roots)}",
-                hint=did_you_mean(root, roots),
+                hint=None if close is None else f"did you mean '{close}'?",
             )
+
+
+def _part_with(key: str, roots: Sequence[str]) -> str | None:
+    """``chip.hbm`` for ``hbm``: the path of a key that was given without its part."""
+    from simulator.config.chip_schema import ChipConfig
+    from simulator.config.engine_schema import EngineConfig
+    from simulator.config.model_schema import ModelConfig
+    from simulator.config.system_schema import SystemConfig
+
+    schemas = {"chip": ChipConfig, "system": SystemConfig, "model": ModelConfig}
+    for root, schema in {**schemas, "engine": EngineConfig}.items():
+        if root in roots and key in schema.model_fields:
+            return f"{root}.{key}"
+    return None
 
 
 def overrides_for(overrides: Sequence[str], *roots: str) -> tuple[str, ...]:

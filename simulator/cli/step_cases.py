@@ -133,8 +133,8 @@ def _check_columns(table: Cases, options: Mapping[str, Any]) -> None:
             raise InputError(f"unknown column '{name}'", location=place, hint=hint)
     missing = [name for name in NEEDED if options[name] is None and name not in table.columns]
     if missing:
-        close = nearest(missing[0], [name for name in table.columns if name not in _OPTIONS])
-        meant = f"is '{close}' meant? " if close else ""
+        like = nearest(missing[0], [name for name in table.columns if name not in _OPTIONS])
+        meant = f"is '{like}' meant? " if like else ""
         raise InputError(
             f"missing column '{missing[0]}'",
             location=place,

@@ -84,8 +84,7 @@ def print_capacity(document: Json, rests_on: str, console: Console) -> None:
         f"({count(document['chips'], 'chips')}), workload {document['workload']} "
         f"({count(document['requests'], 'requests')}), seed {document['seed']}",
         f"promised to {percent(document['wanted_attainment'])}: {limits}",
-        f"{_answer(document)}, of which "
-        f"{percent(document['slo_attainment'])} meet the SLO: goodput "
+        f"{_answer(document)} {percent(document['slo_attainment'])} meet the SLO: goodput "
         f"{rate(document['goodput_requests_per_s'], 'requests')}",
     ]
     lines.append("goodput: answers within the SLO until the last one, over all of that time")
@@ -115,8 +114,8 @@ def print_capacity(document: Json, rests_on: str, console: Console) -> None:
         )
     if not document["bounded"]:
         lines.append(
-            "no rate was too high: the requests are too few to fill the system even where all "
-            "come at once; give more of them with --limit"
+            f"{count(document['requests'], 'requests')} are too few to fill the system: give more "
+            "of them with --limit"
         )
     rows = [
         (
@@ -145,8 +144,11 @@ def _figure(requests_per_s: float) -> str:
 def _answer(document: Json) -> str:
     served = rate(document["rate_requests_per_s"], "requests")
     if document["searched"] == "copies":
-        return f"fewest copies: {document['system_copies']} for {served}"
-    return f"capacity: {served}"
+        return f"fewest copies: {document['system_copies']} for {served}, of which"
+    if not document["bounded"]:
+        # any higher rate would have passed as well
+        return "capacity: not found, no rate was too high; where all come at once"
+    return f"capacity: {served}, of which"
 
 
 def _by_load(trial: Json) -> Any:
