@@ -93,8 +93,8 @@ def _fit(
 ) -> tuple[int, list[int | None]]:
     """(blanks between columns, width of each column, None for what is left to it) of a table.
 
-    Where something has to break, texts do first, then the heads of figures, the names of rows, and
-    figures last.
+    Where something has to break, texts do first, then the names of rows between words, the heads
+    of figures, and figures last.
     """
     free: list[int | None] = [None] * len(columns)
     texts = [index for index, name in enumerate(columns) if index == 0 or name.startswith("<")]
@@ -109,6 +109,9 @@ def _fit(
     for gap in (WIDE_GAP, NARROW_GAP):
         if whole[0] + sum(least[1:]) + gap * (len(whole) - 1) <= width:
             return gap, [whole[0], *free[1:]]
+    narrow = NARROW_GAP, [min(LONGEST_NAME, least[0]), *free[1:]]
+    if sum(least) + NARROW_GAP * (len(whole) - 1) <= width:
+        return narrow
     figures = [
         None if index in texts else max(len(row[index]) for row in rows) if rows else None
         for index in range(len(columns))
@@ -117,7 +120,7 @@ def _fit(
     if rest + NARROW_GAP * (len(whole) - 1) <= width:
         widths, room = _with_words(figures, columns, width - NARROW_GAP * (len(whole) - 1) - rest)
         return NARROW_GAP, [min(whole[0], least[0] + room), *widths[1:]]
-    return NARROW_GAP, [min(LONGEST_NAME, least[0]), *free[1:]]
+    return narrow
 
 
 def _with_words(
