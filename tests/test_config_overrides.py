@@ -39,6 +39,11 @@ def test_a_chip_of_ones_own_lies_where_the_command_runs(tmp_path, monkeypatch):
         load_system("toy", ["system.chip=other.yaml"])
 
 
+def test_overrides_are_a_list_and_no_text():
+    with pytest.raises(InputError, match="expected a list of such texts"):
+        load_chip("toy", "chip.clock=2 GHz")
+
+
 def test_the_last_override_wins():
     assert load_chip("toy", ["chip.clock=2 GHz", "chip.clock=3 GHz"]).clock_hz == 3 * 10**9
 

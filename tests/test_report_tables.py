@@ -170,6 +170,9 @@ def test_small_rates(value, text):
     [(0, "0 B"), (999, "999 B"), (1000, "1.000 kB"), (999_960, "1.000 MB"), (918e12, "918.0 TB")],
 )
 def test_scaled(value, text):
+    assert figures.scaled(3.958e-7, "J") == "395.8 nJ"
+    assert figures.scaled(0.2575, "J") == "257.5 mJ"
+    assert figures.scaled(1234.0, "J") == "1.234 kJ"
     assert figures.bytes_text(value) == text
 
 

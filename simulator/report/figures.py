@@ -17,12 +17,17 @@ HUGE = 1e9
 
 
 def scaled(value: float | None, unit: str) -> str:
-    """``value`` with a decimal prefix: ``scaled(1.2e15, 'FLOP')`` is ``1.200 PFLOP``."""
+    """``value`` with a decimal prefix: ``scaled(1.2e15, 'FLOP')`` is ``1.200 PFLOP``.
+
+    Prefixes below one are for joules; of what is counted there are no parts.
+    """
     if value is None:
         return MISSING
     if value == 0:
         return f"0 {unit}"
     magnitude = abs(value)
+    if magnitude < 0.99995 and unit == "J":
+        return f"{_small(value)}{unit}"
     step = 0
     while magnitude >= 999.95 and step < len(_LARGE) - 1:
         magnitude /= 1000
@@ -37,13 +42,16 @@ def duration(value: float | None) -> str:
     """Seconds as ps, ns, us, ms or s (hours are left in seconds, to stay comparable)."""
     if value is None:
         return MISSING
-    if value == 0:
-        return "0 s"
+    return "0 s" if value == 0 else f"{_small(value)}s"
+
+
+def _small(value: float) -> str:
+    """A figure and the decimal prefix, from pico up, that the unit gets."""
     magnitude, step = value, 0
-    while magnitude < 0.99995 and step < len(_SMALL) - 1:
+    while abs(magnitude) < 0.99995 and step < len(_SMALL) - 1:
         magnitude *= 1000
         step += 1
-    return f"{_digits(magnitude)} {_SMALL[step]}s"
+    return f"{_digits(magnitude)} {_SMALL[step]}"
 
 
 def bytes_text(value: float | None) -> str:
