@@ -70,6 +70,11 @@ def count(value: float, unit: str = "") -> str:
     return f"{text} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
 
 
+def mean(value: float, unit: str) -> str:
+    """How many on average: a decimal, and more of them where it is less than one."""
+    return f"{value:,.1f} {unit}" if value == 0 or value >= 1 else f"{_digits(value)} {unit}"
+
+
 def rate(value: float | None, unit: str) -> str:
     """Events per second: ``1,234 tokens/s``, and small ones with four digits."""
     return MISSING if value is None else f"{_digits(value)} {unit}/s"
