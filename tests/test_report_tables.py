@@ -53,6 +53,15 @@ def test_run_table_shows_every_figure_with_its_unit():
     assert run_json(samples.run())["scheduling"] == {"scheduler": "chunked", **limits}
 
 
+def test_what_a_warmup_leaves_out_is_said():
+    counts = replace(samples.run().requests, completed=9, counted=1)
+    options = {**samples.run().options, "warmup_s": 3.0}
+    text = printed(print_run, samples.run(requests=counts, options=options))
+    assert "of the 1 request that arrived after the warm-up of 3.000 s" in text
+    every = replace(counts, counted=9)
+    assert "warm-up" not in printed(print_run, samples.run(requests=every, options=options))
+
+
 def test_run_table_without_completed_requests():
     empty = Distribution(None, None, None, None, None)
     text = printed(print_run, samples.run(ttft_s=empty, tpot_s=empty, energy_j=None, cost_usd=None))

@@ -69,6 +69,11 @@ def heading(result: RunResult) -> list[str]:
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
         f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",
     ]
+    if counts.counted < counts.completed:
+        lines.append(
+            f"  latencies and rates: of the {count(counts.counted, 'requests')} that arrived after "
+            f"the warm-up of {duration(result.options['warmup_s'])}"
+        )
     if counts.failed_calls:
         lines.append(f"  left out: {count(counts.failed_calls, 'failed calls')} of the trace")
     if result.lost_requests or result.failures:
