@@ -109,19 +109,22 @@ def cases_option(columns: str) -> Callable[[F], F]:
 
 def step_options(command: F, required: bool = True) -> F:
     """SYSTEM, MODEL, and the batch of one prefill or decode step on them."""
+    where = "" if required else "  [required without --cases]"
+    lengths = "Tokens of a sequence before the step (decode), or of its prompt (prefill)."
     for option in (
         engine_option,
+        click.option("--context", type=Whole(), required=required, help=lengths + where),
         click.option(
-            "--context",
+            "--batch",
             type=Whole(),
             required=required,
-            help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
+            help="Sequences over the whole system." + where,
         ),
         click.option(
-            "--batch", type=Whole(), required=required, help="Sequences over the whole system."
-        ),
-        click.option(
-            "--phase", type=OneOf("prefill", "decode"), required=required, help="What is priced."
+            "--phase",
+            type=OneOf("prefill", "decode"),
+            required=required,
+            help="What is priced." + where,
         ),
         click.argument("model_name", metavar="MODEL", type=NameText()),
         click.argument("system_name", metavar="SYSTEM", type=NameText()),

@@ -28,7 +28,7 @@ from simulator.cli.options import (
 @tp_option
 @layout_options
 @dtype_options
-@cases_option("columns batch, context, tp, dtype, chip.PATH, ...")
+@cases_option("columns such as batch, context, tp, chip.hbm.bandwidth")
 @set_option
 @timeline_option
 @explain_option
@@ -48,7 +48,7 @@ def step(
 ) -> None:
     """Price one prefill or decode step of MODEL on SYSTEM, operator by operator.
 
-    It takes --phase, --batch and --context. With --cases, each row of FILE is a step: a column is
+    With --cases, each row of FILE is a step: a column is
     one of the options, or a value such as chip.hbm.bandwidth; the rest is as on the command line,
     and the rows come back as CSV with the results beside them.
 
