@@ -264,3 +264,9 @@ def test_a_key_without_its_part_is_found(text, hint):
         check_override_roots([text], ("chip", "system", "model"))
     assert "unknown part" in caught.value.message
     assert caught.value.hint == hint
+
+
+def test_a_time_without_a_unit_is_said_to_be_in_seconds(capsys):
+    for text, said in (("ttft_p99<300", True), ("ttft_p99<300ms", False), ("simulated_s<9", False)):
+        parse_requirements([text], RUN_METRICS)
+        assert ("300 without a unit is in seconds" in capsys.readouterr().err) == said
