@@ -131,6 +131,12 @@ def _check_columns(table: Cases, options: Mapping[str, Any]) -> None:
         if name not in _OPTIONS and close and close[0] not in table.columns:
             hint = f"did you mean '{close[0]}'?"
             raise InputError(f"unknown column '{name}'", location=place, hint=hint)
+    if not any(name in _OPTIONS or "." in name for name in table.columns):
+        raise InputError(
+            f"no column is an option of the command or a path; found {', '.join(table.columns)}",
+            location=place,
+            hint="for example batch, context, tp or chip.hbm.bandwidth",
+        )
     missing = [name for name in NEEDED if options[name] is None and name not in table.columns]
     if missing:
         like = nearest(missing[0], [name for name in table.columns if name not in _OPTIONS])
