@@ -266,7 +266,7 @@ def format_bytes(count: float) -> str:
     """A size with three digits: decimal prefixes, or binary ones where they come out whole."""
     for size, unit in _BINARY[:-1]:
         if count % size == 0 and size <= count < 10_000 * size:
-            return f"{count / size:.0f} {unit}"
+            return f"{count / size:,.0f} {unit}"
     return _three_digits(count, tuple((size, f"{prefix}B") for size, prefix in _PREFIXES))
 
 

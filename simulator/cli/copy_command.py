@@ -55,11 +55,12 @@ def copy(
     count = parse_size(size, "BYTES")
 
     from simulator.api import price_copies
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.copy_out import copy_json, print_copy
 
     timing = price_copies(chip, [count])[0]
-    emit(output_format, copy_json(timing), lambda console: print_copy(timing, console))
+    evidence = (chip, "copy", "bf16")
+    emit_operator(output_format, copy_json(timing), lambda c: print_copy(timing, c), evidence)
 
 
 def _price_cases(path: str, chip_name: str, overrides: tuple[str, ...], output_format: str) -> None:

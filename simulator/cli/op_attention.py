@@ -91,12 +91,13 @@ def attention(
 
 def _price_one(chip: Chip, given: dict[str, Any], form: str) -> None:
     from simulator.api import AttentionCase, price_attention
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
     result = price_attention(chip, AttentionCase(**given))
-    emit(form, operator_json(result), lambda console: print_operator(result, console), [])
+    evidence = (chip, f"attention-{given['phase']}", given["kv_dtype"] or given["dtype"])
+    emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 
 def _price_cases(

@@ -122,14 +122,15 @@ def _price_one(
     _check_options(options, chip)
 
     from simulator.api import price_matmul
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.explain_results import explain_op
     from simulator.report.json_out import op_json
     from simulator.report.op_table import print_op
 
     result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
-    emit(form, op_json(result), lambda console: print_op(result, console), reasons)
+    evidence = (chip, "matmul", dtype)
+    emit_operator(form, op_json(result), lambda c: print_op(result, c), evidence, reasons)
 
 
 def _price_cases(

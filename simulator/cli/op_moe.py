@@ -119,12 +119,14 @@ def _price_one(
     chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
     from simulator.api import MoeCase, price_moes
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
+    from simulator.config.loader import load_chip
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
     result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
-    emit(form, operator_json(result), lambda console: print_operator(result, console), [])
+    evidence = (load_chip(chip_name, overrides), "moe", given["dtype"])
+    emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 
 def _check(case: MoeCase, chip: Chip) -> None:

@@ -81,7 +81,7 @@ def _figures(asked: ModelFigures) -> list[tuple[str, str, str]]:
     model = asked.model
     tables = "embedding" if model.tied_embeddings else "embedding and head"
     q = model.quantization
-    scales = f", scales of {q.scale_bits} bits for {q.block} weights" if q.block else ""
+    scales = f", scales of {q.scale_bits} bits for {q.block:,} weights" if q.block else ""
     stored = q.dense if q.dense == q.experts else f"{q.dense}, experts {q.experts}"
     rows = [
         (
