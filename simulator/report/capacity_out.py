@@ -48,7 +48,8 @@ def capacity_json(found: Capacity, workload: Workload, attainment: float, seed: 
         "output_tokens_per_s_per_chip": result.output_tokens_per_s_per_chip,
         "cost_usd_per_hour": None
         if result.cost_usd is None or not result.simulated_s
-        else result.cost_usd / result.simulated_s * 3600,
+        # 2.7 and not 2.7000000000000002
+        else round(result.cost_usd / result.simulated_s * 3600, 9),
         "cost_basis": dict(result.cost_basis),
         **evidence_json(result.accuracy, result.unvalidated, result.engine),
         "trials": [_trial(trial) for trial in found.trials],
