@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.hardware.fused_kernels import FusedKernels
+from simulator.hardware.kernel_libraries import KernelLibraries
 from simulator.hardware.matrix_unit import MatrixUnit
 
 
@@ -135,7 +136,7 @@ class Chip:
     instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
     (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
     the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
-    is known of them.
+    is known of them. ``libraries`` are the kernel libraries of a GPU; None: the usual ones.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Chip:
     tile_overhead_ps: int = 0
     validation: tuple[Validated, ...] = ()
     fused: FusedKernels | None = None
+    libraries: KernelLibraries | None = None
 
     @property
     def sustained_clock_hz(self) -> int:

@@ -16,6 +16,7 @@ from simulator.hardware import (
     GpuKernels,
     SystolicArray,
 )
+from simulator.hardware.kernel_libraries import LIBRARY_FIELDS, KernelLibraries
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
@@ -119,7 +120,9 @@ FUSED_NARROW_LAUNCH_PS = FUSED + 25
 """Of experts with narrow activations, which another library runs; 0 where none does."""
 FUSED_GATHERS = FUSED + 26
 FUSED_TILE_OF_MEAN = FUSED + 27
-TILES = FUSED + 28
+LIBRARY_VALUES = FUSED + 28
+"""Values of the kernel libraries; ``kernels.library_vector`` says which."""
+TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -185,6 +188,8 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     else:
         out[UNIT_KIND] = TENSOR_CORE
         _pack_fused(chip, out)
+        libraries = chip.libraries or _usual_libraries()
+        out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
@@ -201,6 +206,13 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
             _pack_gpu(chip, gpu, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
     return out
+
+
+def _usual_libraries() -> KernelLibraries:
+    # for chips that are made in Python; those of files bring theirs
+    from simulator.config.loader import load_libraries
+
+    return load_libraries()
 
 
 def _pack_fused(chip: Chip, out: Int64Array) -> None:

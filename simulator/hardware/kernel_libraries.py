@@ -1,0 +1,124 @@
+"""What the kernel libraries of GPUs do, the same on every chip: one specification a library.
+
+Their values stand in ``configs/libraries`` with what they rest on. What differs between chips is in
+the chip's own file (``GpuKernels``, ``FusedKernels``). Times are picoseconds; "a multiprocessor" is
+one of the chip.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class TritonExperts(NamedTuple):
+    """Grouped expert matmuls that an engine takes for want of others; what the other libraries do
+    not say of theirs is as here.
+
+    ``overlap_order``: order of the norm by which arithmetic and HBM overlap. ``sharers``: tiles
+    that a multiprocessor works on at a time, so that it waits for one of so many latencies.
+    ``wave_loss``: share of what the last wave of tiles leaves idle that is lost. ``cluster_tiles``:
+    neighbouring tiles that load an operand together (thread block clusters, or a shared L1).
+    ``kept_ramp``: an expert's matrix is kept in L2 for its next rows up to 1 - ``kept_ramp`` of its
+    capacity, one as large as the L2 is not; between, a share that falls evenly.
+    ``promotion_ops``: vector operations a result after each block of 128 of the inner dimension,
+    where operands have scales in blocks.
+    """
+
+    overlap_order: float
+    sharers: float
+    wave_loss: float
+    cluster_tiles: float
+    kept_ramp: float
+    promotion_ops: float
+
+
+class CutlassExperts(NamedTuple):
+    """Persistent kernels with warps for each task.
+
+    ``overlap_order`` as Triton's. ``latencies`` of a tile that a multiprocessor takes for each.
+    ``launch_ps``: launches and tails of a layer on chips that do not say ``narrow_expert_launch``.
+    """
+
+    overlap_order: float
+    latencies: float
+    launch_ps: int
+
+
+class TrtllmExperts(NamedTuple):
+    """trtllm-gen of FlashInfer.
+
+    ``overlap_order`` as Triton's. ``scaled_ps``: a multiprocessor that scales a group of 128
+    activations, one after the other. ``gated_ps``: a block that gates and scales a group;
+    ``absent_ps``: one that finds that its copy of a token went to another rank. ``route_ps``: an
+    assignment that is counted and listed by experts. ``summed_share`` of HBM's time that a row
+    takes which is summed. ``blocks_launch_ps``: more launches of a layer with scales in blocks.
+    """
+
+    overlap_order: float
+    scaled_ps: int
+    gated_ps: int
+    absent_ps: int
+    route_ps: int
+    summed_share: float
+    blocks_launch_ps: int
+
+
+class Marlin(NamedTuple):
+    """4-bit weights and 16-bit activations in vLLM.
+
+    ``macs``: multiply-accumulates a cycle and multiprocessor. ``integers``, ``floats``: weights of
+    4 bits that a multiprocessor converts in a cycle, with scales for 128 or for 32.
+    ``overlap_order``: order of the norm by which products and conversions overlap.
+    ``latencies`` of a tile, as CUTLASS's. ``fullest``: the smallest tile is taken of which the mean
+    load of an expert fills no more than this share. ``launch_ps``: launches and tails of a layer.
+    """
+
+    macs: int
+    integers: float
+    floats: float
+    overlap_order: float
+    latencies: float
+    fullest: float
+    launch_ps: int
+
+
+class OpenaiExperts(NamedTuple):
+    """The Triton kernels of gpt-oss, for 4-bit floats and 16-bit activations.
+
+    ``weight_bits`` of which the loads take as long as those of a weight of 4 bits and its
+    conversion. ``shared_launch_ps``: more launches of a layer whose experts ranks share.
+    """
+
+    weight_bits: float
+    shared_launch_ps: int
+
+
+class KernelLibraries(NamedTuple):
+    """All libraries, by the name of their files with ``_`` for ``-``."""
+
+    triton_experts: TritonExperts
+    cutlass_experts: CutlassExperts
+    trtllm_experts: TrtllmExperts
+    marlin: Marlin
+    openai_experts: OpenaiExperts
+
+    def packed(self, parts: int) -> list[int]:
+        """All values in order, as the kernels have them: those that are no whole numbers by their
+        type in parts of a 1 / ``parts``."""
+        values = (value for library in self for value in library)
+        return [round(value * parts) if isinstance(value, float) else value for value in values]
+
+
+LIBRARY_TYPES: dict[str, type[Any]] = {
+    "triton-experts": TritonExperts,
+    "cutlass-experts": CutlassExperts,
+    "trtllm-experts": TrtllmExperts,
+    "marlin": Marlin,
+    "openai-experts": OpenaiExperts,
+}
+"""Specifications by the name of a library, in the order of ``KernelLibraries``."""
+
+LIBRARY_FIELDS = tuple(
+    f"{name}.{field}" for name, library in LIBRARY_TYPES.items() for field in library._fields
+)
+"""All values as ``library.field``, in the order of ``KernelLibraries.packed``."""

@@ -1,0 +1,38 @@
+"""Where a chip's vector holds the values of its kernel libraries (``hardware.kernel_libraries``).
+
+Times are picoseconds; orders, shares and other values that may be no whole numbers stand in parts
+of PER_MILLION.
+"""
+
+from __future__ import annotations
+
+from simulator.hardware.kernel_libraries import LIBRARY_FIELDS
+from simulator.kernels.chip_vector import LIBRARY_VALUES
+
+_AT = {name: LIBRARY_VALUES + index for index, name in enumerate(LIBRARY_FIELDS)}
+
+TRITON_OVERLAP = _AT["triton-experts.overlap_order"]
+TRITON_SHARERS = _AT["triton-experts.sharers"]
+TRITON_WAVE_LOSS = _AT["triton-experts.wave_loss"]
+TRITON_CLUSTER = _AT["triton-experts.cluster_tiles"]
+TRITON_KEPT_RAMP = _AT["triton-experts.kept_ramp"]
+TRITON_PROMOTION_OPS = _AT["triton-experts.promotion_ops"]
+CUTLASS_OVERLAP = _AT["cutlass-experts.overlap_order"]
+CUTLASS_LATENCIES = _AT["cutlass-experts.latencies"]
+CUTLASS_LAUNCH_PS = _AT["cutlass-experts.launch_ps"]
+TRTLLM_OVERLAP = _AT["trtllm-experts.overlap_order"]
+TRTLLM_SCALED_PS = _AT["trtllm-experts.scaled_ps"]
+TRTLLM_GATED_PS = _AT["trtllm-experts.gated_ps"]
+TRTLLM_ABSENT_PS = _AT["trtllm-experts.absent_ps"]
+TRTLLM_ROUTE_PS = _AT["trtllm-experts.route_ps"]
+TRTLLM_SUMMED = _AT["trtllm-experts.summed_share"]
+TRTLLM_BLOCKS_PS = _AT["trtllm-experts.blocks_launch_ps"]
+MARLIN_MACS = _AT["marlin.macs"]
+MARLIN_INTEGERS = _AT["marlin.integers"]
+MARLIN_FLOATS = _AT["marlin.floats"]
+MARLIN_OVERLAP = _AT["marlin.overlap_order"]
+MARLIN_LATENCIES = _AT["marlin.latencies"]
+MARLIN_FULLEST = _AT["marlin.fullest"]
+MARLIN_LAUNCH_PS = _AT["marlin.launch_ps"]
+OPENAI_WEIGHT_BITS = _AT["openai-experts.weight_bits"]
+OPENAI_SHARED_PS = _AT["openai-experts.shared_launch_ps"]
