@@ -10,11 +10,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from simulator.config.fields import Delay, Name, Quantity, Section
+from simulator.config.fields import Count, Delay, Name, Quantity, Section
 from simulator.hardware.kernel_libraries import LIBRARY_TYPES
 
 LibraryName = Literal[
-    "triton-experts", "cutlass-experts", "trtllm-experts", "marlin", "openai-experts"
+    "triton-experts",
+    "cutlass-experts",
+    "trtllm-experts",
+    "marlin",
+    "openai-experts",
+    "quantization",
+    "fused-attention",
 ]
 
 Order = Annotated[
@@ -98,11 +104,33 @@ class OpenaiExpertsConfig(LibraryConfig):
     shared_launch: Delay
 
 
+class QuantizationConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.Quantization``."""
+
+    gap: Delay
+    row: Delay
+    further: Delay
+    pass_elements: Count
+    group: Delay
+
+
+class FusedAttentionConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.FusedAttention``."""
+
+    scan: Delay
+    update: Delay
+    update_eight_bit: Delay
+    small_kernel: Delay
+    warm_ramp: Share
+
+
 SCHEMAS: dict[str, type[LibraryConfig]] = {
     "triton-experts": TritonExpertsConfig,
     "cutlass-experts": CutlassExpertsConfig,
     "trtllm-experts": TrtllmExpertsConfig,
     "marlin": MarlinConfig,
     "openai-experts": OpenaiExpertsConfig,
+    "quantization": QuantizationConfig,
+    "fused-attention": FusedAttentionConfig,
 }
 """Schemas by the name of a library."""

@@ -93,6 +93,41 @@ class OpenaiExperts(NamedTuple):
     shared_launch_ps: int
 
 
+class Quantization(NamedTuple):
+    """Kernels before a matmul that scale and round its activations.
+
+    ``gap_ps``: what the matmul waits, beyond a launch, for such a kernel to drain. ``row_ps``: a
+    block that scales one row of up to ``pass_elements``: two trips to memory and a reduction;
+    ``further_ps``: the same again, in part overlapped, for each further ``pass_elements``.
+    ``group_ps``: a multiprocessor that scales a group of 128 activations, one after the other.
+    """
+
+    gap_ps: int
+    row_ps: int
+    further_ps: int
+    pass_elements: int
+    group_ps: int
+
+
+class FusedAttention(NamedTuple):
+    """Attention kernels, and those beside them that they wait for.
+
+    ``scan_ps``: the tile scheduler of FlashAttention-3 looks through 31 sequences, a lane each.
+    ``update_ps``: a block of threads that writes the keys and values of one token to the cache;
+    ``update_eight_bit_ps``: the same where elements are scaled and rounded to 8 bits.
+    ``small_kernel_ps``: least time of a small kernel that latent attention waits for, launch
+    included, in captured graphs. ``warm_ramp``: a cache of keys that is cycled through stays in L2
+    up to 1 - ``warm_ramp`` of its capacity, nothing of as much as its capacity; between, a share
+    that falls evenly.
+    """
+
+    scan_ps: int
+    update_ps: int
+    update_eight_bit_ps: int
+    small_kernel_ps: int
+    warm_ramp: float
+
+
 class KernelLibraries(NamedTuple):
     """All libraries, by the name of their files with ``_`` for ``-``."""
 
@@ -101,6 +136,8 @@ class KernelLibraries(NamedTuple):
     trtllm_experts: TrtllmExperts
     marlin: Marlin
     openai_experts: OpenaiExperts
+    quantization: Quantization
+    fused_attention: FusedAttention
 
     def packed(self, parts: int) -> list[int]:
         """All values in order, as the kernels have them: those that are no whole numbers by their
@@ -115,6 +152,8 @@ LIBRARY_TYPES: dict[str, type[Any]] = {
     "trtllm-experts": TrtllmExperts,
     "marlin": Marlin,
     "openai-experts": OpenaiExperts,
+    "quantization": Quantization,
+    "fused-attention": FusedAttention,
 }
 """Specifications by the name of a library, in the order of ``KernelLibraries``."""
 

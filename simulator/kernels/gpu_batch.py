@@ -7,27 +7,23 @@ from __future__ import annotations
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import CLOCK_HZ, FUSED_SCANS, UNIT_COUNT
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    ATTENTION_SCAN_PS,
+    ATTENTION_UPDATE_EIGHT_BIT_PS,
+    ATTENTION_UPDATE_PS,
+)
 
 SCANNED = 31
 """Sequences that a warp looks through at once: a lane each, and one for the next
 (VarlenDynamicPersistentTileScheduler of FlashAttention-3)."""
 
-SCAN_PS = 430_000.0
-"""For these: loads from L2 and prefix sums over the lanes. H100 and H200 agree within a tenth."""
-
 MOST_SCANNED = 992
 """Of larger batches nobody sorts the sequences beforehand, and none is looked through (the same,
 prepare_varlen_num_blocks); the price stays that of 992, so that more sequences cost no less."""
 
-UPDATE_PS = 2_500_000.0
-"""A block of threads that writes the keys and values of one token to the cache: read where they
-belong, read them, convert, write. It is latency: A100, H100, H200 and B200 agree within a fifth."""
-
-UPDATE_EIGHT_BIT_PS = 4_400_000.0
-"""The same where elements are scaled and rounded to 8 bits: H100 and B200."""
-
 UPDATE_THREADS = 512
-"""Most threads of such a block; fewer where a token has fewer elements (vLLM, cache_kernels.cu)."""
+"""Most threads of a block that writes a token to the cache; fewer where a token has fewer elements
+(vLLM, cache_kernels.cu)."""
 
 RESIDENT_THREADS = 2048
 """Threads that a multiprocessor has at once (CUDA programming guide, compute capabilities 8.0 to
@@ -40,7 +36,7 @@ def scan_cycles(chip: Int64Array, sequences: int) -> float:
     if chip[FUSED_SCANS] == 0:
         return 0.0
     steps = min(sequences, MOST_SCANNED) / float(SCANNED)
-    return steps * SCAN_PS * 1e-12 * chip[CLOCK_HZ]
+    return steps * chip[ATTENTION_SCAN_PS] * 1e-12 * chip[CLOCK_HZ]
 
 
 @inner
@@ -48,5 +44,5 @@ def update_cycles(chip: Int64Array, tokens: int, elements: int, kv_bits: int) ->
     """Cycles of the kernel that writes ``elements`` of each of ``tokens`` to the cache, if it moved
     nothing: a block of threads a token, as many at once as the multiprocessors have room for."""
     share = min(elements, UPDATE_THREADS) / float(RESIDENT_THREADS * chip[UNIT_COUNT])
-    block = UPDATE_EIGHT_BIT_PS if kv_bits == 8 else UPDATE_PS
-    return tokens * share * block * 1e-12 * chip[CLOCK_HZ]
+    block = chip[ATTENTION_UPDATE_EIGHT_BIT_PS if kv_bits == 8 else ATTENTION_UPDATE_PS]
+    return float(tokens * share * block * 1e-12 * chip[CLOCK_HZ])

@@ -38,6 +38,12 @@ from simulator.kernels.chip_vector import (
     UNIT_COUNT,
 )
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    QUANTIZE_FURTHER_PS,
+    QUANTIZE_GAP_PS,
+    QUANTIZE_PASS,
+    QUANTIZE_ROW_PS,
+)
 
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
@@ -50,20 +56,8 @@ BOOST_PS = 800e6
 """Length of a kernel at which the power limit has taken half of its effect, where 36 of them are
 timed behind 36 others: the regulator answers after some 40 ms, and shorter series are over then."""
 
-QUANTIZE_GAP_PS = 900_000.0
-"""What the matmul waits, beyond a launch, for the kernel that it depends on to drain."""
-
-QUANTIZE_ROW_PS = 950_000.0
-QUANTIZE_PASS_PS = 420_000.0
-QUANTIZE_PASS = 2048
-"""A block that scales one row of activations: two trips to memory and a reduction, then the same
-again, in part overlapped, for each further 2,048 elements. Fitted once, to the fp8 tables of H100
-and B200, which agree in these to 5 %: it is latency, not bandwidth."""
-
 SCALED = 128
-SCALED_PS = 165_000.0
-"""A multiprocessor that scales a group of activations after the other. Fitted once, to the expert
-tables of H100 (140 ns) and B200 (200 ns) with scales in blocks: latency, not bandwidth, too."""
+"""Activations that share a scale where scales come in blocks."""
 
 L2_WRITE_COST = 2.0
 """L2 takes bytes at half the rate at which it gives them (1, 1.5, 2 and 3 were tried: H100 and
@@ -246,15 +240,21 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 
 
 @inner
+def quantize_row_ps(chip: Int64Array, width: int) -> float:
+    """Time of a block that scales one row of ``width`` activations."""
+    passes = ceil_div(width, chip[QUANTIZE_PASS])
+    return float(chip[QUANTIZE_ROW_PS]) + chip[QUANTIZE_FURTHER_PS] * (passes - 1)
+
+
+@inner
 def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
     """Time of the kernel before an 8-bit matmul that scales each row of the activations.
 
     One block a row; ``size`` bytes are read and written.
     """
-    passes = ceil_div(width, QUANTIZE_PASS)
-    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
+    row = quantize_row_ps(chip, width)
     waves = blend(1.0, rows / chip[UNIT_COUNT])
-    return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    return chip[QUANTIZE_GAP_PS] + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
@@ -263,9 +263,8 @@ def convert_ps(chip: Int64Array, width: int, size: int) -> float:
     elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
     and written.
     """
-    passes = ceil_div(width, QUANTIZE_PASS)
-    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
-    return QUANTIZE_GAP_PS + join(row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    row = quantize_row_ps(chip, width)
+    return chip[QUANTIZE_GAP_PS] + join(row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
@@ -276,7 +275,7 @@ def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps
     """
     waves = blend(1.0, rows / chip[UNIT_COUNT])
     row = ceil_div(width, SCALED) * group_ps
-    return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    return chip[QUANTIZE_GAP_PS] + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner

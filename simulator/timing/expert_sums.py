@@ -12,9 +12,10 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, transfe
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import HBM_BYTES_PER_S, PER_MILLION, UNIT_COUNT, VECTOR_OPS
 from simulator.kernels.executor import DURATION, HBM, READ, VECTOR, WRITE
-from simulator.kernels.gpu_matmul import QUANTIZE_GAP_PS, SCALED, join
+from simulator.kernels.gpu_matmul import SCALED, join
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
+    QUANTIZE_GAP_PS,
     TRTLLM_ABSENT_PS,
     TRTLLM_GATED_PS,
     TRTLLM_ROUTE_PS,
@@ -85,4 +86,4 @@ def gate_blocks(
     blocks = ceil_div(width, SCALED) * each / chip[UNIT_COUNT]
     size = received * (wide + width) * r_bits / 8.0
     stream = size * 1e12 / chip[HBM_BYTES_PER_S]
-    price[DURATION] = max(price[VECTOR], math.ceil(QUANTIZE_GAP_PS + join(blocks, stream)))
+    price[DURATION] = max(price[VECTOR], math.ceil(chip[QUANTIZE_GAP_PS] + join(blocks, stream)))

@@ -48,6 +48,7 @@ from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycl
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections
+from simulator.kernels.library_vector import ATTENTION_WARM_RAMP
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,
@@ -77,10 +78,6 @@ from simulator.timing.work import (
     WORK_WRITE,
 )
 
-WARM_RAMP = 0.5
-"""A cache that is cycled through keeps everything up to half of its capacity, nothing of as much as
-its capacity; between, a share that falls evenly (least-recently-used replacement thrashes)."""
-
 # Bytes of a batch, float64[BYTE_FIELDS].
 CACHED_DECODE = 0
 CACHED_PROMPT = 1
@@ -98,7 +95,8 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
     if buffers == 0:
         return 0.0
     free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
-    return max(0.0, min(1.0, free / WARM_RAMP))
+    ramp: float = chip[ATTENTION_WARM_RAMP] / PER_MILLION
+    return max(0.0, min(1.0, free / ramp))
 
 
 @inner
