@@ -96,7 +96,7 @@ def _completed(chip: Chip, loaded: Loaded[ChipConfig], overrides: tuple[str, ...
 
 def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     """The chip without what it was compared with, where overrides made another one of it."""
-    texts = (text.strip() for text in overrides)
+    texts = [text.strip() for text in overrides]
     changed = [text.removeprefix("chip.") for text in texts if text.startswith("chip.")]
     changed += [text for text in texts if text.startswith("library.")]
     if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
