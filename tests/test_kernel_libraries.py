@@ -76,6 +76,13 @@ def prices(library: str, *overrides: str) -> list[float]:
     if library == "quantization":
         shapes = np.array([[8, 1024, 1024], [512, 4096, 4096], [512, 8192, 64]])
         found += api.matmul_seconds(chip("h100"), shapes, "fp8", quantize=True).tolist()
+    if library == "cublas":
+        shapes = np.array([[1, 4096, 32], [2048, 64, 2048], [256, 4096, 4096], [8192, 8192, 8192]])
+        for name in ("h100", "l40s"):
+            for buffers in (0, 6):
+                found += api.matmul_seconds(
+                    chip(name), shapes, "bf16", rotating_buffers=buffers
+                ).tolist()
     if library == "fused-attention":
         found += [price_attentions(chip(name), [case])[0].time_s for name, case in ATTENTION]
         found += latent_seconds(chip("h100"), [LatentCase(1, 16, 64, "prefill", False)])
@@ -154,6 +161,7 @@ LATER = [
     *(("trtllm-experts", f) for f in ("scaled", "gated", "absent", "route", "blocks_launch")),
     *(("marlin", field) for field in ("launch", "latencies")),
     *(("openai-experts", field) for field in ("weight_bits", "shared_launch")),
+    *(("cublas", field) for field in ("l2_write_cost", "trip")),
     *(("quantization", field) for field in ("gap", "row", "further", "group")),
     *(("fused-attention", f) for f in ("scan", "update", "update_eight_bit", "small_kernel")),
 ]
@@ -161,6 +169,7 @@ SOONER = [
     *((name, "overlap_order") for name in ("cutlass-experts", "trtllm-experts", "marlin")),
     *(("triton-experts", field) for field in ("overlap_order", "sharers", "cluster_tiles")),
     *(("marlin", field) for field in ("macs", "integers", "floats")),
+    *(("cublas", field) for field in ("overlap_order", "boost")),
     ("quantization", "pass_elements"),
 ]
 

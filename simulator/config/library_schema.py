@@ -19,6 +19,7 @@ LibraryName = Literal[
     "trtllm-experts",
     "marlin",
     "openai-experts",
+    "cublas",
     "quantization",
     "fused-attention",
 ]
@@ -36,6 +37,12 @@ Multiple = Annotated[
 ]
 AtLeastOne = Annotated[
     float, BeforeValidator(Quantity("fraction", at_least=1, at_most=1000, range_text="1 to 1000"))
+]
+Boost = Annotated[
+    int,
+    BeforeValidator(
+        Quantity("time", at_least=10**6, at_most=10**12, range_text="1 us to 1 s"),
+    ),
 ]
 Macs = Annotated[int, BeforeValidator(Quantity("count", at_most=2**20))]
 
@@ -104,6 +111,15 @@ class OpenaiExpertsConfig(LibraryConfig):
     shared_launch: Delay
 
 
+class CublasConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.Cublas``."""
+
+    overlap_order: Order
+    l2_write_cost: AtLeastOne
+    boost: Boost
+    trip: Delay
+
+
 class QuantizationConfig(LibraryConfig):
     """See ``hardware.kernel_libraries.Quantization``."""
 
@@ -130,6 +146,7 @@ SCHEMAS: dict[str, type[LibraryConfig]] = {
     "trtllm-experts": TrtllmExpertsConfig,
     "marlin": MarlinConfig,
     "openai-experts": OpenaiExpertsConfig,
+    "cublas": CublasConfig,
     "quantization": QuantizationConfig,
     "fused-attention": FusedAttentionConfig,
 }

@@ -93,6 +93,22 @@ class OpenaiExperts(NamedTuple):
     shared_launch_ps: int
 
 
+class Cublas(NamedTuple):
+    """Matmuls (cuBLAS and its like), with the power limit under which a benchmark finds them.
+
+    ``overlap_order``: order of the norm that joins the times of a kernel's tiles and of the memory
+    beside them: infinity would be perfect overlap, 1 none. ``l2_write_cost``: time of a byte that
+    is written to L2 over that of one that is read. ``boost_ps``: length of a kernel at which the
+    power limit has taken half of its effect. ``trip_ps``: a block that multiplies one row without
+    tensor cores fetches 1,024 elements from L2.
+    """
+
+    overlap_order: float
+    l2_write_cost: float
+    boost_ps: int
+    trip_ps: int
+
+
 class Quantization(NamedTuple):
     """Kernels before a matmul that scale and round its activations.
 
@@ -136,6 +152,7 @@ class KernelLibraries(NamedTuple):
     trtllm_experts: TrtllmExperts
     marlin: Marlin
     openai_experts: OpenaiExperts
+    cublas: Cublas
     quantization: Quantization
     fused_attention: FusedAttention
 
@@ -152,6 +169,7 @@ LIBRARY_TYPES: dict[str, type[Any]] = {
     "trtllm-experts": TrtllmExperts,
     "marlin": Marlin,
     "openai-experts": OpenaiExperts,
+    "cublas": Cublas,
     "quantization": Quantization,
     "fused-attention": FusedAttention,
 }

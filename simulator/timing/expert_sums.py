@@ -86,4 +86,6 @@ def gate_blocks(
     blocks = ceil_div(width, SCALED) * each / chip[UNIT_COUNT]
     size = received * (wide + width) * r_bits / 8.0
     stream = size * 1e12 / chip[HBM_BYTES_PER_S]
-    price[DURATION] = max(price[VECTOR], math.ceil(chip[QUANTIZE_GAP_PS] + join(blocks, stream)))
+    price[DURATION] = max(
+        price[VECTOR], math.ceil(chip[QUANTIZE_GAP_PS] + join(chip, blocks, stream))
+    )
