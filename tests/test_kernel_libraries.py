@@ -61,7 +61,12 @@ ATTENTION = [
     ("h100", AttentionCase(64, 32, 8, 128, 4096, "decode")),
     ("h100", AttentionCase(64, 32, 8, 128, 256, "decode", kv_dtype="fp8")),
     ("h100", AttentionCase(4, 32, 8, 128, 128, "prefill")),
+    ("h100", AttentionCase(4, 16, 16, 128, 4096, "prefill", dtype="fp8")),
+    ("h100", AttentionCase(4, 8, 8, 512, 1024, "prefill")),
     ("b200", AttentionCase(8, 32, 8, 128, 2048, "prefill")),
+    ("b200", AttentionCase(64, 32, 8, 128, 4096, "decode")),
+    ("b200", AttentionCase(2, 16, 4, 96, 2048, "prefill", dtype="fp8")),
+    ("a100", AttentionCase(4, 32, 32, 512, 4096, "prefill")),
     ("h100", AttentionCase(16, 8, 1, 128, 1300, "decode", buffers=3)),
 ]
 
@@ -163,7 +168,10 @@ LATER = [
     *(("openai-experts", field) for field in ("weight_bits", "shared_launch")),
     *(("cublas", field) for field in ("l2_write_cost", "trip")),
     *(("quantization", field) for field in ("gap", "row", "further", "group")),
-    *(("fused-attention", f) for f in ("scan", "update", "update_eight_bit", "small_kernel")),
+    *(
+        ("fused-attention", f)
+        for f in ("scan", "update", "update_eight_bit", "small_kernel", "generic_tail")
+    ),
 ]
 SOONER = [
     *((name, "overlap_order") for name in ("cutlass-experts", "trtllm-experts", "marlin")),
@@ -171,6 +179,9 @@ SOONER = [
     *(("marlin", field) for field in ("macs", "integers", "floats")),
     *(("cublas", field) for field in ("overlap_order", "boost")),
     ("quantization", "pass_elements"),
+    *(("fused-attention", f) for f in ("overlap_order", "ahead_overlap_order", "cluster_tiles")),
+    *(("fused-attention", f) for f in ("softmax_overlap_order", "exponentials")),
+    *(("fused-attention", f) for f in ("rounded_elements", "transposed_bytes", "generic_elements")),
 ]
 
 

@@ -191,6 +191,7 @@ class FusedKernelsConfig(Section):
     narrow_expert_launch: Delay | None = None
     gathers_rows: Flag = False
     tile_of_mean: Flag = False
+    generic_eight_bit: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -223,6 +224,7 @@ class FusedKernelsConfig(Section):
             narrow_expert_launch_ps=self.narrow_expert_launch,
             gathers_rows=self.gathers_rows,
             tile_of_mean=self.tile_of_mean,
+            generic_eight_bit=self.generic_eight_bit,
         )
 
 

@@ -44,6 +44,11 @@ Boost = Annotated[
         Quantity("time", at_least=10**6, at_most=10**12, range_text="1 us to 1 s"),
     ),
 ]
+# a block of 512 threads fits the 65,536 registers of a multiprocessor
+Registers = Annotated[
+    int,
+    BeforeValidator(Quantity("count", at_least=1, at_most=128, range_text="at most 128")),
+]
 Macs = Annotated[int, BeforeValidator(Quantity("count", at_most=2**20))]
 
 
@@ -136,8 +141,19 @@ class FusedAttentionConfig(LibraryConfig):
     scan: Delay
     update: Delay
     update_eight_bit: Delay
+    update_registers: Registers
+    rounded_elements: Multiple
     small_kernel: Delay
     warm_ramp: Share
+    overlap_order: Order
+    ahead_overlap_order: Order
+    softmax_overlap_order: Order
+    exponentials: Count
+    transposed_bytes: Multiple
+    result_sums: Count
+    cluster_tiles: AtLeastOne
+    generic_elements: Multiple
+    generic_tail: Share
 
 
 SCHEMAS: dict[str, type[LibraryConfig]] = {

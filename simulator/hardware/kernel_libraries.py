@@ -130,18 +130,38 @@ class FusedAttention(NamedTuple):
 
     ``scan_ps``: the tile scheduler of FlashAttention-3 looks through 31 sequences, a lane each.
     ``update_ps``: a block of threads that writes the keys and values of one token to the cache;
-    ``update_eight_bit_ps``: the same where elements are scaled and rounded to 8 bits.
-    ``small_kernel_ps``: least time of a small kernel that latent attention waits for, launch
-    included, in captured graphs. ``warm_ramp``: a cache of keys that is cycled through stays in L2
-    up to 1 - ``warm_ramp`` of its capacity, nothing of as much as its capacity; between, a share
-    that falls evenly.
+    ``update_eight_bit_ps``: the same where elements are scaled and rounded to 8 bits, beside the
+    rounding itself of ``rounded_elements`` a cycle and multiprocessor, by threads of
+    ``update_registers`` each. ``small_kernel_ps``: least time of a small kernel that latent
+    attention waits for, launch included, in captured graphs. ``warm_ramp``: a cache of keys that is
+    cycled through stays in L2 up to 1 - ``warm_ramp`` of its capacity, nothing of as much as its
+    capacity; between, a share that falls evenly.
+
+    Orders of norms: ``overlap_order`` of multiprocessors and HBM, ``ahead_overlap_order`` of the
+    same where warps of their own load, ``softmax_overlap_order`` of products and softmax where
+    other warps compute it. ``exponentials`` of a multiprocessor a cycle. ``transposed_bytes`` of
+    8-bit values that it turns round a cycle. ``result_sums`` that a tile keeps beside its scores.
+    ``cluster_tiles`` of a prompt that load their keys together. A kernel that takes any head gets
+    through ``generic_elements`` of keys and values a cycle and multiprocessor, for each program
+    anew, and loses the share ``generic_tail`` of its longest program at the end.
     """
 
     scan_ps: int
     update_ps: int
     update_eight_bit_ps: int
+    update_registers: int
+    rounded_elements: float
     small_kernel_ps: int
     warm_ramp: float
+    overlap_order: float
+    ahead_overlap_order: float
+    softmax_overlap_order: float
+    exponentials: int
+    transposed_bytes: float
+    result_sums: int
+    cluster_tiles: float
+    generic_elements: float
+    generic_tail: float
 
 
 class KernelLibraries(NamedTuple):

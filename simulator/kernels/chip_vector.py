@@ -120,7 +120,8 @@ FUSED_NARROW_LAUNCH_PS = FUSED + 25
 """Of experts with narrow activations, which another library runs; 0 where none does."""
 FUSED_GATHERS = FUSED + 26
 FUSED_TILE_OF_MEAN = FUSED + 27
-LIBRARY_VALUES = FUSED + 28
+FUSED_GENERIC = FUSED + 28
+LIBRARY_VALUES = FUSED + 29
 """Values of the kernel libraries; ``kernels.library_vector`` says which."""
 TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 PER_MILLION = 1_000_000
@@ -248,6 +249,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
     out[FUSED_GATHERS] = int(fused.gathers_rows)
     out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
+    out[FUSED_GENERIC] = int(fused.generic_eight_bit)
 
 
 def mac_energy_share(dtype: str) -> float:

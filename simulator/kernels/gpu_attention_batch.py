@@ -6,7 +6,7 @@ import math
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
-from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
+from simulator.kernels.attention import Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_KERNEL_PS,
@@ -17,20 +17,21 @@ from simulator.kernels.chip_vector import (
     FUSED_SPLITS,
     FUSED_SPLITS_PROMPTS,
     FUSED_TILE_PS,
+    PER_MILLION,
     UNIT_COUNT,
 )
 from simulator.kernels.gpu_attention import (
     BUSY,
-    CLUSTER,
     EXP_CYCLES,
     FED_BYTES,
+    GENERIC_ROWS,
+    LATE_PROMPT,
     LONGEST_DECODE,
     LONGEST_PROMPT,
     MMA_CYCLES,
     NARROW_HEAD,
     PARTIAL_BYTES,
     PROMPT_TILES,
-    RESULT_SUMS,
     ROUNDS,
     SHORT_PROMPT,
     SPLIT,
@@ -39,24 +40,38 @@ from simulator.kernels.gpu_attention import (
     decode_tile,
     decode_tiles,
     is_decode,
+    is_generic,
+    key_block,
     key_cycles,
+    power_of_two,
     products,
+    result_bits,
     softmax,
     through_l2,
 )
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    ATTENTION_CLUSTER,
+    ATTENTION_GENERIC_TAIL,
+    ATTENTION_RESULT_SUMS,
+)
 
 
 @inner
-def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, float]:
+def prompt_heads(
+    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float
+) -> tuple[int, int, float]:
     """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
 
     A tile that packs a group's heads may begin and end between the heads of a query.
     """
+    if is_generic(chip, shape, token_bytes):
+        rows = max(GENERIC_ROWS, power_of_two(shape[0]))
+        return rows, kv_heads, float(rows // shape[0])
     rows = chip[FUSED_QUERY_TILE]
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
-    rows = min(rows, max(1, RESULT_SUMS // shape[2]))
+    rows = min(rows, max(1, chip[ATTENTION_RESULT_SUMS] // shape[2]))
     if chip[FUSED_PACKS] == 1:
         return rows, kv_heads, rows / float(shape[0])
     return rows, kv_heads * shape[0], float(rows)
@@ -70,17 +85,19 @@ def query_blocks(new: int, queries: float) -> int:
 
 
 @inner
-def prompt_keys(new: int, past: int, window: int, queries: float) -> tuple[int, float, float]:
+def prompt_keys(
+    new: int, past: int, window: int, queries: float, keys: int
+) -> tuple[int, float, float]:
     """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
 
     Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
-    and its own length; keys come in whole blocks, of which the last is filled to between
+    and its own length; ``keys`` come together, in blocks of which the last is filled to between
     ``queries`` tokens and all, evenly spread.
     """
     blocks = query_blocks(new, queries)
-    block = float(KV_BLOCK_TOKENS)
+    block = float(keys)
     unused = max(0.0, block - queries) / 2.0
-    cap = float(ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS)
+    cap = float(ceil_div(past + new, keys) * keys)
     if window > 0:
         cap = min(cap, window + max(queries, block))
     growing = math.floor((cap - past - unused) / queries + 1e-9)
@@ -105,16 +122,18 @@ def add_prompt(
     prompts have ``all_tiles`` tiles."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
-    rows, heads, queries = prompt_heads(chip, kv_heads, shape)
-    blocks, total, longest = prompt_keys(new, past, window, queries)
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
+    block = key_block(chip, shape, token_bytes)
+    blocks, total, longest = prompt_keys(new, past, window, queries, block)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     lines = new * (kv_heads * group // heads)
-    ends = (shape[1] + shape[2]) * bits / 8.0 / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
+    line = shape[1] * bits / 8.0 + shape[2] * result_bits(bits) / 8.0
+    ends = line / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
     split = 1.0
     if chip[FUSED_SPLITS_PROMPTS] == 1:
-        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(KV_BLOCK_TOKENS))
+        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(block))
         split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
         partial = float(all_tiles) * min(rows, lines) * shape[2] * 8.0
         joining = cycles_of(chip, chip[FUSED_KERNEL_PS]) + split * through_l2(chip, partial)
@@ -127,11 +146,14 @@ def add_prompt(
     one = latency + min(rows, lines) * ends + longest / split * each
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
-    tiles[SHORT_PROMPT] = latency + KV_BLOCK_TOKENS * each
-    tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
+    tiles[SHORT_PROMPT] = latency + block * each
+    if is_generic(chip, shape, token_bytes):
+        late = chip[ATTENTION_GENERIC_TAIL] / PER_MILLION * one
+        tiles[LATE_PROMPT] = max(tiles[LATE_PROMPT], late)
+    tiles[FED_BYTES] += count * total * token_bytes / (chip[ATTENTION_CLUSTER] / PER_MILLION)
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
-    tiles[ROUNDS] += count * (blocks + math.ceil(total / KV_BLOCK_TOKENS))
+    tiles[ROUNDS] += count * (blocks + math.ceil(total / block))
 
 
 @inner
@@ -143,7 +165,7 @@ def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     if waves > 1.0:
         tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
-    return max(longest, tiles[BUSY] / count + tail)
+    return max(longest, tiles[BUSY] / count + tail + tiles[LATE_PROMPT])
 
 
 @inner
@@ -161,7 +183,7 @@ def add_batch(
     group = shape[0]
     competing = 0
     prompts = 0
-    _, heads, block = prompt_heads(chip, kv_heads, shape)
+    _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
     for i in range(len(new)):
         if is_decode(chip, new[i], group):
             competing += kv_heads * decode_tiles(new[i], group)

@@ -42,13 +42,17 @@ from simulator.kernels.gpu_attention import (
     cycles_of,
     is_decode,
     joined,
-    overlapped,
+    result_bits,
 )
 from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections
-from simulator.kernels.library_vector import ATTENTION_WARM_RAMP
+from simulator.kernels.library_vector import (
+    ATTENTION_AHEAD_OVERLAP,
+    ATTENTION_OVERLAP,
+    ATTENTION_WARM_RAMP,
+)
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,
@@ -112,8 +116,9 @@ def count_bytes(
 ) -> None:
     """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results)."""
     cache_bytes = widths[0] * bits[KV_BITS] / 8.0
-    new_bytes = widths[0] * bits[ACTIVATION_BITS] / 8.0
-    each = (widths[1] + widths[2]) * bits[ACTIVATION_BITS] / 8.0
+    own = bits[ACTIVATION_BITS]
+    new_bytes = widths[0] * result_bits(own) / 8.0
+    each = (widths[1] * own + widths[2] * result_bits(own)) / 8.0
     for field in range(BYTE_FIELDS):
         sizes[field] = 0.0
     for i in range(len(new)):
@@ -134,7 +139,7 @@ def settle(
     chip: Int64Array,
     row: Int64Array,
     run_bytes_per_s: int,
-    batch: tuple[int, int, int, int],
+    batch: tuple[int, int, int, int, int],
     sizes: Float64Array,
     resident_tensors: tuple[bool, bool],
     kernels: int,
@@ -144,7 +149,8 @@ def settle(
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
 
-    ``batch`` = (sequences, new tokens, elements a token in the cache, bits of one).
+    ``batch`` = (sequences, new tokens, elements of a key, those of a token in the cache, bits of
+    one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after.
@@ -171,8 +177,9 @@ def settle(
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
-    blocks = update_cycles(chip, batch[1], batch[2], batch[3])
-    update = overlapped(cold * moved * stream + warm * moved * near, blocks)
+    blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
+    order = chip[ATTENTION_OVERLAP] / PER_MILLION
+    update = joined(cold * moved * stream + warm * moved * near, blocks, order)
     near_main = warm * (decode + prompt + own) * near
     # parts of results are joined out of L2
     join = tiles[PARTIAL_BYTES] * near
@@ -185,7 +192,8 @@ def settle(
         body = on_chip + main + near_main + waits
     else:
         # loads that a warp of their own issues run far ahead of the products
-        order = 6.0 if chip[FUSED_OVERLAPS] == 1 else 3.0
+        if chip[FUSED_OVERLAPS] == 1:
+            order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
         body = joined(on_chip, main + near_main, order)
     if tiles[SPLIT] > 1.0:
         kernels += 1
@@ -239,11 +247,11 @@ def count_gpu_attention(
         kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
-        fit and resident(chip, tokens * heads * dim, a_bits),
-        fit and resident(chip, tokens * 2 * kv_heads * dim, a_bits),
+        fit and resident(chip, tokens * heads * dim, (a_bits + result_bits(a_bits)) // 2),
+        fit and resident(chip, tokens * 2 * kv_heads * dim, result_bits(a_bits)),
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
-    batch = (len(new), tokens, kv_heads * dim, bits[KV_BITS])
+    batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
 
 
@@ -329,5 +337,5 @@ def count_gpu_latent(
         fit and resident(chip, tokens * (rank + rope), a_bits),
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
-    batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+    batch = (len(new), tokens, rank + rope, rank + rope, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)

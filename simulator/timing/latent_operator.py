@@ -184,7 +184,7 @@ def count_latent_kernels(
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
         # the kernel that rotates a prompt writes its latent vectors, too
         written = tokens if batches[i, 3] == 1 else 0
-        batch = (len(new), written, rank + rope, bits[KV_BITS])
+        batch = (len(new), written, rank + rope, rank + rope, bits[KV_BITS])
         none = (False, False)
         settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
         waiting = kernels * max(0, chip[ATTENTION_SMALL_KERNEL_PS] - chip[FUSED_KERNEL_PS])
