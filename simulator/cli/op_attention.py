@@ -77,7 +77,7 @@ def attention(
           --phase decode --chip h100
       chipsim op attention --cases shapes.csv --chip h100 > priced.csv
     """
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     one_or_cases(given, NEEDED, cases_file)
     from simulator.config.loader import load_chip
 

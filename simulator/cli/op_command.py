@@ -92,7 +92,7 @@ def matmul(
     """
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     options: _Options = {"rotating_buffers": rotating_buffers, "quantize": quantize}
     if cases_file is not None:
         if explain:

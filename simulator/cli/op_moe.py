@@ -104,7 +104,7 @@ def moe(
           --ep 8 --expert-load power:1.2 --moe fused --chip h100
       chipsim op moe --cases layers.csv --chip h100 > priced.csv
     """
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     one_or_cases(given, NEEDED, cases_file)
     if cases_file is not None:
         _price_cases(cases_file, chip_name, given, overrides, output_format)

@@ -148,6 +148,7 @@ _EXAMPLES = {
     "model": "model.layers",
     "workload": "workload.requests",
     "engine": "engine.iteration",
+    "library": "library.cublas.boost",
 }
 
 

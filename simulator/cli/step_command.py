@@ -65,7 +65,7 @@ def step(
     from simulator.cli.assertions import judge, parse_requirements
     from simulator.report.metrics import STEP_METRICS, metric_values
 
-    check_override_roots(overrides, ("chip", "system", "model", "engine"))
+    check_override_roots(overrides, ("chip", "system", "model", "engine", "library"))
     requirements = parse_requirements(assertions, STEP_METRICS)
     if timeline is not None:
         from simulator.cli.destinations import check_outputs
@@ -75,7 +75,9 @@ def step(
     from simulator.config.loader import load_any_model, load_system
 
     host = chosen_engine(engine, overrides)
-    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
+    system = with_engine(
+        load_system(system_name, overrides_for(overrides, "system", "chip", "library")), host
+    )
     model = load_any_model(model_name, overrides_for(overrides, "model"))
 
     from simulator.api import price_step
