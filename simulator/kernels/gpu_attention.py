@@ -145,8 +145,8 @@ def key_block(chip: Int64Array, shape: Shape, token_bytes: float) -> int:
 
 @inner
 def result_bits(bits: int) -> int:
-    """Bits of an element that attention in ``bits`` writes, and of new keys and values: what comes
-    from and goes to other operators has 16 bits, or more."""
+    """Bits of an element of the results of attention in ``bits``, and of new keys and values, which
+    come from other operators: 16, or more."""
     return max(16, bits)
 
 

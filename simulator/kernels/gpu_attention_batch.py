@@ -45,7 +45,6 @@ from simulator.kernels.gpu_attention import (
     key_cycles,
     power_of_two,
     products,
-    result_bits,
     softmax,
     through_l2,
 )
@@ -112,23 +111,23 @@ def add_prompt(
     chip: Int64Array,
     shape: Shape,
     kv_heads: int,
-    bits: int,
+    bits: tuple[int, int],
     token_bytes: float,
     sequence: tuple[int, int, int],
     all_tiles: int,
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, of a batch whose
-    prompts have ``all_tiles`` tiles."""
+    prompts have ``all_tiles`` tiles. ``bits`` are those of the arithmetic and of the results."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
     rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
     block = key_block(chip, shape, token_bytes)
     blocks, total, longest = prompt_keys(new, past, window, queries, block)
-    each = key_cycles(chip, rows, shape, bits, token_bytes)
+    each = key_cycles(chip, rows, shape, bits[0], token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     lines = new * (kv_heads * group // heads)
-    line = shape[1] * bits / 8.0 + shape[2] * result_bits(bits) / 8.0
+    line = (shape[1] * bits[0] + shape[2] * bits[1]) / 8.0
     ends = line / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
     split = 1.0
@@ -147,10 +146,12 @@ def add_prompt(
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
     tiles[SHORT_PROMPT] = latency + block * each
+    sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
     if is_generic(chip, shape, token_bytes):
+        sharers = 1.0
         late = chip[ATTENTION_GENERIC_TAIL] / PER_MILLION * one
         tiles[LATE_PROMPT] = max(tiles[LATE_PROMPT], late)
-    tiles[FED_BYTES] += count * total * token_bytes / (chip[ATTENTION_CLUSTER] / PER_MILLION)
+    tiles[FED_BYTES] += count * total * token_bytes / sharers
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
     tiles[ROUNDS] += count * (blocks + math.ceil(total / block))
@@ -173,13 +174,15 @@ def add_batch(
     chip: Int64Array,
     shape: Shape,
     kv_heads: int,
-    bits: int,
+    bits: tuple[int, int],
     token_bytes: float,
     new: Int64Array,
     past: Int64Array,
     tiles: Float64Array,
 ) -> None:
-    """Count all sequences of a batch, runs of equal ones at once."""
+    """Count all sequences of a batch, runs of equal ones at once.
+
+    ``bits`` are those of the arithmetic and of the results."""
     group = shape[0]
     competing = 0
     prompts = 0
@@ -191,7 +194,7 @@ def add_batch(
             prompts += heads * query_blocks(new[i], block)
     start = 0
     queries = 1
-    tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+    tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
     while start < len(new):
         end = start + 1
         while end < len(new) and new[end] == new[start] and past[end] == past[start]:
@@ -200,7 +203,7 @@ def add_batch(
         if is_decode(chip, new[start], group):
             if new[start] != queries:
                 queries = new[start]
-                tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+                tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
             add_decode(chip, tile, shape[3], token_bytes, sequence, tiles)
         else:
             add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)

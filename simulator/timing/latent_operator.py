@@ -165,8 +165,9 @@ def count_latent_kernels(
             shape = (heads, key_dim, value_dim, 0)
             kv_heads = 1
             token_bytes = key_dim * bits[KV_BITS] / 8.0
-        add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], token_bytes, new, past, tiles)
-        widths = (rank + rope, heads * key_dim, heads * value_dim)
+        own = (bits[ACTIVATION_BITS], bits[ACTIVATION_BITS])
+        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, tiles)
+        widths = (rank + rope, heads * key_dim, heads * value_dim, own[1])
         count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]
         if batches[i, 3] == 0:
