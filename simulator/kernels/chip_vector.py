@@ -86,7 +86,9 @@ GPU_SPLIT_RATIO = GPU + 17
 PER_MILLION; 0 where the library looks for the best split."""
 GPU_STREAM_BYTES_PER_S = GPU + 18
 """At which L2 gives what is read once."""
-SRAM_BYTES = GPU + 19
+GPU_STORE_BYTES_PER_S = GPU + 19
+"""At which results are written while nothing else runs."""
+SRAM_BYTES = GPU + 20
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -204,7 +206,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
         if gpu is not None:
-            _pack_gpu(chip, gpu, out, dtype)
+            _pack_gpu(chip, gpu, libraries, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
     return out
 
@@ -260,7 +262,9 @@ def mac_energy_share(dtype: str) -> float:
     return (BITS[dtype] + 8) / 24
 
 
-def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
+def _pack_gpu(
+    chip: Chip, gpu: GpuKernels, libraries: KernelLibraries, out: Int64Array, dtype: str
+) -> None:
     """Fill in the fields of a GPU's kernels for a data type."""
     out[GPU] = 1
     out[GPU_TILE_PS] = gpu.tile_ps
@@ -281,6 +285,9 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
+    slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
+    to_l2 = int(fastest / libraries.cublas.l2_write_cost)
+    out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 
