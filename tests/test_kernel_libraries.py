@@ -170,7 +170,6 @@ LATER = [
     *(("quantization", field) for field in ("gap", "row", "further", "group")),
     *(
         ("fused-attention", f)
-        for f in ("scan", "update", "update_eight_bit", "small_kernel", "generic_tail")
     ),
 ]
 SOONER = [

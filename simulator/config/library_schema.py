@@ -153,7 +153,6 @@ class FusedAttentionConfig(LibraryConfig):
     result_sums: Count
     cluster_tiles: AtLeastOne
     generic_elements: Multiple
-    generic_tail: Share
 
 
 SCHEMAS: dict[str, type[LibraryConfig]] = {

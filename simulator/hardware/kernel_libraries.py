@@ -143,7 +143,7 @@ class FusedAttention(NamedTuple):
     8-bit values that it turns round a cycle. ``result_sums`` that a tile keeps beside its scores.
     ``cluster_tiles`` of a prompt that load their keys together. A kernel that takes any head gets
     through ``generic_elements`` of keys and values a cycle and multiprocessor, for each program
-    anew, and loses the share ``generic_tail`` of its longest program at the end.
+    anew.
     """
 
     scan_ps: int
@@ -161,7 +161,6 @@ class FusedAttention(NamedTuple):
     result_sums: int
     cluster_tiles: float
     generic_elements: float
-    generic_tail: float
 
 
 class KernelLibraries(NamedTuple):

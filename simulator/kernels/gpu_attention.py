@@ -80,9 +80,7 @@ PARTIAL_BYTES = 9
 them."""
 SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
-LATE_PROMPT = 11
-"""Cycles that are lost behind tiles which begin too late."""
-TILE_FIELDS = 12
+TILE_FIELDS = 11
 
 DecodeTile = tuple[int, float, float, float, float, float, float, float, float, int, int]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work

@@ -25,7 +25,6 @@ from simulator.kernels.gpu_attention import (
     EXP_CYCLES,
     FED_BYTES,
     GENERIC_ROWS,
-    LATE_PROMPT,
     LONGEST_DECODE,
     LONGEST_PROMPT,
     MMA_CYCLES,
@@ -51,7 +50,6 @@ from simulator.kernels.gpu_attention import (
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
     ATTENTION_CLUSTER,
-    ATTENTION_GENERIC_TAIL,
     ATTENTION_RESULT_SUMS,
 )
 
@@ -146,11 +144,9 @@ def add_prompt(
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
     tiles[SHORT_PROMPT] = latency + block * each
-    sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
-    if is_generic(chip, shape, token_bytes):
-        sharers = 1.0
-        late = chip[ATTENTION_GENERIC_TAIL] / PER_MILLION * one
-        tiles[LATE_PROMPT] = max(tiles[LATE_PROMPT], late)
+    sharers = 1.0
+    if not is_generic(chip, shape, token_bytes):
+        sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
     tiles[FED_BYTES] += count * total * token_bytes / sharers
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
@@ -166,7 +162,7 @@ def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     if waves > 1.0:
         tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
-    return max(longest, tiles[BUSY] / count + tail + tiles[LATE_PROMPT])
+    return max(longest, tiles[BUSY] / count + tail)
 
 
 @inner
