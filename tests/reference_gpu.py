@@ -74,7 +74,8 @@ def tiles_s(
                 start = gpu.tile_ps * 1e-12
                 filled = steps if parts > 1 else math.ceil(2 * part / depth) / 2
                 time = max(1, waves * filled) * step + max(0, start - step)
-                time += min(start, first / chip.sram.bandwidth_bytes_per_s)
+                fastest = chip.sram.bandwidth_bytes_per_s
+                time += min(start, first / min(fastest, gpu.stream_bytes_per_s or fastest))
             if gpu.shared_feed:
                 pulled = blocks * parts * part * sum(real) * size
                 time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)

@@ -168,9 +168,7 @@ LATER = [
     *(("openai-experts", field) for field in ("weight_bits", "shared_launch")),
     *(("cublas", field) for field in ("l2_write_cost", "trip")),
     *(("quantization", field) for field in ("gap", "row", "further", "group")),
-    *(
-        ("fused-attention", f)
-    ),
+    *(("fused-attention", f) for f in ("scan", "update", "update_eight_bit", "small_kernel")),
 ]
 SOONER = [
     *((name, "overlap_order") for name in ("cutlass-experts", "trtllm-experts", "marlin")),

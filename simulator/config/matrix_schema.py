@@ -101,10 +101,6 @@ class KernelsConfig(Section):
                 f"than the largest",
                 "expected smallest_tile x smallest_tile to be at most largest_tile",
             )
-        if self.store is not None and not (self.exposed_ends and self.unsplit):
-            raise user_error(
-                "store has no effect", "expected exposed_ends, and data types in unsplit"
-            )
         return self
 
     def build(self) -> GpuKernels:

@@ -212,7 +212,8 @@ def tiles_ps(
     if chip[GPU_EXPOSED_ENDS] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
         sides = real_rows * a_bits + real_cols * b_bits
-        first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
+        first = float(blocks * sides * min(part, depth)) / 8.0
+        first *= 1e12 / chip[GPU_STREAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
         # a step that is half filled issues half; one is the least, its latency
         filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
