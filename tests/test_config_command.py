@@ -7,6 +7,7 @@ import pytest
 
 from simulator.cli import main
 from simulator.config import find_config, list_names
+from simulator.config.names import plural
 
 
 def test_list_names_each_kind(capsys):
@@ -40,9 +41,11 @@ def test_show_resolves_a_system(capsys):
     assert rows["system.peak.bf16"]["value"] == 4 * rows["chip.peak.bf16"]["value"]
 
 
-@pytest.mark.parametrize("kind", ["chip", "system", "model", "workload", "engine", "memory"])
+@pytest.mark.parametrize(
+    "kind", ["chip", "system", "model", "workload", "engine", "memory", "library"]
+)
 def test_show_as_a_table_works_for_every_shipped_name(kind, capsys):
-    for name in list_names("memories" if kind == "memory" else f"{kind}s"):
+    for name in list_names(plural(kind)):
         assert main(["config", "show", name, "--kind", kind]) == 0
         first, *lines = capsys.readouterr().out.splitlines()
         assert first.startswith(f"{kind} {name} ")

@@ -17,6 +17,7 @@ from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.dram_schema import MemoryConfig
 from simulator.config.engine_schema import EngineConfig
 from simulator.config.layout_schema import LayoutConfig
+from simulator.config.library_schema import MarlinConfig
 from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config
 from simulator.config.provenance import unwrap
@@ -106,6 +107,7 @@ def _file(kind: str, name: str) -> Node:
         ("models", "llama3-8b", ModelConfig),
         ("models", "resnet-50", ConvNetConfig),
         ("engines", "trtllm", EngineConfig),
+        ("libraries", "marlin", MarlinConfig),
         ("memories", "hbm2-2000", MemoryConfig),
         ("workloads", GAMMA, WorkloadConfig),
         ("workloads", CLOSED, WorkloadConfig),

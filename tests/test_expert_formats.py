@@ -6,11 +6,10 @@ import dataclasses
 
 import pytest
 
-from simulator.config.loader import load_chip
+from simulator.config.loader import load_chip, load_libraries
 from simulator.errors import InputError
 from simulator.hardware import Chip
-from simulator.kernels.expert_kernels import MARLIN_MACS
-from simulator.kernels.gpu_matmul import SCALED, SCALED_PS
+from simulator.kernels.gpu_matmul import SCALED
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.timing.operator_timing import OperatorTiming
 
@@ -72,7 +71,7 @@ def test_scales_in_blocks_cost_their_kernels_and_the_promotion(name: str) -> Non
         assert blocks.flops == whole.flops
     # one row after the other on each multiprocessor, of the tokens and of what was gated
     groups = (4096 * LAYER.hidden + 4096 * LAYER.top_k * LAYER.intermediate) // SCALED
-    least = groups * SCALED_PS / chip.matrix.count
+    least = groups * load_libraries().quantization.group_ps / chip.matrix.count
     assert price(chip, LAYER, blocks=True).time_s >= least / 1e12
     # sums are promoted by the vector units, which the tensor cores wait for
     slow = dataclasses.replace(chip.vector, ops_per_cycle=chip.vector.ops_per_cycle // 4)
@@ -101,7 +100,7 @@ def test_marlin_is_as_fast_on_every_newer_chip() -> None:
         chip = load_chip(name)
         found = price(chip, large)
         rate = found.flops / (found.busy[0] * chip.matrix.count)
-        assert rate <= 2 * MARLIN_MACS
+        assert rate <= 2 * load_libraries().marlin.macs
         assert found.time_s > price(chip, large, weight_dtype="bf16").time_s
         # but it wins where weights have to be read
         few = dataclasses.replace(large, tokens=32)

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 
 from simulator.cli.op_moe import moe
-from simulator.config.loader import load_chip
+from simulator.config.loader import load_chip, load_libraries
 from simulator.errors import InputError
 from simulator.hardware.fused_kernels import USUAL
-from simulator.kernels.expert_kernels import (
-    LIBRARIES,
-    MARLIN_FLOATS,
-    MARLIN_INTEGERS,
-    MARLIN_MACS,
-)
+from simulator.kernels.expert_kernels import LIBRARIES
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.validation.baselines import second_stack
 from simulator.validation.silicon_columns import READERS
@@ -24,6 +19,7 @@ from simulator.validation.table import Table
 
 LAYER = MoeCase(64, 4096, 2048, 64, 8)
 CHIPS = ("a100", "l40s", "h100", "b200")
+MARLIN = load_libraries().marlin
 NAMED = {
     "triton": {},
     "cutlass": {},
@@ -89,7 +85,7 @@ def test_marlin_is_bound_by_conversions_where_an_expert_has_few_tokens() -> None
     weights = 384 * 3 * 7168 * 2048
     for chip in ("h200", "b200"):
         own = load_chip(chip)
-        for dtype, rate in (("int4", MARLIN_INTEGERS), ("fp4", MARLIN_FLOATS)):
+        for dtype, rate in (("int4", MARLIN.integers), ("fp4", MARLIN.floats)):
             least = weights / (rate * own.matrix.count * own.clock_hz)
             assert seconds(chip, few, weight_dtype=dtype, kernels="marlin") > least
         integers = seconds(chip, few)
@@ -103,7 +99,7 @@ def test_marlin_is_bound_by_conversions_where_an_expert_has_few_tokens() -> None
     assert other > 0.5 * own
     many = dataclasses.replace(few, tokens=65536)
     assert seconds("h200", many) > 2 * 65536 * 8 * weights / 384 / (
-        2 * MARLIN_MACS * h200.matrix.count * h200.clock_hz
+        2 * MARLIN.macs * h200.matrix.count * h200.clock_hz
     )
 
 

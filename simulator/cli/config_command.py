@@ -9,14 +9,14 @@ from simulator.cli.options import format_option, set_option
 from simulator.cli.values import NameText, OneOf
 from simulator.errors import ChipsimError, InputError
 
-KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines", "libraries")
 WIDEST = 40
 """Columns of ``show`` are padded to this width at most; longer texts push the next one on."""
 
 
 @click.group("config")
 def config() -> None:
-    """List, show and check chips, systems, models, workloads, memories and serving engines.
+    """List, show and check chips, systems, models, workloads, memories, serving engines, libraries.
 
     \b
     Examples:
@@ -56,8 +56,9 @@ def list_command(kind: str | None, output_format: str) -> None:
 @click.argument("name", type=NameText())
 @click.option(
     "--kind",
-    type=OneOf("chip", "system", "model", "workload", "memory", "engine"),
-    help="What the name is (default: the first of system, chip, model, workload, memory, engine).",
+    type=OneOf("chip", "system", "model", "workload", "memory", "engine", "library"),
+    help="What the name is (default: the first of system, chip, model, workload, memory, engine, "
+    "library).",
 )
 @set_option
 @format_option

@@ -172,7 +172,7 @@ def _overrides(overrides: Sequence[str], role: str) -> tuple[str, ...]:
     """Those for all systems, and those for the systems of one pool (``decode.chip.…``)."""
     own = overrides_for(overrides, role)
     return (
-        *overrides_for(overrides, "system", "chip"),
+        *overrides_for(overrides, "system", "chip", "library"),
         *(text.strip().partition(".")[2] for text in own),
     )
 

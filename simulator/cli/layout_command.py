@@ -68,9 +68,11 @@ def layout(
     from simulator.report.layout_out import layout_json, print_layouts
     from simulator.timing.evidence import compared, uncompared
 
-    check_override_roots(overrides, ("chip", "system", "model", "engine"))
+    check_override_roots(overrides, ("chip", "system", "model", "engine", "library"))
     host = chosen_engine(engine, overrides)
-    system = with_engine(load_system(system_name, overrides_for(overrides, "system", "chip")), host)
+    system = with_engine(
+        load_system(system_name, overrides_for(overrides, "system", "chip", "library")), host
+    )
     model = load_model(model_name, overrides_for(overrides, "model"))
     dtypes = resolve_dtypes(dtype, weight_dtype, activation_dtype, kv_dtype)
     found = find_layouts(

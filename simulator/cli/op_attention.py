@@ -78,7 +78,7 @@ def attention(
           --phase decode --chip h100
       chipsim op attention --cases shapes.csv --chip h100 > priced.csv
     """
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     one_or_cases(given, NEEDED, cases_file)
     from simulator.config.loader import load_chip
 
@@ -122,5 +122,5 @@ def _price_cases(
         variant = load_chip(chip_name, (*overrides, *own))
         return price_attentions(variant, [cases[row] for row in rows])
 
-    results = Variants(table, ("chip",)).price(price)
+    results = Variants(table, ("chip", "library")).price(price)
     print_cases("op.attention", chip, joined_rows(table, results), form)

@@ -93,7 +93,7 @@ def matmul(
     """
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     options: _Options = {"rotating_buffers": rotating_buffers, "quantize": quantize}
     if cases_file is not None:
         if explain:
@@ -157,7 +157,7 @@ def _price_cases(
         variant = load_chip(chip_name, (*overrides, *own))
         return price_matmuls(variant, [shapes[row] for row in rows], **options)
 
-    results = Variants(cases, ("chip",)).price(price)
+    results = Variants(cases, ("chip", "library")).price(price)
     print_cases("op", chip, result_rows(cases, results), form)
 
 

@@ -107,7 +107,7 @@ def moe(
           --ep 8 --expert-load power:1.2 --moe fused --chip h100
       chipsim op moe --cases layers.csv --chip h100 > priced.csv
     """
-    check_override_roots(overrides, ("chip",))
+    check_override_roots(overrides, ("chip", "library"))
     one_or_cases(given, NEEDED, cases_file)
     if cases_file is not None:
         _price_cases(cases_file, chip_name, given, overrides, output_format)
@@ -165,5 +165,5 @@ def _price_cases(
         some = [cases[row] for row in rows]
         return price_moes(chip_name, some, overrides=(*overrides, *own))
 
-    results = Variants(table, ("chip",)).price(price)
+    results = Variants(table, ("chip", "library")).price(price)
     print_cases("op.moe", chip, joined_rows(table, results), form)

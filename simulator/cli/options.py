@@ -156,6 +156,7 @@ _EXAMPLES = {
     "model": "model.layers",
     "workload": "workload.requests",
     "engine": "engine.iteration",
+    "library": "library.cublas.boost",
 }
 
 

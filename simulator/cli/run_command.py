@@ -89,7 +89,7 @@ def run(context: click.Context, /, words: tuple[str, ...], **options: Any) -> No
     compile_ahead.start()
     from simulator.report.metrics import RUN_METRICS, metric_values
 
-    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
+    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine", "library")
     check_override_roots(options["overrides"], roots)
     requirements = parse_requirements(options["assertions"], RUN_METRICS)
     with output_directory(options["directory"]) as directory:

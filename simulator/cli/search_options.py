@@ -38,7 +38,7 @@ def name_inputs(options: dict[str, Any], words: tuple[str, ...]) -> dict[str, st
     check_complete(options)
     if options["workload"] is not None and options["trace"] is not None:
         raise click.UsageError("give either WORKLOAD or --trace FILE, not both")
-    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine")
+    roots = ("chip", "system", "model", "workload", "prefill", "decode", "engine", "library")
     check_override_roots(options["overrides"], roots)
     systems = [member.system for pool in wanted_pools(options).values() for member in pool]
     others = {name: options[name] for name in ("model", "workload", "trace", "engine")}

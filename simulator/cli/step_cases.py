@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from simulator.model.transformer import Transformer
     from simulator.timing.results import StepTiming
 
-ROOTS = ("chip", "system", "model", "engine")
+ROOTS = ("chip", "system", "model", "engine", "library")
 NEEDED = ("phase", "batch", "context")
 _OPTIONS = {
     "system": "system_name",
@@ -60,7 +60,9 @@ def load_inputs(
     from simulator.config.loader import load_any_model, load_system
 
     host = chosen_engine(options["engine"], overrides)
-    bare = load_system(options["system_name"], overrides_for(overrides, "system", "chip"))
+    bare = load_system(
+        options["system_name"], overrides_for(overrides, "system", "chip", "library")
+    )
     model = load_any_model(options["model_name"], overrides_for(overrides, "model"))
     return with_engine(bare, host), model
 

@@ -100,7 +100,7 @@ def validate(
         raise click.UsageError("--table needs one CHIP and one --operator")
     if date is not None and markdown_file is None:
         raise click.UsageError("--date is for --markdown")
-    check_override_roots(overrides, ("chip", "system"))
+    check_override_roots(overrides, ("chip", "system", "library"))
 
     _check_date(date)
 

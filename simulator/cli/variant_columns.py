@@ -14,7 +14,7 @@ from simulator.errors import ChipsimError, InputError, Location, nearest
 
 R = TypeVar("R")
 
-ROOTS = ("chip", "system", "model", "workload", "engine", "prefill", "decode")
+ROOTS = ("chip", "system", "model", "workload", "engine", "library", "prefill", "decode")
 """What a path of ``--set`` begins with in one command or another."""
 
 

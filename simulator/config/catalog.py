@@ -24,6 +24,7 @@ from simulator.config.names import (
     is_file,
     list_names,
     looks_like_path,
+    plural,
     singular,
 )
 from simulator.config.overrides import parse_overrides
@@ -52,7 +53,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A named configuration; ``kind`` is one of chip, system, model, workload, memory, engine."""
+    """A named configuration; ``kind`` is one of chip, system, model, workload, memory, engine,
+    library."""
 
     kind: str
     name: str
@@ -63,14 +65,14 @@ class Description:
 def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) -> Description:
     """All values of a named configuration or of a file, with overrides applied.
 
-    Without ``kind`` a name is looked up as a system, chip, model, workload, memory and engine in
-    that order; a system shows its chip as well.
+    Without ``kind`` a name is looked up as a system, chip, model, workload, memory, engine and
+    library in that order; a system shows its chip as well.
     """
     overrides = list(overrides)
     kind = kind or _kind_of_name(name)
     if kind == "system":
         return _describe_system(name, load_system_file(name, parse_overrides(overrides)))
-    path = find_config("memories" if kind == "memory" else f"{kind}s", name)
+    path = find_config(plural(kind), name)
     if kind == "memory":
         parse_overrides(overrides)
         return _describe_memory(path)
@@ -91,6 +93,12 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
 
         engine = load_engine_file(path, parse_overrides(overrides))
         return Description(kind, engine.config.name, str(path), tuple(_rows(engine, kind)))
+    if kind == "library":
+        from simulator.config.library_files import load_library_file
+
+        library = load_library_file(path, parse_overrides(overrides))
+        rows = [*_rows(library, f"library.{library.config.kernels}")]
+        return Description(kind, library.config.name, str(path), tuple(rows))
     # imported here, since a workload brings numpy with it and nothing else does
     from simulator.config.workload_files import load_workload_file
 
@@ -124,6 +132,10 @@ def check_file(path: str | Path) -> str:
         from simulator.config.engine_schema import load_engine_file
 
         load_engine_file(Path(path)).config.build()
+    elif kind == "library":
+        from simulator.config.library_files import load_library_file
+
+        load_library_file(Path(path)).config.build()
     elif kind == "scenario":
         from simulator.config.scenario_names import check_names
         from simulator.config.scenario_schema import load_scenario
@@ -147,7 +159,7 @@ def _kind_of_name(name: str) -> str:
             if Path(text).suffix == ".json":
                 return "model"
             return kind_of_file(unwrap(parse_yaml(read_text(text), text)).node)
-    for kind in ("systems", "chips", "models", "workloads", "memories", "engines"):
+    for kind in ("systems", "chips", "models", "workloads", "memories", "engines", "libraries"):
         if (family if kind == "systems" else name) in list_names(kind):
             return singular(kind)
     known = sorted({known for kind in KINDS for known in list_names(kind)})

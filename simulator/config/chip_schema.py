@@ -27,6 +27,7 @@ from simulator.config.fields import (
     WattsOrZero,
     user_error,
 )
+from simulator.config.library_schema import LibraryName
 from simulator.config.matrix_schema import MatrixConfig
 from simulator.config.sram_schema import SramConfig
 from simulator.errors import did_you_mean
@@ -246,6 +247,7 @@ class ChipConfig(Section):
     tile_overhead: Delay = 0
     validation: list[ValidatedConfig] = Field(default=[])
     fused_kernels: FusedKernelsConfig | None = None
+    libraries: dict[LibraryName, str] = Field(default={})
 
     @model_validator(mode="after")
     def _fused_kernels_need_multiprocessors(self) -> ChipConfig:
@@ -260,6 +262,15 @@ class ChipConfig(Section):
     def _basis_is_of_a_price(self) -> ChipConfig:
         if self.price_basis is not None and self.price is None:
             raise user_error("price_basis without a price", "expected price: 2 $/h beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _libraries_need_multiprocessors(self) -> ChipConfig:
+        if self.libraries and self.matrix.kind != "tensor_core":
+            raise user_error(
+                "libraries are a GPU's software; this chip has no multiprocessors",
+                "expected matrix kind 'tensor_core', or no libraries",
+            )
         return self
 
     @model_validator(mode="after")

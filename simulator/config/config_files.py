@@ -36,7 +36,17 @@ from simulator.hardware import System
 from simulator.model.huggingface import parse_config
 from simulator.model.recipe import Recipe
 
-FILE_KINDS = ("chip", "system", "model", "workload", "memory", "engine", "layout", "scenario")
+FILE_KINDS = (
+    "chip",
+    "system",
+    "model",
+    "workload",
+    "memory",
+    "engine",
+    "layout",
+    "scenario",
+    "library",
+)
 
 Config = TypeVar("Config", bound=BaseModel)
 

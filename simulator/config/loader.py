@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from simulator.config.remembered import Remembered
 from simulator.errors import InputError
-from simulator.hardware import Chip, ServingEngine, System
+from simulator.hardware import Chip, ServingEngine, System, SystolicArray
 from simulator.model.transformer import Transformer
 
 if TYPE_CHECKING:
+    from simulator.config.chip_schema import ChipConfig
+    from simulator.config.config_files import Loaded
+    from simulator.hardware import KernelLibraries
     from simulator.hardware.dram import DramChannel
     from simulator.hardware.fabric import Fabric
     from simulator.model.convnet import ConvNet
@@ -31,6 +34,7 @@ __all__ = [
     "load_engine",
     "load_group",
     "load_layout",
+    "load_libraries",
     "load_memory",
     "load_model",
     "load_system",
@@ -43,6 +47,7 @@ _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
 _ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
+_LIBRARIES: Remembered[KernelLibraries] = Remembered("libraries")
 
 
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
@@ -55,7 +60,8 @@ def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
         from simulator.config.overrides import parse_overrides
 
         path = find_config("chips", name_or_path)
-        return _as_measured(load_chip_file(path, parse_overrides(given)).config.build(), given)
+        loaded = load_chip_file(path, parse_overrides(given))
+        return _completed(loaded.config.build(), loaded, given)
 
     return _CHIPS.value(name_or_path, given, load)
 
@@ -72,8 +78,9 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
         from simulator.config.config_files import load_system_file
         from simulator.config.overrides import parse_overrides
 
-        system = load_system_file(name, parse_overrides(given)).build()
-        return replace(system, chip=_as_measured(system.chip, given))
+        loaded = load_system_file(name, parse_overrides(given))
+        system = loaded.build()
+        return replace(system, chip=_completed(system.chip, loaded.chip, given))
 
     return _SYSTEMS.value(name, given, load)
 
@@ -87,16 +94,26 @@ def _listed(overrides: Iterable[str]) -> tuple[str, ...]:
     return tuple(overrides)
 
 
+def _completed(chip: Chip, loaded: Loaded[ChipConfig], overrides: tuple[str, ...]) -> Chip:
+    """The chip of a file with its kernel libraries, where it has multiprocessors."""
+    from simulator.config.library_files import named_libraries
+
+    chip = _as_measured(chip, overrides)
+    libraries = load_libraries(named_libraries(loaded), overrides)
+    return chip if isinstance(chip.matrix, SystolicArray) else replace(chip, libraries=libraries)
+
+
 def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     """The chip without what its file says of what overrides changed: comparisons, the basis of
     its price."""
-    texts = (text.strip() for text in overrides)
+    texts = [text.strip() for text in overrides]
     changed = [text.removeprefix("chip.") for text in texts if text.startswith("chip.")]
     if any(text.partition("=")[0].strip() == "price" for text in changed) and not any(
         text.startswith("price_basis") for text in changed
     ):
         # nobody has said what the new price is
         chip = replace(chip, price_basis=None)
+    changed += [text for text in texts if text.startswith("library.")]
     if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
         return chip
     return replace(chip, validation=())
@@ -206,6 +223,27 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Serv
         return load_engine_file(path, parse_overrides(given)).config.build()
 
     return _ENGINES.value(name_or_path, given, load)
+
+
+def load_libraries(
+    names: tuple[tuple[str, str], ...] = (), overrides: Iterable[str] = ()
+) -> KernelLibraries:
+    """The kernel libraries of GPUs, each by its name in ``configs/libraries``.
+
+    Or by another name or a YAML file, where ``names`` has a pair (library, name).
+
+    ``overrides`` are strings such as ``library.marlin.launch=40us``. Raises ``InputError`` for an
+    unknown name (with the nearest one) and for the first fault of a file.
+    """
+    given = tuple(text for text in overrides if text.strip().startswith("library"))
+
+    def load() -> KernelLibraries:
+        from simulator.config.library_files import build_libraries
+        from simulator.config.overrides import parse_overrides
+
+        return build_libraries(dict(names), parse_overrides(given))
+
+    return _LIBRARIES.value(",".join(map("=".join, names)), given, load)
 
 
 def load_layout(path: str | Path) -> Layout:

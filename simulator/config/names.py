@@ -7,13 +7,18 @@ from pathlib import Path
 from simulator.config.consulted import exists, note_sought
 from simulator.errors import InputError, Location, article, did_you_mean
 
-KINDS = ("chips", "systems", "models", "workloads", "memories", "engines")
+KINDS = ("chips", "systems", "models", "workloads", "memories", "engines", "libraries")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def singular(kind: str) -> str:
     """The name of one of a kind: ``chip`` of ``chips``, ``memory`` of ``memories``."""
-    return "memory" if kind == "memories" else kind[:-1]
+    return f"{kind[:-3]}y" if kind.endswith("ies") else kind[:-1]
+
+
+def plural(kind: str) -> str:
+    """The name of a kind: ``chips`` of ``chip``, ``memories`` of ``memory``."""
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def list_names(kind: str) -> list[str]:

@@ -11,7 +11,7 @@ from simulator.config.schema_walk import child, is_mapping_type, known_keys
 from simulator.config.yaml_nodes import Mapping, Node, Scalar, describe_node, parse_yaml
 from simulator.errors import InputError, Location, did_you_mean
 
-ROOTS = ("chip", "system", "model", "workload", "engine")
+ROOTS = ("chip", "system", "model", "workload", "engine", "library")
 FILE = "--set"
 """What stands in the place of a file name in the location of an override."""
 

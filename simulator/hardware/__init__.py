@@ -15,6 +15,7 @@ from simulator.hardware.chip import (
 from simulator.hardware.fabric import Fabric, Pod, Protocol
 from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.gpu_kernels import GpuKernels
+from simulator.hardware.kernel_libraries import KernelLibraries
 from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
 from simulator.hardware.serving_engine import EngineAttention, ServingEngine
 from simulator.hardware.system import System
@@ -29,6 +30,7 @@ __all__ = [
     "Fabric",
     "FusedKernels",
     "GpuKernels",
+    "KernelLibraries",
     "LinkPort",
     "MatrixUnit",
     "Pod",

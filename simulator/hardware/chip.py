@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.hardware.fused_kernels import FusedKernels
+from simulator.hardware.kernel_libraries import KernelLibraries
 from simulator.hardware.matrix_unit import MatrixUnit
 
 
@@ -136,7 +137,8 @@ class Chip:
     (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
     the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
     is known of them. ``price_basis`` is what the price of an hour is: a ``rent``, or the cost of
-    ``ownership``.
+    ``ownership``. ``libraries`` are the kernel libraries of a GPU; None: the
+    usual ones.
     """
 
     name: str
@@ -154,6 +156,7 @@ class Chip:
     validation: tuple[Validated, ...] = ()
     fused: FusedKernels | None = None
     price_basis: str | None = None
+    libraries: KernelLibraries | None = None
 
     @property
     def sustained_clock_hz(self) -> int:

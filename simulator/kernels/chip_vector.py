@@ -16,6 +16,7 @@ from simulator.hardware import (
     GpuKernels,
     SystolicArray,
 )
+from simulator.hardware.kernel_libraries import LIBRARY_FIELDS, KernelLibraries
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
@@ -122,7 +123,9 @@ FUSED_NARROW_LAUNCH_PS = FUSED + 25
 FUSED_GATHERS = FUSED + 26
 FUSED_TILE_OF_MEAN = FUSED + 27
 FUSED_GENERIC = FUSED + 28
-TILES = FUSED + 29
+LIBRARY_VALUES = FUSED + 29
+"""Values of the kernel libraries; ``kernels.library_vector`` says which."""
+TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -131,10 +134,6 @@ SWITCHING_SHARE = 0.85
 
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
-
-L2_WRITE_COST = 2.0
-"""L2 takes bytes at half the rate at which it gives them (1, 1.5, 2 and 3 were tried: H100 and
-GB200 agree in 2)."""
 
 L2_COPIES = 1 / 3
 """Share of the lines of an L2 that each further partition holds a copy of: what is read again stays
@@ -192,6 +191,8 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
     else:
         out[UNIT_KIND] = TENSOR_CORE
         _pack_fused(chip, out)
+        libraries = chip.libraries or _usual_libraries()
+        out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
         out[UNIT_RATE] = unit.macs_per_sm[dtype]
         # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
         # deep enough that a kernel's pipeline is full.
@@ -205,9 +206,16 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
             out[TILES + 2 * index] = rows
             out[TILES + 2 * index + 1] = cols
         if gpu is not None:
-            _pack_gpu(chip, gpu, out, dtype)
+            _pack_gpu(chip, gpu, libraries, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
     return out
+
+
+def _usual_libraries() -> KernelLibraries:
+    # for chips that are made in Python; those of files bring theirs
+    from simulator.config.loader import load_libraries
+
+    return load_libraries()
 
 
 def _pack_fused(chip: Chip, out: Int64Array) -> None:
@@ -254,7 +262,9 @@ def mac_energy_share(dtype: str) -> float:
     return (BITS[dtype] + 8) / 24
 
 
-def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
+def _pack_gpu(
+    chip: Chip, gpu: GpuKernels, libraries: KernelLibraries, out: Int64Array, dtype: str
+) -> None:
     """Fill in the fields of a GPU's kernels for a data type."""
     out[GPU] = 1
     out[GPU_TILE_PS] = gpu.tile_ps
@@ -276,7 +286,7 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
     slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
-    to_l2 = int(fastest / L2_WRITE_COST)
+    to_l2 = int(fastest / libraries.cublas.l2_write_cost)
     out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 

@@ -1,15 +1,23 @@
 """What the libraries of grouped expert matmuls on GPUs do: tiles, latencies, overlap.
 
-The figures of a library hold for every chip; those that differ between chips are in their files.
-What is fitted was fitted to tables of aiconfigurator-core 0.12.0, on half of the rows
-(``docs/moe.md``).
+Rules and shapes of a library hold for every chip, as do its rates and times, which are in
+``configs/libraries`` (``docs/moe.md``).
 """
 
 from __future__ import annotations
 
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import FUSED_EXPERT_ROWS, FUSED_TILE_OF_MEAN
+from simulator.kernels.chip_vector import FUSED_EXPERT_ROWS, FUSED_TILE_OF_MEAN, PER_MILLION
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    CUTLASS_LATENCIES,
+    CUTLASS_OVERLAP,
+    MARLIN_FULLEST,
+    MARLIN_LATENCIES,
+    TRITON_OVERLAP,
+    TRITON_SHARERS,
+    TRTLLM_OVERLAP,
+)
 
 PLAIN = 0
 BLOCKS = 1
@@ -35,27 +43,8 @@ OPENAI = 4
 LIBRARIES = ("triton", "cutlass", "trtllm", "marlin", "openai")
 """Names of the libraries, in the order of their numbers."""
 
-MARLIN_MACS = 594
-"""Multiply-accumulates a cycle and multiprocessor that Marlin reaches. It is made of the mma.sync
-instructions of Ampere, 1,024 a cycle (NVIDIA A100 white paper), on newer chips, too. Fitted once
-with the four figures that follow, on the tables of H100, H200 and four Blackwell chips."""
-
-MARLIN_INTEGERS = 34.0
-MARLIN_FLOATS = 24.0
-"""Weights of 4 bits, integers with scales for 128 or floats with scales for 32, that a
-multiprocessor converts in a cycle."""
-
-MARLIN_OVERLAP = 2.0
-"""Order of the norm by which its products and its conversions overlap within a multiprocessor."""
-
-MARLIN_LATENCY = 0.36
-"""Share of the latency of a tile: the stripes that a multiprocessor works off cross tiles."""
-
 MARLIN_FEWEST_ROWS = 8
 """Rows of its instruction, whose operands it swaps."""
-
-MARLIN_FULL = 0.9
-"""Marlin takes the smallest tile of which the mean load fills less (vLLM, ``fused_marlin_moe``)."""
 
 SMALLEST_ROWS = 16
 """Fewest rows of a tile of a grouped matmul; the others are its doubles, up to the chip's
@@ -69,38 +58,6 @@ WIDE_COLUMNS = 128
 WIDEST_COLUMNS = 256
 """Output columns of a tile of a grouped matmul; the widest are CUTLASS's."""
 
-SHARERS = 2.0
-"""Tiles that a multiprocessor works on at a time: half of the latency of each is hidden."""
-
-CUTLASS_LATENCY = 1.5
-"""Latencies of a tile of CUTLASS: nothing of one is hidden, and before it starts with another
-expert it writes that expert's tensor maps and waits for them (1, 1.5 and 2 were tried)."""
-
-OPENAI_WEIGHT_BITS = 10.0
-"""Bits of a weight of which the loads take as long as those of 4 bits and their conversion to 16
-(6, 8, 10 and 16 were tried on H100)."""
-
-OVERLAP = 3.0
-CUTLASS_OVERLAP = 2.0
-TRTLLM_OVERLAP = 4.0
-"""Order of the norm by which arithmetic and HBM overlap: one tile at a time hides less, warps with
-tasks of their own hide more."""
-
-TRTLLM_SCALED_PS = 73_000.0
-"""A multiprocessor that scales a group of activations after the other, for trtllm-gen."""
-
-TRTLLM_GATED_PS = 220_000.0
-TRTLLM_ABSENT_PS = 40_000.0
-"""A group that is gated and scaled, by a block of its own, and a block that finds that its copy
-went to another rank. The three figures were fitted on B200."""
-
-TRTLLM_ROUTE_PS = 270.0
-"""An assignment that the kernels of trtllm-gen count and list by experts (B200)."""
-
-TRTLLM_SUMMED = 0.63
-"""Share of HBM's time that a row which they sum takes: L2 holds some of them, and those of other
-ranks' experts are passed by (B200)."""
-
 TRTLLM_PADDING = 256
 OPENAI_PADDING = 128
 """Both widths of a layer with 4-bit floats for 8- or 16-bit activations are rounded up to these
@@ -108,19 +65,24 @@ when an engine loads it (vLLM, ``mxfp4_round_up_hidden_size_and_intermediate_siz
 
 
 @inner
-def overlap_order(library: int) -> float:
+def overlap_order(chip: Int64Array, library: int) -> float:
     """Order of the norm that joins the times of arithmetic and of HBM."""
+    order = chip[TRITON_OVERLAP]
     if library == TRTLLM:
-        return TRTLLM_OVERLAP
-    return CUTLASS_OVERLAP if library == CUTLASS else OVERLAP
+        order = chip[TRTLLM_OVERLAP]
+    elif library == CUTLASS:
+        order = chip[CUTLASS_OVERLAP]
+    return float(order / PER_MILLION)
 
 
 @inner
-def latencies(library: int) -> float:
+def latencies(chip: Int64Array, library: int) -> float:
     """Latencies of a tile of which a multiprocessor takes the time."""
     if library == MARLIN:
-        return MARLIN_LATENCY
-    return CUTLASS_LATENCY if library == CUTLASS else 1.0 / SHARERS
+        return float(chip[MARLIN_LATENCIES] / PER_MILLION)
+    if library == CUTLASS:
+        return float(chip[CUTLASS_LATENCIES] / PER_MILLION)
+    return float(PER_MILLION / chip[TRITON_SHARERS])
 
 
 @inner
@@ -148,16 +110,18 @@ def next_rows(rows: int, library: int) -> int:
 
 
 @inner
-def largest_load(rows: int, library: int) -> float:
+def largest_load(chip: Int64Array, rows: int, library: int) -> float:
     """The largest mean load of an expert for which a library takes a tile of ``rows``.
 
     FlashInfer (``computeSelectedTileN``, ``selectDefaultTileN``) rounds the mean up to a power of
     two and, unless tuned, takes the size below; gpt-oss's kernels round it up (triton_kernels,
-    ``opt_flags``); Marlin see ``MARLIN_FULL``.
+    ``opt_flags``); Marlin fills its share ``fullest``.
     """
     if library == OPENAI:
         return float(rows)
-    return MARLIN_FULL * rows if library == MARLIN else 2.0 * rows
+    if library == MARLIN:
+        return float(chip[MARLIN_FULLEST] / PER_MILLION * rows)
+    return 2.0 * rows
 
 
 @inner

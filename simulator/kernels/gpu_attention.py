@@ -42,21 +42,15 @@ from simulator.kernels.chip_vector import (
     UNIT_RATE,
 )
 from simulator.kernels.jit import inner
-
-EXPONENTIALS = 16
-"""Exponentials of a multiprocessor a cycle (special function units; FlashAttention-3, section 3.1:
-3.9 TFLOP/s on H100)."""
-
-TRANSPOSED_BYTES = 12.0
-"""Bytes of 8-bit values that a multiprocessor transposes a cycle, where its tensor cores take them
-in one order only (FlashAttention-3, section 3.3)."""
+from simulator.kernels.library_vector import (
+    ATTENTION_EXPONENTIALS,
+    ATTENTION_GENERIC,
+    ATTENTION_SOFTMAX_OVERLAP,
+    ATTENTION_TRANSPOSED,
+)
 
 NARROW_HEAD = 64
 """Elements of a head of which more query rows fit the registers."""
-
-RESULT_SUMS = 32768
-"""Sums of results that a tile keeps in the registers, or in tensor memory, beside its scores: 128
-rows of heads of 256 elements, 64 rows of 512."""
 
 GENERIC_ROWS = 16
 """Least query rows of a program of Triton's kernel, which packs a group's heads (BLOCK_M of vLLM's
@@ -67,13 +61,6 @@ GENERIC_KEYS = 32
 
 GENERIC_SPLITS = 16
 """Parts into which it splits the keys of a decoding sequence (NUM_PAR_SOFTMAX_SEGMENTS)."""
-
-GENERIC_ELEMENTS = 10.0
-"""Elements of keys and values, filled up to a power of two, that it gets through in a cycle of a
-multiprocessor, for each program anew. Of 8, 9, 10, 11 and 12 the best for prompts of B200."""
-
-CLUSTER = 2.0
-"""Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
 
 # Counted over a batch, float64[TILE_FIELDS].
 BUSY = 0
@@ -124,12 +111,6 @@ def joined(first: float, second: float, order: float) -> float:
     if longer == 0.0:
         return 0.0
     return float(longer * (1.0 + (min(first, second) / longer) ** order) ** (1.0 / order))
-
-
-@inner
-def overlapped(first: float, second: float) -> float:
-    """``joined`` by the cube root of the sum of cubes: a quarter more where both are equal."""
-    return joined(first, second, 3.0)
 
 
 @inner
@@ -185,7 +166,7 @@ def products(chip: Int64Array, rows: int, shape: Shape) -> float:
 @inner
 def softmax(chip: Int64Array, rows: int) -> float:
     """Cycles of one multiprocessor for the softmax of ``rows`` queries and one key."""
-    return rows * float(PER_MILLION) / EXPONENTIALS / chip[FUSED_SOFTMAX]
+    return rows * float(PER_MILLION) / chip[ATTENTION_EXPONENTIALS] / chip[FUSED_SOFTMAX]
 
 
 @inner
@@ -193,21 +174,22 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
     """Cycles of one multiprocessor for one key: products and softmax, or its fetch.
 
     Warps that wait for each other's results do both one after the other, others side by side,
-    with waits in between: the root of the sum of squares.
+    with waits in between.
     """
     matrix = products(chip, rows, shape)
     scores = softmax(chip, rows)
     arithmetic = matrix + scores
     if chip[FUSED_OVERLAPS] == 1:
-        arithmetic = joined(matrix, scores, 2.0)
+        arithmetic = joined(matrix, scores, chip[ATTENTION_SOFTMAX_OVERLAP] / PER_MILLION)
     fetched = token_bytes / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     time = arithmetic * PER_MILLION / chip[FUSED_MATRIX]
     if bits == 8 and chip[FUSED_TRANSPOSES] == 1:
         # values come, are turned round in shared memory, and go to the tensor cores
-        time += shape[2] / TRANSPOSED_BYTES
+        time += shape[2] / (chip[ATTENTION_TRANSPOSED] / PER_MILLION)
         fetched *= 2.0
     if is_generic(chip, shape, token_bytes):
-        time = max(time, 2 * power_of_two(shape[1]) / GENERIC_ELEMENTS)
+        each = chip[ATTENTION_GENERIC] / PER_MILLION
+        time = max(time, 2 * power_of_two(shape[1]) / each)
     return max(time, fetched)
 
 

@@ -17,11 +17,11 @@ from simulator.kernels.chip_vector import (
     FUSED_SPLITS,
     FUSED_SPLITS_PROMPTS,
     FUSED_TILE_PS,
+    PER_MILLION,
     UNIT_COUNT,
 )
 from simulator.kernels.gpu_attention import (
     BUSY,
-    CLUSTER,
     EXP_CYCLES,
     FED_BYTES,
     GENERIC_ROWS,
@@ -31,7 +31,6 @@ from simulator.kernels.gpu_attention import (
     NARROW_HEAD,
     PARTIAL_BYTES,
     PROMPT_TILES,
-    RESULT_SUMS,
     ROUNDS,
     SHORT_PROMPT,
     SPLIT,
@@ -49,6 +48,10 @@ from simulator.kernels.gpu_attention import (
     through_l2,
 )
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    ATTENTION_CLUSTER,
+    ATTENTION_RESULT_SUMS,
+)
 
 
 @inner
@@ -65,7 +68,7 @@ def prompt_heads(
     rows = chip[FUSED_QUERY_TILE]
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
-    rows = min(rows, max(1, RESULT_SUMS // shape[2]))
+    rows = min(rows, max(1, chip[ATTENTION_RESULT_SUMS] // shape[2]))
     if chip[FUSED_PACKS] == 1:
         return rows, kv_heads, rows / float(shape[0])
     return rows, kv_heads * shape[0], float(rows)
@@ -141,7 +144,9 @@ def add_prompt(
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
     tiles[SHORT_PROMPT] = latency + block * each
-    sharers = 1.0 if is_generic(chip, shape, token_bytes) else CLUSTER
+    sharers = 1.0
+    if not is_generic(chip, shape, token_bytes):
+        sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
     tiles[FED_BYTES] += count * total * token_bytes / sharers
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)

@@ -6,38 +6,27 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import CLOCK_HZ, FUSED_SCANS, UNIT_COUNT
+from simulator.kernels.chip_vector import CLOCK_HZ, FUSED_SCANS, PER_MILLION, UNIT_COUNT
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    ATTENTION_ROUNDED,
+    ATTENTION_SCAN_PS,
+    ATTENTION_UPDATE_EIGHT_BIT_PS,
+    ATTENTION_UPDATE_PS,
+    ATTENTION_UPDATE_REGISTERS,
+)
 
 SCANNED = 31
 """Sequences that a warp looks through at once: a lane each, and one for the next
 (VarlenDynamicPersistentTileScheduler of FlashAttention-3)."""
 
-SCAN_PS = 430_000.0
-"""For these: loads from L2 and prefix sums over the lanes. H100 and H200 agree within a tenth."""
-
 MOST_SCANNED = 992
 """Of larger batches nobody sorts the sequences beforehand, and none is looked through (the same,
 prepare_varlen_num_blocks); the price stays that of 992, so that more sequences cost no less."""
 
-UPDATE_PS = 2_500_000.0
-"""A block of threads that writes the keys and values of one token to the cache: read where they
-belong, read them, convert, write. It is latency: A100, H100, H200 and B200 agree within a fifth."""
-
-UPDATE_EIGHT_BIT_PS = 1_000_000.0
-"""The same where elements are scaled and rounded to 8 bits, which is counted apart. Least error, in
-steps of 50 ns, over one half of the fp8 prompts of H100, H200 and B200 (vLLM 0.24.0) together."""
-
-UPDATE_EIGHT_BIT_REGISTERS = 80
-"""Registers of a thread of that kernel. Inferred: on H100 and B200 prompts with blocks of 512
-threads wait two to three times as long as with 256, of which three fit where one of 512 does."""
-
-ROUNDED_ELEMENTS = 2.8
-"""Elements that a multiprocessor scales and rounds to 8 bits in a cycle; the kernel divides each by
-the scale (vLLM, quant_utils.cuh). Fitted with ``UPDATE_EIGHT_BIT_PS``, in steps of 0.2."""
-
 UPDATE_THREADS = 512
-"""Most threads of such a block; fewer where a token has fewer elements (vLLM, cache_kernels.cu)."""
+"""Most threads of a block that writes a token to the cache; fewer where a token has fewer elements
+(vLLM, cache_kernels.cu)."""
 
 RESIDENT_THREADS = 2048
 """Threads that a multiprocessor has at once (CUDA programming guide, compute capabilities 8.0 to
@@ -59,7 +48,7 @@ def scan_cycles(chip: Int64Array, sequences: int) -> float:
     if chip[FUSED_SCANS] == 0:
         return 0.0
     steps = min(sequences, MOST_SCANNED) / float(SCANNED)
-    return steps * SCAN_PS * 1e-12 * chip[CLOCK_HZ]
+    return steps * chip[ATTENTION_SCAN_PS] * 1e-12 * chip[CLOCK_HZ]
 
 
 @inner
@@ -74,8 +63,9 @@ def update_cycles(
     threads = min(elements, UPDATE_THREADS)
     if kv_bits != 8:
         share = threads / float(RESIDENT_THREADS * chip[UNIT_COUNT])
-        return tokens * share * UPDATE_PS * 1e-12 * chip[CLOCK_HZ]
+        return float(tokens * share * chip[ATTENTION_UPDATE_PS] * 1e-12 * chip[CLOCK_HZ])
     padded = ceil_div(threads, WARP) * WARP
-    blocks = min(RESIDENT_BLOCKS, REGISTERS // (UPDATE_EIGHT_BIT_REGISTERS * padded))
-    one = UPDATE_EIGHT_BIT_PS * 1e-12 * chip[CLOCK_HZ] / blocks + written / ROUNDED_ELEMENTS
+    blocks = min(RESIDENT_BLOCKS, REGISTERS // (chip[ATTENTION_UPDATE_REGISTERS] * padded))
+    one = chip[ATTENTION_UPDATE_EIGHT_BIT_PS] * 1e-12 * chip[CLOCK_HZ] / blocks
+    one += written / (chip[ATTENTION_ROUNDED] / PER_MILLION)
     return float(tokens * one / chip[UNIT_COUNT])

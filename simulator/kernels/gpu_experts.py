@@ -32,13 +32,8 @@ from simulator.kernels.expert_kernels import (
     INTEGERS,
     MARLIN,
     MARLIN_FEWEST_ROWS,
-    MARLIN_FLOATS,
-    MARLIN_INTEGERS,
-    MARLIN_MACS,
-    MARLIN_OVERLAP,
     NARROW_COLUMNS,
     OPENAI,
-    OPENAI_WEIGHT_BITS,
     TRTLLM,
     WIDE_COLUMNS,
     WIDEST_COLUMNS,
@@ -53,20 +48,21 @@ from simulator.kernels.expert_kernels import (
 from simulator.kernels.gpu_attention import joined
 from simulator.kernels.gpu_matmul import lost
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    MARLIN_FLOATS,
+    MARLIN_INTEGERS,
+    MARLIN_MACS,
+    MARLIN_OVERLAP,
+    OPENAI_WEIGHT_BITS,
+    TRITON_CLUSTER,
+    TRITON_KEPT_RAMP,
+    TRITON_PROMOTION_OPS,
+    TRITON_WAVE_LOSS,
+)
 
 BLOCK = 128
-
-PROMOTION_OPS = 2
-"""Vector operations an element of the result after each ``BLOCK`` of the inner dimension: the
-partial sum is multiplied by both scales and added (DeepSeek-V3, section 3.3.2, increasing
-accumulation precision)."""
-
-CLUSTER = 2.0
-"""Neighbouring tiles that load an operand together (thread block clusters, or a shared L1)."""
-
-KEPT_RAMP = 0.5
-"""An expert's matrix of up to half of the L2 is kept for its next rows, one as large as the L2 is
-not; between, a share that falls evenly (as ``WARM_RAMP`` of attention)."""
+"""Elements that share a scale, after which partial sums are promoted (DeepSeek-V3, section
+3.3.2)."""
 
 
 @inner
@@ -82,7 +78,8 @@ def stored_bits(bits: tuple[int, int]) -> float:
 @inner
 def kept_share(chip: Int64Array, size: float) -> float:
     """Share of an expert's matrix of ``size`` bytes that L2 holds until its next rows come."""
-    return max(0.0, min(1.0, (1.0 - size / chip[SRAM_BYTES]) / KEPT_RAMP))
+    ramp = chip[TRITON_KEPT_RAMP] / PER_MILLION
+    return max(0.0, min(1.0, (1.0 - size / chip[SRAM_BYTES]) / ramp))
 
 
 @inner
@@ -110,13 +107,13 @@ def cold_share(
 
 
 @inner
-def waves(blocks: float, library: int) -> float:
+def waves(chip: Int64Array, blocks: float, library: int) -> float:
     """Rounds over the multiprocessors that ``blocks`` tiles for each of them take.
 
-    At least one; half of what the last round leaves idle is filled, as tiles do not end together,
+    At least one; a part of what the last round leaves idle is filled, as tiles do not end together,
     unless they were given out before.
     """
-    idle = 1.0 if library == CUTLASS else 0.5
+    idle = 1.0 if library == CUTLASS else chip[TRITON_WAVE_LOSS] / PER_MILLION
     return max(1.0, blocks + idle * (math.ceil(blocks) - blocks))
 
 
@@ -141,23 +138,24 @@ def tile_cycles(
     rows, columns = tile
     form, library = kind
     clock = float(chip[CLOCK_HZ])
+    cluster = chip[TRITON_CLUSTER] / PER_MILLION
     rate = float(chip[UNIT_RATE]) * chip[FUSED_EXPERT] / PER_MILLION
     products = max(rows, WARP_ROWS) * columns / rate
     weight = float(max(bits[0], bits[1]))
     if library == MARLIN:
-        products = max(rows, MARLIN_FEWEST_ROWS) * columns / min(rate, float(MARLIN_MACS))
-        converts = MARLIN_INTEGERS if form == INTEGERS else MARLIN_FLOATS
-        products = joined(products, columns / converts, MARLIN_OVERLAP)
+        products = max(rows, MARLIN_FEWEST_ROWS) * columns / min(rate, float(chip[MARLIN_MACS]))
+        each = chip[MARLIN_INTEGERS if form == INTEGERS else MARLIN_FLOATS] / PER_MILLION
+        products = joined(products, columns / each, chip[MARLIN_OVERLAP] / PER_MILLION)
         weight = float(bits[1])
     elif library == OPENAI:
-        weight = min(weight, OPENAI_WEIGHT_BITS)
+        weight = min(weight, chip[OPENAI_WEIGHT_BITS] / PER_MILLION)
     elif form == BLOCKS:
         each = chip[VECTOR_OPS] / float(chip[UNIT_COUNT]) * BLOCK
-        products += rows * columns * PROMOTION_OPS / each
+        products += rows * columns * (chip[TRITON_PROMOTION_OPS] / PER_MILLION) / each
     alone = library == TRTLLM and bits[1] <= 4 and bits[0] < 16
-    operands = (rows * bits[0] / (1.0 if alone else CLUSTER) + columns * weight / CLUSTER) / 8.0
+    operands = (rows * bits[0] / (1.0 if alone else cluster) + columns * weight / cluster) / 8.0
     loads = operands * clock / chip[FUSED_SM_BYTES_PER_S]
-    latency = chip[FUSED_TILE_PS] * 1e-12 * clock * latencies(library)
+    latency = chip[FUSED_TILE_PS] * 1e-12 * clock * latencies(chip, library)
     return latency + ceil_div(k, chip[TILE_K]) * chip[TILE_K] * max(products, loads)
 
 
@@ -196,12 +194,12 @@ def part_time(
     kept = 1.0 if library == CUTLASS else kept_share(chip, matrix)
     across = ceil_div(n, tile[1])
     one = tile_cycles(chip, tile, k, bits, kind)
-    busy = waves(blocks * across / float(chip[UNIT_COUNT]), library) * one
+    busy = waves(chip, blocks * across / float(chip[UNIT_COUNT]), library) * one
     beside = max(1.0, float(chip[UNIT_COUNT]) / across)
     again = max(float(active), blocks / beside)
     read = matrix * (active * kept + again * (1.0 - kept))
     moving = (read * cold + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
-    return joined(busy, moving, overlap_order(library)), busy, read
+    return joined(busy, moving, overlap_order(chip, library)), busy, read
 
 
 @inner
@@ -240,7 +238,7 @@ def tensor_core_experts(
     weights = 0.0
     last = False
     while rows <= most and not last:
-        load = largest_load(rows, library)
+        load = largest_load(chip, rows, library)
         last = guessed and (load >= mean or rows == most)
         part = 1.0 if last or not guessed else load / mean
         if guessed:

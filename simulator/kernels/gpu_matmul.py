@@ -32,7 +32,6 @@ from simulator.kernels.chip_vector import (
     GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
-    L2_WRITE_COST,
     PER_MILLION,
     SRAM_BYTES_PER_S,
     TILE_COUNT,
@@ -41,39 +40,27 @@ from simulator.kernels.chip_vector import (
     UNIT_COUNT,
 )
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    MATMUL_BOOST_PS,
+    MATMUL_L2_WRITE,
+    MATMUL_OVERLAP,
+    MATMUL_TRIP_PS,
+    QUANTIZE_FURTHER_PS,
+    QUANTIZE_GAP_PS,
+    QUANTIZE_PASS,
+    QUANTIZE_ROW_PS,
+)
 
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
 
-OVERLAP = 2.5
-"""Order of the norm that joins the times of a kernel's tiles and of the memory beside them:
-infinity would be perfect overlap, 1 none. Within a multiprocessor it is 4 (``blend``)."""
-
-BOOST_PS = 800e6
-"""Length of a kernel at which the power limit has taken half of its effect, where 36 of them are
-timed behind 36 others: the regulator answers after some 40 ms, and shorter series are over then."""
-
-QUANTIZE_GAP_PS = 900_000.0
-"""What the matmul waits, beyond a launch, for the kernel that it depends on to drain."""
-
-QUANTIZE_ROW_PS = 950_000.0
-QUANTIZE_PASS_PS = 420_000.0
-QUANTIZE_PASS = 2048
-"""A block that scales one row of activations: two trips to memory and a reduction, then the same
-again, in part overlapped, for each further 2,048 elements. Fitted once, to the fp8 tables of H100
-and B200, which agree in these to 5 %: it is latency, not bandwidth."""
-
 SCALED = 128
-SCALED_PS = 165_000.0
-"""A multiprocessor that scales a group of activations after the other. Fitted once, to the expert
-tables of H100 (140 ns) and B200 (200 ns) with scales in blocks: latency, not bandwidth, too."""
+"""Activations that share a scale where scales come in blocks."""
 
 MOST_SPLITS = 128
 
-VECTOR_PS = 290_000.0 / 1024
-"""A block that multiplies one row without tensor cores, for each element of the row: a trip to L2
-for 1,024 of them. Read off the bf16 GEMM table of L40S (vLLM 0.24.0 in aiconfigurator-core 0.12.0):
-n = 32, k from 256 to 8,192."""
+TRIP_ELEMENTS = 1024
+"""Elements of a row that a block without tensor cores fetches at once."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
@@ -83,12 +70,14 @@ FEWEST_ROWS = 16
 
 
 @inner
-def join(a: float, b: float) -> float:
-    """Time of two activities that overlap: the norm of order ``OVERLAP``, never below either."""
+def join(chip: Int64Array, a: float, b: float) -> float:
+    """Time of two activities that overlap: a norm, never below either. Within a multiprocessor its
+    order is 4 (``blend``)."""
     most, least = max(a, b), min(a, b)
     if least <= 0.0:
         return most
-    return float(most * (1.0 + (least / most) ** OVERLAP) ** (1.0 / OVERLAP))
+    order = chip[MATMUL_OVERLAP] / PER_MILLION
+    return float(most * (1.0 + (least / most) ** order) ** (1.0 / order))
 
 
 @inner
@@ -143,10 +132,10 @@ def memory_ps(
     """
     hbm = 1e12 / chip[HBM_BYTES_PER_S]
     near = 1e12 / chip[GPU_STREAM_BYTES_PER_S]
-    slower = L2_WRITE_COST - 1.0
-    stream = (total + slower * written) * near
+    cost = chip[MATMUL_L2_WRITE] / PER_MILLION
+    stream = (total + (cost - 1.0) * written) * near
     stream += (weights + others - stored) * max(0.0, hbm - near)
-    stream += stored * max(0.0, hbm - L2_WRITE_COST * near)
+    stream += stored * max(0.0, hbm - cost * near)
     ramp = float(chip[GPU_RAMP_PS])
     if ramp == 0.0:
         return stream
@@ -248,7 +237,7 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 
     The energy of the work over the power for switching is a time, too: work cannot be sustained
     faster, so a longer one takes the place of ``time``, the clock falling to time / energy of the
-    full one. The share r^4 / (1 + r^4) of that, r = time / ``BOOST_PS``, is felt.
+    full one. The share r^4 / (1 + r^4) of that, r = time / ``boost_ps``, is felt.
     """
     if chip[GPU_POWER_MW] == 0:
         return time
@@ -258,8 +247,15 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     ]
     if energy <= time:
         return time
-    square = (time / BOOST_PS) ** 2
+    square = (time / chip[MATMUL_BOOST_PS]) ** 2
     return time + (energy - time) * (square * square) / (1.0 + square * square)
+
+
+@inner
+def quantize_row_ps(chip: Int64Array, width: int) -> float:
+    """Time of a block that scales one row of ``width`` activations."""
+    passes = ceil_div(width, chip[QUANTIZE_PASS])
+    return float(chip[QUANTIZE_ROW_PS]) + chip[QUANTIZE_FURTHER_PS] * (passes - 1)
 
 
 @inner
@@ -268,10 +264,9 @@ def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
 
     One block a row; ``size`` bytes are read and written.
     """
-    passes = ceil_div(width, QUANTIZE_PASS)
-    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
+    row = quantize_row_ps(chip, width)
     waves = blend(1.0, rows / chip[UNIT_COUNT])
-    return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    return chip[QUANTIZE_GAP_PS] + join(chip, waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
@@ -280,9 +275,8 @@ def convert_ps(chip: Int64Array, width: int, size: int) -> float:
     elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
     and written.
     """
-    passes = ceil_div(width, QUANTIZE_PASS)
-    row = QUANTIZE_ROW_PS + QUANTIZE_PASS_PS * (passes - 1)
-    return QUANTIZE_GAP_PS + join(row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    row = quantize_row_ps(chip, width)
+    return chip[QUANTIZE_GAP_PS] + join(chip, row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
@@ -293,13 +287,13 @@ def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps
     """
     waves = blend(1.0, rows / chip[UNIT_COUNT])
     row = ceil_div(width, SCALED) * group_ps
-    return QUANTIZE_GAP_PS + join(waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
+    return chip[QUANTIZE_GAP_PS] + join(chip, waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
 def vector_ps(chip: Int64Array, k: int) -> float:
     """Time of a product of one row without tensor cores, beside what memory takes."""
-    return float(chip[GPU_TILE_PS]) + k * VECTOR_PS
+    return float(chip[GPU_TILE_PS]) + k * (chip[MATMUL_TRIP_PS] / TRIP_ELEMENTS)
 
 
 @inner

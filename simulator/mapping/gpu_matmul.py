@@ -181,7 +181,7 @@ def gpu_search(
     out[STORING] = scale_up(out[WRITE], clock, chip[HBM_BYTES_PER_S])
     # the bounds hold in the reals; these keep them to the cycle
     least = max(ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]), max(out[FEED], out[HBM]))
-    whole = fixed + join(limited, streamed) + after
+    whole = fixed + join(chip, limited, streamed) + after
     if m == 1 and chip[GPU_PERSISTENT] == 0 and chip[GPU_SPLITS] == 1:
         # a kernel without tensor cores, in libraries before Hopper
         vector = vector_ps(chip, k)
@@ -198,7 +198,7 @@ def gpu_search(
     out[ORDER] = NOTHING_HELD
     out[SECOND] = -1
     if second >= 0.0:
-        slower = join(limited_ps(chip, second, macs, missed), streamed) + after
+        slower = join(chip, limited_ps(chip, second, macs, missed), streamed) + after
         out[SECOND] = max(to_cycles(chip, fixed + slower), out[CYCLES])
         out[SECOND_M] = min(chip[TILES + 2 * second_tile], m)
         out[SECOND_K] = ceil_div(k, parts)

@@ -26,6 +26,12 @@ from simulator.kernels.expert_kernels import (
     TRTLLM,
 )
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    CUTLASS_LAUNCH_PS,
+    MARLIN_LAUNCH_PS,
+    OPENAI_SHARED_PS,
+    TRTLLM_BLOCKS_PS,
+)
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     PLAN_EXPERT_FORM,
@@ -37,22 +43,6 @@ from simulator.timing.prices import (
 
 PLAIN_BITS = 16
 """Of activations before they are quantized, of results, and of weights that are not quantized."""
-
-MARLIN_LAUNCH_PS = 42_000_000
-"""Launches and tails of a layer on Marlin, the same on all chips; fitted to the tables of
-``MARLIN_MACS``."""
-
-CUTLASS_LAUNCH_PS = 38_000_000
-"""The same on CUTLASS where it is not what the engine takes and tunes: activations other than SiLU,
-and widths that trtllm-gen refuses, in vLLM on Blackwell (B200's table in bf16)."""
-
-OPENAI_SHARED_PS = 30_000_000
-"""More launches of gpt-oss's kernels where ranks share the experts: PyTorch sorts out whose tokens
-they are (H100: 27 to 34 us with few tokens)."""
-
-TRTLLM_BLOCKS_PS = 9_000_000
-"""More launches of trtllm-gen's layer with scales in blocks: two kernels, and what the matmuls wait
-for them (B200)."""
 
 
 @inner
@@ -99,13 +89,13 @@ def launch_ps(chip: Int64Array, bits: Int64Array, row: Int64Array) -> int:
         return 0
     kernels = library(chip, bits, row)
     own: int = chip[FUSED_NARROW_LAUNCH_PS]
-    usual: int = chip[FUSED_EXPERT_LAUNCH_PS]
+    launch: int = chip[FUSED_EXPERT_LAUNCH_PS]
     if kernels == MARLIN:
-        return MARLIN_LAUNCH_PS
-    if kernels == CUTLASS:
-        return own if own > 0 else CUTLASS_LAUNCH_PS
-    if kernels == OPENAI and row[PLAN_RANKS] > 1:
-        return usual + OPENAI_SHARED_PS
-    if kernels == TRTLLM and row[PLAN_EXPERT_FORM] == BLOCKS:
-        return usual + TRTLLM_BLOCKS_PS
-    return usual
+        launch = chip[MARLIN_LAUNCH_PS]
+    elif kernels == CUTLASS:
+        launch = own if own > 0 else chip[CUTLASS_LAUNCH_PS]
+    elif kernels == OPENAI and row[PLAN_RANKS] > 1:
+        launch += chip[OPENAI_SHARED_PS]
+    elif kernels == TRTLLM and row[PLAN_EXPERT_FORM] == BLOCKS:
+        launch += chip[TRTLLM_BLOCKS_PS]
+    return launch

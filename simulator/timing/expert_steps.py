@@ -34,12 +34,13 @@ from simulator.kernels.executor import (
     VECTOR,
     WRITE,
 )
-from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, TRTLLM_SCALED_PS, overlap_order
+from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, overlap_order
 from simulator.kernels.fabric_price import best_schedule, collective, exposed
 from simulator.kernels.gpu_attention import joined
 from simulator.kernels.gpu_experts import cold_share
-from simulator.kernels.gpu_matmul import SCALED_PS, convert_ps, scale_blocks_ps
+from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import QUANTIZE_GROUP_PS, TRTLLM_SCALED_PS
 from simulator.kernels.moe import grouped_cycles
 from simulator.mapping import tiles
 from simulator.timing.expert_library import PLAIN_BITS, carries
@@ -192,7 +193,7 @@ def quantize(
     size = bits_to_bytes(rows * width * (PLAIN_BITS + bits[ACTIVATION_BITS]))
     price[HBM] = transfer_ps(price[READ] + price[WRITE], chip[HBM_BYTES_PER_S])
     if kind[0] == BLOCKS:
-        each = TRTLLM_SCALED_PS if kind[1] == TRTLLM else SCALED_PS
+        each = float(chip[TRTLLM_SCALED_PS if kind[1] == TRTLLM else QUANTIZE_GROUP_PS])
         price[DURATION] = max(price[HBM], math.ceil(scale_blocks_ps(chip, rows, width, size, each)))
     else:
         price[DURATION] = max(price[HBM], math.ceil(convert_ps(chip, width, size)))
@@ -237,7 +238,7 @@ def together(chip: Int64Array, on_chip: int, hbm: int, kernels: int) -> int:
     ``kernels`` of a library."""
     if chip[UNIT_KIND] == SYSTOLIC:
         return max(on_chip, hbm)
-    slower: int = math.ceil(joined(float(on_chip), float(hbm), overlap_order(kernels)))
+    slower: int = math.ceil(joined(float(on_chip), float(hbm), overlap_order(chip, kernels)))
     return slower
 
 

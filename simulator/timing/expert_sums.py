@@ -10,16 +10,17 @@ import math
 
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, transfer_ps
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import HBM_BYTES_PER_S, UNIT_COUNT, VECTOR_OPS
+from simulator.kernels.chip_vector import HBM_BYTES_PER_S, PER_MILLION, UNIT_COUNT, VECTOR_OPS
 from simulator.kernels.executor import DURATION, HBM, READ, VECTOR, WRITE
-from simulator.kernels.expert_kernels import (
+from simulator.kernels.gpu_matmul import SCALED, join
+from simulator.kernels.jit import inner
+from simulator.kernels.library_vector import (
+    QUANTIZE_GAP_PS,
     TRTLLM_ABSENT_PS,
     TRTLLM_GATED_PS,
     TRTLLM_ROUTE_PS,
     TRTLLM_SUMMED,
 )
-from simulator.kernels.gpu_matmul import QUANTIZE_GAP_PS, SCALED, join
-from simulator.kernels.jit import inner
 from simulator.model.operators import GATE_OPS
 from simulator.timing.expert_library import gathers
 from simulator.timing.expert_steps import elementwise, moved, result_bits
@@ -51,11 +52,12 @@ def sum_copies(
     passing = bits_to_bytes((tokens + own) * hidden * r_bits)
     every = tokens * row[PLAN_TOP_K]
     if streams:
-        size = (tokens + TRTLLM_SUMMED * every) * hidden * r_bits / 8.0
+        share = chip[TRTLLM_SUMMED] / PER_MILLION
+        size = (tokens + share * every) * hidden * r_bits / 8.0
         passing = math.ceil(size)
     elementwise(chip, streams, own * hidden * COMBINE_OPS, back, kept, passing, price)
     if streams:
-        price[DURATION] += math.ceil(every * TRTLLM_ROUTE_PS)
+        price[DURATION] += every * chip[TRTLLM_ROUTE_PS]
 
 
 @inner
@@ -80,8 +82,10 @@ def gate_blocks(
     price[WRITE] = moved(chip, received * width, bits[ACTIVATION_BITS])
     price[HBM] = transfer_ps(price[READ] + price[WRITE], chip[HBM_BYTES_PER_S])
     every = tokens * row[PLAN_TOP_K] if row[PLAN_LOCAL] == 1 else received
-    each = received * TRTLLM_GATED_PS + every * TRTLLM_ABSENT_PS
+    each = float(received) * chip[TRTLLM_GATED_PS] + float(every) * chip[TRTLLM_ABSENT_PS]
     blocks = ceil_div(width, SCALED) * each / chip[UNIT_COUNT]
     size = received * (wide + width) * r_bits / 8.0
     stream = size * 1e12 / chip[HBM_BYTES_PER_S]
-    price[DURATION] = max(price[VECTOR], math.ceil(QUANTIZE_GAP_PS + join(blocks, stream)))
+    price[DURATION] = max(
+        price[VECTOR], math.ceil(chip[QUANTIZE_GAP_PS] + join(chip, blocks, stream))
+    )

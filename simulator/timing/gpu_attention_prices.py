@@ -42,13 +42,17 @@ from simulator.kernels.gpu_attention import (
     cycles_of,
     is_decode,
     joined,
-    overlapped,
     result_bits,
 )
 from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections
+from simulator.kernels.library_vector import (
+    ATTENTION_AHEAD_OVERLAP,
+    ATTENTION_OVERLAP,
+    ATTENTION_WARM_RAMP,
+)
 from simulator.timing.prices import (
     ACTIVATION_BITS,
     KV_BITS,
@@ -78,10 +82,6 @@ from simulator.timing.work import (
     WORK_WRITE,
 )
 
-WARM_RAMP = 0.5
-"""A cache that is cycled through keeps everything up to half of its capacity, nothing of as much as
-its capacity; between, a share that falls evenly (least-recently-used replacement thrashes)."""
-
 # Bytes of a batch, float64[BYTE_FIELDS].
 CACHED_DECODE = 0
 CACHED_PROMPT = 1
@@ -101,7 +101,8 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
     if buffers == 0:
         return 0.0
     free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
-    return max(0.0, min(1.0, free / WARM_RAMP))
+    ramp: float = chip[ATTENTION_WARM_RAMP] / PER_MILLION
+    return max(0.0, min(1.0, free / ramp))
 
 
 @inner
@@ -182,7 +183,8 @@ def settle(
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
-    update = overlapped(cold * moved * stream + warm * moved * near, blocks)
+    order = chip[ATTENTION_OVERLAP] / PER_MILLION
+    update = joined(cold * moved * stream + warm * moved * near, blocks, order)
     near_main = warm * (decode + prompt + own) * near
     # parts of results are joined out of L2
     join = tiles[PARTIAL_BYTES] * near
@@ -195,7 +197,8 @@ def settle(
         body = on_chip + main + near_main + waits
     else:
         # loads that a warp of their own issues run far ahead of the products
-        order = 6.0 if chip[FUSED_OVERLAPS] == 1 else 3.0
+        if chip[FUSED_OVERLAPS] == 1:
+            order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
         body = joined(on_chip, main + near_main, order)
     if tiles[SPLIT] > 1.0:
         kernels += 1

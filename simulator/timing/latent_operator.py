@@ -27,6 +27,7 @@ from simulator.kernels.chip_vector import (
 from simulator.kernels.gpu_attention import TILE_FIELDS
 from simulator.kernels.gpu_attention_batch import add_batch
 from simulator.kernels.jit import kernel
+from simulator.kernels.library_vector import ATTENTION_SMALL_KERNEL_PS
 from simulator.mapping.memory import BITS
 from simulator.timing import prices
 from simulator.timing.attention_operator import LARGEST_WORK
@@ -42,11 +43,6 @@ from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes, check_phase, price_by_kind
 from simulator.timing.prices import ACTIVATION_BITS, KV_BITS
 from simulator.timing.work import WORK_CYCLES, WORK_FIELDS, WORK_FLOPS
-
-SMALL_KERNEL_PS = 4_000_000
-"""Least time of a small kernel that attention waits for, launch included, in captured graphs of
-TensorRT-LLM. Fitted once: with ``kernel_launch`` alone, prompts of 16 bits (one such kernel) miss
-2.1 to 2.9 us on H100, H200, B200 and GB200, those of 8 bits (two) 4.6 to 7.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,5 +188,5 @@ def count_latent_kernels(
         batch = (len(new), written, rank + rope, rank + rope, bits[KV_BITS])
         none = (False, False)
         settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
-        waiting = kernels * max(0, SMALL_KERNEL_PS - chip[FUSED_KERNEL_PS])
+        waiting = kernels * max(0, chip[ATTENTION_SMALL_KERNEL_PS] - chip[FUSED_KERNEL_PS])
         work[i, WORK_CYCLES] += ps_to_cycles(waiting, chip[CLOCK_HZ])

@@ -1,0 +1,168 @@
+"""Schemas of the files of kernel libraries (``configs/libraries``), one for each library.
+
+A value's key is its field in ``simulator.hardware.kernel_libraries``, which says what it means; its
+type says between which bounds it makes sense.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from simulator.config.fields import Count, Delay, Name, Quantity, Section
+from simulator.hardware.kernel_libraries import LIBRARY_TYPES
+
+LibraryName = Literal[
+    "triton-experts",
+    "cutlass-experts",
+    "trtllm-experts",
+    "marlin",
+    "openai-experts",
+    "cublas",
+    "quantization",
+    "fused-attention",
+]
+
+Order = Annotated[
+    float,
+    BeforeValidator(Quantity("fraction", at_least=1, at_most=64, range_text="an order of 1 to 64")),
+]
+Share = Annotated[
+    float, BeforeValidator(Quantity("fraction", at_least=0.001, at_most=1, range_text="0.001 to 1"))
+]
+Multiple = Annotated[
+    float,
+    BeforeValidator(Quantity("fraction", at_least=0.01, at_most=1000, range_text="0.01 to 1000")),
+]
+AtLeastOne = Annotated[
+    float, BeforeValidator(Quantity("fraction", at_least=1, at_most=1000, range_text="1 to 1000"))
+]
+Boost = Annotated[
+    int,
+    BeforeValidator(
+        Quantity("time", at_least=10**6, at_most=10**12, range_text="1 us to 1 s"),
+    ),
+]
+# a block of 512 threads fits the 65,536 registers of a multiprocessor
+Registers = Annotated[
+    int,
+    BeforeValidator(Quantity("count", at_least=1, at_most=128, range_text="at most 128")),
+]
+Macs = Annotated[int, BeforeValidator(Quantity("count", at_most=2**20))]
+
+
+class LibraryConfig(Section):
+    """A file of a library; ``kernels`` says whose values it has."""
+
+    kind: Literal["library"]
+    name: Name
+    kernels: LibraryName
+
+    def build(self) -> Any:
+        """The specification, one of ``LIBRARY_TYPES``."""
+        kind = LIBRARY_TYPES[self.kernels]
+        values = (getattr(self, field.removesuffix("_ps")) for field in kind._fields)
+        return kind(*values)
+
+
+class TritonExpertsConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.TritonExperts``."""
+
+    overlap_order: Order
+    sharers: AtLeastOne
+    wave_loss: Share
+    cluster_tiles: AtLeastOne
+    kept_ramp: Share
+    promotion_ops: Multiple
+
+
+class CutlassExpertsConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.CutlassExperts``."""
+
+    overlap_order: Order
+    latencies: Multiple
+    launch: Delay
+
+
+class TrtllmExpertsConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.TrtllmExperts``."""
+
+    overlap_order: Order
+    scaled: Delay
+    gated: Delay
+    absent: Delay
+    route: Delay
+    summed_share: Share
+    blocks_launch: Delay
+
+
+class MarlinConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.Marlin``."""
+
+    macs: Macs
+    integers: Multiple
+    floats: Multiple
+    overlap_order: Order
+    latencies: Multiple
+    fullest: Share
+    launch: Delay
+
+
+class OpenaiExpertsConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.OpenaiExperts``."""
+
+    weight_bits: Multiple
+    shared_launch: Delay
+
+
+class CublasConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.Cublas``."""
+
+    overlap_order: Order
+    l2_write_cost: AtLeastOne
+    boost: Boost
+    trip: Delay
+
+
+class QuantizationConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.Quantization``."""
+
+    gap: Delay
+    row: Delay
+    further: Delay
+    pass_elements: Count
+    group: Delay
+
+
+class FusedAttentionConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.FusedAttention``."""
+
+    scan: Delay
+    update: Delay
+    update_eight_bit: Delay
+    update_registers: Registers
+    rounded_elements: Multiple
+    small_kernel: Delay
+    warm_ramp: Share
+    overlap_order: Order
+    ahead_overlap_order: Order
+    softmax_overlap_order: Order
+    exponentials: Count
+    transposed_bytes: Multiple
+    result_sums: Count
+    cluster_tiles: AtLeastOne
+    generic_elements: Multiple
+
+
+SCHEMAS: dict[str, type[LibraryConfig]] = {
+    "triton-experts": TritonExpertsConfig,
+    "cutlass-experts": CutlassExpertsConfig,
+    "trtllm-experts": TrtllmExpertsConfig,
+    "marlin": MarlinConfig,
+    "openai-experts": OpenaiExpertsConfig,
+    "cublas": CublasConfig,
+    "quantization": QuantizationConfig,
+    "fused-attention": FusedAttentionConfig,
+}
+"""Schemas by the name of a library."""
