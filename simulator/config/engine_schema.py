@@ -120,6 +120,7 @@ class EngineConfig(Section):
     residual: Dtype | None = None
     attention: AttentionsConfig = AttentionsConfig()
     graph_batches: GraphBatches = ()
+    expert_load: Literal["balanced", "random"] = "balanced"
     validation: list[ServerValidatedConfig] = Field(default=[])
 
     @field_validator("all_reduce")
@@ -149,6 +150,7 @@ class EngineConfig(Section):
             residual=self.residual,
             attention=self.attention.build(),
             graph_batches=self.graph_batches,
+            expert_load=self.expert_load,
             validation=found,
         )
 

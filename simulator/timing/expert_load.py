@@ -1,9 +1,10 @@
 """How unevenly a router loads the experts: shares of the busiest rank's experts.
 
-``balanced``: every expert gets as many tokens. ``power:ALPHA``: the loads of experts follow a power
-law P(x) ~ x^-ALPHA between 1 and 0.8 times the tokens, as in the collector of AIConfigurator
-(power_law_logits_v3); here by the quantiles of that law instead of random draws. A histogram:
-whatever was counted, one number an expert.
+``balanced``: every expert gets as many tokens. ``random``: every token chooses its experts by
+chance, whatever the others do, so that an expert's load is binomial. ``power:ALPHA``: the loads
+follow a power law P(x) ~ x^-ALPHA between 1 and 0.8 times the tokens, as in the collector of
+AIConfigurator (power_law_logits_v3); here by the quantiles of that law instead of random draws. A
+histogram: whatever was counted, one number an expert.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.kernels.arrays import Float64Array
 
+WORDS = ("balanced", "random")
+"""Loads that a word says."""
+
 MOST_OF_TOKENS = 0.8
 """Of all tokens, at most this share comes to the most popular expert of the power law."""
 
 MOST_ALPHA = 100.0
 """Beyond it all tokens but a few go to one expert, and powers leave the range of numbers."""
+
+_SPREADS = 9.0
+"""Standard deviations of a load beyond which no expert is."""
 
 _SHUFFLE_SEED = 20240713
 _SHUFFLES = 15
@@ -30,6 +37,37 @@ _SHUFFLES = 15
 def balanced(experts: int, ranks: int) -> Float64Array:
     """Equal shares; float64[experts / ranks]."""
     return np.full(_local(experts, ranks), 1.0 / experts)
+
+
+def random_choice(experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
+    """Shares of the busiest rank when each token picks its experts by chance; float64[experts /
+    ranks], falling.
+
+    An expert's load is then Binomial(tokens, top_k / experts). As many experts have j tokens as
+    are expected to, in whole numbers: with one assignment an expert 37 % of them have none, where
+    ``balanced`` would have each read its weights. Which experts share a rank is chance, too: the
+    median over fixed shuffles.
+    """
+    chance = min(1.0, top_k / experts)
+    mean, spread = tokens * chance, math.sqrt(tokens * chance * (1.0 - chance))
+    low = max(0, math.floor(mean - _SPREADS * spread - _SPREADS))
+    high = min(tokens, math.ceil(mean + _SPREADS * spread + _SPREADS))
+    # P(load = low + i), from the ratios of neighbours; the largest is 1 before they are scaled
+    load = np.arange(low, high)
+    if chance < 1.0 and high > low:
+        ratios = np.log((tokens - load) / (load + 1.0)) + math.log(chance / (1.0 - chance))
+        logs = np.concatenate([[0.0], np.cumsum(ratios)])
+        parts = np.exp(logs - logs.max())
+    else:
+        parts = np.zeros(high - low + 1)
+        parts[-1] = 1.0
+    # experts with more than low + i tokens; below that all have them
+    above = experts * (1.0 - np.cumsum(parts / parts.sum()))[:-1]
+    until = np.floor(np.concatenate([[0.0], np.cumsum(np.maximum(above, 0.0))]) + 0.5)
+    having = np.sort(np.diff(until))
+    # each expert has as many tokens as there are numbers that more experts than it have
+    loads = low + len(having) - np.searchsorted(having, np.arange(experts), side="right")
+    return histogram(loads.astype(np.float64), ranks, shuffled=True)
 
 
 def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -> Float64Array:
@@ -86,7 +124,7 @@ def version_of(text: str) -> tuple[int, int] | None:
 
     None for loads that are no file, and for a file that cannot be read.
     """
-    if text == "balanced" or text.startswith("power:"):
+    if text in WORDS or text.startswith("power:"):
         return None
     try:
         found = Path(text).stat()
@@ -96,12 +134,14 @@ def version_of(text: str) -> tuple[int, int] | None:
 
 
 def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
-    """``balanced``, ``power:ALPHA``, or a file with one number an expert, as shares.
+    """``balanced``, ``random``, ``power:ALPHA``, or a file with one number an expert, as shares.
 
     Raises InputError for anything else, with file and line of a bad number.
     """
     if text == "balanced":
         return balanced(experts, ranks)
+    if text == "random":
+        return random_choice(experts, ranks, tokens, top_k)
     if text.startswith("power:"):
         try:
             alpha = float(text.removeprefix("power:"))

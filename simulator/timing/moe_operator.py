@@ -95,7 +95,7 @@ def _price_group(
     """Cases of one kind, whose rows have the same length."""
     dtype, weights, local, ep, exchange = kind
     vector = pack_chip(chip, dtype)
-    bits = np.array([BITS[weights], BITS[dtype], BITS[dtype]], dtype=np.int64)
+    bits = np.array([BITS[weights], BITS[dtype], BITS[dtype], BITS[dtype]], dtype=np.int64)
     table = _table(fabric, ep) if exchange else np.zeros(1, dtype=np.int64)
     rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
     tokens = np.empty(len(cases), dtype=np.int64)
