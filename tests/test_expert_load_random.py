@@ -68,6 +68,38 @@ def test_many_tokens_spread_by_the_root_of_their_number() -> None:
     assert found.std() == pytest.approx(math.sqrt(mean * (1 - 4 / 128)), rel=0.05)
 
 
+def test_a_spread_of_popularity_leaves_more_experts_without_tokens() -> None:
+    met = [np.count_nonzero(random_choice(256, 1, 32, 8, spread)) for spread in (0, 0.5, 1, 2)]
+    assert met == sorted(met, reverse=True)
+    assert met[-1] < 0.6 * met[0]
+    # a token goes to an expert at most once, however popular that is
+    load = random_choice(8, 1, 50, 2, 5.0) * 100
+    assert load.sum() == pytest.approx(100)
+    assert load.max() == pytest.approx(50, abs=1)
+    assert np.count_nonzero(random_choice(128, 1, 1, 4, 1.0)) == 4
+
+
+def test_a_spread_out_of_its_bounds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["step", "h200:8", "deepseek-v3", "--phase", "decode", "--batch", "8"]
+    for text in ("random:-1", "random:nan", "random:6", "random:many", "randm"):
+        status = main([*words, "--context", "64", "--dtype", "fp8", "--expert-load", text])
+        error = capsys.readouterr().err
+        assert status == 3
+        assert "expert" in error and "Traceback" not in error
+    setting = ["--set", "engine.expert_load=random:9", "--engine", "vllm"]
+    assert main([*words, "--context", "64", "--dtype", "fp8", *setting]) == 3
+    assert "expected 0 to 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", ["random", "random:1"])
+def test_a_batch_never_takes_less_than_its_part(load: str) -> None:
+    times = []
+    for tokens in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 400, 1000, 3000):
+        case = MoeCase(tokens, 7168, 2048, 256, 8, dtype="fp8", blocks=True, expert_load=load)
+        times.append(price_moe("h200", case).time_s)
+    assert times == sorted(times)
+
+
 def test_more_tokens_meet_no_fewer_experts() -> None:
     met = [sum(n > 0 for n in counted(64, tokens, 4)) for tokens in range(1, 120)]
     assert met == sorted(met)
@@ -104,7 +136,7 @@ def seconds(name: str | None, load: str | None, **more: object) -> int:
 
 
 def test_an_engine_says_how_experts_are_loaded_unless_the_user_does() -> None:
-    assert seconds("trtllm", None) == seconds("trtllm", "random")
+    assert seconds("trtllm", None) == seconds("trtllm", "random:1")
     assert seconds("trtllm", None) < seconds("trtllm", "balanced")
     assert seconds(None, None) == seconds(None, "balanced")
 
