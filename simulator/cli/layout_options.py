@@ -30,7 +30,7 @@ def expert_options(command: F) -> F:
         ),
         click.option(
             "--expert-load",
-            metavar="balanced|random|power:ALPHA|FILE",
+            metavar="balanced|random[:SPREAD]|power:ALPHA|FILE",
             help="How the router loads the experts [default: the engine's, or balanced].",
         ),
         choice_option(

@@ -76,8 +76,8 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOptions:
-    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, random, power:ALPHA or a file;
-    empty for that of the serving engine, or balanced without one."""
+    """Routed experts: ``mode`` sorted or fused; ``load`` balanced, random[:SPREAD], power:ALPHA or
+    a file, empty for that of the serving engine, or balanced without one."""
 
     mode: str = "sorted"
     load: str = ""

@@ -2,10 +2,10 @@
 
 ``balanced``: every expert gets as many tokens. ``random``: every token chooses its experts by
 chance, whatever the others do, so that an expert's load is binomial; with ``random:SPREAD`` some
-are more popular than others. ``power:ALPHA``: the loads
-follow a power law P(x) ~ x^-ALPHA between 1 and 0.8 times the tokens, as in the collector of
-AIConfigurator (power_law_logits_v3); here by the quantiles of that law instead of random draws. A
-histogram: whatever was counted, one number an expert.
+experts are more popular. ``power:ALPHA``: the loads follow a power law P(x) ~ x^-ALPHA between 1
+and 0.8 times the tokens, as in the collector of AIConfigurator (power_law_logits_v3); here by the
+quantiles of that law instead of random draws. A histogram: whatever was counted, one number an
+expert.
 """
 
 from __future__ import annotations
