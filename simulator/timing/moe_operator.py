@@ -46,8 +46,9 @@ class MoeCase:
     of ``hidden`` x ``intermediate``, on ``ep`` chips that hold equal parts of the experts.
 
     ``expert_load``: balanced, random[:SPREAD], power:ALPHA or a file of loads. ``dtype`` is that of
-    activations and arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
-    every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
+    activations and arithmetic, ``weight_dtype`` (the same unless given) that of the weights.
+    Without ``exchange`` every chip has all tokens, as in tensor-parallel layers: only what it
+    computes is priced.
     ``blocks``: activations and weights of 8 bits have scales in blocks of 128. ``kernels``: the
     library that runs the matmuls on a GPU (``kernels.expert_kernels``), ``usual`` for what an
     engine takes.
