@@ -100,6 +100,27 @@ def test_a_batch_never_takes_less_than_its_part(load: str) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("load", ["random", "random:1"])
+@pytest.mark.parametrize("layout", ["tp8-ep8", "dp8-ep8"])
+def test_more_sequences_never_take_a_step_less_time(load: str, layout: str) -> None:
+    system = load_system("h200:8").under(load_engine("vllm-async"))
+    times = []
+    for batch in (8, 16, 24, 32, 40, 56, 64, 96, 120, 200, 256, 400, 512):
+        timing = price_step(
+            system,
+            "deepseek-v3",
+            phase="decode",
+            batch=batch,
+            context=128,
+            weight_dtype="fp8",
+            activation_dtype="fp8",
+            kv_dtype="fp8",
+            layout=LayoutOptions(layout=layout, expert_load=load),
+        )
+        times.append(timing.time_ps)
+    assert times == sorted(times)
+
+
 def test_more_tokens_meet_no_fewer_experts() -> None:
     met = [sum(n > 0 for n in counted(64, tokens, 4)) for tokens in range(1, 120)]
     assert met == sorted(met)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def random_choice(
     standard deviation of its logarithm; without any all are alike. An expert's load is then
     Binomial(tokens, its chance), where the chances sum to ``top_k``: with one assignment an expert
     and no spread 37 % of them have none, where ``balanced`` would have each read its weights. Which
-    experts share a rank is chance, too: the median over fixed shuffles.
+    experts share a rank is chance, too: the median over fixed shuffles, the same for all tokens.
 
     Raises InputError for a spread below 0 or above ``MOST_SPREAD``.
     """
@@ -65,6 +66,16 @@ def random_choice(
         raise InputError(
             f"the spread of experts' popularity must be 0 to {MOST_SPREAD:g}, found {spread:g}"
         )
+    local = _local(experts, ranks)
+    loads = _random_loads(experts, tokens, top_k, spread)
+    if ranks > 1:
+        # whichever is the busiest with this many tokens, more must not take less
+        loads = loads[_busiest(experts, local, top_k, spread)]
+    return loads / (tokens * top_k)
+
+
+def _random_loads(experts: int, tokens: int, top_k: int, spread: float) -> Float64Array:
+    """Whole loads of all experts, falling; their sum is tokens x top_k."""
     levels = min(experts, _LEVELS) if spread else 1
     sizes = np.diff(np.arange(levels + 1) * experts // levels)
     above = np.zeros(tokens)
@@ -76,7 +87,21 @@ def random_choice(
     having = np.sort(np.diff(np.floor(np.cumsum(above) + 0.5), prepend=0.0))
     # each expert has as many tokens as there are numbers that more experts than it have
     loads = len(having) - np.searchsorted(having, np.arange(experts), side="right")
-    return histogram(loads.astype(np.float64), ranks, shuffled=True)
+    return loads.astype(np.float64)
+
+
+@lru_cache(maxsize=256)
+def _busiest(experts: int, local: int, top_k: int, spread: float) -> Int64Array:
+    """Places of a busy rank's experts in the order of their loads, ascending: the busiest one of
+    the median shuffle, with as many tokens as there are experts."""
+    loads = _random_loads(experts, experts, top_k, spread)
+    random = np.random.default_rng(_SHUFFLE_SEED)
+    found = []
+    for _ in range(_SHUFFLES):
+        ranks = random.permutation(experts).reshape(-1, local)
+        found.append(ranks[loads[ranks].sum(axis=1).argmax()])
+    found.sort(key=lambda rank: float(loads[rank].sum()))
+    return np.sort(found[_SHUFFLES // 2])
 
 
 def _chances(sizes: Int64Array, top_k: int, spread: float) -> Float64Array:
