@@ -30,10 +30,8 @@ def expert_options(command: F) -> F:
         ),
         click.option(
             "--expert-load",
-            metavar="balanced|power:ALPHA|FILE",
-            default="balanced",
-            show_default=True,
-            help="How the router loads the experts.",
+            metavar="balanced|random[:SPREAD]|power:ALPHA|FILE",
+            help="How the router loads the experts [default: the engine's, or balanced].",
         ),
         choice_option(
             "--moe",

@@ -49,7 +49,7 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     type=NameText(),
     default="balanced",
     show_default=True,
-    metavar="balanced|power:ALPHA|FILE",
+    metavar="balanced|random[:SPREAD]|power:ALPHA|FILE",
     help="How unevenly tokens are routed; FILE has one load a line for each expert.",
 )
 @choice_option(

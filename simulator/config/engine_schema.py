@@ -125,7 +125,21 @@ class EngineConfig(Section):
     residual: Dtype | None = None
     attention: AttentionsConfig = AttentionsConfig()
     graph_batches: GraphBatches = ()
+    expert_load: Note = "balanced"
     validation: list[ServerValidatedConfig] = Field(default=[])
+
+    @field_validator("expert_load")
+    @classmethod
+    def _is_a_load(cls, text: str) -> str:
+        word, colon, number = text.partition(":")
+        if word not in ("balanced", "random") or (colon and word == "balanced"):
+            raise user_error(
+                f"found '{text[:40]}', expected balanced, random or random:SPREAD",
+                did_you_mean(word, ("balanced", "random")),
+            )
+        if colon and not re.fullmatch(r"[0-4](\.[0-9]{1,6})?|5(\.0)?", number):
+            raise user_error(f"found a spread of '{number[:40]}', expected 0 to 5")
+        return text
 
     @field_validator("all_reduce")
     @classmethod
@@ -154,6 +168,7 @@ class EngineConfig(Section):
             residual=self.residual,
             attention=self.attention.build(),
             graph_batches=self.graph_batches,
+            expert_load=self.expert_load,
             validation=found,
         )
 

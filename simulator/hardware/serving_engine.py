@@ -35,6 +35,7 @@ class ServingEngine:
     matmuls and of what chips exchange, None for that of the activations. ``attention`` are its
     attention kernels by the data type of the cache. ``graph_batches`` are the numbers of decoding
     sequences, ascending, that it has captured graphs of: a batch is padded to the next one.
+    ``expert_load`` is how routers load the experts of its servers, where nothing else is said.
     ``validation`` lists, by chip, how far its time per output token was off on measured servers.
     """
 
@@ -49,6 +50,7 @@ class ServingEngine:
     residual: str | None = None
     attention: tuple[EngineAttention, ...] = ()
     graph_batches: tuple[int, ...] = ()
+    expert_load: str = "balanced"
 
     def validated_on(self, chip: str) -> tuple[Validated, ...]:
         """The comparisons with servers of one chip."""

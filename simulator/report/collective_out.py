@@ -105,3 +105,12 @@ def print_collective(system: str, timing: CollectiveTiming, console: Console) ->
         ]
         columns = ("algorithm", "time", "offered by")
         show(console, make_table(console, "Other algorithms", columns, others))
+    faster = [
+        o for o in timing.alternatives if o.offered_by == "engine" and o.time_s < timing.time_s
+    ]
+    if faster and timing.offered_by == "library":
+        show(
+            console,
+            f"Priced is the collective library; step and run take the serving engine's "
+            f"{faster[0].algorithm} kernel, {format_time(faster[0].time_s)} (--algorithm engine)",
+        )

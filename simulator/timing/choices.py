@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.errors import InputError, did_you_mean
-from simulator.hardware import Chip
+from simulator.hardware import Chip, ServingEngine
 from simulator.kernels.arrays import Int64Array
 from simulator.mapping.memory import BITS
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
@@ -76,10 +76,11 @@ class Speculation:
 
 @dataclass(frozen=True, slots=True)
 class ExpertOptions:
-    """Routed experts: ``mode`` sorted or fused, ``load`` balanced, power:ALPHA or a file."""
+    """Routed experts: ``mode`` sorted or fused; ``load`` balanced, random[:SPREAD], power:ALPHA or
+    a file, empty for that of the serving engine, or balanced without one."""
 
     mode: str = "sorted"
-    load: str = "balanced"
+    load: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in MOE_MODES:
@@ -87,3 +88,9 @@ class ExpertOptions:
             raise InputError(
                 f"--moe: found '{self.mode[:40]}', expected sorted or fused", hint=hint
             )
+
+    def under(self, engine: ServingEngine | None) -> ExpertOptions:
+        """With the load that an engine's servers see, where none was chosen."""
+        return (
+            self if self.load else replace(self, load=engine.expert_load if engine else "balanced")
+        )

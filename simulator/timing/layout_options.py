@@ -15,8 +15,9 @@ class LayoutOptions:
     """Degrees of parallelism, or a ``layout``: one that is ready, a file, a compact form such as
     ``tp8-ep64``, or ``auto``.
 
-    ``moe`` is ``sorted`` or ``fused``, ``expert_load`` ``balanced``, ``power:ALPHA`` or a file with
-    a number an expert, ``speculate`` ``K:ACCEPTANCE``.
+    ``moe`` is ``sorted`` or ``fused``, ``expert_load`` ``balanced``, ``random``, ``power:ALPHA`` or
+    a file with a number an expert (None for the engine's, or balanced), ``speculate``
+    ``K:ACCEPTANCE``.
     """
 
     tp: int | None = None
@@ -26,7 +27,7 @@ class LayoutOptions:
     sp: int | None = None
     layout: Layout | str | None = None
     moe: str = "sorted"
-    expert_load: str = "balanced"
+    expert_load: str | None = None
     speculate: str | None = None
 
     def __post_init__(self) -> None:
@@ -42,7 +43,7 @@ class LayoutOptions:
     @property
     def experts(self) -> ExpertOptions:
         """How routed experts run. Raises InputError for an unknown way."""
-        return ExpertOptions(self.moe, self.expert_load)
+        return ExpertOptions(self.moe, self.expert_load or "")
 
     @property
     def speculation(self) -> Speculation:
@@ -51,7 +52,9 @@ class LayoutOptions:
 
     def check(self, model: Transformer) -> None:
         """Raise InputError for an option that the model has no use for."""
-        if model.experts is None and (self.moe != "sorted" or self.expert_load != "balanced"):
+        if model.experts is None and (
+            self.moe != "sorted" or self.expert_load not in (None, "balanced")
+        ):
             name = "--moe" if self.moe != "sorted" else "--expert-load"
             raise InputError(f"{name}: {model.name} has no experts", hint=f"leave {name} out")
 

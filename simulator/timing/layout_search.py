@@ -83,11 +83,12 @@ def search_layouts(
             f"{model.name} supports"
         )
     found = list(layouts(system, model, search.batch, search.context))
+    even = (experts or ExpertOptions()).under(system.engine).load == "balanced"
     fitting = []
     for layout in found:
         share = share_of(system, layout, search)
         if fits(system, model, layout, kinds, share, search):
-            fitting.append((_bound_ps(system, model, layout, kinds, share), layout))
+            fitting.append((_bound_ps(system, model, layout, kinds, share, even), layout))
     if not fitting:
         raise _no_layout(system, model, kinds, search)
     fitting.sort(key=lambda entry: (entry[0], entry[1].text))
@@ -166,9 +167,12 @@ def _candidate(priced: PricedStep, search: Search) -> Candidate:
 
 
 def _bound_ps(
-    system: System, model: Transformer, layout: Layout, dtypes: Dtypes, share: Share
+    system: System, model: Transformer, layout: Layout, dtypes: Dtypes, share: Share, even: bool
 ) -> float:
-    """What no schedule of this layout undercuts: products at the peak rate, weights from HBM."""
+    """What no schedule of this layout undercuts: products at the peak rate, weights from HBM.
+
+    Of experts those that tokens meet at least: as many as they can where the load is ``even``.
+    """
     weight, _, _ = (int(bits) for bits in dtypes.bits()[:3])
     chip = system.chip
     peak = chip.peak_flops_per_s(dtypes.activation)
@@ -185,7 +189,8 @@ def _bound_ps(
                     rows = -(-share.tokens // op.split) * op.top_k
                     matrices = op.hidden * op.intermediate * (3 if op.gated else 2)
                     flops = 2.0 * rows * matrices
-                    read = min(rows, op.experts / op.ranks) * matrices * weight / 8
+                    met = min(rows if even else op.top_k, op.experts / op.ranks)
+                    read = met * matrices * weight / 8
                     read = 0.0 if layout.ep > 1 else read
                 else:
                     continue

@@ -45,9 +45,10 @@ class MoeCase:
     """``tokens`` of all ranks together through ``top_k`` of ``experts`` gated feed-forward experts
     of ``hidden`` x ``intermediate``, on ``ep`` chips that hold equal parts of the experts.
 
-    ``expert_load``: balanced, power:ALPHA or a file of loads. ``dtype`` is that of activations and
-    arithmetic, ``weight_dtype`` (the same unless given) that of the weights. Without ``exchange``
-    every chip has all tokens, as in tensor-parallel layers: only what it computes is priced.
+    ``expert_load``: balanced, random[:SPREAD], power:ALPHA or a file of loads. ``dtype`` is that of
+    activations and arithmetic, ``weight_dtype`` (the same unless given) that of the weights.
+    Without ``exchange`` every chip has all tokens, as in tensor-parallel layers: only what it
+    computes is priced.
     ``blocks``: activations and weights of 8 bits have scales in blocks of 128. ``kernels``: the
     library that runs the matmuls on a GPU (``kernels.expert_kernels``), ``usual`` for what an
     engine takes.
@@ -95,7 +96,7 @@ def _price_group(
     """Cases of one kind, whose rows have the same length."""
     dtype, weights, local, ep, exchange = kind
     vector = pack_chip(chip, dtype)
-    bits = np.array([BITS[weights], BITS[dtype], BITS[dtype]], dtype=np.int64)
+    bits = np.array([BITS[weights], BITS[dtype], BITS[dtype], BITS[dtype]], dtype=np.int64)
     table = _table(fabric, ep) if exchange else np.zeros(1, dtype=np.int64)
     rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
     tokens = np.empty(len(cases), dtype=np.int64)

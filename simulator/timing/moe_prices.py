@@ -68,6 +68,7 @@ from simulator.timing.prices import (
     PLAN_N,
     PLAN_RANKS,
     PLAN_TOP_K,
+    RESIDUAL_BITS,
     WEIGHT_BITS,
     to_ps,
 )
@@ -115,8 +116,9 @@ def price_sorted(
     price = np.empty(PRICE_FIELDS, dtype=np.int64)
     copies = moved(chip, own * hidden, a_bits)
     arrived = moved(chip, received * hidden, a_bits)
-    sent = bits_to_bytes(own * hidden * a_bits)
-    both = bits_to_bytes(max(own, received) * hidden * a_bits)
+    # what chips exchange may be wider than what is multiplied
+    sent = bits_to_bytes(own * hidden * bits[RESIDUAL_BITS])
+    both = bits_to_bytes(max(own, received) * hidden * bits[RESIDUAL_BITS])
     # kernels that carry the rows of other ranks' experts along write and read those too
     gates = own if carries(chip, bits, row) else received
     gated = moved(chip, gates * width, a_bits)
@@ -201,8 +203,8 @@ def price_fused(
         active = 0
         for e in range(len(counts)):
             active += 1 if counts[e] > 0 else 0
-        size = bits_to_bytes(max(own, received) * hidden * a_bits)
-        sent = bits_to_bytes(own * hidden * a_bits)
+        size = bits_to_bytes(max(own, received) * hidden * bits[RESIDUAL_BITS])
+        sent = bits_to_bytes(own * hidden * bits[RESIDUAL_BITS])
         edge = exchange_beside(fabric, size, ranks, sent, busy, max(1, active), out)
     out[DURATION] = fixed + 2 * edge + max(busy, out[FABRIC])
 

@@ -294,7 +294,7 @@ def make_plan(
         model=model,
         layout=chosen,
         dtypes=kinds,
-        experts=experts or ExpertOptions(),
+        experts=(experts or ExpertOptions()).under(engine),
         speculation=drafts,
         sharded=sharded,
         operators=operators,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -98,8 +99,14 @@ def pack_groups(fabric: Fabric, sharded: Sharded) -> Int64Array:
 def engine_notes(system: System, sharded: Sharded) -> tuple[str, ...]:
     """What to say where the serving engine's all-reduce kernels do not reach a group of ranks."""
     engine = system.engine
-    if engine is None or engine.all_reduce is None:
+    usual = system.fabric.engine
+    if engine is not None and engine.all_reduce is not None:
+        name = engine.name
+    elif usual is not None:
+        name = usual.name
+    else:
         return ()
+    host = math.prod(system.fabric.host or (8,))
     reduced = {op.group for op in _collectives(sharded) if op.op == "all-reduce"}
     alone = sorted(
         ranks
@@ -109,8 +116,9 @@ def engine_notes(system: System, sharded: Sharded) -> tuple[str, ...]:
         and not engine_limits(strided_group(system.fabric, ranks, apart), "all-reduce")
     )
     return tuple(
-        f"{engine.name} has no all-reduce kernels for {ranks} chips of this fabric: "
-        "those of the collective library are used"
+        f"{name} has no all-reduce kernels for {ranks} chips of this fabric"
+        + (f", only within a host of {host}" if ranks > host else "")
+        + ": those of the collective library are used"
         for ranks in dict.fromkeys(alone)
     )
 

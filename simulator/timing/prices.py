@@ -112,7 +112,7 @@ PLAN_EXPERT_KERNELS = 34
 """1 + the library of ``kernels.expert_kernels`` that runs experts; 0 for the engine's choice."""
 PLAN_FIELDS = 35
 
-# Bits of the data types, int64[4]; a single operator has only the first three.
+# Bits of the data types, int64[4]; a single attention has only the first three.
 WEIGHT_BITS = 0
 ACTIVATION_BITS = 1
 KV_BITS = 2

@@ -135,7 +135,7 @@ def _exchanges(plan: Plan, index: int, batch: Batch, count: int) -> Iterator[Col
     chosen = plan.experts.mode
     with_it, without = (plan.price_expert(index, rows, chosen, x) for x in (True, False))
     exposed = min(whole, (with_it - without) * count)
-    size = _rows(plan, op, batch) * op.top_k * op.hidden * int(plan.bits[1]) // 8
+    size = _rows(plan, op, batch) * op.top_k * op.hidden * int(plan.bits[RESIDUAL_BITS]) // 8
     for part, name in enumerate(("dispatch", "combine")):
         yield CollectiveShare(
             f"{op.name}.{name}",

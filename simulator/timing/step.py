@@ -199,6 +199,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         notes=(
             *engine_notes(plan.system, plan.sharded),
             *_padding_notes(plan, share),
+            *_load_notes(plan),
             *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
         ),
         accuracy=entries,
@@ -227,6 +228,16 @@ def _padding_notes(plan: Plan, share: Batch) -> tuple[str, ...]:
     own = len(share.new) // parts
     size = rows * own // share.tokens
     return (f"{engine.name} pads {own} sequences to {size}, the next batch that it has a graph of",)
+
+
+def _load_notes(plan: Plan) -> tuple[str, ...]:
+    """What to say where a model's experts are loaded as the engine's file has it."""
+    engine, load = plan.system.engine, plan.experts.load
+    if engine is None or plan.model.experts is None or load in ("balanced", ""):
+        return ()
+    if load != engine.expert_load:
+        return ()
+    return (f"{engine.name} loads experts by {load} (--expert-load for another)",)
 
 
 def _emitted(plan: Plan, whole: Batch, phase: str, batch: int) -> float:
