@@ -14,8 +14,8 @@ from systolic_by_hand import ALIKE, FILLS, FOLLOWS, MOST, SIX, Port, all_past, w
 from test_systolic_jumps import jumped, visited
 
 from simulator.kernels import systolic_advance as adv
-from simulator.kernels import systolic_compare as cmp
 from simulator.kernels import systolic_ports as ports
+from simulator.kernels import systolic_remembered as cmp
 from simulator.timing.systolic import SystolicCase
 
 

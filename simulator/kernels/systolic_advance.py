@@ -9,7 +9,6 @@ one by one: those of the last period again and again, each period as much later.
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_compare import MINIMA, PORTS, drift_of
 from simulator.kernels.systolic_ports import (
     ALONE,
     CAPACITY,
@@ -29,20 +28,22 @@ from simulator.kernels.systolic_ports import (
     WARM,
     WORDS_IN,
     WORDS_OUT,
-    Ints,
+    Ports,
 )
+from simulator.kernels.systolic_remembered import MINIMA, PORTS, Moment, Seen, drift_of
 
 # how a port that does not go its own way is moved (0 where it does)
 STAYS, FILLS, MOVES, LEADS = 1, 2, 3, 4
 
 
 @inner
-def fills(state: Ints, memory: Ints, port: int, time: int, most: int) -> int:
+def fills(ports: Ports, seen: Seen, now: Moment, port: int, most: int) -> int:
     """Periods, of ``most``, in which a buffer fills up as since it was kept, and nothing waits."""
+    state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
     tiles = state[port, HEAD] - memory[here + HEAD]
     moved = state[port, USED] - memory[here + USED]
-    drift = drift_of(state, memory, port, time)
+    drift = drift_of(state, memory, port, now.time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     cold = state[port, COLD] - memory[here + COLD]
     if (
@@ -68,23 +69,23 @@ def fills(state: Ints, memory: Ints, port: int, time: int, most: int) -> int:
 
 
 @inner
-def advance(
-    state: Ints, words: Ints, times: Ints, memory: Ints, port: int, full: int, periods: int
-) -> None:
+def advance(ports: Ports, seen: Seen, port: int, full: int, periods: int) -> None:
     """Put the tiles of ``periods`` more into a buffer, seen from where time stands still.
 
     As much leaves it meanwhile as comes, or nothing. Only the last tiles that come are put in: then
     the ring has places for them beside those of the last period, RING / 4 at most where some leave.
     """
-    mask = words.shape[1] - 1
-    before, head = memory[PORTS + FIELDS * port + HEAD], state[port, HEAD]
-    tiles = head - before
-    gone = state[port, TAIL] - memory[PORTS + FIELDS * port + TAIL]
+    words, times, mask = ports.words, ports.times, ports.words.shape[1] - 1
+    here = PORTS + FIELDS * port
+    before, head = seen.memory[here + HEAD], ports.state[port, HEAD]
+    oldest, tiles = ports.state[port, TAIL], head - before
+    gone = oldest - seen.memory[here + TAIL]
     if gone > 0:
-        periods = min(periods, (head - state[port, TAIL]) // tiles + 1)
-    tail, end = state[port, TAIL] + periods * gone, head + periods * tiles
-    for i in range(min(before, state[port, TAIL]), head):
-        times[port, i & mask] -= periods * full
+        periods = min(periods, (head - oldest) // tiles + 1)
+    tail, end = oldest + periods * gone, head + periods * tiles
+    earlier = periods * full
+    for i in range(min(before, oldest), head):
+        times[port, i & mask] -= earlier
     first = max(head, tail)
     place, later = before + (first - head) % tiles, ((first - head) // tiles + 1) * full
     for i in range(first, end):
@@ -93,14 +94,15 @@ def advance(
         place += 1
         if place == head:
             place, later = before, later + full
-    state[port, HEAD], state[port, TAIL] = end, tail
+    ports.state[port, HEAD], ports.state[port, TAIL] = end, tail
 
 
 @inner
-def let_fill(state: Ints, memory: Ints, port: int, time: int, full: int, periods: int) -> None:
+def let_fill(ports: Ports, seen: Seen, now: Moment, port: int, full: int, periods: int) -> None:
     """Move the port of a buffer that fills up in a jump; ``advance`` puts the tiles in."""
+    state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
-    drift = drift_of(state, memory, port, time)
+    drift = drift_of(state, memory, port, now.time)
     state[port, TIME] += periods * drift
     state[port, SPACE] -= periods * full
     state[port, COLD] += periods * (state[port, COLD] - memory[here + COLD])

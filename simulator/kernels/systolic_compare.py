@@ -22,7 +22,7 @@ by more than the one a period before.
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
+from simulator.kernels.systolic_past import PARTS, asking, slack_of, surely_past
 from simulator.kernels.systolic_ports import (
     ALONE,
     COLD,
@@ -43,61 +43,64 @@ from simulator.kernels.systolic_ports import (
     WARM,
     WORDS_IN,
     Ints,
+    Ports,
+)
+from simulator.kernels.systolic_remembered import (
+    BEGAN_AT,
+    EVER,
+    FRESH,
+    JUMPED,
+    KEPT,
+    LOOKED,
+    MINIMA,
+    NEVER,
+    PORTS,
+    SINCE,
+    STREAM,
+    SURE,
+    Moment,
+    Seen,
+    drift_of,
 )
 
-# What is remembered of the fold (or column) to compare with: folds until another one is kept and
-# how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
-# whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
-# before they were last set back; whether all that a port held at the kept one was surely past (then
-# its tiles are not kept), whether it follows the array, and the ports' state there.
-LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
-SURE = MINIMA + 6
-FOLLOWS = SURE + 3
-PORTS = FOLLOWS + 3
-MEMORY = PORTS + 3 * FIELDS
-
-NEVER = -(2**62)
-EVER = 2**61
-
 
 @inner
-def drift_of(state: Ints, memory: Ints, port: int, time: int) -> int:
-    """How much later a port is than when it was kept, seen from the array, which is at ``time``."""
-    there: int = memory[PORTS + FIELDS * port + TIME] - memory[BEGAN_AT]
-    return int(state[port, TIME] - time - there)
-
-
-@inner
-def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
+def worth_looking(ports: Ports, seen: Seen, live: int) -> bool:
     """Whether looking at the tiles in the buffers is little work beside what was done so far."""
+    state, looked = ports.state, seen.memory[LOOKED]
     moved, held = 0, 0
     for port in range(3):
         moved += state[port, HEAD]
     for port in range(3):
         if live & (1 << port) and state[port, ROOMY] == 0:
             there = state[port, HEAD] - state[port, TAIL]
-            few = memory[LOOKED] + held + PARTS <= 4 * moved
-            if there > PARTS and few and surely_past(state, times, port, word_time):
+            few = looked + held + PARTS <= 4 * moved
+            if there > PARTS and few and surely_past(ports, port):
                 there = PARTS
             held += there
-    return bool(memory[LOOKED] + held <= 4 * moved)
+    return bool(looked + held <= 4 * moved)
 
 
 @inner
-def keep(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    outer: Ints,
-    live: int,
-    time: int,
-    word_time: int,
-) -> None:
+def _keep_tiles(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
+    """Keep what a buffer holds: words, less than none where a tile is past, and release."""
+    tail, mask, gone = ports.state[port, TAIL], ports.words.shape[1] - 1, 0
+    ask, held = asking(ports, port), ports.state[port, HEAD] - tail
+    seen.memory[LOOKED] += held
+    for i in range(held):
+        at = (tail + i) & mask
+        words, release = ports.words[port, at], ports.times[port, at]
+        seen.tiles[port, i] = -words if slack_of(ask, release, i, gone) >= 0 else words
+        seen.tiles[3 + port, i] = release - now.time
+        gone += words
+
+
+@inner
+def keep(ports: Ports, seen: Seen, now: Moment) -> None:
     """Keep the ports as they are at the start of a fold."""
-    memory[SINCE], memory[BEGAN_AT], memory[KEPT], memory[FRESH] = 0, time, 1, NEVER
-    mask = words.shape[1] - 1
+    state, memory, outer = ports.state, seen.memory, seen.outer
+    memory[SINCE], memory[BEGAN_AT], memory[KEPT], memory[FRESH] = 0, now.time, 1, NEVER
+    memory[STREAM], memory[JUMPED] = now.stream, now.jumped
     for port in range(3):
         for field in range(FIELDS):
             memory[PORTS + FIELDS * port + field] = state[port, field]
@@ -106,21 +109,12 @@ def keep(
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = EVER
         memory[SURE + port] = 0
-        if live & (1 << port) and state[port, ROOMY] == 0:
-            if surely_past(state, times, port, word_time):
+        if now.live & (1 << port) and state[port, ROOMY] == 0:
+            if surely_past(ports, port):
                 memory[SURE + port] = 1
                 memory[LOOKED] += PARTS
-                continue
-            tail, gone = state[port, TAIL], 0
-            memory[LOOKED] += state[port, HEAD] - tail
-            for i in range(state[port, HEAD] - tail):
-                at = (tail + i) & mask
-                spare = spare_words(state, port, i, gone)
-                past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-                # less than no words: the tile is past
-                kept[port, i] = -words[port, at] if past else words[port, at]
-                kept[3 + port, i] = times[port, at] - time
-                gone += words[port, at]
+            else:
+                _keep_tiles(ports, seen, now, port)
 
 
 @inner
@@ -156,83 +150,61 @@ def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int)
 
 
 @inner
-def _least_slack(
-    state: Ints, words: Ints, times: Ints, memory: Ints, port: int, word_time: int
-) -> int:
+def _least_slack(ports: Ports, seen: Seen, port: int) -> int:
     """The least slack of the tiles in a buffer, or that of the oldest one that has none."""
-    tail, gone, least = state[port, TAIL], 0, EVER
-    mask = words.shape[1] - 1
-    for i in range(state[port, HEAD] - tail):
-        at = (tail + i) & mask
-        spare = spare_words(state, port, i, gone)
-        least = min(least, slack_of(state, port, times[port, at], spare, word_time))
-        memory[LOOKED] += 1
-        if least < 0:
-            break
-        gone += words[port, at]
+    tail, mask, gone, least = ports.state[port, TAIL], ports.words.shape[1] - 1, 0, EVER
+    ask, held = asking(ports, port), ports.state[port, HEAD] - tail
+    place = 0
+    while place < held and least >= 0:
+        at = (tail + place) & mask
+        least = min(least, slack_of(ask, ports.times[port, at], place, gone))
+        gone += ports.words[port, at]
+        place += 1
+    seen.memory[LOOKED] += place
     return least
 
 
 @inner
-def _holds_as_before(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    word_time: int,
-) -> bool:
+def _holds_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> bool:
     """Whether a buffer holds the same tiles, with the same times of release that are not past.
 
     Not all of a read port's are past.
     """
-    if memory[SURE + port] == 1:
-        return False  # all were
+    state, memory, tiles = ports.state, seen.memory, seen.tiles
     here = PORTS + FIELDS * port
-    tail, gone = state[port, TAIL], 0
+    tail, mask, gone = state[port, TAIL], ports.words.shape[1] - 1, 0
     held = state[port, HEAD] - tail
-    if held != memory[here + HEAD] - memory[here + TAIL]:
+    if (
+        memory[SURE + port] == 1  # all were
+        or held != memory[here + HEAD] - memory[here + TAIL]
+        or state[port, USED] != memory[here + USED]
+    ):
         return False
-    if state[port, USED] != memory[here + USED]:
-        return False
-    mask = words.shape[1] - 1
-    for i in range(held):
-        at = (tail + i) & mask
-        spare = spare_words(state, port, i, gone)
-        past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-        memory[LOOKED] += 1
-        if abs(kept[port, i]) != words[port, at]:
-            return False
-        if kept[3 + port, i] != times[port, at] - time and (kept[port, i] > 0 or not past):
-            return False
-        gone += words[port, at]
-    return True
+    ask, place, same = asking(ports, port), 0, True
+    while place < held and same:
+        at = (tail + place) & mask
+        words, release, before = ports.words[port, at], ports.times[port, at], tiles[port, place]
+        if tiles[3 + port, place] != release - now.time:
+            same = before <= 0 and slack_of(ask, release, place, gone) >= 0
+        same &= abs(before) == words
+        gone += words
+        place += 1
+    memory[LOOKED] += place
+    return same
 
 
 @inner
-def periods_alike(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    whole: bool,
-    word_time: int,
-    most: int,
-) -> int:
+def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool, most: int) -> int:
     """Periods, of ``most``, in which a port does the same as since it was kept.
 
     ``whole`` says that a period has whole cycles.
     """
+    state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
     if _idles(state, memory, port):
         return most
-    drift = drift_of(state, memory, port, time)
-    alike, slack = _room_as_before(state, memory, port, time, drift)
+    drift = drift_of(state, memory, port, now.time)
+    alike, slack = _room_as_before(state, memory, port, now.time, drift)
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     roomy = state[port, ROOMY] == 1  # then what it holds does not matter
@@ -249,17 +221,15 @@ def periods_alike(
     # by how much longer tiles are there before their room is asked for, from period to period
     longer = drift
     if port != OUT and state[port, WARM] == 0:
-        longer += cold * word_time
+        longer += cold * ports.word_time
         if not roomy and (longer < 0 or alike == 1):
             return 0
     growing = slack >= 0 and longer >= 0
-    if not roomy and growing and surely_past(state, times, port, word_time):
+    if not roomy and growing and surely_past(ports, port):
         memory[LOOKED] += PARTS
     elif not roomy:
-        slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
-        if (slack < 0 or port == OUT) and not _holds_as_before(
-            state, words, times, kept, memory, port, time, word_time
-        ):
+        slack = min(slack, _least_slack(ports, seen, port))
+        if (slack < 0 or port == OUT) and not _holds_as_before(ports, seen, now, port):
             return 0
         if slack < 0 and drift != 0:
             return 0
@@ -275,14 +245,15 @@ def periods_alike(
 
 
 @inner
-def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+def let_drift(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move what goes its own way, or stands still, as seen from where time stands still."""
-    drift = drift_of(state, memory, port, time)
+    state, memory = ports.state, seen.memory
+    drift = drift_of(state, memory, port, now.time)
     if _idles(state, memory, port):
         state[port, SPACE] += periods * drift
-        mask = times.shape[1] - 1
+        mask, later = ports.times.shape[1] - 1, periods * drift
         for i in range(state[port, TAIL], state[port, HEAD]):
-            times[port, i & mask] += periods * drift
+            ports.times[port, i & mask] += later
     else:
         state[port, ALONE] += 1
         if port == OUT:

@@ -28,16 +28,7 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic_advance import LEADS, MOVES, STAYS
-from simulator.kernels.systolic_compare import (
-    BEGAN_AT,
-    FOLLOWS,
-    LOOKED,
-    MINIMA,
-    PORTS,
-    SURE,
-    drift_of,
-)
-from simulator.kernels.systolic_past import slack_of, spare_words
+from simulator.kernels.systolic_past import asking, slack_of
 from simulator.kernels.systolic_ports import (
     ALONE,
     CERTAIN,
@@ -59,33 +50,60 @@ from simulator.kernels.systolic_ports import (
     WARM,
     WORDS_IN,
     WORDS_OUT,
-    Ints,
+    Ports,
+)
+from simulator.kernels.systolic_remembered import (
+    BEGAN_AT,
+    FOLLOWS,
+    LOOKED,
+    MINIMA,
+    PORTS,
+    SURE,
+    Moment,
+    Seen,
+    drift_of,
 )
 
 
 @inner
-def follows(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    full: int,
-    word_time: int,
-    most: int,
-    care: int,
-) -> int:
+def _released_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> tuple[int, int, bool]:
+    """Places up to which the tiles are as before: all of them, -1 where their words are not.
+
+    The first is that of the oldest tile that is not past, or their number; the second that of the
+    first tile that is not past and released later than its like was. And whether all are released
+    just as before.
+    """
+    tail, mask, gone = ports.state[port, TAIL], ports.words.shape[1] - 1, 0
+    held = ports.state[port, HEAD] - tail
+    ask, place, late, same = asking(ports, port), 0, held, True
+    stop = held
+    while place < stop:
+        at = (tail + place) & mask
+        words, release = ports.words[port, at], ports.times[port, at]
+        if words != abs(seen.tiles[port, place]):
+            late, stop = -1, 0
+        elif release - now.time != seen.tiles[3 + port, place]:
+            same = False
+        if slack_of(ask, release, place, gone) < 0:
+            late = min(late, place)
+            if release - now.time > seen.tiles[3 + port, place]:
+                stop = min(stop, place)
+        gone += words
+        place += 1
+    seen.memory[LOOKED] += place
+    return late, stop, same
+
+
+@inner
+def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: int) -> int:
     """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
+    state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
-    tail = state[port, TAIL]
-    held = state[port, HEAD] - tail
+    held = state[port, HEAD] - state[port, TAIL]
     moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
     moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
-    drift = drift_of(state, memory, port, time)
+    drift = drift_of(state, memory, port, now.time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    cold = port != OUT and state[port, WARM] == 0
     tiles = state[port, HEAD] - memory[here + HEAD]
     if (
         memory[SURE + port] == 1
@@ -95,30 +113,19 @@ def follows(
         or state[port, USED] != memory[here + USED]
     ):
         return 0
-    mask = words.shape[1] - 1
-    gone, same, lead = 0, True, min(most, held // tiles)
-    for i in range(held):
-        at = (tail + i) & mask
-        memory[LOOKED] += 1
-        if words[port, at] != abs(kept[port, i]):
-            return 0
-        later = times[port, at] - time - kept[3 + port, i]
-        spare = spare_words(state, port, i, gone)
-        if slack_of(state, port, times[port, at], spare, word_time) < 0:
-            lead = min(lead, i // tiles)
-            if later > 0:
-                # it is released too late to be like the one before
-                most = min(most, i // tiles)
-                same = False
-                break
-        same &= later == 0
-        gone += words[port, at]
+    late, stop, same = _released_as_before(ports, seen, now, port)
+    if late < 0:
+        return 0
+    lead = min(most, late // tiles)
+    if stop < held:
+        # a tile is released too late to be like the one before
+        most = min(most, stop // tiles)
     moves = tiles <= RING // 4 and state[port, ALONE] == memory[here + ALONE]
     if not same and not moves:
         return 0
-    if cold:
+    if port != OUT and state[port, WARM] == 0:
         fetched = state[port, COLD] - memory[here + COLD]
-        shift = time - memory[BEGAN_AT]
+        shift = now.time - memory[BEGAN_AT]
         room = state[port, SPACE] - memory[here + SPACE]
         if not same or full % (state[port, MARGIN] + 1) != 0 or room != shift or fetched == 0:
             return 0
@@ -129,16 +136,18 @@ def follows(
         sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
         memory[FOLLOWS + port] = LEADS
         return int(lead) if moves and sure and past >= 0 and early >= 0 else 0
-    if care == 2 or moved * word_time > full or early < state[port, MARGIN] + max(0, drift):
+    late_words = moved * ports.word_time > full
+    if now.care == 2 or late_words or early < state[port, MARGIN] + max(0, drift):
         return 0
     memory[FOLLOWS + port] = STAYS if same else MOVES
-    return int(max(0, most - care))
+    return int(max(0, most - now.care))
 
 
 @inner
-def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
+def let_follow(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
     """Put a port that followed the array in a jump where it may be at most."""
-    drift = drift_of(state, memory, port, time)
+    state = ports.state
+    drift = drift_of(state, seen.memory, port, now.time)
     lift = state[port, MARGIN] + max(0, -drift)
     state[port, TIME] += lift
     if port == OUT:
@@ -148,9 +157,10 @@ def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
 
 
 @inner
-def let_lead(state: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+def let_lead(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move a port that used up some of its lead in a jump."""
-    drift = drift_of(state, memory, port, time)
+    state = ports.state
+    drift = drift_of(state, seen.memory, port, now.time)
     state[port, TIME] += periods * drift
     state[port, PAST] = min(state[port, PAST], 0)
     if port == OUT:
