@@ -118,7 +118,7 @@ def keep(ports: Ports, seen: Seen, now: Moment) -> None:
 
 
 @inner
-def _idles(state: Ints, memory: Ints, port: int) -> bool:
+def stands_still(state: Ints, memory: Ints, port: int) -> bool:
     """Whether nothing was asked of a port since it was kept."""
     here = PORTS + FIELDS * port
     return bool(
@@ -194,20 +194,27 @@ def _holds_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> bool:
 
 
 @inner
-def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool, most: int) -> int:
-    """Periods, of ``most``, in which a port does the same as since it was kept.
+def _longer(ports: Ports, seen: Seen, now: Moment, port: int) -> int:
+    """By how much longer tiles are there before their room is asked for, from period to period."""
+    longer = drift_of(ports.state, seen.memory, port, now.time)
+    if port != OUT and ports.state[port, WARM] == 0:
+        cold = ports.state[port, COLD] - seen.memory[PORTS + FIELDS * port + COLD]
+        longer += cold * ports.word_time
+    return longer
+
+
+@inner
+def goes_its_own_way(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool) -> bool:
+    """Whether a port does the same as since it was kept, as far as can be said without its tiles.
 
     ``whole`` says that a period has whole cycles.
     """
     state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
-    if _idles(state, memory, port):
-        return most
     drift = drift_of(state, memory, port, now.time)
-    alike, slack = _room_as_before(state, memory, port, now.time, drift)
+    alike, _ = _room_as_before(state, memory, port, now.time, drift)
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
         state[port, DOUBT] == UNSURE
         or memory[here + DOUBT] == UNSURE
@@ -216,30 +223,47 @@ def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool,
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
     ):
+        return False
+    if port == OUT or state[port, ROOMY] == 1:
+        return True
+    if state[port, WARM] == 1:
+        return bool(state[port, COLD] == memory[here + COLD])
+    return alike != 1 and _longer(ports, seen, now, port) >= 0
+
+
+@inner
+def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool, most: int) -> int:
+    """Periods, of ``most``, in which a port does the same as since it was kept.
+
+    ``whole`` says that a period has whole cycles.
+    """
+    state, memory = ports.state, seen.memory
+    if stands_still(state, memory, port):
+        return most
+    if not goes_its_own_way(ports, seen, now, port, whole):
         return 0
-    cold = state[port, COLD] - memory[here + COLD]
-    # by how much longer tiles are there before their room is asked for, from period to period
-    longer = drift
-    if port != OUT and state[port, WARM] == 0:
-        longer += cold * ports.word_time
-        if not roomy and (longer < 0 or alike == 1):
-            return 0
-    growing = slack >= 0 and longer >= 0
-    if not roomy and growing and surely_past(ports, port):
-        memory[LOOKED] += PARTS
-    elif not roomy:
-        slack = min(slack, _least_slack(ports, seen, port))
-        if (slack < 0 or port == OUT) and not _holds_as_before(ports, seen, now, port):
-            return 0
-        if slack < 0 and drift != 0:
-            return 0
+    drift = drift_of(state, memory, port, now.time)
+    _, slack = _room_as_before(state, memory, port, now.time, drift)
+    longer = _longer(ports, seen, now, port)
+    if state[port, ROOMY] == 0:  # else what it holds does not matter
+        if slack >= 0 and longer >= 0 and surely_past(ports, port):
+            memory[LOOKED] += PARTS
+        else:
+            slack = min(slack, _least_slack(ports, seen, port))
+            if (slack < 0 or port == OUT) and not _holds_as_before(ports, seen, now, port):
+                return 0
+            if slack < 0 and drift != 0:
+                return 0
+    cold = state[port, COLD] - memory[PORTS + FIELDS * port + COLD]
     if cold > 0:
         if state[port, WARM] == 1:
             return 0
         most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
     if drift > 0:
+        early = min(state[port, EARLY], memory[MINIMA + 2 * port])
         return int(min(most, early // drift))
     if longer < 0:
+        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
         return int(min(most, min(slack, past) // -longer))
     return most
 
@@ -249,7 +273,7 @@ def let_drift(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) ->
     """Move what goes its own way, or stands still, as seen from where time stands still."""
     state, memory = ports.state, seen.memory
     drift = drift_of(state, memory, port, now.time)
-    if _idles(state, memory, port):
+    if stands_still(state, memory, port):
         state[port, SPACE] += periods * drift
         mask, later = ports.times.shape[1] - 1, periods * drift
         for i in range(state[port, TAIL], state[port, HEAD]):

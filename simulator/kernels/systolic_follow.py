@@ -27,7 +27,7 @@ would (``systolic_advance``).
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_advance import LEADS, MOVES, STAYS
+from simulator.kernels.systolic_advance import FILLS, LEADS, MOVES, STAYS
 from simulator.kernels.systolic_past import asking, slack_of
 from simulator.kernels.systolic_ports import (
     ALONE,
@@ -95,24 +95,48 @@ def _released_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> tup
 
 
 @inner
+def way_with_array(ports: Ports, seen: Seen, now: Moment, port: int, full: int) -> int:
+    """How a port may go along with the array, as far as can be said without looking at its tiles.
+
+    STAYS where it follows, LEADS where it uses up its lead, FILLS where it waits for places in the
+    cold start, 0 where it does neither. The array takes ``full`` for a period.
+    """
+    state, memory = ports.state, seen.memory
+    here = PORTS + FIELDS * port
+    drift = drift_of(state, memory, port, now.time)
+    early = min(state[port, EARLY], memory[MINIMA + 2 * port])
+    if (
+        memory[SURE + port] == 1
+        or state[port, HEAD] == memory[here + HEAD]
+        or state[port, WARM] != memory[here + WARM]
+        or state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]
+        or state[port, USED] != memory[here + USED]
+    ):
+        return 0
+    if port != OUT and state[port, WARM] == 0:
+        shift, room = now.time - memory[BEGAN_AT], state[port, SPACE] - memory[here + SPACE]
+        fetches = state[port, COLD] != memory[here + COLD]
+        return FILLS if fetches and full % (state[port, MARGIN] + 1) == 0 and room == shift else 0
+    if drift < -2 * state[port, MARGIN]:
+        # it does not wait yet, or waits for less than it will
+        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
+        sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
+        return LEADS if sure and past >= 0 and early >= 0 else 0
+    moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
+    moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
+    in_time = moved * ports.word_time <= full and early >= state[port, MARGIN] + max(0, drift)
+    return STAYS if in_time and now.care < 2 else 0
+
+
+@inner
 def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: int) -> int:
     """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
     state, memory = ports.state, seen.memory
     here = PORTS + FIELDS * port
-    held = state[port, HEAD] - state[port, TAIL]
-    moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
-    moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
-    drift = drift_of(state, memory, port, now.time)
-    early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    tiles = state[port, HEAD] - memory[here + HEAD]
-    if (
-        memory[SURE + port] == 1
-        or tiles == 0
-        or state[port, WARM] != memory[here + WARM]
-        or held != memory[here + HEAD] - memory[here + TAIL]
-        or state[port, USED] != memory[here + USED]
-    ):
+    way = way_with_array(ports, seen, now, port, full)
+    if way == 0:
         return 0
+    tiles, held = state[port, HEAD] - memory[here + HEAD], state[port, HEAD] - state[port, TAIL]
     late, stop, same = _released_as_before(ports, seen, now, port)
     if late < 0:
         return 0
@@ -121,24 +145,14 @@ def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: i
         # a tile is released too late to be like the one before
         most = min(most, stop // tiles)
     moves = tiles <= RING // 4 and state[port, ALONE] == memory[here + ALONE]
-    if not same and not moves:
+    if not moves and (way == LEADS or not same):
         return 0
-    if port != OUT and state[port, WARM] == 0:
+    if way == FILLS:
         fetched = state[port, COLD] - memory[here + COLD]
-        shift = now.time - memory[BEGAN_AT]
-        room = state[port, SPACE] - memory[here + SPACE]
-        if not same or full % (state[port, MARGIN] + 1) != 0 or room != shift or fetched == 0:
-            return 0
-        return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched))
-    if drift < -2 * state[port, MARGIN]:
-        # it does not wait yet, or waits for less than it will
-        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
-        sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
+        return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched)) if same else 0
+    if way == LEADS:
         memory[FOLLOWS + port] = LEADS
-        return int(lead) if moves and sure and past >= 0 and early >= 0 else 0
-    late_words = moved * ports.word_time > full
-    if now.care == 2 or late_words or early < state[port, MARGIN] + max(0, drift):
-        return 0
+        return int(lead)
     memory[FOLLOWS + port] = STAYS if same else MOVES
     return int(max(0, most - now.care))
 

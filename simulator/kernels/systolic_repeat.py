@@ -17,12 +17,14 @@ from __future__ import annotations
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic_advance import FILLS, LEADS, advance, fills, let_fill
 from simulator.kernels.systolic_compare import (
+    goes_its_own_way,
     keep,
     let_drift,
     periods_alike,
+    stands_still,
     worth_looking,
 )
-from simulator.kernels.systolic_follow import follows, let_follow, let_lead
+from simulator.kernels.systolic_follow import follows, let_follow, let_lead, way_with_array
 from simulator.kernels.systolic_ports import (
     FIELDS,
     MARGIN,
@@ -64,6 +66,22 @@ def _results(ports: Ports, seen: Seen) -> int:
 
 
 @inner
+def _may_repeat(ports: Ports, seen: Seen, now: Moment, full: int) -> bool:
+    """Whether all ports may go on as since a fold was kept: what needs no look at their tiles."""
+    whole = full % (ports.state[OUT, MARGIN] + 1) == 0
+    for port in range(3):
+        if (
+            now.live & (1 << port)
+            and not stands_still(ports.state, seen.memory, port)
+            and not goes_its_own_way(ports, seen, now, port, whole)
+            and way_with_array(ports, seen, now, port, full) == 0
+            and fills(ports, seen, now, port, 1) == 0
+        ):
+            return False
+    return True
+
+
+@inner
 def _periods(ports: Ports, seen: Seen, now: Moment, full: int) -> int:
     """Periods, as that since a fold was kept, that may be jumped over, and how each port may.
 
@@ -79,6 +97,7 @@ def _periods(ports: Ports, seen: Seen, now: Moment, full: int) -> int:
         or not (
             whole or results == 0 or not now.eager or ports.state[OUT, TIME] + margin < now.soon
         )
+        or not _may_repeat(ports, seen, now, full)
         or not worth_looking(ports, seen, now.live)
     ):
         return 0
