@@ -24,10 +24,12 @@ SIX = 6
 
 
 @kernel
-def periods(what, state, words, times, kept, memory, port, whole, care):
+def periods(
+    what, state, words, times, memory, then_state, kept_words, kept_times, port, whole, care
+):
     """How often a period of 100 ticks, until 1,000, may be repeated; a word takes a tick."""
     all_ports = ports.Ports(state, words, times, memory, 1)
-    seen = then.Seen(memory, memory, kept)
+    seen = then.Seen(memory, memory, then_state, kept_words, kept_times)
     now = then.Moment(1000, 0, 0, MOST, 7, False, 0, care)
     if what == 0:
         return adv.fills(all_ports, seen, now, port, MOST)
@@ -43,9 +45,7 @@ def all_past(state, times, port):
 
 @kernel
 def words_until_asked(state, port, place, gone):
-    times = np.empty((3, 1), np.int64)
-    ask = gone_by.asking(ports.Ports(state, times, times, times[0], 1), port)
-    return gone_by.spare_words(ask, place, gone)
+    return gone_by.spare_words(gone_by.asking(state[port], port, 1), place, gone)
 
 
 FILLS, FOLLOWS, ALIKE = range(3)
@@ -60,8 +60,9 @@ class Port:
         self.state = np.zeros((3, ports.FIELDS), np.int64)
         self.words = np.full((3, 64), 4, np.int64)
         self.times = np.full((3, 64), 700, np.int64)
-        self.kept = np.full((6, 64), 4, np.int64)
-        self.kept[3:] = 700 - 1000
+        self.before = np.zeros((3, ports.FIELDS), np.int64)
+        self.kept_words = np.full((3, 64), 4, np.int64)
+        self.kept_times = np.full((3, 64), 600, np.int64)
         self.memory = np.zeros(then.MEMORY, np.int64)
         self.memory[then.BEGAN_AT] = 900
         self.memory[then.MINIMA : then.SURE] = then.EVER
@@ -79,7 +80,7 @@ class Port:
 
     def then(self, **fields: int) -> Port:
         for name, value in fields.items():
-            self.memory[then.PORTS + ports.FIELDS * self.port + getattr(ports, name)] = value
+            self.before[self.port, getattr(ports, name)] = value
         return self
 
     def minima(self, early: int, past: int) -> Port:
@@ -90,13 +91,13 @@ class Port:
     def tile(self, place: int, release: int, before: int) -> Port:
         """When a tile is released, and when its like was, a period before, both from its fold."""
         self.times[self.port, 10 + place] = release
-        self.kept[3 + self.port, place] = before - 1000
+        self.kept_times[self.port, place] = before - 100
         return self
 
     def may(self, what: int, whole: bool = True, care: int = 0) -> int:
-        return periods(
-            what, self.state, self.words, self.times, self.kept, self.memory, self.port, whole, care
-        )
+        kept = self.before, self.kept_words, self.kept_times
+        now = self.state, self.words, self.times, self.memory
+        return periods(what, *now, *kept, self.port, whole, care)
 
     def mode(self) -> int:
         return int(self.memory[then.FOLLOWS + self.port])

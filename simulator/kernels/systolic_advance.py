@@ -15,7 +15,6 @@ from simulator.kernels.systolic_ports import (
     COLD,
     DOUBT,
     EARLY,
-    FIELDS,
     HALF,
     HEAD,
     OUT,
@@ -30,7 +29,7 @@ from simulator.kernels.systolic_ports import (
     WORDS_OUT,
     Ports,
 )
-from simulator.kernels.systolic_remembered import MINIMA, PORTS, Moment, Seen, drift_of
+from simulator.kernels.systolic_remembered import MINIMA, Moment, Seen, drift_of
 
 # how a port that does not go its own way is moved (0 where it does)
 STAYS, FILLS, MOVES, LEADS = 1, 2, 3, 4
@@ -40,21 +39,21 @@ STAYS, FILLS, MOVES, LEADS = 1, 2, 3, 4
 def fills(ports: Ports, seen: Seen, now: Moment, port: int, most: int) -> int:
     """Periods, of ``most``, in which a buffer fills up as since it was kept, and nothing waits."""
     state, memory = ports.state, seen.memory
-    here = PORTS + FIELDS * port
-    tiles = state[port, HEAD] - memory[here + HEAD]
-    moved = state[port, USED] - memory[here + USED]
-    drift = drift_of(state, memory, port, now.time)
+    then = seen.state
+    tiles = state[port, HEAD] - then[port, HEAD]
+    moved = state[port, USED] - then[port, USED]
+    drift = drift_of(state, seen, port, now.time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    cold = state[port, COLD] - memory[here + COLD]
+    cold = state[port, COLD] - then[port, COLD]
     if (
         tiles == 0
-        or state[port, TAIL] != memory[here + TAIL]
-        or state[port, ALONE] != memory[here + ALONE]
-        or state[port, WORDS_OUT] != memory[here + WORDS_OUT]
-        or (port != OUT and state[port, WORDS_IN] - memory[here + WORDS_IN] != moved)
-        or state[port, WARM] != memory[here + WARM]
+        or state[port, TAIL] != then[port, TAIL]
+        or state[port, ALONE] != then[port, ALONE]
+        or state[port, WORDS_OUT] != then[port, WORDS_OUT]
+        or (port != OUT and state[port, WORDS_IN] - then[port, WORDS_IN] != moved)
+        or state[port, WARM] != then[port, WARM]
         or state[port, DOUBT] == UNSURE
-        or memory[here + DOUBT] == UNSURE
+        or then[port, DOUBT] == UNSURE
         or (drift != 0 and early < 0)
         or (state[port, WARM] == 1 and cold != 0)
     ):
@@ -76,10 +75,10 @@ def advance(ports: Ports, seen: Seen, port: int, full: int, periods: int) -> Non
     the ring has places for them beside those of the last period, RING / 4 at most where some leave.
     """
     words, times, mask = ports.words, ports.times, ports.words.shape[1] - 1
-    here = PORTS + FIELDS * port
-    before, head = seen.memory[here + HEAD], ports.state[port, HEAD]
+    then = seen.state
+    before, head = then[port, HEAD], ports.state[port, HEAD]
     oldest, tiles = ports.state[port, TAIL], head - before
-    gone = oldest - seen.memory[here + TAIL]
+    gone = oldest - then[port, TAIL]
     if gone > 0:
         periods = min(periods, (head - oldest) // tiles + 1)
     tail, end = oldest + periods * gone, head + periods * tiles
@@ -100,11 +99,10 @@ def advance(ports: Ports, seen: Seen, port: int, full: int, periods: int) -> Non
 @inner
 def let_fill(ports: Ports, seen: Seen, now: Moment, port: int, full: int, periods: int) -> None:
     """Move the port of a buffer that fills up in a jump; ``advance`` puts the tiles in."""
-    state, memory = ports.state, seen.memory
-    here = PORTS + FIELDS * port
-    drift = drift_of(state, memory, port, now.time)
+    state, then = ports.state, seen.state
+    drift = drift_of(state, seen, port, now.time)
     state[port, TIME] += periods * drift
     state[port, SPACE] -= periods * full
-    state[port, COLD] += periods * (state[port, COLD] - memory[here + COLD])
+    state[port, COLD] += periods * (state[port, COLD] - then[port, COLD])
     state[port, EARLY] -= periods * max(0, drift)
-    state[port, USED] += periods * (state[port, USED] - memory[here + USED])
+    state[port, USED] += periods * (state[port, USED] - then[port, USED])

@@ -54,7 +54,6 @@ from simulator.kernels.systolic_remembered import (
     LOOKED,
     MINIMA,
     NEVER,
-    PORTS,
     SINCE,
     STREAM,
     SURE,
@@ -82,17 +81,14 @@ def worth_looking(ports: Ports, seen: Seen, live: int) -> bool:
 
 
 @inner
-def _keep_tiles(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
-    """Keep what a buffer holds: words, less than none where a tile is past, and release."""
-    tail, mask, gone = ports.state[port, TAIL], ports.words.shape[1] - 1, 0
-    ask, held = asking(ports, port), ports.state[port, HEAD] - tail
+def _keep_tiles(ports: Ports, seen: Seen, port: int) -> None:
+    """Keep what a buffer holds."""
+    tail, mask = ports.state[port, TAIL], ports.words.shape[1] - 1
+    held = ports.state[port, HEAD] - tail
     seen.memory[LOOKED] += held
     for i in range(held):
-        at = (tail + i) & mask
-        words, release = ports.words[port, at], ports.times[port, at]
-        seen.tiles[port, i] = -words if slack_of(ask, release, i, gone) >= 0 else words
-        seen.tiles[3 + port, i] = release - now.time
-        gone += words
+        seen.words[port, i] = ports.words[port, (tail + i) & mask]
+        seen.times[port, i] = ports.times[port, (tail + i) & mask]
 
 
 @inner
@@ -103,7 +99,7 @@ def keep(ports: Ports, seen: Seen, now: Moment) -> None:
     memory[STREAM], memory[JUMPED] = now.stream, now.jumped
     for port in range(3):
         for field in range(FIELDS):
-            memory[PORTS + FIELDS * port + field] = state[port, field]
+            seen.state[port, field] = state[port, field]
         for i in range(2):
             at = MINIMA + 2 * port + i
             outer[at] = min(outer[at], state[port, EARLY + i])
@@ -114,47 +110,45 @@ def keep(ports: Ports, seen: Seen, now: Moment) -> None:
                 memory[SURE + port] = 1
                 memory[LOOKED] += PARTS
             else:
-                _keep_tiles(ports, seen, now, port)
+                _keep_tiles(ports, seen, port)
 
 
 @inner
-def stands_still(state: Ints, memory: Ints, port: int) -> bool:
-    """Whether nothing was asked of a port since it was kept."""
-    here = PORTS + FIELDS * port
+def stands_still(state: Ints, then: Ints, port: int) -> bool:
+    """Whether nothing was asked of a port since ``then``."""
     return bool(
-        state[port, HEAD] == memory[here + HEAD]
-        and state[port, TAIL] == memory[here + TAIL]
-        and state[port, WORDS_IN] == memory[here + WORDS_IN]
+        state[port, HEAD] == then[port, HEAD]
+        and state[port, TAIL] == then[port, TAIL]
+        and state[port, WORDS_IN] == then[port, WORDS_IN]
     )
 
 
 @inner
-def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int) -> tuple[int, int]:
+def _room_as_before(state: Ints, seen: Seen, port: int, time: int, drift: int) -> tuple[int, int]:
     """Whether room was found as at the kept fold: no (0), in whole cycles only (1), yes (2).
 
     And how long, less a cycle, it is there.
     """
-    here = PORTS + FIELDS * port
-    shift = time - memory[BEGAN_AT]
-    now, then = state[port, SPACE], memory[here + SPACE]
+    began = seen.memory[BEGAN_AT]
+    now, then = state[port, SPACE], seen.state[port, SPACE]
     if state[port, ROOMY] == 1:
         return 2, EVER
     if port == OUT:
         if drift == 0:
-            now, then = max(now, time), max(then, memory[BEGAN_AT])
-        return (2 if now - then == shift + drift else 0), EVER
+            now, then = max(now, time), max(then, began)
+        return (2 if now - then == time - began + drift else 0), EVER
     slack = state[port, TIME] - state[port, MARGIN] - now
-    if slack >= 0 and memory[here + TIME] - state[port, MARGIN] >= then:
+    if slack >= 0 and seen.state[port, TIME] - state[port, MARGIN] >= then:
         return 2, slack
-    return (1 if drift == 0 and now - then == shift else 0), slack
+    return (1 if drift == 0 and now - then == time - began else 0), slack
 
 
 @inner
 def _least_slack(ports: Ports, seen: Seen, port: int) -> int:
     """The least slack of the tiles in a buffer, or that of the oldest one that has none."""
     tail, mask, gone, least = ports.state[port, TAIL], ports.words.shape[1] - 1, 0, EVER
-    ask, held = asking(ports, port), ports.state[port, HEAD] - tail
-    place = 0
+    ask = asking(ports.state[port], port, ports.word_time)
+    held, place = ports.state[port, HEAD] - tail, 0
     while place < held and least >= 0:
         at = (tail + place) & mask
         least = min(least, slack_of(ask, ports.times[port, at], place, gone))
@@ -170,35 +164,40 @@ def _holds_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> bool:
 
     Not all of a read port's are past.
     """
-    state, memory, tiles = ports.state, seen.memory, seen.tiles
-    here = PORTS + FIELDS * port
-    tail, mask, gone = state[port, TAIL], ports.words.shape[1] - 1, 0
-    held = state[port, HEAD] - tail
+    state, then = ports.state[port], seen.state[port]
+    tail, mask, gone = state[TAIL], ports.words.shape[1] - 1, 0
+    held, shift = state[HEAD] - tail, now.time - seen.memory[BEGAN_AT]
     if (
-        memory[SURE + port] == 1  # all were
-        or held != memory[here + HEAD] - memory[here + TAIL]
-        or state[port, USED] != memory[here + USED]
+        seen.memory[SURE + port] == 1  # all were
+        or held != then[HEAD] - then[TAIL]
+        or state[USED] != then[USED]
     ):
         return False
-    ask, place, same = asking(ports, port), 0, True
+    ask, asked = asking(state, port, ports.word_time), asking(then, port, ports.word_time)
+    place, same = 0, True
     while place < held and same:
         at = (tail + place) & mask
-        words, release, before = ports.words[port, at], ports.times[port, at], tiles[port, place]
-        if tiles[3 + port, place] != release - now.time:
-            same = before <= 0 and slack_of(ask, release, place, gone) >= 0
-        same &= abs(before) == words
+        words, release, before = (
+            ports.words[port, at],
+            ports.times[port, at],
+            seen.times[port, place],
+        )
+        same = words == seen.words[port, place]
+        if release - shift != before:
+            past = slack_of(ask, release, place, gone) >= 0
+            same &= past and slack_of(asked, before, place, gone) >= 0
         gone += words
         place += 1
-    memory[LOOKED] += place
+    seen.memory[LOOKED] += place
     return same
 
 
 @inner
 def _longer(ports: Ports, seen: Seen, now: Moment, port: int) -> int:
     """By how much longer tiles are there before their room is asked for, from period to period."""
-    longer = drift_of(ports.state, seen.memory, port, now.time)
+    longer = drift_of(ports.state, seen, port, now.time)
     if port != OUT and ports.state[port, WARM] == 0:
-        cold = ports.state[port, COLD] - seen.memory[PORTS + FIELDS * port + COLD]
+        cold = ports.state[port, COLD] - seen.state[port, COLD]
         longer += cold * ports.word_time
     return longer
 
@@ -210,15 +209,15 @@ def goes_its_own_way(ports: Ports, seen: Seen, now: Moment, port: int, whole: bo
     ``whole`` says that a period has whole cycles.
     """
     state, memory = ports.state, seen.memory
-    here = PORTS + FIELDS * port
-    drift = drift_of(state, memory, port, now.time)
-    alike, _ = _room_as_before(state, memory, port, now.time, drift)
+    then = seen.state
+    drift = drift_of(state, seen, port, now.time)
+    alike, _ = _room_as_before(state, seen, port, now.time, drift)
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     if (
         state[port, DOUBT] == UNSURE
-        or memory[here + DOUBT] == UNSURE
-        or state[port, WARM] != memory[here + WARM]
+        or then[port, DOUBT] == UNSURE
+        or state[port, WARM] != then[port, WARM]
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
@@ -227,7 +226,7 @@ def goes_its_own_way(ports: Ports, seen: Seen, now: Moment, port: int, whole: bo
     if port == OUT or state[port, ROOMY] == 1:
         return True
     if state[port, WARM] == 1:
-        return bool(state[port, COLD] == memory[here + COLD])
+        return bool(state[port, COLD] == then[port, COLD])
     return alike != 1 and _longer(ports, seen, now, port) >= 0
 
 
@@ -238,12 +237,12 @@ def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool,
     ``whole`` says that a period has whole cycles.
     """
     state, memory = ports.state, seen.memory
-    if stands_still(state, memory, port):
+    if stands_still(state, seen.state, port):
         return most
     if not goes_its_own_way(ports, seen, now, port, whole):
         return 0
-    drift = drift_of(state, memory, port, now.time)
-    _, slack = _room_as_before(state, memory, port, now.time, drift)
+    drift = drift_of(state, seen, port, now.time)
+    _, slack = _room_as_before(state, seen, port, now.time, drift)
     longer = _longer(ports, seen, now, port)
     if state[port, ROOMY] == 0:  # else what it holds does not matter
         if slack >= 0 and longer >= 0 and surely_past(ports, port):
@@ -254,7 +253,7 @@ def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool,
                 return 0
             if slack < 0 and drift != 0:
                 return 0
-    cold = state[port, COLD] - memory[PORTS + FIELDS * port + COLD]
+    cold = state[port, COLD] - seen.state[port, COLD]
     if cold > 0:
         if state[port, WARM] == 1:
             return 0
@@ -271,9 +270,9 @@ def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool,
 @inner
 def let_drift(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move what goes its own way, or stands still, as seen from where time stands still."""
-    state, memory = ports.state, seen.memory
-    drift = drift_of(state, memory, port, now.time)
-    if stands_still(state, memory, port):
+    state = ports.state
+    drift = drift_of(state, seen, port, now.time)
+    if stands_still(state, seen.state, port):
         state[port, SPACE] += periods * drift
         mask, later = ports.times.shape[1] - 1, periods * drift
         for i in range(state[port, TAIL], state[port, HEAD]):
@@ -283,6 +282,6 @@ def let_drift(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) ->
         if port == OUT:
             state[port, SPACE] += periods * drift
     state[port, TIME] += periods * drift
-    state[port, COLD] += periods * (state[port, COLD] - memory[PORTS + FIELDS * port + COLD])
+    state[port, COLD] += periods * (state[port, COLD] - seen.state[port, COLD])
     state[port, EARLY] -= periods * max(0, drift)
     state[port, PAST] -= periods * max(0, -drift)

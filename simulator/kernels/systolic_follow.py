@@ -35,7 +35,6 @@ from simulator.kernels.systolic_ports import (
     COLD,
     DOUBT,
     EARLY,
-    FIELDS,
     HALF,
     HEAD,
     MARGIN,
@@ -57,7 +56,6 @@ from simulator.kernels.systolic_remembered import (
     FOLLOWS,
     LOOKED,
     MINIMA,
-    PORTS,
     SURE,
     Moment,
     Seen,
@@ -67,27 +65,30 @@ from simulator.kernels.systolic_remembered import (
 
 @inner
 def _released_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> tuple[int, int, bool]:
-    """Places up to which the tiles are as before: all of them, -1 where their words are not.
+    """Up to which places the tiles in a buffer are as they were; and whether they all are just so.
 
-    The first is that of the oldest tile that is not past, or their number; the second that of the
-    first tile that is not past and released later than its like was. And whether all are released
-    just as before.
+    The first place is that of the oldest tile that is not past, -1 where the words of some are not
+    the same; the second that of the oldest that is not past and released later than its like was.
+    Each is the number of tiles where there is none.
     """
     tail, mask, gone = ports.state[port, TAIL], ports.words.shape[1] - 1, 0
-    held = ports.state[port, HEAD] - tail
-    ask, place, late, same = asking(ports, port), 0, held, True
-    stop = held
+    ask = asking(ports.state[port], port, ports.word_time)
+    held, shift = ports.state[port, HEAD] - tail, now.time - seen.memory[BEGAN_AT]
+    place, late, stop, same = 0, held, held, True
     while place < stop:
         at = (tail + place) & mask
-        words, release = ports.words[port, at], ports.times[port, at]
-        if words != abs(seen.tiles[port, place]):
+        words, later = (
+            ports.words[port, at],
+            ports.times[port, at] - shift - seen.times[port, place],
+        )
+        if words != seen.words[port, place]:
             late, stop = -1, 0
-        elif release - now.time != seen.tiles[3 + port, place]:
-            same = False
-        if slack_of(ask, release, place, gone) < 0:
+        # once a tile is not past only those that are later matter
+        matters = late == held or later > 0
+        if matters and slack_of(ask, ports.times[port, at], place, gone) < 0:
             late = min(late, place)
-            if release - now.time > seen.tiles[3 + port, place]:
-                stop = min(stop, place)
+            stop = min(stop, place) if later > 0 else stop
+        same &= later == 0
         gone += words
         place += 1
     seen.memory[LOOKED] += place
@@ -102,28 +103,28 @@ def way_with_array(ports: Ports, seen: Seen, now: Moment, port: int, full: int) 
     cold start, 0 where it does neither. The array takes ``full`` for a period.
     """
     state, memory = ports.state, seen.memory
-    here = PORTS + FIELDS * port
-    drift = drift_of(state, memory, port, now.time)
+    then = seen.state
+    drift = drift_of(state, seen, port, now.time)
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
     if (
         memory[SURE + port] == 1
-        or state[port, HEAD] == memory[here + HEAD]
-        or state[port, WARM] != memory[here + WARM]
-        or state[port, HEAD] - memory[here + HEAD] != state[port, TAIL] - memory[here + TAIL]
-        or state[port, USED] != memory[here + USED]
+        or state[port, HEAD] == then[port, HEAD]
+        or state[port, WARM] != then[port, WARM]
+        or state[port, HEAD] - then[port, HEAD] != state[port, TAIL] - then[port, TAIL]
+        or state[port, USED] != then[port, USED]
     ):
         return 0
     if port != OUT and state[port, WARM] == 0:
-        shift, room = now.time - memory[BEGAN_AT], state[port, SPACE] - memory[here + SPACE]
-        fetches = state[port, COLD] != memory[here + COLD]
+        shift, room = now.time - memory[BEGAN_AT], state[port, SPACE] - then[port, SPACE]
+        fetches = state[port, COLD] != then[port, COLD]
         return FILLS if fetches and full % (state[port, MARGIN] + 1) == 0 and room == shift else 0
     if drift < -2 * state[port, MARGIN]:
         # it does not wait yet, or waits for less than it will
         past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
-        sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
+        sure = state[port, DOUBT] == CERTAIN and then[port, DOUBT] == CERTAIN
         return LEADS if sure and past >= 0 and early >= 0 else 0
-    moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
-    moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
+    moved = state[port, WORDS_IN] - then[port, WORDS_IN]
+    moved += state[port, WORDS_OUT] - then[port, WORDS_OUT]
     in_time = moved * ports.word_time <= full and early >= state[port, MARGIN] + max(0, drift)
     return STAYS if in_time and now.care < 2 else 0
 
@@ -132,11 +133,11 @@ def way_with_array(ports: Ports, seen: Seen, now: Moment, port: int, full: int) 
 def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: int) -> int:
     """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
     state, memory = ports.state, seen.memory
-    here = PORTS + FIELDS * port
+    then = seen.state
     way = way_with_array(ports, seen, now, port, full)
     if way == 0:
         return 0
-    tiles, held = state[port, HEAD] - memory[here + HEAD], state[port, HEAD] - state[port, TAIL]
+    tiles, held = state[port, HEAD] - then[port, HEAD], state[port, HEAD] - state[port, TAIL]
     late, stop, same = _released_as_before(ports, seen, now, port)
     if late < 0:
         return 0
@@ -144,11 +145,11 @@ def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: i
     if stop < held:
         # a tile is released too late to be like the one before
         most = min(most, stop // tiles)
-    moves = tiles <= RING // 4 and state[port, ALONE] == memory[here + ALONE]
+    moves = tiles <= RING // 4 and state[port, ALONE] == then[port, ALONE]
     if not moves and (way == LEADS or not same):
         return 0
     if way == FILLS:
-        fetched = state[port, COLD] - memory[here + COLD]
+        fetched = state[port, COLD] - then[port, COLD]
         return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched)) if same else 0
     if way == LEADS:
         memory[FOLLOWS + port] = LEADS
@@ -161,7 +162,7 @@ def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: i
 def let_follow(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
     """Put a port that followed the array in a jump where it may be at most."""
     state = ports.state
-    drift = drift_of(state, seen.memory, port, now.time)
+    drift = drift_of(state, seen, port, now.time)
     lift = state[port, MARGIN] + max(0, -drift)
     state[port, TIME] += lift
     if port == OUT:
@@ -174,7 +175,7 @@ def let_follow(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
 def let_lead(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move a port that used up some of its lead in a jump."""
     state = ports.state
-    drift = drift_of(state, seen.memory, port, now.time)
+    drift = drift_of(state, seen, port, now.time)
     state[port, TIME] += periods * drift
     state[port, PAST] = min(state[port, PAST], 0)
     if port == OUT:

@@ -14,6 +14,7 @@ from simulator.kernels.systolic_ports import (
     COLD,
     HALF,
     HEAD,
+    LONG_AGO,
     MARGIN,
     OUT,
     RING,
@@ -23,52 +24,47 @@ from simulator.kernels.systolic_ports import (
     TIME,
     USED,
     WARM,
+    Ints,
     Ports,
 )
 
 PARTS = 16
 """Tiles of a buffer that are looked at first."""
 
-IN_ORDER, AT_ONCE, COLD_START, FETCHED = range(4)
-
 
 class Asking(NamedTuple):
-    """How soon a port asks for the room of the tiles in its buffer.
+    """How soon a port asks for the room of the tiles in its buffer; see ``spare_words``.
 
-    Results are written IN_ORDER. A read port asks AT_ONCE, where in the cold start the ring might
-    run out of places; in the COLD_START after ``spare`` words and those of older tiles; later
-    (FETCHED) so, too, or when the last of ``places`` is used up. It is at ``time``, less a cycle.
+    It is at ``time``, less a cycle. Beside the words of older tiles it moves ``spare`` and ``more``
+    before it asks, and ``least`` at least if it need not ask at once; or no more than ``few``, and
+    ``each`` for every older tile, when the ring's places are used up.
     """
 
-    how: int
     time: int
     spare: int
-    places: int
-    smallest: int
+    more: int
+    least: int
+    few: int
+    each: int
     word_time: int
 
 
 @inner
-def asking(ports: Ports, port: int) -> Asking:
-    """How soon a port asks for room, as it is now."""
-    state = ports.state[port]
-    spare = state[SPARE] - state[USED]
-    how = FETCHED
+def asking(state: Ints, port: int, word_time: int) -> Asking:
+    """How soon a port of that ``state`` asks for room."""
+    time, spare = state[TIME] - state[MARGIN], state[SPARE] - state[USED]
     if port == OUT:
-        how = IN_ORDER
-    elif state[WARM] == 0:
-        how = COLD_START
-        spare -= max(0, state[HALF] - state[COLD])
-        if 2 * state[HALF] >= RING * state[SMALLEST]:
-            how = AT_ONCE  # so many tiles that the ring may run out of places first
-    return Asking(
-        how,
-        state[TIME] - state[MARGIN],
-        spare,
-        RING - state[HEAD] + state[TAIL],
-        state[SMALLEST],
-        ports.word_time,
-    )
+        # results are written in their order
+        return Asking(time, 0, 0, 0, -LONG_AGO, 0, word_time)
+    if state[WARM] == 0:
+        # words that take no time do not count; the ring may run out of places first
+        many = 2 * state[HALF] >= RING * state[SMALLEST]
+        spare = LONG_AGO if many else spare - max(0, state[HALF] - state[COLD])
+        return Asking(time, spare, 0, 0, -LONG_AGO, 0, word_time)
+    # room is asked for only when even the largest tile does not fit any more, that is after a tile
+    # at least where it just fits now
+    each, places = state[SMALLEST], RING - state[HEAD] + state[TAIL]
+    return Asking(time, spare, 1, each, places * each, each, word_time)
 
 
 @inlined
@@ -76,18 +72,10 @@ def spare_words(ask: Asking, place: int, gone: int) -> int:
     """Words that a port surely moves before the room of a tile in its buffer is asked for.
 
     The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
-    Before the port is warm, words that take no time do not count. Room is asked for only when even
-    the largest tile does not fit any more, that is after a tile at least where it just fits now.
     """
     spare = ask.spare + gone
-    if ask.how == FETCHED:
-        if spare < 0:
-            return 0
-        few = (ask.places + place) * ask.smallest
-        return max(0, min(few, max(spare + 1, ask.smallest)))
-    if ask.how == IN_ORDER:
-        return gone
-    return max(0, spare) if ask.how == COLD_START else 0
+    words = min(ask.few + place * ask.each, max(spare + ask.more, ask.least))
+    return max(0, words) if spare >= 0 else 0
 
 
 @inlined
@@ -110,12 +98,13 @@ def surely_past(ports: Ports, port: int) -> bool:
     held = ports.state[port, HEAD] - tail
     if port == OUT or held <= PARTS:
         return False
-    ask, mask = asking(ports, port), ports.times.shape[1] - 1
+    ask, mask = asking(ports.state[port], port, ports.word_time), ports.times.shape[1] - 1
+    each = ports.state[port, SMALLEST]
     first = 0
     for part in range(1, PARTS + 1):
         last = held * part // PARTS
         release = ports.times[port, (tail + last - 1) & mask]
-        if slack_of(ask, release, first, first * ask.smallest) < 0:
+        if slack_of(ask, release, first, first * each) < 0:
             return False
         first = last
     return True

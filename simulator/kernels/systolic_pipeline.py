@@ -198,8 +198,9 @@ def run_pipeline(
     rings = np.empty((2, 3, places), np.int64)
     ports = Ports(state, rings[0], rings[1], np.empty(places, np.int64), q)
     clock, both = np.zeros(CLOCK, np.int64), np.zeros((3, MEMORY), np.int64)
-    kept = np.empty((2, 6, 0 if visit_all else places), np.int64)
-    folds, columns = Seen(both[0], both[1], kept[0]), Seen(both[1], both[2], kept[1])
+    before, kept = np.empty((2, 3, FIELDS), np.int64), np.empty((4, 3, places), np.int64)
+    folds = Seen(both[0], both[1], before[0], kept[0], kept[1])
+    columns = Seen(both[1], both[2], before[1], kept[2], kept[3])
     _run_columns(work, room, ports, clock, folds, columns, both, idle, care, record)
     if not visit_all:
         add_idle_traffic(state, idle, work, room)

@@ -5,33 +5,34 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_ports import FIELDS, TIME, Ints
+from simulator.kernels.systolic_ports import TIME, Ints
 
 # Places in the memory: folds until another one is kept and how long it is kept, folds since it, its
 # time, the stream's start, the time jumped over before it, whether one is kept, how far an idle
 # port of results were, tiles looked at so far, EARLY and PAST before they were last set back;
-# whether all that a port held at the kept one was surely past (then its tiles are not kept),
-# whether it follows the array, and the ports' state there.
+# whether all that a port held at the kept one was surely past (then its tiles are not kept), and
+# whether it follows the array.
 LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
 SURE = MINIMA + 6
 FOLLOWS = SURE + 3
-PORTS = FOLLOWS + 3
-MEMORY = PORTS + 3 * FIELDS
+MEMORY = FOLLOWS + 3
 
 NEVER = -(2**62)
 EVER = 2**61
 
 
 class Seen(NamedTuple):
-    """What is remembered of folds: int64[MEMORY], of the columns around them, and the tiles.
+    """What is remembered of folds, int64[MEMORY], and of the columns around them.
 
-    ``tiles``, int64[6, ring], has the words and then the times of release of each port's, oldest
-    first. Around columns is nothing: any other memory.
+    ``state`` is that of the ports at the kept one. ``words`` and ``times``, int64[3, ring], are the
+    tiles of each port there, oldest first. Around columns is nothing: any other memory.
     """
 
     memory: Ints
     outer: Ints
-    tiles: Ints
+    state: Ints
+    words: Ints
+    times: Ints
 
 
 class Moment(NamedTuple):
@@ -58,11 +59,11 @@ def forget(memory: Ints) -> None:
     """Start anew: nothing was seen."""
     memory[:FRESH] = 0
     memory[FRESH] = NEVER
-    memory[MINIMA:PORTS] = EVER
+    memory[MINIMA:] = EVER
 
 
 @inner
-def drift_of(state: Ints, memory: Ints, port: int, time: int) -> int:
+def drift_of(state: Ints, seen: Seen, port: int, time: int) -> int:
     """How much later a port is than when it was kept, seen from the array, which is at ``time``."""
-    there: int = memory[PORTS + FIELDS * port + TIME] - memory[BEGAN_AT]
+    there: int = seen.state[port, TIME] - seen.memory[BEGAN_AT]
     return int(state[port, TIME] - time - there)

@@ -26,7 +26,6 @@ from simulator.kernels.systolic_compare import (
 )
 from simulator.kernels.systolic_follow import follows, let_follow, let_lead, way_with_array
 from simulator.kernels.systolic_ports import (
-    FIELDS,
     MARGIN,
     OUT,
     PHASE,
@@ -43,7 +42,6 @@ from simulator.kernels.systolic_remembered import (
     KEPT,
     LEFT,
     LOOKED,
-    PORTS,
     SINCE,
     SPAN,
     STREAM,
@@ -62,7 +60,7 @@ def _far(at: int, fresh: int, moved: int, shift: int, periods: int) -> int:
 @inner
 def _results(ports: Ports, seen: Seen) -> int:
     """Words of results that were written since a fold was kept."""
-    return int(ports.state[OUT, WORDS_OUT] - seen.memory[PORTS + FIELDS * OUT + WORDS_OUT])
+    return int(ports.state[OUT, WORDS_OUT] - seen.state[OUT, WORDS_OUT])
 
 
 @inner
@@ -72,7 +70,7 @@ def _may_repeat(ports: Ports, seen: Seen, now: Moment, full: int) -> bool:
     for port in range(3):
         if (
             now.live & (1 << port)
-            and not stands_still(ports.state, seen.memory, port)
+            and not stands_still(ports.state, seen.state, port)
             and not goes_its_own_way(ports, seen, now, port, whole)
             and way_with_array(ports, seen, now, port, full) == 0
             and fills(ports, seen, now, port, 1) == 0
@@ -140,7 +138,7 @@ def _count(ports: Ports, seen: Seen, now: Moment, full: int, periods: int) -> No
     results = _results(ports, seen)
     for port in range(3):
         for field in range(WORDS_IN, WORDS_OUT + 1):
-            done = state[port, field] - memory[PORTS + FIELDS * port + field]
+            done = state[port, field] - seen.state[port, field]
             state[port, field] += periods * done
     p = state[OUT, MARGIN] + 1
     if now.eager and (full % p == 0 or results == 0):
