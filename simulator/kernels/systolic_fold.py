@@ -112,6 +112,97 @@ def _load(work: Work, ports: Ports, column: Column, clock: Ints, fr: int, record
     return int(max(clock[NOW], loaded))
 
 
+class Stream(NamedTuple):
+    """What chunks do on their way through a fold: fetches, room for results, and what stays.
+
+    ``place`` is that of the first chunk in the ring of the port that ``stays`` says stays there.
+    """
+
+    fold: int
+    first: bool
+    height: int
+    width: int
+    place: int
+    fetch_row: bool
+    fetch_col: bool
+    take_room: bool
+    stays: bool
+    done: bool
+
+
+@inner
+def _stream_of(work: Work, column: Column, fr: int) -> Stream:
+    """What happens to the chunks of fold ``fr`` of a column."""
+    use_col = work.dataflow == OS and not column.col_idle
+    use_out = work.dataflow != OS and not column.out_idle
+    held = column.col_held if use_col else column.sums_held
+    return Stream(
+        column.number * work.row_folds + fr,
+        fr == 0,
+        min(work.rows, work.row_extent - fr * work.rows),
+        column.width,
+        column.col_base if use_col else column.out_base,
+        column.fetch_row,
+        use_col and (fr == 0 or not held),
+        use_out and (fr == 0 or not held),
+        (use_col or use_out) and held,
+        work.dataflow != OS and column.out_idle and fr == work.row_folds - 1,
+    )
+
+
+@inlined
+def _chunks(
+    work: Work,
+    ports: Ports,
+    s: Stream,
+    row: Ints,
+    other: Ints,
+    clock: Ints,
+    seen: Ints,
+    start: int,
+    record: Record,
+    kept: bool,
+) -> int:
+    """Stream all chunks from ``start`` on; when the last ended. Its times are kept, or not."""
+    p, mask, chunks = ports.state[ROW, MARGIN] + 1, ports.words.shape[1] - 1, work.chunks
+    length, longer, first = work.stream // chunks, work.stream % chunks, 0
+    which = OUT if work.dataflow != OS else COL
+    for c in range(chunks):
+        last = first + length + (1 if c < longer else 0)
+        depth = min(work.vectors, last * work.macs) - first * work.macs
+        there, room = LONG_AGO, LONG_AGO
+        if s.fetch_row:
+            there = fetch(row, ports, ROW, s.height * depth)
+        if s.fetch_col:
+            room = fetch(other, ports, COL, s.width * depth)
+        elif s.take_room:
+            room = reserve(other, ports, s.width * depth, not s.first, record.writes)
+            push(other, ports, OUT, s.width * depth, 0)
+        start = wait_for_both(row, other, start, there, room)
+        if c == 0:
+            clock[BEGAN] = start
+        if kept:
+            record.feeds[s.fold, 1 + c] = ceil_div(start, p)
+            record.arrivals[s.fold, 1 + c] = there if s.fetch_row else -1
+            read = s.fetch_col or (s.take_room and not s.first)
+            record.arrivals[s.fold, 1 + chunks + c] = room if read else -1
+            if which == OUT and (s.stays or s.take_room):
+                slot = s.place + c if s.stays else other[HEAD] - 1
+                ports.tile[slot & mask] = s.fold * chunks + c
+        start += (last - first) * p
+        first = last
+        if s.fetch_row:
+            ports.times[ROW, (row[HEAD] - 1) & mask] = start
+        if s.stays:
+            ports.times[which, (s.place + c) & mask] = start
+        elif s.fetch_col or s.take_room:
+            ports.times[which, (other[HEAD] - 1) & mask] = start
+        elif s.done:
+            end = whole_cycle(other, start)
+            _deliver(other, seen, s.width * depth, end, ports.word_time)
+    return start
+
+
 @inner
 def _stream(
     work: Work,
@@ -124,58 +215,20 @@ def _stream(
     record: Record,
 ) -> int:
     """Stream all chunks through fold ``fr`` of a column from ``start`` on; when the last ended."""
-    kept = record.feeds.size > 0
-    p, mask = ports.state[ROW, MARGIN] + 1, ports.words.shape[1] - 1
-    height = min(work.rows, work.row_extent - fr * work.rows)
-    fold, chunks = column.number * work.row_folds + fr, work.chunks
-    use_col = work.dataflow == OS and not column.col_idle
-    use_out = work.dataflow != OS and not column.out_idle
-    fetch_col = use_col and (fr == 0 or not column.col_held)
-    take_room = use_out and (fr == 0 or not column.sums_held)
-    done = work.dataflow != OS and column.out_idle and fr == work.row_folds - 1
-    if not (column.fetch_row or use_col or use_out or done):
+    s = _stream_of(work, column, fr)
+    if not (s.fetch_row or s.fetch_col or s.take_room or s.stays or s.done):
         # nothing happens between the start of the stream and its end
         clock[BEGAN] = start
-        return start + work.stream * p
-    which = COL if use_col else OUT
-    held = column.col_base if use_col else column.out_base
+        return start + work.stream * (ports.state[ROW, MARGIN] + 1)
+    clock[STEPS] += work.chunks
+    which = OUT if work.dataflow != OS else COL
     row, other = np.empty(FIELDS, np.int64), np.empty(FIELDS, np.int64)
     _copy(ports.state[ROW], row)
     _copy(ports.state[which], other)
-    clock[STEPS] += chunks
-    length, longer, first = work.stream // chunks, work.stream % chunks, 0
-    for c in range(chunks):
-        last = first + length + (1 if c < longer else 0)
-        depth = min(work.vectors, last * work.macs) - first * work.macs
-        there, room = LONG_AGO, LONG_AGO
-        if column.fetch_row:
-            there = fetch(row, ports, ROW, height * depth)
-        if fetch_col:
-            room = fetch(other, ports, COL, column.width * depth)
-        elif take_room:
-            room = reserve(other, ports, column.width * depth, fr > 0, record.writes)
-            push(other, ports, OUT, column.width * depth, 0)
-        start = wait_for_both(row, other, start, there, room)
-        if c == 0:
-            clock[BEGAN] = start
-        if kept:
-            record.feeds[fold, 1 + c] = ceil_div(start, p)
-            record.arrivals[fold, 1 + c] = there if column.fetch_row else -1
-            read = fetch_col or (take_room and fr > 0)
-            record.arrivals[fold, 1 + chunks + c] = room if read else -1
-        start += (last - first) * p
-        first = last
-        if column.fetch_row:
-            ports.times[ROW, (row[HEAD] - 1) & mask] = start
-        if use_col or use_out:
-            again = column.col_held if use_col else column.sums_held
-            slot = (held + c if again else other[HEAD] - 1) & mask
-            ports.times[which, slot] = start
-            if use_out:
-                ports.tile[slot] = fold * chunks + c
-        elif done:
-            end = whole_cycle(other, start)
-            _deliver(other, seen, column.width * depth, end, ports.word_time)
+    if record.feeds.size > 0:
+        start = _chunks(work, ports, s, row, other, clock, seen, start, record, True)
+    else:
+        start = _chunks(work, ports, s, row, other, clock, seen, start, record, False)
     _copy(row, ports.state[ROW])
     _copy(other, ports.state[which])
     return start
