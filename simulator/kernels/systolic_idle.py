@@ -14,8 +14,7 @@ fold to that of the next, and a tile of w words that take q ticks each, p to a c
 - A stationary tile must arrive within the D cycles since the one before began to load. With
   ``double`` loading it may follow at once on the first, so within the R cycles of its load.
 - A stripe that stays for a column of folds can be replaced chunk by chunk behind its last use,
-  w q <= (D - l0) p, or while the next one is used if the buffer holds two; then all of it may take
-  as long as a column of folds, chunk by chunk or not.
+  w q <= (D - l0) p; or, if the buffer holds two, all of it may take as long as a column of folds.
 - Results are written in their order, each within w q of its end if the port keeps up.
 
 Nothing that fits into the first half of its buffer is ever waited for, nor room in a buffer that
@@ -64,10 +63,9 @@ def _stripe_idle(work: Work, room: Buffers, total: int, width: int, tile: int) -
     in_time = stripe * q <= work.row_folds * work.fold * p
     if total <= room.col // 2 or (stripe <= room.col // 2 and in_time):
         return True
-    between = work.fold - work.stream + work.shortest
+    between = min(work.fold - work.stream + work.shortest, work.fold - work.longest)
     keeps_up = work.chunks == 1 or work.macs * width * q <= p
-    behind = tile * q <= (work.fold - work.longest) * p
-    return keeps_up and tile * q <= between * p and (room.col >= 2 * stripe or behind)
+    return keeps_up and tile * q <= between * p
 
 
 @inner
