@@ -25,16 +25,19 @@ SLOW = Fraction(1, 10**6)
 
 
 @kernel
-def _idle(flow, load, along_rows, along_cols, vectors, macs, row, col, out, p, q):
-    work = work_of(flow, load, along_rows, along_cols, vectors, 4, 4, macs)
+def _idle(flow, load, along_rows, along_cols, vectors, side, macs, row, col, out, p, q):
+    work = work_of(flow, load, along_rows, along_cols, vectors, side, side, macs)
     return idle_ports(work, Buffers(row, col, out, p, q))
 
 
-def idle(port, buffer, rate, flow=WS, load=SINGLE, vectors=24, macs=1, sizes=(40, 20)) -> bool:
+def idle(
+    port, buffer, rate, flow=WS, load=SINGLE, vectors=24, macs=1, sizes=(40, 20), side=4
+) -> bool:
     """Whether a port with such a buffer is idle; the others have room and do not matter."""
     buffers = [buffer if other == port else PLENTY for other in (ROW, COL, OUT)]
     rate = Fraction(rate)
-    ports = _idle(flow, load, *sizes, vectors, macs, *buffers, rate.numerator, rate.denominator)
+    words, cycles = rate.as_integer_ratio()
+    ports = _idle(flow, load, *sizes, vectors, side, macs, *buffers, words, cycles)
     return bool(ports & 1 << port)
 
 
@@ -88,10 +91,10 @@ def test_a_stripe_that_stays_for_a_column_of_folds() -> None:
     case = {"flow": OS, "vectors": 4}
     assert idle(COL, 16, Fraction(16, 6), **case)
     assert not idle(COL, 16, Fraction(15, 6), **case)
-    assert idle(COL, 64, Fraction(8, 1), flow=OS, macs=2)
-    assert not idle(COL, 64, Fraction(7, 1), flow=OS, macs=2)
-    # chunks of 4 and 3: 25 vectors, the first one behind 3 cycles and the way through the array
-    assert idle(COL, 100, 4, flow=OS, vectors=25)
+    assert [idle(COL, 96, rate, flow=OS, macs=2) for rate in (8, 7)] == [True, False]
+    # 4,097 vectors in 4,096 chunks through a single cell: the first, of two, behind the last
+    case = {"flow": OS, "vectors": 4097, "side": 1}
+    assert [idle(COL, 4097, rate, **case) for rate in (2, Fraction(199, 100))] == [True, False]
 
 
 def test_results_that_stay_until_they_are_complete() -> None:

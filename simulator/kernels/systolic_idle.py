@@ -42,7 +42,7 @@ def _flows_idle(
     deep, between = side * work.vectors, work.fold - work.stream + work.shortest
     if total <= capacity // 2 or (deep <= capacity // 2 and deep * q <= work.fold * p):
         return True
-    keeps_up = work.chunks == 1 or work.macs * side * q <= p
+    keeps_up = work.macs * side * q <= p
     return capacity >= 2 * tile and keeps_up and tile * q <= between * p
 
 
