@@ -156,6 +156,10 @@ def _check_header(header: Sequence[Cell], required: Sequence[str]) -> None:
 
 
 def _renaming_hint(name: str, found: Sequence[str], required: Sequence[str]) -> str | None:
+    if len(found) == 1:
+        for separator, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if separator in found[0]:
+                return f"cells are parted by {what} here, expected commas"
     others = [column for column in found if column not in required]
     close = nearest(name, [column.lower() for column in others])
     return f"is '{close}' meant?" if close else None

@@ -7,6 +7,7 @@ is exact (``fractions.Fraction``) until the last step, so that ``1.503 GHz`` is 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -95,6 +96,8 @@ _ALSO_CALLED = {
 }  # fmt: skip
 """Units that people write, for the hint; which of them count is in ``_KINDS``."""
 
+_IN_BITS = re.compile(r"([kKMGTP]i?)(b|bits?)")
+"""A prefix with bits, which many write where they mean bytes."""
 _BITS_A_SECOND = re.compile(r"([kMGT])b(it)?s?/s(ec)?")
 _BYTES_A_SECOND = re.compile(r"([kKMGTP]i?B)(s|ps|/sec|/second| per s| per second)?")
 
@@ -117,6 +120,12 @@ def parse_quantity(text: str, dimension: Dimension) -> int | float:
     negative, not finite or too large, where the unit is missing or unknown, and where a whole
     dimension (bytes, B/s, Hz, ps, counts) gets a part of its base unit.
     """
+    return _parsed(text, dimension)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str, dimension: Dimension) -> int | float:
+    """As ``parse_quantity``; a sweep reads the same values of a file again and again."""
     kind = _KINDS[dimension]
     stripped = text.strip()
     match = _NUMBER.match(stripped)
@@ -177,8 +186,28 @@ def _unit_size(text: str, unit: str, dimension: Dimension) -> Fraction:
         )
     close = _nearest_unit(unit, list(kind.units))
     hint = f"did you mean '{number} {close}'? {expected}" if close else expected
+    hint = _bits_or_bytes(Fraction(number), unit, dimension) or hint
     word = _word(dimension)
     raise InputError(f"unknown unit '{unit}' for {article(word)} {word}", hint=hint)
+
+
+def _bits_or_bytes(number: Fraction, unit: str, dimension: Dimension) -> str | None:
+    """What a number of bits is in units that count, and what it is if bytes were meant.
+
+    None where the unit is not one of bits.
+    """
+    bits = _IN_BITS.fullmatch(unit)
+    if bits is None or dimension not in ("bytes", "bandwidth"):
+        return None
+    prefix = bits[1].replace("K", "k") if len(bits[1]) == 1 else bits[1].replace("k", "K")
+    per_s = "/s" if dimension == "bandwidth" else ""
+    units, plain = _KINDS[dimension].units, f"{float(number):.10g} {prefix}"
+    if f"{prefix}B{per_s}" not in units:
+        return None
+    in_bits = f"{float(number / 8):.10g} {prefix}B{per_s}"
+    if f"{prefix}bps" in units:
+        in_bits = f"{plain}bps"
+    return f"'{unit}' is in bits: did you mean '{in_bits}', or '{plain}B{per_s}' (bytes)?"
 
 
 def _nearest_unit(unit: str, known: list[str]) -> str | None:
@@ -237,7 +266,7 @@ def format_bytes(count: float) -> str:
     """A size with three digits: decimal prefixes, or binary ones where they come out whole."""
     for size, unit in _BINARY[:-1]:
         if count % size == 0 and size <= count < 10_000 * size:
-            return f"{count / size:.0f} {unit}"
+            return f"{count / size:,.0f} {unit}"
     return _three_digits(count, tuple((size, f"{prefix}B") for size, prefix in _PREFIXES))
 
 

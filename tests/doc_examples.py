@@ -2,6 +2,7 @@
 
 A ``console`` block holds commands behind ``$`` and what they print on stdout and stderr; a line
 ``...`` stands for what is left out, ``# exit 3`` behind a command for the status that it ends with.
+A ``csv NAME`` block is a file that the commands find in their folder.
 A ``bash`` block holds commands only. Commands that do not begin with ``chipsim`` are not run.
 """
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ELISION = "..."
 
 _BLOCK = re.compile(r"^```(console|bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^```csv ([\w.-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\s+# exit (\d+)$")
 
 
@@ -40,6 +42,12 @@ def documents() -> list[Path]:
 
 def blocks(text: str, kind: str) -> list[str]:
     return [match[2] for match in _BLOCK.finditer(text) if match[1] == kind]
+
+
+def write_files(text: str) -> None:
+    """The files that a document shows, into the current directory."""
+    for match in _FILE.finditer(text):
+        Path(match[1]).write_text(match[2])
 
 
 def examples(text: str) -> list[Example]:
@@ -127,6 +135,7 @@ def renewed(shown: tuple[str, ...], actual: list[str]) -> list[str]:
 def renew(path: Path) -> None:
     """Run a document's commands and write what they print now into its console blocks."""
     text = path.read_text()
+    write_files(text)
     for example in examples(text):
         status, actual = run(example.command)
         print(f"{path.name}: {example.command}: {status}", file=sys.stderr)

@@ -19,6 +19,11 @@ def lost(capacity: float, touched: float) -> float:
     return 1 / (1 + (capacity / touched) ** 12)
 
 
+def unsplit_kernels(gpu: GpuKernels, size: float) -> bool:
+    """Whether the kernels of elements of ``size`` bytes do not split the inner dimension."""
+    return ("bf16" if size == 2 else "int8") in gpu.unsplit
+
+
 def tiles_s(
     chip: Chip, unit: TensorCore, gpu: GpuKernels, shape: tuple[int, int, int], size: float
 ) -> float:
@@ -31,13 +36,25 @@ def tiles_s(
         * gpu.issue_efficiency
     )
     found = []
+    unsplit = unsplit_kernels(gpu, size)
+    wanted = 0
+    if unsplit and m > 64:
+        areas = [rows * cols for rows, cols in gpu.tiles]
+        wanted = min((2 if m <= gpu.narrow_rows else 4) * areas[0], areas[-1])
     longest = k
-    if gpu.split_ratio:
+    if gpu.split_ratio and not unsplit:
         longest = min(k, max(1, int(max(m, n) * gpu.split_ratio)))
     for rows, cols in gpu.tiles:
+        if rows * cols < wanted:
+            continue
+        multiplied = rows
+        while unsplit and not gpu.persistent and multiplied > 16 and multiplied >= 2 * m:
+            multiplied //= 2
         blocks = math.ceil(m / rows) * math.ceil(n / cols)
         real = min(rows, m), min(cols, n)
         for fewer, parts in zip((0, *PARTS), PARTS, strict=False):
+            if parts > 1 and unsplit:
+                break
             if parts > 1 and (blocks * parts > 2 * unit.count or fewer * depth >= k):
                 break
             if parts > 1 and gpu.split_ratio and longest == k:
@@ -49,7 +66,7 @@ def tiles_s(
             part = math.ceil(k / parts)
             steps = math.ceil(part / depth)
             feed = sum(real) * depth * size / gpu.feed_bytes_per_s
-            step = norm(4, rows * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
+            step = norm(4, multiplied * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
             out = real[0] * real[1] * size / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
             if gpu.exposed_ends:
@@ -57,7 +74,8 @@ def tiles_s(
                 start = gpu.tile_ps * 1e-12
                 filled = steps if parts > 1 else math.ceil(2 * part / depth) / 2
                 time = max(1, waves * filled) * step + max(0, start - step)
-                time += min(start, first / chip.sram.bandwidth_bytes_per_s)
+                fastest = chip.sram.bandwidth_bytes_per_s
+                time += min(start, first / min(fastest, gpu.stream_bytes_per_s or fastest))
             if gpu.shared_feed:
                 pulled = blocks * parts * part * sum(real) * size
                 time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)
@@ -90,6 +108,8 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     stream += weights * of_weights * max(0, far - once)
     stream += of_others * (others - result) * max(0, far - once)
     after = max(2 * result * near, of_others * result * far) if gpu.exposed_ends else 0
+    if gpu.exposed_ends and gpu.store_bytes_per_s and unsplit_kernels(gpu, size):
+        after = max(after, result / gpu.store_bytes_per_s)
     if not gpu.exposed_ends:
         stream += 2 * result * once + of_others * result * max(0, far - 2 * once)
     ramp = gpu.ramp_ps * 1e-12
@@ -103,6 +123,6 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
             tiles += (energy - tiles) * fourth / (1 + fourth)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
     time = norm(2.5, tiles, memory)
-    if m == 1 and not gpu.persistent:
+    if m == 1 and not gpu.persistent and not unsplit_kernels(gpu, size):
         time = min(time, memory + gpu.tile_ps * 1e-12 + k / 1024 * 0.29e-6)
     return fixed + time + after

@@ -126,3 +126,55 @@ def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
     entries = [Validated("copy", "bf16", "t", 2, 1.0)]
     line = accuracy_line(entries, {}, None, [("", "matmul"), ("", "moe")])
     assert line.endswith("copy 1.0 %; not validated: matmul, moe, the host's time")
+
+
+def test_searches_and_curves_say_it_too(system, capsys, tmp_path):
+    trace = tmp_path / "trace.csv"
+    rows = "".join(f"{at / 1000},20,5\n" for at in range(40))
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows)
+    replayed = (system, "llama-toy", "--trace", str(trace))
+    for words in (
+        ("run", *replayed),
+        ("capacity", *replayed, "--slo", "ttft=200us,tpot=1ms"),
+        ("serve-curve", *replayed, "--concurrency", "1,2"),
+        ("layout", system, "llama-toy", *STEP[3:]),
+    ):
+        status, out, err = run(capsys, *words)
+        assert status == 0, err
+        last = " ".join(out[out.rindex("accuracy:") :].split())
+        assert last.startswith("accuracy: mean error against 1,234 measurements of this chip:")
+        document = json.loads(run(capsys, *words, "--format", "json")[1])
+        assert document["accuracy"][0]["table"] == "lab"
+        assert {"operator": "attention-decode"} in document["unvalidated"]
+        assert document["engine"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("matmul 64x64x64", "matmul bf16"),
+        ("matmul 64x64x64 --dtype fp8", "matmul fp8"),
+        (
+            "attention --batch 1 --heads 8 --kv-heads 8 --head-dim 64 --context 64 --phase decode "
+            "--kv-dtype fp8",
+            "attention-decode fp8",
+        ),
+        ("moe --tokens 64 --hidden 128 --intermediate 128 --experts 8 --top-k 2", "moe bf16"),
+        ("copy 1MB", None),
+        ("matmul 64x64x64 --set chip.hbm.bandwidth=1TB/s", None),
+    ],
+)
+def test_an_operator_names_its_own_table(words, said, capsys):
+    words = ("op", *words.split(), "--chip", "h100")
+    status, out, err = run(capsys, *words)
+    assert status == 0, err
+    line = " ".join(out[out.rindex("accuracy:") :].split())
+    document = json.loads(run(capsys, *words, "--format", "json")[1])
+    if said is None:
+        assert line.startswith("accuracy: unvalidated (no measurement of this operator")
+        assert document["accuracy"] == []
+        return
+    first = document["accuracy"][0]
+    assert f"{first['operator']} {first['dtype']}" == said
+    assert not first["table"].endswith("MLA")
+    assert f"mean error {first['mape_percent']:.1f} % against {first['count']:,} " in line

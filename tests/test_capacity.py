@@ -228,7 +228,24 @@ def test_capacity_command(trace: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert (document["searched"], more["searched"]) == ("rate", "copies")
     assert more["chips"] == more["system_copies"]
     assert main(words) == 0
-    assert "requests/s" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "requests/s" in shown
+    assert f"cost: {document['cost_usd_per_hour']:.3f} USD/h for all chips" in shown
+    assert document["requests"] == document["requests_of_workload"] == 60
+    assert {trial["requests"] for trial in document["trials"]} == {60}
+
+
+def test_more_requests_than_the_workload_has_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["capacity", "toy", "llama-toy", "chat", "--slo", "ttft=1s,tpot=1s"]
+    words += ["--set", "workload.requests=5", "--set", "workload.prompt_tokens=20"]
+    words += ["--set", "workload.output_tokens=5"]
+    assert main([*words, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["requests_of_workload"] == 5 < document["requests"]
+    assert max(trial["requests"] for trial in document["trials"]) >= document["requests"]
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{document['requests']} requests instead of the workload's 5" in said
 
 
 def test_serve_curve_command(

@@ -246,3 +246,27 @@ def test_generated_traffic():
     assert faster.traffic.arrival_ps[-1] == pytest.approx(
         workload.traffic.arrival_ps[-1] / 2, abs=1
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("hbm.bandwidth=3 TB/s", "did you mean 'chip.hbm'?"),
+        ("host_overhead=3 us", "did you mean 'system.host_overhead'?"),
+        ("layers=3", "did you mean 'model.layers'?"),
+        ("chop.clock=1 GHz", "did you mean 'chip'?"),
+        ("workload.requests=3", None),
+        ("prefill.chip.clock=1 GHz", None),
+    ],
+)
+def test_a_key_without_its_part_is_found(text, hint):
+    with pytest.raises(InputError) as caught:
+        check_override_roots([text], ("chip", "system", "model"))
+    assert "unknown part" in caught.value.message
+    assert caught.value.hint == hint
+
+
+def test_a_time_without_a_unit_is_said_to_be_in_seconds(capsys):
+    for text, said in (("ttft_p99<300", True), ("ttft_p99<300ms", False), ("simulated_s<9", False)):
+        parse_requirements([text], RUN_METRICS)
+        assert ("300 without a unit is in seconds" in capsys.readouterr().err) == said

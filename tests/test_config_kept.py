@@ -22,6 +22,7 @@ def folder(tmp_path, monkeypatch):
     """An empty memory, and a current directory with one chip file."""
     place = tmp_path / "cache" / "configurations-test"
     monkeypatch.setattr(kept, "_folder", lambda: place)
+    monkeypatch.setattr(kept, "_variants", set())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(CHIP)
     _CHIPS._known.clear()
@@ -192,3 +193,22 @@ def test_a_warm_command_imports_neither_yaml_schemas_nor_pydantic(tmp_path):
         for _ in range(2)
     ]
     assert said == ["['yaml', 'pydantic', 'simulator.config.yaml_nodes']\n", "[]\n"]
+
+
+def test_a_sweep_drives_nothing_out(folder):
+    load_chip("toy")
+    for rate in range(1, 2 * kept.MOST):
+        load_chip("toy", [f"chip.hbm.bandwidth={rate} GB/s"])
+    assert len(list(folder.iterdir())) <= 1 + kept.MOST_VARIANTS
+    assert kept.find(("chip", "toy", ())) is not None
+
+
+def test_variants_share_the_file_that_was_read_once():
+    """Overrides of one variant are not seen by the next, nor by the file as it is."""
+    plain = load_chip("toy")
+    for rate in (1, 2, 3):
+        section = f"chip.hbm={{bandwidth: {rate} GB/s, latency: {rate} ns}}"
+        chip = load_chip("toy", [section, f"chip.hbm.capacity={rate} GB"])
+        assert chip.hbm.bandwidth_bytes_per_s == rate * 10**9
+        assert chip.hbm.capacity_bytes == rate * 10**9
+        assert load_chip("toy", [f"chip.clock={rate + 4} GHz"]).hbm == plain.hbm

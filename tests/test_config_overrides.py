@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulator.config import load_chip, load_model, load_system
+from simulator.config import find_config, load_chip, load_model, load_system
 from simulator.config.catalog import describe
 from simulator.config.loader import load_workload
 from simulator.errors import InputError
@@ -27,6 +27,21 @@ def test_a_system_passes_overrides_on_to_its_chip():
     system = load_system("tpu-v5e:2x2", texts)
     assert system.chip.matrix.rows == 256
     assert system.host_overhead_ps == 10**9
+
+
+def test_a_chip_of_ones_own_lies_where_the_command_runs(tmp_path, monkeypatch):
+    text = find_config("chips", "toy").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("name: toy", "name: mine"))
+    monkeypatch.chdir(tmp_path)
+    for path in ("mine.yaml", "./mine.yaml", str(tmp_path / "mine.yaml")):
+        assert load_system("toy", [f"system.chip={path}"]).chip.name == "mine"
+    with pytest.raises(InputError, match="chip file other"):
+        load_system("toy", ["system.chip=other.yaml"])
+
+
+def test_overrides_are_a_list_and_no_text():
+    with pytest.raises(InputError, match="expected a list of such texts"):
+        load_chip("toy", "chip.clock=2 GHz")
 
 
 def test_the_last_override_wins():

@@ -27,6 +27,7 @@ def test_commands_end_and_print_as_shown(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the commands of a document may use files of earlier ones
+    docs.write_files(document.read_text())
     for example in docs.examples(document.read_text()):
         status, actual = docs.run(example.command)
         assert status == example.status, f"{example.command}\n" + "\n".join(actual)
@@ -40,6 +41,7 @@ def test_python_examples_run(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    docs.write_files(document.read_text())
     for block in docs.blocks(document.read_text(), "python"):
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(block, document.name, "exec"), {"__name__": "example"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -312,3 +313,19 @@ def test_bad_csv_is_told_in_our_words(
     code, _, err = run(capsys, "--cases", str(path))
     assert code == 3
     assert f"bad CSV: {said}" in err
+
+
+@pytest.mark.parametrize("preset", ["hbm2-2000", "ddr5-4800", "lpddr5x-8533"])
+def test_figures_are_rounded_once(preset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not 31999999999.999996 where 32000000000 is meant."""
+    args = (preset, "--pattern", "sequential", "--requests", "500", "--format", "json")
+    document = json.loads(run(capsys, *args)[1])
+    channel = load_memory(preset)
+    ticks = round(document["time_s"] / channel.tick_s)
+    exact = Fraction(channel.clock_ps * ticks, 10**12 * channel.bus.ticks_per_clock)
+    assert document["time_s"] == float(exact)
+    moved = 500 * channel.organisation.burst_bytes
+    assert document["bandwidth_bytes_per_s"] == float(moved / exact)
+    burst = Fraction(channel.timing.burst * channel.clock_ps, 10**12)
+    each = channel.organisation.pseudo_channels * channel.organisation.burst_bytes
+    assert document["peak_bytes_per_s"] == float(each / burst)

@@ -245,7 +245,7 @@ def test_drafts_are_padded_with_their_sequences():
         ("[1, many, none]", "'many' is no number"),
         ("[1, -2]", "'-2' is no number"),
         ("[1, nan]", "'nan' is no number"),
-        ("[1, [2]]", "'a list or a mapping' is no number"),
+        ("[1, [2]]", "found a list in the list, expected numbers of sequences"),
         ("[1, 99999999]", "'99999999' is no number"),
         ("8", "expected a list of numbers of sequences"),
         (str([*range(1, 1026)]), "found 1025 batches, expected at most 1024"),

@@ -53,6 +53,15 @@ def test_run_table_shows_every_figure_with_its_unit():
     assert run_json(samples.run())["scheduling"] == {"scheduler": "chunked", **limits}
 
 
+def test_what_a_warmup_leaves_out_is_said():
+    counts = replace(samples.run().requests, completed=9, counted=1)
+    options = {**samples.run().options, "warmup_s": 3.0}
+    text = printed(print_run, samples.run(requests=counts, options=options))
+    assert "of the 1 request that arrived after the warm-up of 3.000 s" in text
+    every = replace(counts, counted=9)
+    assert "warm-up" not in printed(print_run, samples.run(requests=every, options=options))
+
+
 def test_run_table_without_completed_requests():
     empty = Distribution(None, None, None, None, None)
     text = printed(print_run, samples.run(ttft_s=empty, tpot_s=empty, energy_j=None, cost_usd=None))
@@ -152,7 +161,14 @@ def test_durations(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.2345e-5, "1.234e-5"), (-2e-120, "-2.000e-120"), (0.00012345, "0.0001234")],
+    [
+        (1.2345e-5, "1.234e-5"),
+        (-2e-120, "-2.000e-120"),
+        (0.00012345, "0.0001234"),
+        (0.3, "0.3000"),
+        (0.997, "0.9970"),
+        (0, "0"),
+    ],
 )
 def test_small_rates(value, text):
     assert figures.rate(value, "tokens") == f"{text} tokens/s"
@@ -163,6 +179,9 @@ def test_small_rates(value, text):
     [(0, "0 B"), (999, "999 B"), (1000, "1.000 kB"), (999_960, "1.000 MB"), (918e12, "918.0 TB")],
 )
 def test_scaled(value, text):
+    assert figures.scaled(3.958e-7, "J") == "395.8 nJ"
+    assert figures.scaled(0.2575, "J") == "257.5 mJ"
+    assert figures.scaled(1234.0, "J") == "1.234 kJ"
     assert figures.bytes_text(value) == text
 
 
@@ -225,3 +244,17 @@ def test_every_row_of_run_and_step_is_explained():
     assert f"/ {found.chips} = " in text
     spent = found.cost_usd / found.requests.output_tokens * 1e6
     assert f"= {figures.usd(spent)}" in " ".join(text.split())
+
+
+def test_a_narrow_table_breaks_heads_and_texts_and_no_figure():
+    columns = ("users", "tokens/s/chip", "requests each", "TTFT p50", "KV peak", "<verdict")
+    rows = [("1,024", "187,351", "1.5", "16.00 us", "0.0 %", "within the SLO, one at a time")]
+    for width in (62, 70, 80):
+        stream = io.StringIO()
+        console = make_console(stream)
+        console.width = width
+        show(console, make_table(console, "Curve", columns, rows))
+        lines = stream.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        for figure in rows[0][:-1]:
+            assert figure in stream.getvalue(), (width, figure)

@@ -154,3 +154,20 @@ def test_what_is_no_number_is_not_called_a_unit(text):
 def test_an_exponent_is_no_unit(text):
     with pytest.raises(InputError, match="is out of range"):
         parse_quantity(text, "bandwidth")
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension", "in_bits", "in_bytes"),
+    [
+        ("80 Gb", "bytes", "10 GB", "80 GB"),
+        ("80Gbit", "bytes", "10 GB", "80 GB"),
+        ("1 Gib", "bytes", "0.125 GiB", "1 GiB"),
+        ("400 Gb", "bandwidth", "400 Gbps", "400 GB/s"),
+        ("8 Gib", "bandwidth", "1 GiB/s", "8 GiB/s"),
+    ],
+)
+def test_bits_are_not_taken_for_bytes(text, dimension, in_bits, in_bytes):
+    with pytest.raises(InputError) as caught:
+        parse_quantity(text, dimension)
+    assert f"did you mean '{in_bits}', or '{in_bytes}' (bytes)?" in caught.value.hint
+    assert 8 * parse_quantity(in_bits, dimension) == parse_quantity(in_bytes, dimension)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import click
+
 from simulator.cli.values import parse_number
 from simulator.errors import AssertionFailedError, InputError, did_you_mean
 
@@ -84,6 +86,9 @@ def _parse(text: str, metrics: Mapping[str, str]) -> Requirement:
         raise InputError(
             f"--assert: unknown metric '{name}' in '{text}'", hint=did_you_mean(name, metrics)
         )
+    if metrics[metric] == "time" and _PLAIN.fullmatch(value) and not name.endswith("_s"):
+        # whoever means milliseconds would never see the assertion fail
+        click.echo(f"chipsim: --assert '{text}': {value} without a unit is in seconds", err=True)
     return Requirement(text, metric, sign, _value(value, metrics[metric], text))
 
 

@@ -57,6 +57,7 @@ def capacity(words: tuple[str, ...], **options: Any) -> None:
       chipsim capacity llama3-70b code --prefill h100:8 --decode h100:8 --slo ttft=1s,tpot=40ms
     """
     from simulator.cli.output import emit
+    from simulator.report.accuracy import rests_on
     from simulator.report.capacity_out import capacity_json, print_capacity
     from simulator.serving.capacity import Search
 
@@ -70,7 +71,8 @@ def capacity(words: tuple[str, ...], **options: Any) -> None:
     else:
         found = search.fewest_replicas(rate or search.own_rate, most or DEFAULT_MOST)
     document = capacity_json(found, workload, options["attainment"], options["seed"])
-    emit(options["output_format"], document, lambda console: print_capacity(document, console), ())
+    line = rests_on(found.best.result)
+    emit(options["output_format"], document, lambda screen: print_capacity(document, line, screen))
 
 
 def _more(options: dict[str, Any]) -> Callable[[int], Workload] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +16,14 @@ from simulator.cli.options import (
 from simulator.cli.values import SizeCommand, parse_size
 from simulator.errors import InputError
 
+if TYPE_CHECKING:
+    from simulator.timing.results import CopyTiming
+
 
 @click.command("copy", cls=SizeCommand)
 @click.argument("size", metavar="[BYTES]", required=False)
 @chip_option
-@cases_option("a column bytes")
+@cases_option("columns bytes[,chip.PATH...]")
 @set_option
 @format_option
 def copy(
@@ -46,23 +49,26 @@ def copy(
 
     chip = load_chip(chip_name, overrides)
     if cases_file is not None:
-        _price_cases(cases_file, chip, output_format)
+        _price_cases(cases_file, chip_name, overrides, output_format)
         return
     assert size is not None
     count = parse_size(size, "BYTES")
 
     from simulator.api import price_copies
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.copy_out import copy_json, print_copy
 
     timing = price_copies(chip, [count])[0]
-    emit(output_format, copy_json(timing), lambda console: print_copy(timing, console))
+    evidence = (chip, "copy", "bf16")
+    emit_operator(output_format, copy_json(timing), lambda c: print_copy(timing, c), evidence)
 
 
-def _price_cases(path: str, chip: Any, output_format: str) -> None:
+def _price_cases(path: str, chip_name: str, overrides: tuple[str, ...], output_format: str) -> None:
     from simulator.api import price_copies
     from simulator.cases import read_cases
     from simulator.cli.operator_cases import print_cases
+    from simulator.cli.variant_columns import Variants
+    from simulator.config.loader import load_chip
     from simulator.report.copy_out import copy_fields
 
     cases = read_cases(path, ("bytes",))
@@ -73,12 +79,17 @@ def _price_cases(path: str, chip: Any, output_format: str) -> None:
             sizes.append(parse_size(row[at].text, "bytes"))
         except InputError as error:
             raise InputError(error.message, location=row[at].location, hint=error.hint) from None
+
+    def price(own: tuple[str, ...], of: list[int]) -> list[CopyTiming]:
+        return price_copies(load_chip(chip_name, (*overrides, *own)), [sizes[row] for row in of])
+
+    results = Variants(cases, ("chip",)).price(price)
     rows: list[dict[str, Any]] = []
-    for cells, timing in zip(cases.rows, price_copies(chip, sizes), strict=True):
+    for cells, timing in zip(cases.rows, results, strict=True):
         outcome = copy_fields(timing)
         given = {
             f"input_{name}" if name in outcome else name: cell.text
             for name, cell in zip(cases.columns, cells, strict=True)
         }
         rows.append(given | outcome)
-    print_cases("op.copy", chip, rows, output_format)
+    print_cases("op.copy", load_chip(chip_name, overrides), rows, output_format)

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     help="The collective that is timed; a picture has the loads of an all-to-all.",
 )
 @click.option(
-    "--bytes", "size", default="1GiB", show_default=True, help="The full buffer of one chip."
+    "--bytes",
+    "size",
+    metavar="BYTES",
+    default="1GiB",
+    show_default=True,
+    help="The full buffer of one chip.",
 )
 @click.option(
     "--transfer",

@@ -64,7 +64,9 @@ def layout(
     from simulator.api import find_layouts
     from simulator.cli.output import emit
     from simulator.config.loader import load_model, load_system
+    from simulator.report.accuracy import accuracy_line, evidence_json
     from simulator.report.layout_out import layout_json, print_layouts
+    from simulator.timing.evidence import compared, uncompared
 
     check_override_roots(overrides, ("chip", "system", "model", "engine"))
     host = chosen_engine(engine, overrides)
@@ -82,6 +84,8 @@ def layout(
         options=chosen_layout(options),
         **dtypes,
     )
+    entries = compared(system, model)
+    missing = [("", name) for name in uncompared(system, model, entries)]
     asked = {
         "system": system.name,
         "model": model.name,
@@ -90,6 +94,8 @@ def layout(
         "context": context,
         "objective": objective,
         "dtypes": {name.removesuffix("_dtype"): kind for name, kind in dtypes.items()},
+        **evidence_json(entries, missing, host),
     }
     document = layout_json(found, asked)
-    emit(output_format, document, lambda console: print_layouts(found, asked, console), [])
+    line = accuracy_line(entries, asked["dtypes"], host, missing)
+    emit(output_format, document, lambda console: print_layouts(found, asked, line, console), [])

@@ -24,10 +24,10 @@ _MAX_REQUESTS = 50_000_000
 @click.command("memory", cls=OnceCommand)
 @click.argument("preset", required=False, type=NameText())
 @click.option("--pattern", metavar="P", help="sequential, random, stride:BYTES or block:BYTES.")
-@click.option("--requests", type=Whole(most=_MAX_REQUESTS), help="Bursts to move, 40000 if unsaid.")
+@click.option("--requests", type=Whole(most=_MAX_REQUESTS), help="Bursts to move (default: 40000).")
 @click.option("--queue", type=Whole(most=512), help="Places of the read queue.")
 @click.option("--write-fraction", metavar="X", help="Share of the requests that are writes.")
-@click.option("--refresh", type=OneOf(*_REFRESH), help="Kind of refresh, all if unsaid.")
+@click.option("--refresh", type=OneOf(*_REFRESH), help="Kind of refresh (default: all).")
 @click.option(
     "--address-map",
     metavar="NAME",
@@ -40,7 +40,7 @@ _MAX_REQUESTS = 50_000_000
 @click.option(
     "--trace-clock",
     metavar="FREQUENCY",
-    help="Clock of the trace's cycles, as 1 GHz; the memory's own clock if unsaid.",
+    help="Clock of the trace's cycles, as 1 GHz (default: the memory's own clock).",
 )
 @cases_option("preset,pattern,requests,queue,refresh,address_map")
 @format_option

@@ -28,6 +28,7 @@ from simulator.cli.values import OneOf, Whole
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip
+    from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
 
@@ -57,7 +58,7 @@ NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
     help="Whether queries and the next block of keys are fetched ahead.",
 )
 @chip_option
-@cases_option("columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...]")
+@cases_option("columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...][,chip.PATH...]")
 @set_option
 @format_option
 def attention(
@@ -83,25 +84,31 @@ def attention(
 
     chip = load_chip(chip_name, overrides)
     if cases_file is not None:
-        _price_cases(cases_file, chip, given, output_format)
+        _price_cases(cases_file, chip_name, overrides, given, output_format)
     else:
         _price_one(chip, given, output_format)
 
 
 def _price_one(chip: Chip, given: dict[str, Any], form: str) -> None:
     from simulator.api import AttentionCase, price_attention
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
     result = price_attention(chip, AttentionCase(**given))
-    emit(form, operator_json(result), lambda console: print_operator(result, console), [])
+    evidence = (chip, f"attention-{given['phase']}", given["kv_dtype"] or given["dtype"])
+    emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 
-def _price_cases(path: str, chip: Chip, given: dict[str, Any], form: str) -> None:
+def _price_cases(
+    path: str, chip_name: str, overrides: tuple[str, ...], given: dict[str, Any], form: str
+) -> None:
     from simulator.api import AttentionCase, price_attentions
+    from simulator.cli.variant_columns import Variants
+    from simulator.config.loader import load_chip
     from simulator.timing.attention_operator import check_case
 
+    chip = load_chip(chip_name, overrides)
     defaults = {name: value for name, value in given.items() if name not in NEEDED}
     table, cases = read_operator_cases(
         path,
@@ -110,4 +117,10 @@ def _price_cases(path: str, chip: Chip, given: dict[str, Any], form: str) -> Non
         lambda **cells: AttentionCase(**{**defaults, **cells}),
         lambda case: check_case(case, chip),
     )
-    print_cases("op.attention", chip, joined_rows(table, price_attentions(chip, cases)), form)
+
+    def price(own: tuple[str, ...], rows: list[int]) -> list[OperatorTiming]:
+        variant = load_chip(chip_name, (*overrides, *own))
+        return price_attentions(variant, [cases[row] for row in rows])
+
+    results = Variants(table, ("chip",)).price(price)
+    print_cases("op.attention", chip, joined_rows(table, results), form)

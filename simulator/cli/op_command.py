@@ -23,6 +23,7 @@ from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip
+    from simulator.timing.results import MatmulTiming
 
 
 class _Options(TypedDict):
@@ -45,7 +46,7 @@ op.add_command(moe)
 @op.command("matmul", cls=SizeCommand)
 @click.argument("shape", metavar="[MxKxN]", required=False)
 @chip_option
-@cases_option("columns m,k,n[,dtype]")
+@cases_option("columns m,k,n[,dtype][,chip.PATH...]")
 @click.option(
     "--dtype",
     type=OneOf(*DTYPES),
@@ -82,7 +83,7 @@ def matmul(
     """Price C[m,n] = A[m,k] B[k,n].
 
     With --cases, the rows of FILE come back as CSV with the results beside them. A row's own dtype
-    goes before --dtype.
+    goes before --dtype, and a column such as chip.hbm.bandwidth sets that value for its rows.
 
     \b
     Examples:
@@ -121,14 +122,15 @@ def _price_one(
     _check_options(options, chip)
 
     from simulator.api import price_matmul
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
     from simulator.report.explain_results import explain_op
     from simulator.report.json_out import op_json
     from simulator.report.op_table import print_op
 
     result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
-    emit(form, op_json(result), lambda console: print_op(result, console), reasons)
+    evidence = (chip, "matmul", dtype)
+    emit_operator(form, op_json(result), lambda c: print_op(result, c), evidence, reasons)
 
 
 def _price_cases(
@@ -149,8 +151,14 @@ def _price_cases(
 
     from simulator.api import price_matmuls
     from simulator.cli.operator_cases import print_cases
+    from simulator.cli.variant_columns import Variants
 
-    print_cases("op", chip, result_rows(cases, price_matmuls(chip, shapes, **options)), form)
+    def price(own: tuple[str, ...], rows: list[int]) -> list[MatmulTiming]:
+        variant = load_chip(chip_name, (*overrides, *own))
+        return price_matmuls(variant, [shapes[row] for row in rows], **options)
+
+    results = Variants(cases, ("chip",)).price(price)
+    print_cases("op", chip, result_rows(cases, results), form)
 
 
 def _check_options(options: _Options, chip: Chip) -> None:

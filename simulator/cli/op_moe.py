@@ -30,6 +30,7 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from simulator.api import MoeCase
     from simulator.hardware import Chip
+    from simulator.timing.operator_timing import OperatorTiming
 
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
@@ -84,7 +85,9 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     required=True,
     help="Name or file of a chip; with --ep the name of a system too.",
 )
-@cases_option("columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...]")
+@cases_option(
+    "columns tokens,hidden,intermediate,experts,top_k[,ep,expert_load,...][,chip.PATH...]"
+)
 @set_option
 @format_option
 def moe(
@@ -116,12 +119,14 @@ def _price_one(
     chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
     from simulator.api import MoeCase, price_moes
-    from simulator.cli.output import emit
+    from simulator.cli.output import emit_operator
+    from simulator.config.loader import load_chip
     from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
 
     result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
-    emit(form, operator_json(result), lambda console: print_operator(result, console), [])
+    evidence = (load_chip(chip_name, overrides), "moe", given["dtype"])
+    emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 
 def _check(case: MoeCase, chip: Chip) -> None:
@@ -142,6 +147,7 @@ def _price_cases(
     path: str, chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
     from simulator.api import MoeCase, price_moes
+    from simulator.cli.variant_columns import Variants
     from simulator.config.loader import load_chip
 
     chip = load_chip(chip_name, overrides)
@@ -154,5 +160,10 @@ def _price_cases(
         lambda **cells: MoeCase(**{**defaults, **cells}),
         lambda case: _check(case, chip),
     )
-    rows = joined_rows(table, price_moes(chip_name, cases, overrides=overrides))
-    print_cases("op.moe", chip, rows, form)
+
+    def price(own: tuple[str, ...], rows: list[int]) -> list[OperatorTiming]:
+        some = [cases[row] for row in rows]
+        return price_moes(chip_name, some, overrides=(*overrides, *own))
+
+    results = Variants(table, ("chip",)).price(price)
+    print_cases("op.moe", chip, joined_rows(table, results), form)

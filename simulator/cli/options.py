@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from simulator.cli.values import NameText, OneOf, PathText, Whole
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, System
@@ -107,27 +107,35 @@ def cases_option(columns: str) -> Callable[[F], F]:
     )
 
 
-def step_options(command: F) -> F:
+def step_options(command: F, required: bool = True) -> F:
     """SYSTEM, MODEL, and the batch of one prefill or decode step on them."""
+    where = "" if required else "  [required without --cases]"
+    lengths = "Tokens of a sequence before the step (decode), or of its prompt (prefill)."
     for option in (
         engine_option,
+        click.option("--context", type=Whole(), required=required, help=lengths + where),
         click.option(
-            "--context",
+            "--batch",
             type=Whole(),
-            required=True,
-            help="Tokens of a sequence before the step (decode), or of its prompt (prefill).",
+            required=required,
+            help="Sequences over the whole system." + where,
         ),
         click.option(
-            "--batch", type=Whole(), required=True, help="Sequences over the whole system."
-        ),
-        click.option(
-            "--phase", type=OneOf("prefill", "decode"), required=True, help="What is priced."
+            "--phase",
+            type=OneOf("prefill", "decode"),
+            required=required,
+            help="What is priced." + where,
         ),
         click.argument("model_name", metavar="MODEL", type=NameText()),
         click.argument("system_name", metavar="SYSTEM", type=NameText()),
     ):
         command = option(command)
     return command
+
+
+def row_step_options(command: F) -> F:
+    """As ``step_options``, for a command that may have them from the rows of a file."""
+    return step_options(command, required=False)
 
 
 def resolve_dtypes(
@@ -168,10 +176,25 @@ def check_override_roots(overrides: Sequence[str], roots: Sequence[str]) -> None
                 hint=f"for example {_EXAMPLES.get(root, root + '.KEY')}=VALUE",
             )
         if root not in roots:
+            close = nearest(root, roots) or _part_with(root, roots)
             raise InputError(
                 f"--set: unknown part '{root}' in '{text}'; this command has {', '.join(roots)}",
-                hint=did_you_mean(root, roots),
+                hint=None if close is None else f"did you mean '{close}'?",
             )
+
+
+def _part_with(key: str, roots: Sequence[str]) -> str | None:
+    """``chip.hbm`` for ``hbm``: the path of a key that was given without its part."""
+    from simulator.config.chip_schema import ChipConfig
+    from simulator.config.engine_schema import EngineConfig
+    from simulator.config.model_schema import ModelConfig
+    from simulator.config.system_schema import SystemConfig
+
+    schemas: dict[str, Any] = {"chip": ChipConfig, "system": SystemConfig, "model": ModelConfig}
+    for root, schema in {**schemas, "engine": EngineConfig}.items():
+        if root in roots and key in schema.model_fields:
+            return f"{root}.{key}"
+    return None
 
 
 def overrides_for(overrides: Sequence[str], *roots: str) -> tuple[str, ...]:

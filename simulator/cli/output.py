@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simulator.hardware import Chip
     from simulator.report.explain import Explanation
 
 
@@ -33,3 +34,25 @@ def emit(
     print_tables(console)
     if explanations:
         click.echo("\n" + explanations_text(explanations))
+
+
+def emit_operator(
+    output_format: str,
+    document: dict[str, Any],
+    print_tables: Callable[[Console], None],
+    evidence: tuple[Chip, str, str],
+    explanations: Sequence[Explanation] = (),
+) -> None:
+    """As ``emit``, with what the price of an operator rests on: ``evidence`` is the chip, the name
+    of the operator in its file, and the data type that its tables are by."""
+    from simulator.report.accuracy import accuracy_json, operator_entries, operator_line
+    from simulator.report.console import show
+
+    chip, operator, dtype = evidence
+    entries = operator_entries(chip.validation, operator, dtype)
+
+    def print_all(console: Console) -> None:
+        print_tables(console)
+        show(console, f"\n{operator_line(entries, dtype)}")
+
+    emit(output_format, {**document, "accuracy": accuracy_json(entries)}, print_all, explanations)

@@ -54,6 +54,9 @@ def load_search(
         InputError: unknown names, bad files or values.
         InfeasibleError: no layout fits.
     """
+    from simulator.serving import compile_ahead
+
+    compile_ahead.start()
     from simulator.api import server
     from simulator.cli.deployment import make_deployment, make_options
     from simulator.config.loader import load_model

@@ -44,6 +44,7 @@ def serve_curve(words: tuple[str, ...], **options: Any) -> None:
     """
     from simulator.cli.destinations import check_outputs
     from simulator.cli.output import emit
+    from simulator.report.accuracy import rests_on
     from simulator.report.curve_out import curve_csv, curve_json, print_curve
     from simulator.serving.curve import serve_curve as measure
 
@@ -66,4 +67,5 @@ def serve_curve(words: tuple[str, ...], **options: Any) -> None:
     if options["output_format"] == "csv":
         click.echo(curve_csv(document), nl=False)
         return
-    emit(options["output_format"], document, lambda console: print_curve(document, console))
+    line = rests_on(seen[0])
+    emit(options["output_format"], document, lambda console: print_curve(document, line, console))

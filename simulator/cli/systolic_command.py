@@ -136,7 +136,7 @@ def _run_one(case: SystolicCase, shown: bool, trace_file: str | None, form: str)
         from simulator.report.systolic_trace import write_trace
 
         records = write_trace(case, trace_file)
-        click.echo(f"wrote {records} records to {trace_file}", err=True)
+        click.echo(f"wrote {records:,} records to {trace_file}", err=True)
     if shown:
         from simulator.cli.systolic_steps import show_cells
 

@@ -77,6 +77,7 @@ def generate_command(
     from simulator.cli.destinations import check_outputs
     from simulator.cli.options import check_override_roots
     from simulator.config.loader import load_workload
+    from simulator.report.figures import count as number
     from simulator.workload.generate import generate
     from simulator.workload.trace_writer import write_trace
 
@@ -96,7 +97,7 @@ def generate_command(
         return
     with atomic_write(output) as stream:
         write_trace(requests, stream)
-    click.echo(f"wrote {len(requests)} requests to {output}", err=True)
+    click.echo(f"wrote {number(len(requests), 'requests')} to {output}", err=True)
 
 
 def _open_loop(workload: Workload) -> Any:

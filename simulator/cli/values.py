@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.once import OnceCommand
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError, nearest
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any, Any]
@@ -108,9 +108,10 @@ def parse_choice(text: str, what: str, choices: Sequence[str]) -> str:
     """
     if text in choices:
         return text
+    close = nearest(text, choices)
     raise InputError(
         f"{what}: unknown value '{_shortened(text)}'; expected {', '.join(choices)}",
-        hint=did_you_mean(text, choices),
+        hint=None if close is None else f"did you mean '{close}'?",
     )
 
 

@@ -190,6 +190,7 @@ class FusedKernelsConfig(Section):
     narrow_expert_launch: Delay | None = None
     gathers_rows: Flag = False
     tile_of_mean: Flag = False
+    generic_eight_bit: Flag = False
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -222,6 +223,7 @@ class FusedKernelsConfig(Section):
             narrow_expert_launch_ps=self.narrow_expert_launch,
             gathers_rows=self.gathers_rows,
             tile_of_mean=self.tile_of_mean,
+            generic_eight_bit=self.generic_eight_bit,
         )
 
 
@@ -239,6 +241,7 @@ class ChipConfig(Section):
     operator_overhead: Delay = 0
     power: PowerConfig = PowerConfig()
     price: Price | None = None
+    price_basis: Literal["rent", "ownership"] | None = None
     sustained_clock: Fraction = 1.0
     tile_overhead: Delay = 0
     validation: list[ValidatedConfig] = Field(default=[])
@@ -251,6 +254,12 @@ class ChipConfig(Section):
                 "fused_kernels describe a GPU's software; this chip has no multiprocessors",
                 "expected matrix kind 'tensor_core', or no fused_kernels",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _basis_is_of_a_price(self) -> ChipConfig:
+        if self.price_basis is not None and self.price is None:
+            raise user_error("price_basis without a price", "expected price: 2 $/h beside it")
         return self
 
     @model_validator(mode="after")
@@ -297,6 +306,7 @@ class ChipConfig(Section):
             operator_overhead_ps=self.operator_overhead,
             power=self._power(),
             price_usd_per_hour=self.price,
+            price_basis=self.price_basis,
             sustained_clock=self.sustained_clock,
             tile_overhead_ps=self.tile_overhead,
             validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),

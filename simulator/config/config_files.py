@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from simulator.config.chip_schema import ChipConfig
 from simulator.config.convnet_schema import ConvNetConfig
 from simulator.config.model_schema import ModelConfig
 from simulator.config.names import find_config, is_file, looks_like_path
-from simulator.config.overrides import Override, apply_overrides
+from simulator.config.overrides import FILE, Override, apply_overrides
 from simulator.config.provenance import Provenance, Sourced, unwrap
 from simulator.config.shapes import TWISTED, Axes, choose_shape
 from simulator.config.system_schema import SystemConfig
@@ -29,7 +30,6 @@ from simulator.config.yaml_nodes import (
     describe_node,
     parse_yaml,
     read_text,
-    read_yaml,
 )
 from simulator.errors import InputError, Location, article, did_you_mean
 from simulator.hardware import System
@@ -96,7 +96,7 @@ def load_model_file(
     if path.suffix == ".json" or text.lstrip().startswith("{"):
         sourced = _recipe_nodes(parse_config(text, str(path)), str(path))
     else:
-        sourced = unwrap(parse_yaml(text, str(path)))
+        sourced = unwrap(_parsed(text, str(path)))
     node = sourced.node
     if isinstance(node, Mapping) and "architecture" in node.entries:
         known = node.entries["architecture"]
@@ -165,7 +165,16 @@ def _load(
 
 
 def _read(path: Path) -> Sourced:
-    return unwrap(read_yaml(path))
+    return unwrap(_parsed(read_text(path), str(path)))
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str, file: str) -> Node:
+    """The nodes of a file, which a sweep over its values reads again and again.
+
+    They are shared: ``unwrap`` makes new mappings, and overrides change only those.
+    """
+    return parse_yaml(text, file)
 
 
 def _split_shape(text: str) -> tuple[str, str | None]:
@@ -177,17 +186,17 @@ def _split_shape(text: str) -> tuple[str, str | None]:
 
 
 def _chip_path(system: Loaded[SystemConfig]) -> Path:
-    """The chip's file; a path is relative to the system's file."""
+    """The chip's file; a path is relative to the system's file, that of an override to where
+    the command runs."""
     name = system.config.chip
-    if looks_like_path(name) and not Path(name).is_absolute():
+    root: Any = system.sourced.node
+    place = root.entries["chip"].location
+    if place.file != FILE and looks_like_path(name) and not Path(name).is_absolute():
         name = str(system.path.parent / name)
     try:
         return find_config("chips", name)
     except InputError as error:
-        root: Any = system.sourced.node
-        raise InputError(
-            error.message, location=root.entries["chip"].location, hint=error.hint
-        ) from None
+        raise InputError(error.message, location=place, hint=error.hint) from None
 
 
 def _recipe_nodes(recipe: Recipe, file: str) -> Sourced:

@@ -44,7 +44,12 @@ def _graph_batches(value: Any) -> tuple[int, ...]:
         raise user_error(f"found {len(value)} batches, expected at most {MOST_GRAPHS}")
     found: list[int] = []
     for item in value:
-        text = item if isinstance(item, str) else "a list or a mapping"
+        if not isinstance(item, str):
+            what = "a list" if isinstance(item, list) else "a mapping"
+            raise user_error(
+                f"found {what} in the list, expected numbers of sequences, such as [1, 2, 4, 8]"
+            )
+        text = item
         if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= LARGEST_GRAPH:
             raise user_error(
                 f"'{text[:40]}' is no number of sequences, expected 1 to {LARGEST_GRAPH}"

@@ -33,9 +33,16 @@ Key = tuple[str, str, tuple[str, ...]]
 MOST = 64
 """Files that are kept; the oldest go."""
 
+MOST_VARIANTS = 8
+"""Values with overrides that one process keeps: a sweep would only drive out what later commands
+want."""
+
 _PACKAGE = Path(__file__).parents[1]
 _SOURCES = ("__init__.py", "units.py", "config", "hardware", "model", "workload")
 """What decides which value a file becomes."""
+
+
+_variants: set[Key] = set()
 
 
 def find(key: Key) -> tuple[Consulted, Any] | None:
@@ -55,6 +62,10 @@ def find(key: Key) -> tuple[Consulted, Any] | None:
 
 def keep(key: Key, consulted: Consulted, value: object) -> None:
     """Keep a value, if the folder can be written."""
+    if key[2]:
+        if len(_variants) >= MOST_VARIANTS:
+            return
+        _variants.add(key)
     file = _file(key)
     with contextlib.suppress(OSError, InputError):
         if not file.parent.exists():

@@ -47,7 +47,7 @@ _MEMORIES: Remembered[DramChannel] = Remembered("memory")
 
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
     """The chip of a name in ``configs/chips`` or of a YAML file."""
-    given = tuple(overrides)
+    given = _listed(overrides)
 
     def load() -> Chip:
         from simulator.config.config_files import load_chip_file
@@ -66,7 +66,7 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     A family alone is one chip. ``chip.*`` overrides change the system's chip. Raises
     ``InputError`` for an unknown name and for a shape that the family does not have.
     """
-    given = tuple(overrides)
+    given = _listed(overrides)
 
     def load() -> System:
         from simulator.config.config_files import load_system_file
@@ -78,10 +78,25 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     return _SYSTEMS.value(name, given, load)
 
 
+def _listed(overrides: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(overrides, str):
+        raise InputError(
+            f"overrides: found the text '{overrides[:60]}', expected a list of such texts",
+            hint=f"['{overrides[:60]}']",
+        )
+    return tuple(overrides)
+
+
 def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
-    """The chip without what it was compared with, where overrides made another one of it."""
+    """The chip without what its file says of what overrides changed: comparisons, the basis of
+    its price."""
     texts = (text.strip() for text in overrides)
-    changed = (text.removeprefix("chip.") for text in texts if text.startswith("chip."))
+    changed = [text.removeprefix("chip.") for text in texts if text.startswith("chip.")]
+    if any(text.partition("=")[0].strip() == "price" for text in changed) and not any(
+        text.startswith("price_basis") for text in changed
+    ):
+        # nobody has said what the new price is
+        chip = replace(chip, price_basis=None)
     if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
         return chip
     return replace(chip, validation=())
@@ -128,7 +143,7 @@ def load_any_model(
     name_or_path: str | Path, overrides: Iterable[str] = ()
 ) -> Transformer | ConvNet:
     """As ``load_model``, convolutional networks included."""
-    given = tuple(overrides)
+    given = _listed(overrides)
 
     def load() -> Transformer | ConvNet:
         from simulator.config.config_files import load_model_file
@@ -147,7 +162,7 @@ def load_workload(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Wo
     ``overrides`` are strings such as ``workload.arrivals.rate=10 req/s``. Raises ``InputError``
     for an unknown name (with the nearest one) and for the first fault of the file.
     """
-    given = tuple(overrides)
+    given = _listed(overrides)
 
     def load() -> WorkloadSpec:
         from simulator.config.names import find_config
@@ -180,7 +195,7 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Serv
     ``overrides`` are strings such as ``engine.iteration=1ms``. Raises ``InputError`` for an
     unknown name (with the nearest one) and for the first fault of the file.
     """
-    given = tuple(overrides)
+    given = _listed(overrides)
 
     def load() -> ServingEngine:
         from simulator.config.engine_schema import load_engine_file

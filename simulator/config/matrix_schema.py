@@ -71,12 +71,12 @@ class KernelsConfig(Section):
     """How a GPU's matrix kernels run; see ``hardware.GpuKernels``."""
 
     tile: Delay
-    step: Delay
     feed: Bandwidth
     issue_efficiency: Fraction
     split: Delay
-    ramp: Delay
     mac_energy: EnergyPj
+    step: Delay = 0
+    ramp: Delay = 0
     persistent: Flag = True
     unsplit: list[Dtype] = Field(default_factory=list)
     l2_partitions: Count = 2
@@ -86,6 +86,7 @@ class KernelsConfig(Section):
     narrow_rows: Count = 128
     split_ratio: Ratio = 0.0
     stream: Bandwidth | None = None
+    store: Bandwidth | None = None
     smallest_tile: Count = 64
     largest_tile: Shape = (128, 256)
 
@@ -121,6 +122,7 @@ class KernelsConfig(Section):
             narrow_rows=self.narrow_rows,
             split_ratio=self.split_ratio,
             stream_bytes_per_s=self.stream,
+            store_bytes_per_s=self.store,
             smallest_tile=self.smallest_tile,
             largest_tile=(self.largest_tile[0], self.largest_tile[1]),
         )

@@ -135,7 +135,8 @@ class Chip:
     instruction dispatch on a TPU), ``tile_overhead_ps`` by every tile of it after the first
     (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
     the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
-    is known of them.
+    is known of them. ``price_basis`` is what the price of an hour is: a ``rent``, or the cost of
+    ``ownership``.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Chip:
     tile_overhead_ps: int = 0
     validation: tuple[Validated, ...] = ()
     fused: FusedKernels | None = None
+    price_basis: str | None = None
 
     @property
     def sustained_clock_hz(self) -> int:

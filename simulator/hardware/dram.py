@@ -145,10 +145,14 @@ class DramChannel:
     @property
     def peak_bytes_per_s(self) -> float:
         """Data-bus peak of the channel: a burst of every pseudo-channel each burst time."""
-        burst_s = self.timing.burst * self.clock_ps * 1e-12
-        return self.organisation.pseudo_channels * self.organisation.burst_bytes / burst_s
+        moved = self.organisation.pseudo_channels * self.organisation.burst_bytes
+        return moved * 10**12 / (self.timing.burst * self.clock_ps)
 
     @property
     def tick_s(self) -> float:
         """Seconds per tick."""
-        return self.clock_ps * 1e-12 / self.bus.ticks_per_clock
+        return self.seconds(1)
+
+    def seconds(self, ticks: int) -> float:
+        """Ticks as seconds, correctly rounded."""
+        return ticks * self.clock_ps / (10**12 * self.bus.ticks_per_clock)

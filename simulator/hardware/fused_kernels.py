@@ -54,7 +54,8 @@ class FusedKernels:
     activations of 8 bits or less, where another library runs them, which also scales blocks of
     activations after it has sorted them. ``gathers_rows``: matmuls of experts gather their rows and
     gate their results themselves. ``tile_of_mean``: the rows of their tiles follow from the mean of
-    the tokens of an expert, not from what is fastest.
+    the tokens of an expert, not from what is fastest. ``generic_eight_bit``: heads in 8-bit caches
+    whose elements are no power of two go to a kernel that takes any, in Triton.
     """
 
     launch_ps: int
@@ -85,6 +86,7 @@ class FusedKernels:
     narrow_expert_launch_ps: int | None = None
     gathers_rows: bool = False
     tile_of_mean: bool = False
+    generic_eight_bit: bool = False
 
     @property
     def expert_launch(self) -> int:

@@ -29,18 +29,21 @@ class GpuKernels:
     ``shared_feed`` all multiprocessors together pull no more than L2 delivers. With a
     ``split_ratio`` the inner dimension is split only where it is so many times longer than both
     sides of the result. ``stream_bytes_per_s`` is what L2 gives of operands, each read once, where
-    that is less than what it gives to tiles that read the same lines at a time. Output tiles have
-    sides that are powers of two times ``smallest_tile``, and no more results than
-    ``largest_tile``, which fills the accumulators.
+    that is less than what it gives to tiles that read the same lines at a time.
+    ``store_bytes_per_s`` is what kernels in ``unsplit`` write of results where ``exposed_ends``
+    let nothing else run, if that is less than what L2 takes.
+
+    Output tiles have sides that are powers of two times ``smallest_tile``, and no more results
+    than ``largest_tile``, which fills the accumulators.
     """
 
     tile_ps: int
-    step_ps: int
     feed_bytes_per_s: int
     issue_efficiency: float
     split_ps: int
-    ramp_ps: int
     mac_pj: float
+    step_ps: int = 0
+    ramp_ps: int = 0
     persistent: bool = True
     unsplit: tuple[str, ...] = ()
     l2_partitions: int = 2
@@ -50,6 +53,7 @@ class GpuKernels:
     narrow_rows: int = 128
     split_ratio: float = 0.0
     stream_bytes_per_s: int | None = None
+    store_bytes_per_s: int | None = None
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
 

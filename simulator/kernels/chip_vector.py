@@ -85,7 +85,9 @@ GPU_SPLIT_RATIO = GPU + 17
 PER_MILLION; 0 where the library looks for the best split."""
 GPU_STREAM_BYTES_PER_S = GPU + 18
 """At which L2 gives what is read once."""
-SRAM_BYTES = GPU + 19
+GPU_STORE_BYTES_PER_S = GPU + 19
+"""At which results are written while nothing else runs."""
+SRAM_BYTES = GPU + 20
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -119,7 +121,8 @@ FUSED_NARROW_LAUNCH_PS = FUSED + 25
 """Of experts with narrow activations, which another library runs; 0 where none does."""
 FUSED_GATHERS = FUSED + 26
 FUSED_TILE_OF_MEAN = FUSED + 27
-TILES = FUSED + 28
+FUSED_GENERIC = FUSED + 28
+TILES = FUSED + 29
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
@@ -128,6 +131,10 @@ SWITCHING_SHARE = 0.85
 
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
+
+L2_WRITE_COST = 2.0
+"""L2 takes bytes at half the rate at which it gives them (1, 1.5, 2 and 3 were tried: H100 and
+GB200 agree in 2)."""
 
 L2_COPIES = 1 / 3
 """Share of the lines of an L2 that each further partition holds a copy of: what is read again stays
@@ -236,6 +243,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
     out[FUSED_GATHERS] = int(fused.gathers_rows)
     out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
+    out[FUSED_GENERIC] = int(fused.generic_eight_bit)
 
 
 def mac_energy_share(dtype: str) -> float:
@@ -267,6 +275,9 @@ def _pack_gpu(chip: Chip, gpu: GpuKernels, out: Int64Array, dtype: str) -> None:
     out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
+    slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
+    to_l2 = int(fastest / L2_WRITE_COST)
+    out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
 
 

@@ -24,6 +24,7 @@ from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_EDGES,
+    FUSED_GENERIC,
     FUSED_KERNEL_PS,
     FUSED_MATRIX,
     FUSED_OVERLAPS,
@@ -57,6 +58,20 @@ RESULT_SUMS = 32768
 """Sums of results that a tile keeps in the registers, or in tensor memory, beside its scores: 128
 rows of heads of 256 elements, 64 rows of 512."""
 
+GENERIC_ROWS = 16
+"""Least query rows of a program of Triton's kernel, which packs a group's heads (BLOCK_M of vLLM's
+triton_unified_attention.py)."""
+
+GENERIC_KEYS = 32
+"""Keys that it takes at a time (TILE_SIZE)."""
+
+GENERIC_SPLITS = 16
+"""Parts into which it splits the keys of a decoding sequence (NUM_PAR_SOFTMAX_SEGMENTS)."""
+
+GENERIC_ELEMENTS = 10.0
+"""Elements of keys and values, filled up to a power of two, that it gets through in a cycle of a
+multiprocessor, for each program anew. Of 8, 9, 10, 11 and 12 the best for prompts of B200."""
+
 CLUSTER = 2.0
 """Tiles of a prompt that load their keys together (thread block clusters; pairs of blocks)."""
 
@@ -80,10 +95,11 @@ SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
 TILE_FIELDS = 11
 
-DecodeTile = tuple[int, float, float, float, float, float, float, float, float]
+DecodeTile = tuple[int, float, float, float, float, float, float, float, float, int, int]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work
 from which keys are split, multiprocessors for a tile, cycles of the products for a key, bytes of a
-part of a split, cycles in which L2 brings a part of all sequences to the kernel that joins them)"""
+part of a split, cycles in which L2 brings a part of all sequences to the kernel that joins them,
+keys of a block, most parts)"""
 
 
 @inner
@@ -131,6 +147,36 @@ def decode_tiles(new: int, group: int) -> int:
 
 
 @inner
+def is_generic(chip: Int64Array, shape: Shape, token_bytes: float) -> bool:
+    """Whether a kernel that takes any head runs: 8-bit keys whose elements are no power of two."""
+    dim = shape[1]
+    eight = dim == shape[2] and token_bytes <= 2 * dim
+    return chip[FUSED_GENERIC] == 1 and eight and dim & (dim - 1) != 0
+
+
+@inner
+def key_block(chip: Int64Array, shape: Shape, token_bytes: float) -> int:
+    """Keys that are fetched and multiplied together."""
+    return GENERIC_KEYS if is_generic(chip, shape, token_bytes) else KV_BLOCK_TOKENS
+
+
+@inner
+def result_bits(bits: int) -> int:
+    """Bits of an element of the results of attention in ``bits``, and of new keys and values, which
+    come from other operators: 16, or more."""
+    return max(16, bits)
+
+
+@inner
+def power_of_two(least: int) -> int:
+    """The least power of two that is not below ``least``."""
+    power = 1
+    while power < least:
+        power *= 2
+    return power
+
+
+@inner
 def products(chip: Int64Array, rows: int, shape: Shape) -> float:
     """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value."""
     return rows * (shape[1] + shape[2]) / float(chip[UNIT_RATE])
@@ -160,6 +206,8 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
         # values come, are turned round in shared memory, and go to the tensor cores
         time += shape[2] / TRANSPOSED_BYTES
         fetched *= 2.0
+    if is_generic(chip, shape, token_bytes):
+        time = max(time, 2 * power_of_two(shape[1]) / GENERIC_ELEMENTS)
     return max(time, fetched)
 
 
@@ -194,7 +242,12 @@ def decode_tile(
     scores = softmax(chip, rows)
     # what all sequences of the batch leave to be joined, as if they were like this one
     joining = all_tiles / float(kv_heads * parts) * through_l2(chip, partial)
-    return kv_heads * parts, scores, each, latency, whole, share, cost, partial, joining
+    block = key_block(chip, shape, token_bytes)
+    most = chip[FUSED_SPLITS]
+    if block == GENERIC_KEYS:
+        most = min(most, GENERIC_SPLITS)
+    tiles = kv_heads * parts
+    return tiles, scores, each, latency, whole, share, cost, partial, joining, block, most
 
 
 @inner
@@ -207,18 +260,17 @@ def add_decode(
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
-    heads, scores, each, latency, whole, share, cost, partial, joining = tile
+    heads, scores, each, latency, whole, share, cost, partial, joining, block, most = tile
     new, past, copies = sequence
     keys = past + new
     if 0 < window < keys:
         # a window that begins inside a block touches one block more
-        keys = window + new - 1 + KV_BLOCK_TOKENS
+        keys = window + new - 1 + block
         latency = chip[FUSED_EDGES] * latency
-    split = min(share, keys / float(KV_BLOCK_TOKENS))
-    split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
-    if (keys - max(keys / split, float(KV_BLOCK_TOKENS))) * each <= whole + split * joining:
+    split = max(1.0, min(min(share, keys / float(block)), float(most)))
+    if (keys - max(keys / split, float(block))) * each <= whole + split * joining:
         split = 1.0  # it would save less than the kernel that joins the parts takes
-    one = latency + max(keys / split, float(KV_BLOCK_TOKENS)) * each
+    one = latency + max(keys / split, float(block)) * each
     count = float(copies * heads)
     tiles[BUSY] += count * split * one
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
@@ -228,4 +280,4 @@ def add_decode(
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * cost
     tiles[EXP_CYCLES] += count * keys * scores
-    tiles[ROUNDS] += count * (1 + ceil_div(keys, KV_BLOCK_TOKENS))
+    tiles[ROUNDS] += count * (1 + ceil_div(keys, block))

@@ -6,7 +6,7 @@ import math
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
-from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
+from simulator.kernels.attention import Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_KERNEL_PS,
@@ -24,6 +24,7 @@ from simulator.kernels.gpu_attention import (
     CLUSTER,
     EXP_CYCLES,
     FED_BYTES,
+    GENERIC_ROWS,
     LONGEST_DECODE,
     LONGEST_PROMPT,
     MMA_CYCLES,
@@ -39,7 +40,10 @@ from simulator.kernels.gpu_attention import (
     decode_tile,
     decode_tiles,
     is_decode,
+    is_generic,
+    key_block,
     key_cycles,
+    power_of_two,
     products,
     softmax,
     through_l2,
@@ -48,11 +52,16 @@ from simulator.kernels.jit import inner
 
 
 @inner
-def prompt_heads(chip: Int64Array, kv_heads: int, shape: Shape) -> tuple[int, int, float]:
+def prompt_heads(
+    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float
+) -> tuple[int, int, float]:
     """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
 
     A tile that packs a group's heads may begin and end between the heads of a query.
     """
+    if is_generic(chip, shape, token_bytes):
+        rows = max(GENERIC_ROWS, power_of_two(shape[0]))
+        return rows, kv_heads, float(rows // shape[0])
     rows = chip[FUSED_QUERY_TILE]
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
@@ -70,17 +79,19 @@ def query_blocks(new: int, queries: float) -> int:
 
 
 @inner
-def prompt_keys(new: int, past: int, window: int, queries: float) -> tuple[int, float, float]:
+def prompt_keys(
+    new: int, past: int, window: int, queries: float, keys: int
+) -> tuple[int, float, float]:
     """(blocks of queries, keys over all blocks, keys of the largest) of one causal prompt.
 
     Block i of ``queries`` tokens sees the keys up to its last query, and no more than the window
-    and its own length; keys come in whole blocks, of which the last is filled to between
+    and its own length; ``keys`` come together, in blocks of which the last is filled to between
     ``queries`` tokens and all, evenly spread.
     """
     blocks = query_blocks(new, queries)
-    block = float(KV_BLOCK_TOKENS)
+    block = float(keys)
     unused = max(0.0, block - queries) / 2.0
-    cap = float(ceil_div(past + new, KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS)
+    cap = float(ceil_div(past + new, keys) * keys)
     if window > 0:
         cap = min(cap, window + max(queries, block))
     growing = math.floor((cap - past - unused) / queries + 1e-9)
@@ -95,26 +106,28 @@ def add_prompt(
     chip: Int64Array,
     shape: Shape,
     kv_heads: int,
-    bits: int,
+    bits: tuple[int, int],
     token_bytes: float,
     sequence: tuple[int, int, int],
     all_tiles: int,
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, of a batch whose
-    prompts have ``all_tiles`` tiles."""
+    prompts have ``all_tiles`` tiles. ``bits`` are those of the arithmetic and of the results."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
-    rows, heads, queries = prompt_heads(chip, kv_heads, shape)
-    blocks, total, longest = prompt_keys(new, past, window, queries)
-    each = key_cycles(chip, rows, shape, bits, token_bytes)
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
+    block = key_block(chip, shape, token_bytes)
+    blocks, total, longest = prompt_keys(new, past, window, queries, block)
+    each = key_cycles(chip, rows, shape, bits[0], token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     lines = new * (kv_heads * group // heads)
-    ends = (shape[1] + shape[2]) * bits / 8.0 / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
+    line = (shape[1] * bits[0] + shape[2] * bits[1]) / 8.0
+    ends = line / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
     split = 1.0
     if chip[FUSED_SPLITS_PROMPTS] == 1:
-        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(KV_BLOCK_TOKENS))
+        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(block))
         split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
         partial = float(all_tiles) * min(rows, lines) * shape[2] * 8.0
         joining = cycles_of(chip, chip[FUSED_KERNEL_PS]) + split * through_l2(chip, partial)
@@ -127,11 +140,12 @@ def add_prompt(
     one = latency + min(rows, lines) * ends + longest / split * each
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
     tiles[PROMPT_TILES] += count * split * blocks
-    tiles[SHORT_PROMPT] = latency + KV_BLOCK_TOKENS * each
-    tiles[FED_BYTES] += count * total * token_bytes / CLUSTER
+    tiles[SHORT_PROMPT] = latency + block * each
+    sharers = 1.0 if is_generic(chip, shape, token_bytes) else CLUSTER
+    tiles[FED_BYTES] += count * total * token_bytes / sharers
     tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
-    tiles[ROUNDS] += count * (blocks + math.ceil(total / KV_BLOCK_TOKENS))
+    tiles[ROUNDS] += count * (blocks + math.ceil(total / block))
 
 
 @inner
@@ -151,17 +165,19 @@ def add_batch(
     chip: Int64Array,
     shape: Shape,
     kv_heads: int,
-    bits: int,
+    bits: tuple[int, int],
     token_bytes: float,
     new: Int64Array,
     past: Int64Array,
     tiles: Float64Array,
 ) -> None:
-    """Count all sequences of a batch, runs of equal ones at once."""
+    """Count all sequences of a batch, runs of equal ones at once.
+
+    ``bits`` are those of the arithmetic and of the results."""
     group = shape[0]
     competing = 0
     prompts = 0
-    _, heads, block = prompt_heads(chip, kv_heads, shape)
+    _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
     for i in range(len(new)):
         if is_decode(chip, new[i], group):
             competing += kv_heads * decode_tiles(new[i], group)
@@ -169,7 +185,7 @@ def add_batch(
             prompts += heads * query_blocks(new[i], block)
     start = 0
     queries = 1
-    tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+    tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
     while start < len(new):
         end = start + 1
         while end < len(new) and new[end] == new[start] and past[end] == past[start]:
@@ -178,7 +194,7 @@ def add_batch(
         if is_decode(chip, new[start], group):
             if new[start] != queries:
                 queries = new[start]
-                tile = decode_tile(chip, shape, kv_heads, bits, token_bytes, queries, competing)
+                tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
             add_decode(chip, tile, shape[3], token_bytes, sequence, tiles)
         else:
             add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)

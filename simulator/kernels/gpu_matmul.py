@@ -26,13 +26,16 @@ from simulator.kernels.chip_vector import (
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_STEP_PS,
+    GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
     GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
+    L2_WRITE_COST,
     PER_MILLION,
     SRAM_BYTES_PER_S,
+    TILE_COUNT,
     TILE_K,
     TILES,
     UNIT_COUNT,
@@ -65,10 +68,6 @@ SCALED_PS = 165_000.0
 """A multiprocessor that scales a group of activations after the other. Fitted once, to the expert
 tables of H100 (140 ns) and B200 (200 ns) with scales in blocks: latency, not bandwidth, too."""
 
-L2_WRITE_COST = 2.0
-"""L2 takes bytes at half the rate at which it gives them (1, 1.5, 2 and 3 were tried: H100 and
-GB200 agree in 2)."""
-
 MOST_SPLITS = 128
 
 VECTOR_PS = 290_000.0 / 1024
@@ -78,6 +77,9 @@ n = 32, k from 256 to 8,192."""
 
 NARROWEST_ROWS = 64
 """Rows up to which kernels that do not split have their smallest tile."""
+
+FEWEST_ROWS = 16
+"""Rows of a matrix instruction before Hopper (mma m16n8k16, PTX ISA 7.0)."""
 
 
 @inner
@@ -155,8 +157,7 @@ def memory_ps(
 def results_ps(chip: Int64Array, written: float, stored: float) -> float:
     """Time of writing the results where no other work runs beside: ``written`` bytes to L2, of
     which ``stored`` go on to HBM."""
-    to_l2 = written * L2_WRITE_COST * 1e12 / chip[SRAM_BYTES_PER_S]
-    return max(to_l2, stored * 1e12 / chip[HBM_BYTES_PER_S])
+    return max(written * 1e12 / chip[GPU_STORE_BYTES_PER_S], stored * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner
@@ -170,9 +171,23 @@ def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
     if chip[GPU_SPLITS] == 1:
         return True
     least = chip[TILES] * chip[TILES + 1]
+    last = TILES + 2 * (chip[TILE_COUNT] - 1)
     if m <= NARROWEST_ROWS:
         return True
-    return rows * cols >= (2 if m <= chip[GPU_NARROW_ROWS] else 4) * least
+    wanted = (2 if m <= chip[GPU_NARROW_ROWS] else 4) * least
+    return rows * cols >= min(wanted, chip[last] * chip[last + 1])
+
+
+@inner
+def multiplied_rows(chip: Int64Array, m: int, rows: int) -> int:
+    """Rows that a tile of so many multiplies for a product of ``m``, padding among them.
+
+    Kernels that do not split come in tiles of 16 and 32 rows, too, where the instruction allows.
+    """
+    if chip[GPU_SPLITS] == 0 and chip[GPU_PERSISTENT] == 0:
+        while rows > FEWEST_ROWS and rows >= 2 * m:
+            rows //= 2
+    return rows
 
 
 @inner
@@ -198,7 +213,8 @@ def tiles_ps(
         waves = max(1.0, share + loss * (math.ceil(share) - share))
     part = ceil_div(k, split)
     steps = ceil_div(part, depth)
-    issue = float(rows * cols * depth) * 1e12 / chip[GPU_MACS_PER_S]
+    issued = multiplied_rows(chip, m, rows) * cols * depth
+    issue = float(issued) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
     real_rows, real_cols = min(rows, m), min(cols, n)
     fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
@@ -207,7 +223,8 @@ def tiles_ps(
     if chip[GPU_EXPOSED_ENDS] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
         sides = real_rows * a_bits + real_cols * b_bits
-        first = float(blocks * sides * min(part, depth)) / 8.0 * 1e12 / chip[SRAM_BYTES_PER_S]
+        first = float(blocks * sides * min(part, depth)) / 8.0
+        first *= 1e12 / chip[GPU_STREAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
         # a step that is half filled issues half; one is the least, its latency
         filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from simulator.timing.evidence import LATENT
+
 if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, Validated
+    from simulator.serving.results import RunResult
+    from simulator.timing.results import StepTiming
 
 UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how good its prices are)"
 
@@ -18,6 +22,24 @@ OF_CACHE = ("attention-decode", "attention-prefill")
 
 OF_BYTES = ("collective", "copy")
 """Operators that move bytes of whatever type."""
+
+
+def rests_on(result: RunResult | StepTiming) -> str:
+    """The line of a run or a step."""
+    return accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
+
+
+def evidence_json(
+    entries: Sequence[Validated],
+    unvalidated: Sequence[tuple[str, str]],
+    engine: ServingEngine | None,
+) -> dict[str, Any]:
+    """The keys ``engine``, ``accuracy`` and ``unvalidated`` of a document."""
+    return {
+        "engine": None if engine is None else engine.name,
+        "accuracy": accuracy_json(entries),
+        "unvalidated": unvalidated_json(unvalidated),
+    }
 
 
 def accuracy_line(
@@ -57,6 +79,27 @@ def accuracy_line(
     plural = "" if rows == 1 else "s"
     rest = _rest([name for _, name in unvalidated], "server" in first, engine)
     return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {listed}{rest}"
+
+
+def operator_entries(
+    entries: Sequence[Validated], operator: str, dtype: str
+) -> tuple[Validated, ...]:
+    """The comparisons of one operator, those of latent attention left out; ``dtype`` first."""
+    own = [e for e in entries if e.operator == operator and not e.table.endswith(LATENT)]
+    return tuple(sorted(own, key=lambda entry: entry.dtype != dtype))
+
+
+def operator_line(entries: Sequence[Validated], dtype: str) -> str:
+    """What the price of one operator rests on; ``entries`` are those of ``operator_entries``."""
+    if not entries:
+        return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
+    first = entries[0]
+    other = first.dtype != dtype and first.operator not in OF_BYTES
+    rows = "1 measurement" if first.count == 1 else f"{first.count:,} measurements"
+    return (
+        f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on this "
+        f"chip{f' in {first.dtype}' if other else ''} ({first.table})"
+    )
 
 
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:

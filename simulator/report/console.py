@@ -63,7 +63,7 @@ def make_table(
 
     rule = "─" if console.is_terminal and not console.options.ascii_only else "-"
     cells = [tuple(row) for row in rows]
-    gap, first = _fit(columns, cells, console.width)
+    gap, widths = _fit(columns, cells, console.width)
     blank = "    \n"
     frame = box.Box(blank * 2 + f" {rule}{rule} \n" + blank * 5, ascii=rule == "-")
     table = Table(
@@ -81,7 +81,7 @@ def make_table(
             name.lstrip("<"),
             justify="left" if is_text else "right",
             overflow="fold",
-            width=None if index else first,
+            width=widths[index],
         )
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
@@ -90,11 +90,13 @@ def make_table(
 
 def _fit(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
-) -> tuple[int, int | None]:
-    """(blanks between columns, width of the first, None for its own) of a table.
+) -> tuple[int, list[int | None]]:
+    """(blanks between columns, width of each column, None for what is left to it) of a table.
 
-    Where something has to break, texts do before figures, and the names of rows last.
+    Where something has to break, texts do first, then the names of rows between words, the heads
+    of figures, and figures last.
     """
+    free: list[int | None] = [None] * len(columns)
     texts = [index for index, name in enumerate(columns) if index == 0 or name.startswith("<")]
     whole, least = [], []
     for index, name in enumerate(columns):
@@ -103,11 +105,36 @@ def _fit(
         word = max(len(word) for text in column for word in (text.split() or [""]))
         least.append(max(word, min(NARROWEST_TEXT, whole[-1])) if index in texts else whole[-1])
     if sum(whole) + WIDE_GAP * (len(whole) - 1) <= width:
-        return WIDE_GAP, None
+        return WIDE_GAP, free
     for gap in (WIDE_GAP, NARROW_GAP):
         if whole[0] + sum(least[1:]) + gap * (len(whole) - 1) <= width:
-            return gap, whole[0]
-    return NARROW_GAP, min(LONGEST_NAME, least[0])
+            return gap, [whole[0], *free[1:]]
+    narrow = NARROW_GAP, [min(LONGEST_NAME, least[0]), *free[1:]]
+    if sum(least) + NARROW_GAP * (len(whole) - 1) <= width:
+        return narrow
+    figures = [
+        None if index in texts else max(len(row[index]) for row in rows) if rows else None
+        for index in range(len(columns))
+    ]
+    rest = sum(least[index] if size is None else size for index, size in enumerate(figures))
+    if rest + NARROW_GAP * (len(whole) - 1) <= width:
+        widths, room = _with_words(figures, columns, width - NARROW_GAP * (len(whole) - 1) - rest)
+        return NARROW_GAP, [min(whole[0], least[0] + room), *widths[1:]]
+    return narrow
+
+
+def _with_words(
+    figures: Sequence[int | None], columns: Sequence[str], room: int
+) -> tuple[list[int | None], int]:
+    """Columns of figures as wide as the longest word of their heads, as far as there is ``room``;
+    and the room that is left."""
+    found: list[int | None] = []
+    for size, name in zip(figures, columns, strict=True):
+        if size is not None:
+            more = min(room, max(0, max(map(len, name.split())) - size))
+            size, room = size + more, room - more
+        found.append(size)
+    return found, room
 
 
 def show(console: Console, *parts: object) -> None:

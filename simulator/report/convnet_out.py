@@ -66,8 +66,8 @@ def print_convnet(model: ConvNet, console: Console) -> None:
         (
             x.name,
             str(x.repeat),
-            f"{x.kernel} x {x.kernel} x {x.inputs}",
-            f"{x.size} x {x.size} x {x.outputs}",
+            f"{x.kernel} x {x.kernel} x {x.inputs:,}",
+            f"{x.size} x {x.size} x {x.outputs:,}",
             f"{x.rows}x{x.k}x{x.outputs}",
             scaled(x.weights, ""),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simulator.report.accuracy import evidence_json
 from simulator.report.console import make_table, show
 from simulator.report.figures import count, duration, percent, rate
 from simulator.report.json_out import Json, flatten
@@ -31,6 +32,7 @@ def curve_json(points: Sequence[CurvePoint], result: RunResult, workload: str, s
         "replicas": result.replicas,
         "dtypes": dict(result.dtypes),
         "options": dict(result.options),
+        **evidence_json(result.accuracy, result.unvalidated, result.engine),
         "rows": [_row(point) for point in points],
     }
 
@@ -69,8 +71,8 @@ def curve_csv(document: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
-def print_curve(document: Json, console: Console) -> None:
-    """The points, those of the Pareto front marked."""
+def print_curve(document: Json, rests_on: str, console: Console) -> None:
+    """The points, those of the Pareto front marked, and what their accuracy rests on."""
     heading = (
         f"{document['model']} on {document['system']} ({count(document['chips'], 'chips')} = "
         f"{count(document['replicas'], 'replicas')} x tp {document['tp']}), lengths of "
@@ -93,7 +95,7 @@ def print_curve(document: Json, console: Console) -> None:
     columns = ("users", "tokens/s/chip", "tokens/s/user", "TTFT p50", "TTFT p99",
                "TPOT p50", "TPOT p99", "KV peak", "<front")  # fmt: skip
     title = "Output tokens by number of users (* on the Pareto front)"
-    show(console, heading, make_table(console, title, columns, rows))
+    show(console, heading, make_table(console, title, columns, rows), f"\n{rests_on}")
 
 
 def _figure(tokens_per_s: float | None) -> str:

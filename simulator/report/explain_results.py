@@ -265,7 +265,12 @@ def _energy_and_cost(result: RunResult, system: System, several: bool) -> list[E
                 "chips x price of an hour x simulated time",
                 f"= {result.chips} x {price:g} USD/h x {result.simulated_s / 3600:.6g} h = "
                 f"{result.cost_usd:.6g} USD",
-                {"chips": result.chips, "chip.price": f"{price:g} USD/h"},
+                {"chips": result.chips, "chip.price": f"{price:g} USD/h{_basis(system.chip)}"},
             )
         )
     return found
+
+
+def _basis(chip: Chip) -> str:
+    """Behind a price: what it is, where the chip file says so."""
+    return f" ({chip.price_basis})" if chip.price_basis else ""

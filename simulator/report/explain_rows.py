@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simulator.report.explain import Explanation
-from simulator.report.figures import bytes_text, count, duration, percent, rate, scaled, usd
+from simulator.report.figures import bytes_text, count, duration, mean, percent, rate, scaled, usd
 from simulator.timing.energy import energies
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def throughput_rows(result: RunResult) -> list[Explanation]:
         Explanation(
             "in the system, mean",
             "sum of the requests' times from arrival to the last token / simulated time (Little)",
-            f"= {result.mean_requests_in_system:,.1f} requests over {duration(result.simulated_s)}",
+            f"= {mean(result.mean_requests_in_system, 'requests')} over "
+            f"{duration(result.simulated_s)}",
             {"simulated_s": result.simulated_s},
         ),
         Explanation(

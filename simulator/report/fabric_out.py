@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.console import make_table, show
+from simulator.report.figures import count
 from simulator.units import format_bytes, format_rate, format_time
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def print_fabric(
         ("chips", f"{found.chips:,}"),
         ("links", f"{found.links:,}"),
         ("bisection, one direction", format_rate(found.bisection_bytes_per_s)),
-        ("diameter", f"{found.diameter_hops} hops"),
+        ("diameter", count(found.diameter_hops, "hops")),
     ]
     if found.cubes:
         rows += [

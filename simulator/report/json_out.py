@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulator.report.accuracy import accuracy_json, unvalidated_json
+from simulator.report.accuracy import evidence_json
 
 if TYPE_CHECKING:
     from simulator.serving.results import Distribution, PoolResult, RunResult, TransferResult
@@ -108,10 +108,9 @@ def run_json(result: RunResult) -> Json:
         "energy_j": result.energy_j,
         "energy_basis": result.energy_basis,
         "cost_usd": result.cost_usd,
+        "cost_basis": dict(result.cost_basis),
         "advice": result.advice,
-        "engine": None if result.engine is None else result.engine.name,
-        "accuracy": accuracy_json(result.accuracy),
-        "unvalidated": unvalidated_json(result.unvalidated),
+        **evidence_json(result.accuracy, result.unvalidated, result.engine),
         "timeline": [] if result.timeline is None else result.timeline.rows(),
     }
 
@@ -186,6 +185,11 @@ def goodput_json(result: RunResult) -> Json:
 
 def step_json(result: StepTiming) -> Json:
     """The document ``chipsim.step/1``; operators in the order of execution."""
+    return {**step_figures(result), "operators": [_operator(span) for span in result.operators]}
+
+
+def step_figures(result: StepTiming) -> Json:
+    """The document without its operators, to list which takes longer than to price them."""
     return {
         "schema": "chipsim.step/1",
         "system": result.system,
@@ -201,7 +205,6 @@ def step_json(result: StepTiming) -> Json:
         "dtypes": dict(result.dtypes),
         "time_s": result.time_s,
         "host_s": seconds(result.host_ps),
-        "engine": None if result.engine is None else result.engine.name,
         "tokens": result.tokens,
         "tokens_per_s": result.tokens / result.time_s if result.time_ps else None,
         "mfu": result.mfu,
@@ -215,8 +218,7 @@ def step_json(result: StepTiming) -> Json:
         "energy_j": result.energy_j,
         "energy_basis": result.energy_basis,
         "notes": list(result.notes),
-        "accuracy": accuracy_json(result.accuracy),
-        "unvalidated": unvalidated_json(result.unvalidated),
+        **evidence_json(result.accuracy, result.unvalidated, result.engine),
         "overheads": [
             {"name": each.name, "why": each.why, "factor": each.factor} for each in result.overheads
         ],
@@ -232,7 +234,6 @@ def step_json(result: StepTiming) -> Json:
             }
             for each in result.collectives
         ],
-        "operators": [_operator(span) for span in result.operators],
     }
 
 

@@ -27,8 +27,10 @@ def layout_json(ranking: Ranking, asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def print_layouts(ranking: Ranking, asked: Mapping[str, Any], console: Console) -> None:
-    """What was asked for, and one row a layout."""
+def print_layouts(
+    ranking: Ranking, asked: Mapping[str, Any], rests_on: str, console: Console
+) -> None:
+    """What was asked for, one row a layout, and what the accuracy of their times rests on."""
     show(
         console,
         f"{asked['phase']} of {asked['model']} on {asked['system']}, batch "
@@ -53,6 +55,7 @@ def print_layouts(ranking: Ranking, asked: Mapping[str, Any], console: Console) 
     show(console, make_table(console, "Layouts", columns, rows))
     if len(rows) > 1:
         show(console, "lost by: what takes longer than in the best; what takes less is not listed")
+    show(console, rests_on if len(rows) > 1 else f"\n{rests_on}")
 
 
 def _used(row: Candidate) -> int:

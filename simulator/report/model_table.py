@@ -30,8 +30,8 @@ def print_model(asked: ModelFigures, console: Console) -> None:
     model = asked.model
     show(
         console,
-        f"{model.name}: {count(model.layers, 'layers')}, hidden {model.hidden}, "
-        f"vocabulary {model.vocabulary}, up to {count(model.max_context, 'tokens')}",
+        f"{model.name}: {count(model.layers, 'layers')}, hidden {model.hidden:,}, "
+        f"vocabulary {model.vocabulary:,}, up to {count(model.max_context, 'tokens')}",
     )
     names = ("figure", "value", "<how it comes about")
     show(console, make_table(console, "Figures", names, _figures(asked)))
@@ -66,7 +66,12 @@ def _operators_table(model: Transformer, console: Console) -> Table:
         for shape in operator_shapes(model, row.layer)
     ]
     rows.append(
-        ("logits", f"{model.hidden} x {model.vocabulary}", scaled(model.head_parameters, ""), "1")
+        (
+            "logits",
+            f"{model.hidden:,} x {model.vocabulary:,}",
+            scaled(model.head_parameters, ""),
+            "1",
+        )
     )
     names = ("operator", "<shape (k x n of a matmul)", "weights", "number")
     return make_table(console, "Operators with weights, and attention", names, rows)
@@ -76,7 +81,7 @@ def _figures(asked: ModelFigures) -> list[tuple[str, str, str]]:
     model = asked.model
     tables = "embedding" if model.tied_embeddings else "embedding and head"
     q = model.quantization
-    scales = f", scales of {q.scale_bits} bits for {q.block} weights" if q.block else ""
+    scales = f", scales of {q.scale_bits} bits for {q.block:,} weights" if q.block else ""
     stored = q.dense if q.dense == q.experts else f"{q.dense}, experts {q.experts}"
     rows = [
         (
@@ -94,7 +99,7 @@ def _figures(asked: ModelFigures) -> list[tuple[str, str, str]]:
         (
             "KV cache a token",
             bytes_text(whole_bytes(model.kv_elements_per_token * BITS[asked.kv_dtype] / 8)),
-            f"{model.kv_elements_per_token} elements in {asked.kv_dtype}, all layers",
+            f"{model.kv_elements_per_token:,} elements in {asked.kv_dtype}, all layers",
         ),
         (
             "FLOPs a token",
@@ -105,8 +110,8 @@ def _figures(asked: ModelFigures) -> list[tuple[str, str, str]]:
     ]
     if asked.context:
         size = bytes_text(-(-model.kv_elements(asked.context) * BITS[asked.kv_dtype] // 8))
-        windowed = f", {model.window} in sliding layers" if model.window else ""
-        rows.insert(4, ("KV cache a sequence", size, f"{asked.context} tokens{windowed}"))
+        windowed = f", {model.window:,} in sliding layers" if model.window else ""
+        rows.insert(4, ("KV cache a sequence", size, f"{count(asked.context, 'tokens')}{windowed}"))
     if model.mtp_layers:
         text = scaled(model.mtp_parameters, "")
         rows.insert(1, ("multi-token prediction", text, "beside the model, not in its parameters"))
@@ -115,15 +120,15 @@ def _figures(asked: ModelFigures) -> list[tuple[str, str, str]]:
 
 def _shape_text(shape: dict[str, Any]) -> str:
     if shape["kind"] == "matmul":
-        return f"{shape['k']} x {shape['n']}"
+        return f"{shape['k']:,} x {shape['n']:,}"
     if shape["kind"] == "attention":
-        seen = f", {shape['window']} keys" if shape["window"] else ""
+        seen = f", {shape['window']:,} keys" if shape["window"] else ""
         return f"{shape['heads']}/{shape['kv_heads']} heads of {shape['head_dim']}{seen}"
     if shape["kind"] == "latent-attention":
         up = shape["heads"] * (shape["nope_dim"] + shape["v_dim"])
-        return f"{shape['heads']} heads, up {shape['kv_rank']} x {up}"
+        return f"{shape['heads']} heads, up {shape['kv_rank']:,} x {up:,}"
     matrices = 3 if shape["gated"] else 2
-    one = f"{matrices} x ({shape['hidden']} x {shape['intermediate']})"
+    one = f"{matrices} x ({shape['hidden']:,} x {shape['intermediate']:,})"
     return f"{shape['top_k']} of {shape['experts']}, each {one}"
 
 
@@ -131,13 +136,13 @@ def _attention_text(layer: Layer) -> str:
     a = layer.attention
     if isinstance(a, Latent):
         return f"latent {a.kv_rank}+{a.rope_dim}, {a.heads} heads"
-    seen = f", window {a.window}" if a.window else ""
+    seen = f", window {a.window:,}" if a.window else ""
     return f"{a.heads}/{a.kv_heads} heads of {a.head_dim}{seen}"
 
 
 def _ffn_text(layer: Layer) -> str:
     f = layer.ffn
     if isinstance(f, Dense):
-        return f"{'gated ' if f.gated else ''}{f.intermediate}"
-    shared = f", shared {f.shared_intermediate}" if f.shared_intermediate else ""
-    return f"{f.top_k} of {f.experts} experts of {f.intermediate}{shared}"
+        return f"{'gated ' if f.gated else ''}{f.intermediate:,}"
+    shared = f", shared {f.shared_intermediate:,}" if f.shared_intermediate else ""
+    return f"{f.top_k} of {f.experts} experts of {f.intermediate:,}{shared}"

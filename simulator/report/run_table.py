@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.report.accuracy import accuracy_line
+from simulator.report.accuracy import rests_on
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -12,7 +12,9 @@ from simulator.report.figures import (
     count,
     duration,
     groups,
+    mean,
     percent,
+    price_basis,
     rate,
     scaled,
     usd,
@@ -52,8 +54,7 @@ def print_run(result: RunResult, console: Console, *, over_time: bool = False) -
         show(console, transfer_table(result.kv_transfer, console))
     if over_time and result.timeline is not None:
         show(console, course_table(result.timeline, console))
-    rests_on = accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
-    show(console, f"\nlimit: {result.advice}", rests_on)
+    show(console, f"\nlimit: {result.advice}", rests_on(result))
 
 
 def heading(result: RunResult) -> list[str]:
@@ -68,6 +69,11 @@ def heading(result: RunResult) -> list[str]:
         f"{count(counts.rejected)} rejected; {count(counts.prompt_tokens)} prompt tokens and "
         f"{count(counts.output_tokens)} output tokens in {duration(result.simulated_s)}",
     ]
+    if counts.counted < counts.completed:
+        lines.append(
+            f"  latencies and rates: of the {count(counts.counted, 'requests')} that arrived after "
+            f"the warm-up of {duration(result.options['warmup_s'])}"
+        )
     if counts.failed_calls:
         lines.append(f"  left out: {count(counts.failed_calls, 'failed calls')} of the trace")
     if result.lost_requests or result.failures:
@@ -154,7 +160,7 @@ def throughput_table(result: RunResult, console: Console) -> Table:
         ("output tokens", rate(result.output_tokens_per_s, "tokens")),
         ("output tokens of a chip", rate(result.output_tokens_per_s_per_chip, "tokens")),
         ("output tokens of a user", rate(result.output_tokens_per_s_per_user, "tokens")),
-        ("in the system, mean", f"{result.mean_requests_in_system:,.1f} requests"),
+        ("in the system, mean", mean(result.mean_requests_in_system, "requests")),
         ("MFU (of peak arithmetic)", percent(result.mfu)),
         ("MBU (of peak HBM bandwidth)", percent(result.mbu)),
         ("iterations", count(result.iterations, "iterations")),
@@ -213,7 +219,9 @@ def _energy_and_cost(result: RunResult) -> list[tuple[str, str]]:
     else:
         hours = result.simulated_s / 3600 * result.chips
         each = f", at {usd(result.cost_usd / hours)} a chip-hour" if hours else ""
-        rows.append((f"cost{each}", usd(result.cost_usd)))
+        basis = price_basis(result.cost_basis)
+        label = f"cost{each} ({basis})" if basis else f"cost{each}"
+        rows.append((label, usd(result.cost_usd)))
         if tokens:
             each = usd(result.cost_usd / tokens * 1e6)
             rows.append(("cost of a million output tokens", each))

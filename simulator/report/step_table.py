@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from simulator.report.accuracy import accuracy_line
+from simulator.report.accuracy import rests_on
 from simulator.report.console import make_table, show
 from simulator.report.figures import (
     MISSING,
@@ -90,7 +90,7 @@ def print_step(result: StepTiming, console: Console) -> None:
         show(console, f"note: {note}")
     show(
         console,
-        f"\n{accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)}",
+        f"\n{rests_on(result)}",
     )
 
 

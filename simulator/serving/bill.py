@@ -44,6 +44,12 @@ def energy_of(cluster: Cluster, simulated_s: float) -> float | None:
     return total
 
 
+def cost_basis(pools: Sequence[Pool]) -> dict[str, str | None]:
+    """What the price of each kind of chip is: ``rent``, ``ownership``, None where unsaid."""
+    chips = (system.chip for system in kinds_of_chip(pools))
+    return {c.name: c.price_basis for c in chips if c.price_usd_per_hour is not None}
+
+
 def cost_of(pools: Sequence[Pool], simulated_s: float) -> float | None:
     """All chips for the whole run, in USD; None where a chip file states no price."""
     total = 0.0

@@ -96,10 +96,11 @@ def check_faults(faults: Sequence[Fault], replicas: int, chips: int) -> None:
     for fault in faults:
         count = chips if fault.kind == "chip" else replicas
         if fault.kind != "mtbf" and fault.number >= count:
-            what = "chips" if fault.kind == "chip" else "replicas"
-            raise InputError(
-                f"--fail {fault.text}: there are {count} {what}, expected 0 to {count - 1}"
-            )
+            what = "chip" if fault.kind == "chip" else "replica"
+            known = f"there are {count} {what}s, expected 0 to {count - 1}"
+            if count == 1:
+                known = f"there is one {what}, expected 0"
+            raise InputError(f"--fail {fault.text}: {known}")
 
 
 def outages(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simulator.serving import fields, metrics
 from simulator.serving.advice import advice
-from simulator.serving.bill import cost_of, energy_of, kinds_of_chip
+from simulator.serving.bill import cost_basis, cost_of, energy_of, kinds_of_chip
 from simulator.serving.pool_results import by_role, kv_of, pool_results, transfer_result
 from simulator.serving.pools import Pool
 from simulator.serving.results import IterationLog, RequestCounts, RequestTable, RunResult
@@ -94,6 +94,7 @@ def outcome(cluster: Cluster) -> RunResult:
         energy_j=energy_of(cluster, simulated_s),
         energy_basis=energy_basis(system.chip for system in systems),
         cost_usd=cost_of(deployment.pools, simulated_s),
+        cost_basis=cost_basis(deployment.pools),
         advice="",
         table=_table(cluster, start),
         log=_log(cluster) if options.record_iterations else None,

@@ -214,6 +214,7 @@ class RunResult:
     accuracy: tuple[Validated, ...] = ()
     unvalidated: tuple[tuple[str, str], ...] = ()
     energy_basis: str | None = None
+    cost_basis: dict[str, str | None] = field(default_factory=dict)
     engine: ServingEngine | None = None
     layout: str = ""
     itl_s: Distribution = Distribution(None, None, None, None, None)

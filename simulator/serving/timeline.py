@@ -114,7 +114,7 @@ def timeline(
         kv_fraction=total[:, columns.SUMS_FROM + fields.BLOCK_PS] / _room_ps(replicas, edges),
         tokens_per_s=total[:, columns.EMITTED] / (span / PS_PER_S),
         computed_tokens_per_s=total[:, columns.SUMS_FROM + fields.TOKEN_SUM] / (span / PS_PER_S),
-        busy_fraction=total[:, executor.TIME] / _time_ps(replicas, edges),
+        busy_fraction=_rounded(total[:, executor.TIME] / _time_ps(replicas, edges)),
         pools={role: _pool(groups[role], pools[role], edges) for role in pools},
     )
 
@@ -161,7 +161,7 @@ def _pool(groups: list[_Group], replicas: Sequence[Replica], edges: Int64Array) 
     busy = {name: _share(total[:, executor.BUSY + i], time) for i, name in enumerate(UNITS)}
     held = total[:, columns.SUMS_FROM + fields.BLOCK_PS]
     return PoolTimeline(
-        busy_fraction=_share(time, _time_ps(replicas, edges)),
+        busy_fraction=_rounded(_share(time, _time_ps(replicas, edges))),
         kv_fraction=_share(held, _room_ps(replicas, edges)),
         utilization=busy,
         mfu=_share(flops, peak),
@@ -174,6 +174,11 @@ def _pool(groups: list[_Group], replicas: Sequence[Replica], edges: Int64Array) 
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
     result: FloatArray = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
     return result
+
+
+def _rounded(shares: FloatArray) -> FloatArray:
+    """Without the last digits of sums: 1 and not 1.0000000000000002, but 1.1 where it is so."""
+    return np.round(shares, 12)
 
 
 def _time_ps(replicas: Iterable[Replica], edges: Int64Array) -> FloatArray:

@@ -43,6 +43,7 @@ from simulator.kernels.gpu_attention import (
     is_decode,
     joined,
     overlapped,
+    result_bits,
 )
 from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
@@ -89,7 +90,9 @@ QUERIES_PROMPT = 3
 """Queries and results of decoding sequences and of prompts; each counts once."""
 NEW_READ = 4
 NEW_WRITTEN = 5
-BYTE_FIELDS = 6
+RESULTS = 6
+"""Of queries and results, what is written; counted there already."""
+BYTE_FIELDS = 7
 
 
 @inner
@@ -106,16 +109,18 @@ def count_bytes(
     chip: Int64Array,
     bits: Int64Array,
     group: int,
-    widths: tuple[int, int, int],
+    widths: tuple[int, int, int, int],
     new: Int64Array,
     past: Int64Array,
     window: int,
     sizes: Float64Array,
 ) -> None:
-    """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results)."""
+    """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results), bits
+    of results and of new keys and values."""
     cache_bytes = widths[0] * bits[KV_BITS] / 8.0
-    new_bytes = widths[0] * bits[ACTIVATION_BITS] / 8.0
-    each = (widths[1] + widths[2]) * bits[ACTIVATION_BITS] / 8.0
+    new_bytes = widths[0] * widths[3] / 8.0
+    result = widths[2] * widths[3] / 8.0
+    each = widths[1] * bits[ACTIVATION_BITS] / 8.0 + result
     for field in range(BYTE_FIELDS):
         sizes[field] = 0.0
     for i in range(len(new)):
@@ -127,6 +132,7 @@ def count_bytes(
             # prompts read their own keys back from the cache that they have just filled
             sizes[CACHED_PROMPT] += cached
             sizes[QUERIES_PROMPT] += new[i] * each
+        sizes[RESULTS] += new[i] * result
         sizes[NEW_READ] += new[i] * new_bytes
         sizes[NEW_WRITTEN] += new[i] * cache_bytes
 
@@ -136,7 +142,7 @@ def settle(
     chip: Int64Array,
     row: Int64Array,
     run_bytes_per_s: int,
-    batch: tuple[int, int, int, int],
+    batch: tuple[int, int, int, int, int],
     sizes: Float64Array,
     resident_tensors: tuple[bool, bool],
     kernels: int,
@@ -146,7 +152,8 @@ def settle(
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
 
-    ``batch`` = (sequences, new tokens, elements a token in the cache, bits of one).
+    ``batch`` = (sequences, new tokens, elements of a key, those of a token in the cache, bits of
+    one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after.
@@ -159,10 +166,11 @@ def settle(
     if resident_tensors[0]:
         sizes[QUERIES_DECODE] = 0.0
         sizes[QUERIES_PROMPT] = 0.0
+        sizes[RESULTS] = 0.0
     if resident_tensors[1]:
         sizes[NEW_READ] = 0.0
     total = 0.0
-    for field in range(BYTE_FIELDS):
+    for field in range(RESULTS):
         total += sizes[field]
     warm = warm_share(chip, total, row[PLAN_BUFFERS])
     cold = 1.0 - warm
@@ -173,7 +181,7 @@ def settle(
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
-    blocks = update_cycles(chip, batch[1], batch[2], batch[3])
+    blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
     update = overlapped(cold * moved * stream + warm * moved * near, blocks)
     near_main = warm * (decode + prompt + own) * near
     # parts of results are joined out of L2
@@ -192,10 +200,10 @@ def settle(
     if tiles[SPLIT] > 1.0:
         kernels += 1
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
-    half = (sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]) / 2.0
-    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + half + sizes[NEW_READ] + own
+    queries = sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT] - sizes[RESULTS]
+    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + own
     work[WORK_READ] += math.ceil(cold * read)
-    work[WORK_WRITE] += math.ceil(cold * (half + sizes[NEW_WRITTEN]))
+    work[WORK_WRITE] += math.ceil(cold * (sizes[RESULTS] + sizes[NEW_WRITTEN]))
     work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
     work[WORK_VECTOR] = math.ceil(tiles[EXP_CYCLES] / chip[UNIT_COUNT])
     work[WORK_HBM] = math.ceil(main + cold * moved * stream + extra[1])
@@ -224,8 +232,10 @@ def count_gpu_attention(
     tiles = np.zeros(TILE_FIELDS)
     sizes = np.empty(BYTE_FIELDS)
     shape = (group, dim, dim, window)
-    add_batch(chip, shape, kv_heads, a_bits, 2 * dim * bits[KV_BITS] / 8.0, new, past, tiles)
-    widths = (2 * kv_heads * dim, heads * dim, heads * dim)
+    r_bits = result_bits(a_bits)
+    token_bytes = 2 * dim * bits[KV_BITS] / 8.0
+    add_batch(chip, shape, kv_heads, (a_bits, r_bits), token_bytes, new, past, tiles)
+    widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits)
     count_bytes(chip, bits, group, widths, new, past, window, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -241,11 +251,11 @@ def count_gpu_attention(
         kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
-        fit and resident(chip, tokens * heads * dim, a_bits),
-        fit and resident(chip, tokens * 2 * kv_heads * dim, a_bits),
+        fit and resident(chip, tokens * heads * dim, (a_bits + r_bits) // 2),
+        fit and resident(chip, tokens * 2 * kv_heads * dim, r_bits),
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
-    batch = (len(new), tokens, kv_heads * dim, bits[KV_BITS])
+    batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
 
 
@@ -295,7 +305,7 @@ def count_gpu_latent(
             chip,
             shape,
             1,
-            a_bits,
+            (a_bits, a_bits),
             latent_bytes,
             absorbing[:several],
             absorbed_past[:several],
@@ -305,10 +315,10 @@ def count_gpu_latent(
         shape = (1, nope + rope, value, 0)
         each = (nope + rope + value) * a_bytes
         queries, cached = expanding[:others], expanded_past[:others]
-        add_batch(chip, shape, heads, a_bits, each, queries, cached, tiles)
+        add_batch(chip, shape, heads, (a_bits, a_bits), each, queries, cached, tiles)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_FLOPS] += flops
-    widths = (rank + rope, heads * (nope + rope), heads * value)
+    widths = (rank + rope, heads * (nope + rope), heads * value, a_bits)
     count_bytes(chip, bits, heads, widths, new, past, 0, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -331,5 +341,5 @@ def count_gpu_latent(
         fit and resident(chip, tokens * (rank + rope), a_bits),
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
-    batch = (len(new), tokens, rank + rope, bits[KV_BITS])
+    batch = (len(new), tokens, rank + rope, rank + rope, bits[KV_BITS])
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)

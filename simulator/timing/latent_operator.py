@@ -169,8 +169,9 @@ def count_latent_kernels(
             shape = (heads, key_dim, value_dim, 0)
             kv_heads = 1
             token_bytes = key_dim * bits[KV_BITS] / 8.0
-        add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], token_bytes, new, past, tiles)
-        widths = (rank + rope, heads * key_dim, heads * value_dim)
+        own = (bits[ACTIVATION_BITS], bits[ACTIVATION_BITS])
+        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, tiles)
+        widths = (rank + rope, heads * key_dim, heads * value_dim, own[1])
         count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]
         if batches[i, 3] == 0:
@@ -188,7 +189,7 @@ def count_latent_kernels(
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
         # the kernel that rotates a prompt writes its latent vectors, too
         written = tokens if batches[i, 3] == 1 else 0
-        batch = (len(new), written, rank + rope, bits[KV_BITS])
+        batch = (len(new), written, rank + rope, rank + rope, bits[KV_BITS])
         none = (False, False)
         settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
         waiting = kernels * max(0, SMALL_KERNEL_PS - chip[FUSED_KERNEL_PS])

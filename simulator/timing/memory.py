@@ -205,7 +205,7 @@ def replay_memory(
         bursts, writes, arrivals, fields, geometry, ticks, control, state, narrow, counts
     )
     end = int(counts[dram.END])
-    time_s = end * channel.tick_s
+    time_s = channel.seconds(end)
     moved = bursts.size * channel.organisation.burst_bytes
     bus_ticks = geometry.pcs * end
     busy = _busy(state, counts, geometry, ticks, refresh)
@@ -220,7 +220,11 @@ def replay_memory(
         write_fraction=float(counts[dram.WRITES]) / bursts.size,
         seed=seed,
         time_s=time_s,
-        bandwidth_bytes_per_s=moved / time_s,
+        # of whole numbers, so that it is correctly rounded
+        bandwidth_bytes_per_s=moved
+        * 10**12
+        * channel.bus.ticks_per_clock
+        / (end * channel.clock_ps),
         fraction_of_peak=bursts.size * ticks.burst / bus_ticks,
         row_hits=int(counts[dram.HITS]),
         row_misses=int(counts[dram.MISSES]),

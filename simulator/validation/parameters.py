@@ -144,6 +144,16 @@ PARAMETERS = (
         must_exist=True,
     ),
     Parameter(
+        "chip.matrix.kernels.store",
+        "GB/s",
+        50,
+        5000,
+        1_000_000,
+        "at which kernels that do not split write results",
+        ("matmul",),
+        must_exist=True,
+    ),
+    Parameter(
         "chip.matrix.kernels.split_ratio",
         "",
         0.1,

@@ -105,7 +105,8 @@ def validate(
                 missing.append((name, operator))
             for table in tables:
                 if progress is not None:
-                    progress(f"{name} {operator} {table.dtype} ({table.source}): {len(table)} rows")
+                    rows = "1 row" if len(table) == 1 else f"{len(table):,} rows"
+                    progress(f"{name} {operator} {table.dtype} ({table.source}): {rows}")
                 if table.dtype not in machine.chip.matrix.dtypes:
                     note = LeftOut(f"{name} has no rate for {table.dtype}", len(table))
                     omitted.append(Omission(name, operator, table.dtype, table.source, note))
