@@ -23,7 +23,7 @@ holds all results.
 
 from __future__ import annotations
 
-from simulator.kernels.jit import inner, kernel
+from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, OS
 from simulator.kernels.systolic_chunks import tile_words
 from simulator.kernels.systolic_ports import COL, OUT, RING, ROW
@@ -95,7 +95,7 @@ def _all_fits(work: Work, out: int) -> bool:
     return work.col_extent * deep <= out and tiles <= RING
 
 
-@kernel
+@inner
 def idle_ports(work: Work, room: Buffers) -> int:
     """The ports that never make the array wait: bit i for port i. A result that spills does."""
     height, width = min(work.rows, work.row_extent), min(work.cols, work.col_extent)
