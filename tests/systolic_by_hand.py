@@ -13,6 +13,7 @@ from simulator.kernels import systolic_compare as cmp
 from simulator.kernels import systolic_follow as fol
 from simulator.kernels import systolic_past as gone_by
 from simulator.kernels import systolic_ports as ports
+from simulator.kernels import systolic_remembered as then
 from simulator.kernels.jit import kernel
 
 MOST = 1000
@@ -23,23 +24,28 @@ SIX = 6
 
 
 @kernel
-def periods(what, state, words, times, kept, memory, port, whole, care):
+def periods(
+    what, state, words, times, memory, then_state, kept_words, kept_times, port, whole, care
+):
     """How often a period of 100 ticks, until 1,000, may be repeated; a word takes a tick."""
+    all_ports = ports.Ports(state, words, times, memory, 1)
+    seen = then.Seen(memory, memory, then_state, kept_words, kept_times)
+    now = then.Moment(1000, 0, 0, MOST, 7, False, 0, care)
     if what == 0:
-        return adv.fills(state, memory, port, 1000, MOST)
+        return adv.fills(all_ports, seen, now, port, MOST)
     if what == 1:
-        return fol.follows(state, words, times, kept, memory, port, 1000, 100, 1, MOST, care)
-    return cmp.periods_alike(state, words, times, kept, memory, port, 1000, whole, 1, MOST)
+        return fol.follows(all_ports, seen, now, port, 100, MOST)
+    return cmp.periods_alike(all_ports, seen, now, port, whole, MOST)
 
 
 @kernel
 def all_past(state, times, port):
-    return gone_by.surely_past(state, times, port, 1)
+    return gone_by.surely_past(ports.Ports(state, times, times, times[0], 1), port)
 
 
 @kernel
 def words_until_asked(state, port, place, gone):
-    return gone_by.spare_words(state, port, place, gone)
+    return gone_by.spare_words(gone_by.asking(state[port], port, 1), place, gone)
 
 
 FILLS, FOLLOWS, ALIKE = range(3)
@@ -54,13 +60,14 @@ class Port:
         self.state = np.zeros((3, ports.FIELDS), np.int64)
         self.words = np.full((3, 64), 4, np.int64)
         self.times = np.full((3, 64), 700, np.int64)
-        self.kept = np.full((6, 64), 4, np.int64)
-        self.kept[3:] = 700 - 1000
-        self.memory = np.zeros(cmp.MEMORY, np.int64)
-        self.memory[cmp.BEGAN_AT] = 900
-        self.memory[cmp.MINIMA : cmp.SURE] = cmp.EVER
+        self.before = np.zeros((3, ports.FIELDS), np.int64)
+        self.kept_words = np.full((3, 64), 4, np.int64)
+        self.kept_times = np.full((3, 64), 600, np.int64)
+        self.memory = np.zeros(then.MEMORY, np.int64)
+        self.memory[then.BEGAN_AT] = 900
+        self.memory[then.MINIMA : then.SURE] = then.EVER
         both = {"WARM": 1, "CAPACITY": 10**6, "SPARE": 22, "SMALLEST": 4, "HALF": 1000}
-        self.now(USED=4 * SIX, EARLY=cmp.EVER, PAST=cmp.EVER, TIME=800, WORDS_IN=800, **both)
+        self.now(USED=4 * SIX, EARLY=then.EVER, PAST=then.EVER, TIME=800, WORDS_IN=800, **both)
         self.then(USED=4 * SIX, TIME=700 - drift, WORDS_IN=792, **both)
         self.now(HEAD=10 + SIX, TAIL=10)
         self.then(HEAD=8 + SIX, TAIL=8)
@@ -73,24 +80,24 @@ class Port:
 
     def then(self, **fields: int) -> Port:
         for name, value in fields.items():
-            self.memory[cmp.PORTS + ports.FIELDS * self.port + getattr(ports, name)] = value
+            self.before[self.port, getattr(ports, name)] = value
         return self
 
     def minima(self, early: int, past: int) -> Port:
         """EARLY and PAST of the period before."""
-        self.memory[cmp.MINIMA + 2 * self.port : cmp.MINIMA + 2 * self.port + 2] = early, past
+        self.memory[then.MINIMA + 2 * self.port : then.MINIMA + 2 * self.port + 2] = early, past
         return self
 
     def tile(self, place: int, release: int, before: int) -> Port:
         """When a tile is released, and when its like was, a period before, both from its fold."""
         self.times[self.port, 10 + place] = release
-        self.kept[3 + self.port, place] = before - 1000
+        self.kept_times[self.port, place] = before - 100
         return self
 
     def may(self, what: int, whole: bool = True, care: int = 0) -> int:
-        return periods(
-            what, self.state, self.words, self.times, self.kept, self.memory, self.port, whole, care
-        )
+        kept = self.before, self.kept_words, self.kept_times
+        now = self.state, self.words, self.times, self.memory
+        return periods(what, *now, *kept, self.port, whole, care)
 
     def mode(self) -> int:
-        return int(self.memory[cmp.FOLLOWS + self.port])
+        return int(self.memory[then.FOLLOWS + self.port])

@@ -14,8 +14,8 @@ from systolic_by_hand import ALIKE, FILLS, FOLLOWS, MOST, SIX, Port, all_past, w
 from test_systolic_jumps import jumped, visited
 
 from simulator.kernels import systolic_advance as adv
-from simulator.kernels import systolic_compare as cmp
 from simulator.kernels import systolic_ports as ports
+from simulator.kernels import systolic_remembered as cmp
 from simulator.timing.systolic import SystolicCase
 
 
@@ -126,7 +126,7 @@ def test_a_cold_start_that_waits_for_places() -> None:
 def test_another_buffer_follows_nothing(now, then) -> None:
     assert Port(0, **now).then(**then).may(FOLLOWS) == 0
     other = Port(0)
-    other.kept[0, 2] = 5
+    other.kept_words[0, 2] = 5
     assert other.may(FOLLOWS) == 0
     sure = Port(0)
     sure.memory[cmp.SURE] = 1
@@ -182,14 +182,16 @@ def test_another_port_is_not_alike(now, then) -> None:
 
 def test_what_a_buffer_holds_beside_a_tile_that_is_late() -> None:
     late = Port(0).tile(3, 900, 900)
-    late.kept[0, 2] = 5
+    late.kept_words[0, 2] = 5
     assert late.may(ALIKE) == 0
-    late.kept[0, 2] = -4  # less than no words: it was past
+    late.kept_words[0, 2] = 4
     assert late.may(ALIKE) == MOST
-    assert late.tile(2, 700, 699).may(ALIKE) == MOST  # and is
-    assert late.tile(2, 900, 899).may(ALIKE) == 0  # it is not
-    late.kept[0, 2] = 4
-    assert late.tile(2, 700, 699).may(ALIKE) == 0  # it was not
+    assert late.tile(2, 700, 699).may(ALIKE) == MOST  # it was past, and is
+    assert late.tile(2, 900, 899).may(ALIKE) == 0  # neither
+    assert late.tile(2, 900, 699).may(ALIKE) == 0  # it is not
+    # room was asked for after 7 ticks, and is
+    assert late.tile(2, 700, 807).may(ALIKE) == MOST
+    assert late.tile(2, 700, 808).may(ALIKE) == 0  # it was not
     sure = Port(0).tile(3, 900, 900)
     sure.memory[cmp.SURE] = 1
     assert sure.may(ALIKE) == 0
@@ -201,7 +203,7 @@ def test_results_are_written_in_their_order() -> None:
     assert Port(0, **out).then(SPACE=1000).may(ALIKE) == MOST
     assert Port(0, **out).then(SPACE=999).may(ALIKE) == 0
     held = Port(0, **out).then(SPACE=1000)
-    held.kept[ports.OUT, 2] = 5
+    held.kept_words[ports.OUT, 2] = 5
     assert held.may(ALIKE) == 0
 
 

@@ -2,7 +2,8 @@
 
 ``kernel`` is for functions that Python calls: they are cached on disk, with everything that they
 call. ``inner`` is for functions that only kernels call; they get no machine code and no file of
-their own. Both are compiled by ``kernels.compiler`` where numba is the version that it knows.
+their own. ``inlined`` ones are copied to wherever they are called. All are compiled by
+``kernels.compiler`` where numba is the version that it knows.
 
 numba decides whether a cached function is still good by the file that defines it, and does not see
 that a constant or a function from another file has changed. So the cache lies in a folder that is
@@ -40,12 +41,13 @@ F = TypeVar("F", bound=Callable[..., object])
 _OPTIONS: dict[str, Any] = {"no_cfunc_wrapper": True, "error_model": "numpy"}
 _KERNEL: dict[str, Any] = {**_OPTIONS}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_INLINED: dict[str, Any] = {**_INNER, "forceinline": True}
 _SHORT = tuple(version_info[:2]) == KNOWN_NUMBA
 if _SHORT:
     from simulator.kernels.compiler.pipelines import InnerCompiler, KernelCompiler
 
     _KERNEL["pipeline_class"] = KernelCompiler
-    _INNER["pipeline_class"] = InnerCompiler
+    _INNER["pipeline_class"] = _INLINED["pipeline_class"] = InnerCompiler
 _register: Any = event.register
 _config: Any = config
 _unliteral: Any = types.unliteral
@@ -184,6 +186,10 @@ def _make_inner(function: Any) -> Any:
     return _one_for_all_constants(njit(**_INNER)(function))
 
 
+def _make_inlined(function: Any) -> Any:
+    return _one_for_all_constants(njit(**_INLINED)(function))
+
+
 def _make_kernel(function: Any) -> Any:
     compiled: Any = njit(**_KERNEL)(function)
     if _SHORT:
@@ -208,6 +214,16 @@ def kernel(function: F) -> F:
 def inner(function: F) -> F:
     """Compile a function that only kernels call."""
     lazy: Any = _Lazy(function, _make_inner)
+    compiled: F = lazy
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """As ``inner``, for small steps of long loops: copied to wherever it is called.
+
+    A small array that only such functions are given stays in the processor's registers.
+    """
+    lazy: Any = _Lazy(function, _make_inlined)
     compiled: F = lazy
     return compiled
 

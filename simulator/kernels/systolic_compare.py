@@ -22,7 +22,7 @@ by more than the one a period before.
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_past import PARTS, slack_of, spare_words, surely_past
+from simulator.kernels.systolic_past import PARTS, asking, slack_of, surely_past
 from simulator.kernels.systolic_ports import (
     ALONE,
     COLD,
@@ -43,251 +43,245 @@ from simulator.kernels.systolic_ports import (
     WARM,
     WORDS_IN,
     Ints,
+    Ports,
+)
+from simulator.kernels.systolic_remembered import (
+    BEGAN_AT,
+    EVER,
+    FRESH,
+    JUMPED,
+    KEPT,
+    LOOKED,
+    MINIMA,
+    NEVER,
+    SINCE,
+    STREAM,
+    SURE,
+    Moment,
+    Seen,
+    drift_of,
 )
 
-# What is remembered of the fold (or column) to compare with: folds until another one is kept and
-# how long it is kept, folds since it, its time, the stream's start, the time jumped over before it,
-# whether one is kept, how far an idle port of results were, tiles looked at so far, EARLY and PAST
-# before they were last set back; whether all that a port held at the kept one was surely past (then
-# its tiles are not kept), whether it follows the array, and the ports' state there.
-LEFT, SPAN, SINCE, BEGAN_AT, STREAM, JUMPED, KEPT, FRESH, LOOKED, MINIMA = range(10)
-SURE = MINIMA + 6
-FOLLOWS = SURE + 3
-PORTS = FOLLOWS + 3
-MEMORY = PORTS + 3 * FIELDS
-
-NEVER = -(2**62)
-EVER = 2**61
-
 
 @inner
-def drift_of(state: Ints, memory: Ints, port: int, time: int) -> int:
-    """How much later a port is than when it was kept, seen from the array, which is at ``time``."""
-    there: int = memory[PORTS + FIELDS * port + TIME] - memory[BEGAN_AT]
-    return int(state[port, TIME] - time - there)
-
-
-@inner
-def worth_looking(state: Ints, times: Ints, memory: Ints, live: int, word_time: int) -> bool:
+def worth_looking(ports: Ports, seen: Seen, live: int) -> bool:
     """Whether looking at the tiles in the buffers is little work beside what was done so far."""
+    state, looked = ports.state, seen.memory[LOOKED]
     moved, held = 0, 0
     for port in range(3):
         moved += state[port, HEAD]
     for port in range(3):
         if live & (1 << port) and state[port, ROOMY] == 0:
             there = state[port, HEAD] - state[port, TAIL]
-            few = memory[LOOKED] + held + PARTS <= 4 * moved
-            if there > PARTS and few and surely_past(state, times, port, word_time):
+            few = looked + held + PARTS <= 4 * moved
+            if there > PARTS and few and surely_past(ports, port):
                 there = PARTS
             held += there
-    return bool(memory[LOOKED] + held <= 4 * moved)
+    return bool(looked + held <= 4 * moved)
 
 
 @inner
-def keep(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    outer: Ints,
-    live: int,
-    time: int,
-    word_time: int,
-) -> None:
+def _keep_tiles(ports: Ports, seen: Seen, port: int) -> None:
+    """Keep what a buffer holds."""
+    tail, mask = ports.state[port, TAIL], ports.words.shape[1] - 1
+    held = ports.state[port, HEAD] - tail
+    seen.memory[LOOKED] += held
+    for i in range(held):
+        seen.words[port, i] = ports.words[port, (tail + i) & mask]
+        seen.times[port, i] = ports.times[port, (tail + i) & mask]
+
+
+@inner
+def keep(ports: Ports, seen: Seen, now: Moment) -> None:
     """Keep the ports as they are at the start of a fold."""
-    memory[SINCE], memory[BEGAN_AT], memory[KEPT], memory[FRESH] = 0, time, 1, NEVER
-    mask = words.shape[1] - 1
+    state, memory, outer = ports.state, seen.memory, seen.outer
+    memory[SINCE], memory[BEGAN_AT], memory[KEPT], memory[FRESH] = 0, now.time, 1, NEVER
+    memory[STREAM], memory[JUMPED] = now.stream, now.jumped
     for port in range(3):
         for field in range(FIELDS):
-            memory[PORTS + FIELDS * port + field] = state[port, field]
+            seen.state[port, field] = state[port, field]
         for i in range(2):
             at = MINIMA + 2 * port + i
             outer[at] = min(outer[at], state[port, EARLY + i])
             memory[at] = state[port, EARLY + i] = EVER
         memory[SURE + port] = 0
-        if live & (1 << port) and state[port, ROOMY] == 0:
-            if surely_past(state, times, port, word_time):
+        if now.live & (1 << port) and state[port, ROOMY] == 0:
+            if surely_past(ports, port):
                 memory[SURE + port] = 1
                 memory[LOOKED] += PARTS
-                continue
-            tail, gone = state[port, TAIL], 0
-            memory[LOOKED] += state[port, HEAD] - tail
-            for i in range(state[port, HEAD] - tail):
-                at = (tail + i) & mask
-                spare = spare_words(state, port, i, gone)
-                past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-                # less than no words: the tile is past
-                kept[port, i] = -words[port, at] if past else words[port, at]
-                kept[3 + port, i] = times[port, at] - time
-                gone += words[port, at]
+            else:
+                _keep_tiles(ports, seen, port)
 
 
 @inner
-def _idles(state: Ints, memory: Ints, port: int) -> bool:
-    """Whether nothing was asked of a port since it was kept."""
-    here = PORTS + FIELDS * port
+def stands_still(state: Ints, then: Ints, port: int) -> bool:
+    """Whether nothing was asked of a port since ``then``."""
     return bool(
-        state[port, HEAD] == memory[here + HEAD]
-        and state[port, TAIL] == memory[here + TAIL]
-        and state[port, WORDS_IN] == memory[here + WORDS_IN]
+        state[port, HEAD] == then[port, HEAD]
+        and state[port, TAIL] == then[port, TAIL]
+        and state[port, WORDS_IN] == then[port, WORDS_IN]
     )
 
 
 @inner
-def _room_as_before(state: Ints, memory: Ints, port: int, time: int, drift: int) -> tuple[int, int]:
+def _room_as_before(state: Ints, seen: Seen, port: int, time: int, drift: int) -> tuple[int, int]:
     """Whether room was found as at the kept fold: no (0), in whole cycles only (1), yes (2).
 
     And how long, less a cycle, it is there.
     """
-    here = PORTS + FIELDS * port
-    shift = time - memory[BEGAN_AT]
-    now, then = state[port, SPACE], memory[here + SPACE]
+    began = seen.memory[BEGAN_AT]
+    now, then = state[port, SPACE], seen.state[port, SPACE]
     if state[port, ROOMY] == 1:
         return 2, EVER
     if port == OUT:
         if drift == 0:
-            now, then = max(now, time), max(then, memory[BEGAN_AT])
-        return (2 if now - then == shift + drift else 0), EVER
+            now, then = max(now, time), max(then, began)
+        return (2 if now - then == time - began + drift else 0), EVER
     slack = state[port, TIME] - state[port, MARGIN] - now
-    if slack >= 0 and memory[here + TIME] - state[port, MARGIN] >= then:
+    if slack >= 0 and seen.state[port, TIME] - state[port, MARGIN] >= then:
         return 2, slack
-    return (1 if drift == 0 and now - then == shift else 0), slack
+    return (1 if drift == 0 and now - then == time - began else 0), slack
 
 
 @inner
-def _least_slack(
-    state: Ints, words: Ints, times: Ints, memory: Ints, port: int, word_time: int
-) -> int:
+def _least_slack(ports: Ports, seen: Seen, port: int) -> int:
     """The least slack of the tiles in a buffer, or that of the oldest one that has none."""
-    tail, gone, least = state[port, TAIL], 0, EVER
-    mask = words.shape[1] - 1
-    for i in range(state[port, HEAD] - tail):
-        at = (tail + i) & mask
-        spare = spare_words(state, port, i, gone)
-        least = min(least, slack_of(state, port, times[port, at], spare, word_time))
-        memory[LOOKED] += 1
-        if least < 0:
-            break
-        gone += words[port, at]
+    tail, mask, gone, least = ports.state[port, TAIL], ports.words.shape[1] - 1, 0, EVER
+    ask = asking(ports.state[port], port, ports.word_time)
+    held, place = ports.state[port, HEAD] - tail, 0
+    while place < held and least >= 0:
+        at = (tail + place) & mask
+        least = min(least, slack_of(ask, ports.times[port, at], place, gone))
+        gone += ports.words[port, at]
+        place += 1
+    seen.memory[LOOKED] += place
     return least
 
 
 @inner
-def _holds_as_before(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    word_time: int,
-) -> bool:
+def _holds_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> bool:
     """Whether a buffer holds the same tiles, with the same times of release that are not past.
 
     Not all of a read port's are past.
     """
-    if memory[SURE + port] == 1:
-        return False  # all were
-    here = PORTS + FIELDS * port
-    tail, gone = state[port, TAIL], 0
-    held = state[port, HEAD] - tail
-    if held != memory[here + HEAD] - memory[here + TAIL]:
+    state, then = ports.state[port], seen.state[port]
+    tail, mask, gone = state[TAIL], ports.words.shape[1] - 1, 0
+    held, shift = state[HEAD] - tail, now.time - seen.memory[BEGAN_AT]
+    if (
+        seen.memory[SURE + port] == 1  # all were
+        or held != then[HEAD] - then[TAIL]
+        or state[USED] != then[USED]
+    ):
         return False
-    if state[port, USED] != memory[here + USED]:
-        return False
-    mask = words.shape[1] - 1
-    for i in range(held):
-        at = (tail + i) & mask
-        spare = spare_words(state, port, i, gone)
-        past = slack_of(state, port, times[port, at], spare, word_time) >= 0
-        memory[LOOKED] += 1
-        if abs(kept[port, i]) != words[port, at]:
-            return False
-        if kept[3 + port, i] != times[port, at] - time and (kept[port, i] > 0 or not past):
-            return False
-        gone += words[port, at]
-    return True
+    ask, asked = asking(state, port, ports.word_time), asking(then, port, ports.word_time)
+    place, same = 0, True
+    while place < held and same:
+        at = (tail + place) & mask
+        words, release, before = (
+            ports.words[port, at],
+            ports.times[port, at],
+            seen.times[port, place],
+        )
+        same = words == seen.words[port, place]
+        if release - shift != before:
+            past = slack_of(ask, release, place, gone) >= 0
+            same &= past and slack_of(asked, before, place, gone) >= 0
+        gone += words
+        place += 1
+    seen.memory[LOOKED] += place
+    return same
 
 
 @inner
-def periods_alike(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    whole: bool,
-    word_time: int,
-    most: int,
-) -> int:
-    """Periods, of ``most``, in which a port does the same as since it was kept.
+def _longer(ports: Ports, seen: Seen, now: Moment, port: int) -> int:
+    """By how much longer tiles are there before their room is asked for, from period to period."""
+    longer = drift_of(ports.state, seen, port, now.time)
+    if port != OUT and ports.state[port, WARM] == 0:
+        cold = ports.state[port, COLD] - seen.state[port, COLD]
+        longer += cold * ports.word_time
+    return longer
+
+
+@inner
+def goes_its_own_way(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool) -> bool:
+    """Whether a port does the same as since it was kept, as far as can be said without its tiles.
 
     ``whole`` says that a period has whole cycles.
     """
-    here = PORTS + FIELDS * port
-    if _idles(state, memory, port):
-        return most
-    drift = drift_of(state, memory, port, time)
-    alike, slack = _room_as_before(state, memory, port, time, drift)
+    state, memory = ports.state, seen.memory
+    then = seen.state
+    drift = drift_of(state, seen, port, now.time)
+    alike, _ = _room_as_before(state, seen, port, now.time, drift)
     past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
     early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    roomy = state[port, ROOMY] == 1  # then what it holds does not matter
     if (
         state[port, DOUBT] == UNSURE
-        or memory[here + DOUBT] == UNSURE
-        or state[port, WARM] != memory[here + WARM]
+        or then[port, DOUBT] == UNSURE
+        or state[port, WARM] != then[port, WARM]
         or alike == 0
         or (not whole and (alike == 1 or past < 0))
         or (drift != 0 and (past < 0 or early < 0))
     ):
+        return False
+    if port == OUT or state[port, ROOMY] == 1:
+        return True
+    if state[port, WARM] == 1:
+        return bool(state[port, COLD] == then[port, COLD])
+    return alike != 1 and _longer(ports, seen, now, port) >= 0
+
+
+@inner
+def periods_alike(ports: Ports, seen: Seen, now: Moment, port: int, whole: bool, most: int) -> int:
+    """Periods, of ``most``, in which a port does the same as since it was kept.
+
+    ``whole`` says that a period has whole cycles.
+    """
+    state, memory = ports.state, seen.memory
+    if stands_still(state, seen.state, port):
+        return most
+    if not goes_its_own_way(ports, seen, now, port, whole):
         return 0
-    cold = state[port, COLD] - memory[here + COLD]
-    # by how much longer tiles are there before their room is asked for, from period to period
-    longer = drift
-    if port != OUT and state[port, WARM] == 0:
-        longer += cold * word_time
-        if not roomy and (longer < 0 or alike == 1):
-            return 0
-    growing = slack >= 0 and longer >= 0
-    if not roomy and growing and surely_past(state, times, port, word_time):
-        memory[LOOKED] += PARTS
-    elif not roomy:
-        slack = min(slack, _least_slack(state, words, times, memory, port, word_time))
-        if (slack < 0 or port == OUT) and not _holds_as_before(
-            state, words, times, kept, memory, port, time, word_time
-        ):
-            return 0
-        if slack < 0 and drift != 0:
-            return 0
+    drift = drift_of(state, seen, port, now.time)
+    _, slack = _room_as_before(state, seen, port, now.time, drift)
+    longer = _longer(ports, seen, now, port)
+    if state[port, ROOMY] == 0:  # else what it holds does not matter
+        if slack >= 0 and longer >= 0 and surely_past(ports, port):
+            memory[LOOKED] += PARTS
+        else:
+            slack = min(slack, _least_slack(ports, seen, port))
+            if (slack < 0 or port == OUT) and not _holds_as_before(ports, seen, now, port):
+                return 0
+            if slack < 0 and drift != 0:
+                return 0
+    cold = state[port, COLD] - seen.state[port, COLD]
     if cold > 0:
         if state[port, WARM] == 1:
             return 0
         most = min(most, (state[port, HALF] - state[port, COLD]) // cold)
     if drift > 0:
+        early = min(state[port, EARLY], memory[MINIMA + 2 * port])
         return int(min(most, early // drift))
     if longer < 0:
+        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
         return int(min(most, min(slack, past) // -longer))
     return most
 
 
 @inner
-def let_drift(state: Ints, times: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+def let_drift(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move what goes its own way, or stands still, as seen from where time stands still."""
-    drift = drift_of(state, memory, port, time)
-    if _idles(state, memory, port):
+    state = ports.state
+    drift = drift_of(state, seen, port, now.time)
+    if stands_still(state, seen.state, port):
         state[port, SPACE] += periods * drift
-        mask = times.shape[1] - 1
+        mask, later = ports.times.shape[1] - 1, periods * drift
         for i in range(state[port, TAIL], state[port, HEAD]):
-            times[port, i & mask] += periods * drift
+            ports.times[port, i & mask] += later
     else:
         state[port, ALONE] += 1
         if port == OUT:
             state[port, SPACE] += periods * drift
     state[port, TIME] += periods * drift
-    state[port, COLD] += periods * (state[port, COLD] - memory[PORTS + FIELDS * port + COLD])
+    state[port, COLD] += periods * (state[port, COLD] - seen.state[port, COLD])
     state[port, EARLY] -= periods * max(0, drift)
     state[port, PAST] -= periods * max(0, -drift)

@@ -27,24 +27,14 @@ would (``systolic_advance``).
 from __future__ import annotations
 
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic_advance import LEADS, MOVES, STAYS
-from simulator.kernels.systolic_compare import (
-    BEGAN_AT,
-    FOLLOWS,
-    LOOKED,
-    MINIMA,
-    PORTS,
-    SURE,
-    drift_of,
-)
-from simulator.kernels.systolic_past import slack_of, spare_words
+from simulator.kernels.systolic_advance import FILLS, LEADS, MOVES, STAYS
+from simulator.kernels.systolic_past import asking, slack_of
 from simulator.kernels.systolic_ports import (
     ALONE,
     CERTAIN,
     COLD,
     DOUBT,
     EARLY,
-    FIELDS,
     HALF,
     HEAD,
     MARGIN,
@@ -59,86 +49,120 @@ from simulator.kernels.systolic_ports import (
     WARM,
     WORDS_IN,
     WORDS_OUT,
-    Ints,
+    Ports,
+)
+from simulator.kernels.systolic_remembered import (
+    BEGAN_AT,
+    FOLLOWS,
+    LOOKED,
+    MINIMA,
+    SURE,
+    Moment,
+    Seen,
+    drift_of,
 )
 
 
 @inner
-def follows(
-    state: Ints,
-    words: Ints,
-    times: Ints,
-    kept: Ints,
-    memory: Ints,
-    port: int,
-    time: int,
-    full: int,
-    word_time: int,
-    most: int,
-    care: int,
-) -> int:
-    """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
-    here = PORTS + FIELDS * port
-    tail = state[port, TAIL]
-    held = state[port, HEAD] - tail
-    moved = state[port, WORDS_IN] - memory[here + WORDS_IN]
-    moved += state[port, WORDS_OUT] - memory[here + WORDS_OUT]
-    drift = drift_of(state, memory, port, time)
-    early = min(state[port, EARLY], memory[MINIMA + 2 * port])
-    cold = port != OUT and state[port, WARM] == 0
-    tiles = state[port, HEAD] - memory[here + HEAD]
-    if (
-        memory[SURE + port] == 1
-        or tiles == 0
-        or state[port, WARM] != memory[here + WARM]
-        or held != memory[here + HEAD] - memory[here + TAIL]
-        or state[port, USED] != memory[here + USED]
-    ):
-        return 0
-    mask = words.shape[1] - 1
-    gone, same, lead = 0, True, min(most, held // tiles)
-    for i in range(held):
-        at = (tail + i) & mask
-        memory[LOOKED] += 1
-        if words[port, at] != abs(kept[port, i]):
-            return 0
-        later = times[port, at] - time - kept[3 + port, i]
-        spare = spare_words(state, port, i, gone)
-        if slack_of(state, port, times[port, at], spare, word_time) < 0:
-            lead = min(lead, i // tiles)
-            if later > 0:
-                # it is released too late to be like the one before
-                most = min(most, i // tiles)
-                same = False
-                break
+def _released_as_before(ports: Ports, seen: Seen, now: Moment, port: int) -> tuple[int, int, bool]:
+    """Up to which places the tiles in a buffer are as they were; and whether they all are just so.
+
+    The first place is that of the oldest tile that is not past, -1 where the words of some are not
+    the same; the second that of the oldest that is not past and released later than its like was.
+    Each is the number of tiles where there is none.
+    """
+    tail, mask, gone = ports.state[port, TAIL], ports.words.shape[1] - 1, 0
+    ask = asking(ports.state[port], port, ports.word_time)
+    held, shift = ports.state[port, HEAD] - tail, now.time - seen.memory[BEGAN_AT]
+    place, late, stop, same = 0, held, held, True
+    while place < stop:
+        at = (tail + place) & mask
+        words, later = (
+            ports.words[port, at],
+            ports.times[port, at] - shift - seen.times[port, place],
+        )
+        if words != seen.words[port, place]:
+            late, stop = -1, 0
+        # once a tile is not past only those that are later matter
+        matters = late == held or later > 0
+        if matters and slack_of(ask, ports.times[port, at], place, gone) < 0:
+            late = min(late, place)
+            stop = min(stop, place) if later > 0 else stop
         same &= later == 0
-        gone += words[port, at]
-    moves = tiles <= RING // 4 and state[port, ALONE] == memory[here + ALONE]
-    if not same and not moves:
-        return 0
-    if cold:
-        fetched = state[port, COLD] - memory[here + COLD]
-        shift = time - memory[BEGAN_AT]
-        room = state[port, SPACE] - memory[here + SPACE]
-        if not same or full % (state[port, MARGIN] + 1) != 0 or room != shift or fetched == 0:
-            return 0
-        return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched))
-    if drift < -2 * state[port, MARGIN]:
-        # it does not wait yet, or waits for less than it will
-        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
-        sure = state[port, DOUBT] == CERTAIN and memory[here + DOUBT] == CERTAIN
-        memory[FOLLOWS + port] = LEADS
-        return int(lead) if moves and sure and past >= 0 and early >= 0 else 0
-    if care == 2 or moved * word_time > full or early < state[port, MARGIN] + max(0, drift):
-        return 0
-    memory[FOLLOWS + port] = STAYS if same else MOVES
-    return int(max(0, most - care))
+        gone += words
+        place += 1
+    seen.memory[LOOKED] += place
+    return late, stop, same
 
 
 @inner
-def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
+def way_with_array(ports: Ports, seen: Seen, now: Moment, port: int, full: int) -> int:
+    """How a port may go along with the array, as far as can be said without looking at its tiles.
+
+    STAYS where it follows, LEADS where it uses up its lead, FILLS where it waits for places in the
+    cold start, 0 where it does neither. The array takes ``full`` for a period.
+    """
+    state, memory = ports.state, seen.memory
+    then = seen.state
+    drift = drift_of(state, seen, port, now.time)
+    early = min(state[port, EARLY], memory[MINIMA + 2 * port])
+    if (
+        memory[SURE + port] == 1
+        or state[port, HEAD] == then[port, HEAD]
+        or state[port, WARM] != then[port, WARM]
+        or state[port, HEAD] - then[port, HEAD] != state[port, TAIL] - then[port, TAIL]
+        or state[port, USED] != then[port, USED]
+    ):
+        return 0
+    if port != OUT and state[port, WARM] == 0:
+        shift, room = now.time - memory[BEGAN_AT], state[port, SPACE] - then[port, SPACE]
+        fetches = state[port, COLD] != then[port, COLD]
+        return FILLS if fetches and full % (state[port, MARGIN] + 1) == 0 and room == shift else 0
+    if drift < -2 * state[port, MARGIN]:
+        # it does not wait yet, or waits for less than it will
+        past = min(state[port, PAST], memory[MINIMA + 2 * port + 1])
+        sure = state[port, DOUBT] == CERTAIN and then[port, DOUBT] == CERTAIN
+        return LEADS if sure and past >= 0 and early >= 0 else 0
+    moved = state[port, WORDS_IN] - then[port, WORDS_IN]
+    moved += state[port, WORDS_OUT] - then[port, WORDS_OUT]
+    in_time = moved * ports.word_time <= full and early >= state[port, MARGIN] + max(0, drift)
+    return STAYS if in_time and now.care < 2 else 0
+
+
+@inner
+def follows(ports: Ports, seen: Seen, now: Moment, port: int, full: int, most: int) -> int:
+    """Periods, of ``most``, in which a port follows the array, which takes ``full`` for each."""
+    state, memory = ports.state, seen.memory
+    then = seen.state
+    way = way_with_array(ports, seen, now, port, full)
+    if way == 0:
+        return 0
+    tiles, held = state[port, HEAD] - then[port, HEAD], state[port, HEAD] - state[port, TAIL]
+    late, stop, same = _released_as_before(ports, seen, now, port)
+    if late < 0:
+        return 0
+    lead = min(most, late // tiles)
+    if stop < held:
+        # a tile is released too late to be like the one before
+        most = min(most, stop // tiles)
+    moves = tiles <= RING // 4 and state[port, ALONE] == then[port, ALONE]
+    if not moves and (way == LEADS or not same):
+        return 0
+    if way == FILLS:
+        fetched = state[port, COLD] - then[port, COLD]
+        return int(min(most, (state[port, HALF] - state[port, COLD]) // fetched)) if same else 0
+    if way == LEADS:
+        memory[FOLLOWS + port] = LEADS
+        return int(lead)
+    memory[FOLLOWS + port] = STAYS if same else MOVES
+    return int(max(0, most - now.care))
+
+
+@inner
+def let_follow(ports: Ports, seen: Seen, now: Moment, port: int) -> None:
     """Put a port that followed the array in a jump where it may be at most."""
-    drift = drift_of(state, memory, port, time)
+    state = ports.state
+    drift = drift_of(state, seen, port, now.time)
     lift = state[port, MARGIN] + max(0, -drift)
     state[port, TIME] += lift
     if port == OUT:
@@ -148,9 +172,10 @@ def let_follow(state: Ints, memory: Ints, port: int, time: int) -> None:
 
 
 @inner
-def let_lead(state: Ints, memory: Ints, port: int, time: int, periods: int) -> None:
+def let_lead(ports: Ports, seen: Seen, now: Moment, port: int, periods: int) -> None:
     """Move a port that used up some of its lead in a jump."""
-    drift = drift_of(state, memory, port, time)
+    state = ports.state
+    drift = drift_of(state, seen, port, now.time)
     state[port, TIME] += periods * drift
     state[port, PAST] = min(state[port, PAST], 0)
     if port == OUT:

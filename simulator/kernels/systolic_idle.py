@@ -14,8 +14,7 @@ fold to that of the next, and a tile of w words that take q ticks each, p to a c
 - A stationary tile must arrive within the D cycles since the one before began to load. With
   ``double`` loading it may follow at once on the first, so within the R cycles of its load.
 - A stripe that stays for a column of folds can be replaced chunk by chunk behind its last use,
-  w q <= (D - l0) p, or while the next one is used if the buffer holds two; then all of it may take
-  as long as a column of folds, chunk by chunk or not.
+  w q <= (D - l0) p; or, if the buffer holds two, all of it may take as long as a column of folds.
 - Results are written in their order, each within w q of its end if the port keeps up.
 
 Nothing that fits into the first half of its buffer is ever waited for, nor room in a buffer that
@@ -24,191 +23,103 @@ holds all results.
 
 from __future__ import annotations
 
-from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import inner, kernel
-from simulator.kernels.systolic import DOUBLE, OS, fold_interval
-from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
+from simulator.kernels.jit import inner
+from simulator.kernels.systolic import DOUBLE, OS
+from simulator.kernels.systolic_chunks import tile_words
 from simulator.kernels.systolic_ports import COL, OUT, RING, ROW
 from simulator.kernels.systolic_traffic import words_to_fetch
+from simulator.kernels.systolic_work import Buffers, Work
 
 
 @inner
-def _idle_row_port(
-    total: int,
-    deep: int,
-    tile: int,
-    each_cycle: int,
-    chunks: int,
-    between: int,
-    fold: int,
-    capacity: int,
-    p: int,
-    q: int,
+def _flows_idle(
+    work: Work, total: int, side: int, tile: int, capacity: int, p: int, q: int
 ) -> bool:
     """Whether chunks of ``tile`` words at most that stream past are never waited for.
 
-    ``total`` words are fetched in all, ``deep`` in a fold, ``each_cycle`` are used in a cycle, and
-    ``between`` cycles are at least from the start of a fold's last chunk to that of the next fold.
+    ``total`` words are fetched in all; ``side`` cells take one each of every vector.
     """
-    if total <= capacity // 2 or (deep <= capacity // 2 and deep * q <= fold * p):
+    deep, between = side * work.vectors, work.fold - work.stream + work.shortest
+    if total <= capacity // 2 or (deep <= capacity // 2 and deep * q <= work.fold * p):
         return True
-    keeps_up = chunks == 1 or each_cycle * q <= p
+    keeps_up = work.macs * side * q <= p
     return capacity >= 2 * tile and keeps_up and tile * q <= between * p
 
 
 @inner
-def _idle_stationary_port(
-    load: int, total: int, tile: int, fold: int, rows: int, capacity: int, p: int, q: int
-) -> bool:
-    """Whether the stationary operand, a tile a fold of ``fold`` cycles, is never waited for."""
-    if total <= capacity // 2:
+def _stationary_idle(work: Work, room: Buffers, total: int, tile: int) -> bool:
+    """Whether the stationary operand, a ``tile`` of words a fold, is never waited for."""
+    if total <= room.col // 2:
         return True
-    second = load != DOUBLE or tile * q <= rows * p or capacity >= 4 * tile
-    return capacity >= 2 * tile and tile * q <= fold * p and second
+    due = tile * room.q
+    second = work.load != DOUBLE or due <= work.rows * room.p or room.col >= 4 * tile
+    return room.col >= 2 * tile and due <= work.fold * room.p and second
 
 
 @inner
-def _idle_stripe_port(
-    total: int,
-    stripe: int,
-    tile: int,
-    each_cycle: int,
-    chunks: int,
-    longest: int,
-    between: int,
-    fold: int,
-    row_folds: int,
-    capacity: int,
-    p: int,
-    q: int,
-) -> bool:
-    """As ``_idle_row_port`` for an operand that is fetched in the first fold of each column."""
-    in_time = stripe * q <= row_folds * fold * p
-    if total <= capacity // 2 or (stripe <= capacity // 2 and in_time):
+def _stripe_idle(work: Work, room: Buffers, total: int, width: int, tile: int) -> bool:
+    """As ``_flows_idle`` for COL, where a column of folds fetches it once, in its first fold."""
+    p, q, stripe = room.p, room.q, width * work.vectors
+    in_time = stripe * q <= work.row_folds * work.fold * p
+    if total <= room.col // 2 or (stripe <= room.col // 2 and in_time):
         return True
-    keeps_up = (chunks == 1 or each_cycle * q <= p) and tile * q <= between * p
-    return keeps_up and (capacity >= 2 * stripe or tile * q <= (fold - longest) * p)
+    between = min(work.fold - work.stream + work.shortest, work.fold - work.longest)
+    keeps_up = work.chunks == 1 or work.macs * width * q <= p
+    return keeps_up and tile * q <= between * p
 
 
 @inner
-def _idle_result_port(
-    dataflow: int,
-    column: int,
-    tile: int,
-    each_cycle: int,
-    chunks: int,
-    longest: int,
-    shortest: int,
-    row_folds: int,
-    fold: int,
-    capacity: int,
-    p: int,
-    q: int,
-) -> bool:
+def _results_idle(work: Work, room: Buffers, width: int, tile: int) -> bool:
     """Whether results, which are complete when they leave, never wait for room in their buffer.
 
-    ``column`` words are the results of a column of folds, of which ``each_cycle`` come in a cycle;
-    output stationary folds give a ``tile`` each.
+    A column of folds has ``width`` times the vectors of them; output stationary folds give a
+    ``tile`` each.
     """
-    if dataflow == OS:
-        return capacity >= 2 * tile and tile * q <= fold * p
-    if column > capacity:
+    p, q, column = room.p, room.q, width * work.vectors
+    if work.dataflow == OS:
+        return room.out >= 2 * tile and tile * q <= work.fold * p
+    if column > room.out:
         return False
-    keeps_up = chunks == 1 or each_cycle * longest * q <= shortest * p
-    if keeps_up and tile * q <= (fold - longest) * p:
+    keeps_up = work.chunks == 1 or work.macs * width * work.longest * q <= work.shortest * p
+    if keeps_up and tile * q <= (work.fold - work.longest) * p:
         return True
-    others = row_folds if chunks == 1 else row_folds - 1
-    return capacity >= 2 * column and column * q <= others * fold * p
+    others = work.row_folds if work.chunks == 1 else work.row_folds - 1
+    return room.out >= 2 * column and column * q <= others * work.fold * p
 
 
-@kernel
-def idle_ports(
-    dataflow: int,
-    load: int,
-    row_extent: int,
-    col_extent: int,
-    vectors: int,
-    rows: int,
-    cols: int,
-    macs: int,
-    row_capacity: int,
-    col_capacity: int,
-    out_capacity: int,
-    p: int,
-    q: int,
-) -> int:
+@inner
+def _all_fits(work: Work, out: int) -> bool:
+    """Whether the buffer of results, ``out`` words, and its ring hold all of them."""
+    deep = work.row_extent if work.dataflow == OS else work.vectors
+    tiles = work.col_folds * (work.row_folds if work.dataflow == OS else work.chunks)
+    return work.col_extent * deep <= out and tiles <= RING
+
+
+@inner
+def idle_ports(work: Work, room: Buffers) -> int:
     """The ports that never make the array wait: bit i for port i. A result that spills does."""
-    stream = ceil_div(vectors, macs)
-    chunks = chunk_count(stream, rows, cols)
-    longest = chunk_start(stream, chunks, 1)
-    shortest = stream - chunk_start(stream, chunks, chunks - 1)
-    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    fold = fold_interval(dataflow, load, stream, rows, cols)
-    between = fold - stream + shortest
-    height, width = min(rows, row_extent), min(cols, col_extent)
-    row, col, out = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    row_words, col_words = words_to_fetch(
-        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+    height, width = min(work.rows, work.row_extent), min(work.cols, work.col_extent)
+    row, col, out = tile_words(
+        work.dataflow,
+        work.row_extent,
+        work.col_extent,
+        work.vectors,
+        work.rows,
+        work.cols,
+        work.macs,
     )
-    idle = (
-        _idle_row_port(
-            row_words,
-            height * vectors,
-            row,
-            macs * height,
-            chunks,
-            between,
-            fold,
-            row_capacity,
-            p,
-            q,
-        )
-        << ROW
-    )
-    stripe = width * vectors
-    if dataflow != OS:
-        idle |= _idle_stationary_port(load, col_words, col, fold, rows, col_capacity, p, q) << COL
+    row_words, col_words = words_to_fetch(work, room)
+    idle = 0
+    if _flows_idle(work, row_words, height, row, room.row, room.p, room.q):
+        idle |= 1 << ROW
+    if work.dataflow != OS:
+        waits_not = _stationary_idle(work, room, col_words, col)
+    elif width * work.vectors <= room.col:
+        waits_not = _stripe_idle(work, room, col_words, width, col)
     else:
-        if stripe <= col_capacity:
-            idle |= (
-                _idle_stripe_port(
-                    col_words,
-                    stripe,
-                    col,
-                    macs * width,
-                    chunks,
-                    longest,
-                    between,
-                    fold,
-                    row_folds,
-                    col_capacity,
-                    p,
-                    q,
-                )
-                << COL
-            )
-        else:
-            idle |= (
-                _idle_row_port(
-                    col_words, stripe, col, macs * width, chunks, between, fold, col_capacity, p, q
-                )
-                << COL
-            )
-    tiles = col_folds * (row_folds if dataflow == OS else chunks)
-    fits = col_extent * (row_extent if dataflow == OS else vectors) <= out_capacity
-    if (fits and tiles <= RING) or _idle_result_port(
-        dataflow,
-        stripe,
-        out,
-        macs * width,
-        chunks,
-        longest,
-        shortest,
-        row_folds,
-        fold,
-        out_capacity,
-        p,
-        q,
-    ):
+        waits_not = _flows_idle(work, col_words, width, col, room.col, room.p, room.q)
+    if waits_not:
+        idle |= 1 << COL
+    if _all_fits(work, room.out) or _results_idle(work, room, width, out):
         idle |= 1 << OUT
     return idle

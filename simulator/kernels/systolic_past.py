@@ -7,11 +7,14 @@ no sooner than that of an earlier one, needs no look of its own.
 
 from __future__ import annotations
 
-from simulator.kernels.jit import inner
+from typing import NamedTuple
+
+from simulator.kernels.jit import inlined, inner
 from simulator.kernels.systolic_ports import (
     COLD,
     HALF,
     HEAD,
+    LONG_AGO,
     MARGIN,
     OUT,
     RING,
@@ -22,59 +25,86 @@ from simulator.kernels.systolic_ports import (
     USED,
     WARM,
     Ints,
+    Ports,
 )
 
 PARTS = 16
 """Tiles of a buffer that are looked at first."""
 
 
+class Asking(NamedTuple):
+    """How soon a port asks for the room of the tiles in its buffer; see ``spare_words``.
+
+    It is at ``time``, less a cycle. Beside the words of older tiles it moves ``spare`` and ``more``
+    before it asks, and ``least`` at least if it need not ask at once; or no more than ``few``, and
+    ``each`` for every older tile, when the ring's places are used up.
+    """
+
+    time: int
+    spare: int
+    more: int
+    least: int
+    few: int
+    each: int
+    word_time: int
+
+
 @inner
-def spare_words(state: Ints, port: int, place: int, gone: int) -> int:
+def asking(state: Ints, port: int, word_time: int) -> Asking:
+    """How soon a port of that ``state`` asks for room."""
+    time, spare = state[TIME] - state[MARGIN], state[SPARE] - state[USED]
+    if port == OUT:
+        # results are written in their order
+        return Asking(time, 0, 0, 0, -LONG_AGO, 0, word_time)
+    if state[WARM] == 0:
+        # words that take no time do not count; the ring may run out of places first
+        many = 2 * state[HALF] >= RING * state[SMALLEST]
+        spare = LONG_AGO if many else spare - max(0, state[HALF] - state[COLD])
+        return Asking(time, spare, 0, 0, -LONG_AGO, 0, word_time)
+    # room is asked for only when even the largest tile does not fit any more, that is after a tile
+    # at least where it just fits now
+    each, places = state[SMALLEST], RING - state[HEAD] + state[TAIL]
+    return Asking(time, spare, 1, each, places * each, each, word_time)
+
+
+@inlined
+def spare_words(ask: Asking, place: int, gone: int) -> int:
     """Words that a port surely moves before the room of a tile in its buffer is asked for.
 
     The tile is the one at ``place`` from the oldest, and those before it have ``gone`` words.
-    Before the port is warm, words that take no time do not count. Room is asked for only when even
-    the largest tile does not fit any more, that is after a tile at least where it just fits now.
     """
-    if port == OUT:
-        return gone  # results are written in their order
-    if state[port, WARM] == 0:
-        if 2 * state[port, HALF] >= RING * state[port, SMALLEST]:
-            return 0  # so many tiles that the ring may run out of places first
-        free = max(0, state[port, HALF] - state[port, COLD])
-        return int(max(0, state[port, SPARE] - state[port, USED] + gone - free))
-    held = state[port, HEAD] - state[port, TAIL] - place
-    few = (RING - held) * state[port, SMALLEST]
-    spare = state[port, SPARE] - state[port, USED] + gone
-    return int(max(0, min(few, max(spare + 1, state[port, SMALLEST])))) if spare >= 0 else 0
+    spare = ask.spare + gone
+    words = min(ask.few + place * ask.each, max(spare + ask.more, ask.least))
+    return max(0, words) if spare >= 0 else 0
 
 
-@inner
-def slack_of(state: Ints, port: int, release: int, spare: int, word_time: int) -> int:
+@inlined
+def slack_of(ask: Asking, release: int, place: int, gone: int) -> int:
     """How long a tile's room is there, less a cycle, before it is asked for.
 
-    The port moves ``spare`` words until then.
+    The tile is released at ``release``; see ``spare_words``.
     """
-    return int(state[port, TIME] + spare * word_time - state[port, MARGIN] - release)
+    return ask.time + spare_words(ask, place, gone) * ask.word_time - release
 
 
 @inner
-def surely_past(state: Ints, times: Ints, port: int, word_time: int) -> bool:
+def surely_past(ports: Ports, port: int) -> bool:
     """Whether all tiles of a read port are past, by a bound: if not, they may be all the same.
 
     The last tile of each part of the buffer is looked at as if its room were asked for as soon as
     that of the first one, and as if all before that one were the smallest tiles.
     """
-    tail = state[port, TAIL]
-    held = state[port, HEAD] - tail
+    tail = ports.state[port, TAIL]
+    held = ports.state[port, HEAD] - tail
     if port == OUT or held <= PARTS:
         return False
-    mask = times.shape[1] - 1
+    ask, mask = asking(ports.state[port], port, ports.word_time), ports.times.shape[1] - 1
+    each = ports.state[port, SMALLEST]
     first = 0
     for part in range(1, PARTS + 1):
         last = held * part // PARTS
-        spare = spare_words(state, port, first, first * state[port, SMALLEST])
-        if slack_of(state, port, times[port, (tail + last - 1) & mask], spare, word_time) < 0:
+        release = ports.times[port, (tail + last - 1) & mask]
+        if slack_of(ask, release, first, first * each) < 0:
             return False
         first = last
     return True

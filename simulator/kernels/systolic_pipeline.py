@@ -25,35 +25,133 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import chunk_count
-from simulator.kernels.systolic_compare import MEMORY
 from simulator.kernels.systolic_counts import counts
+from simulator.kernels.systolic_fold import (
+    BEGAN,
+    CLOCK,
+    JUMPED,
+    NOW,
+    STEPS,
+    Column,
+    column_of,
+    run_fold,
+)
 from simulator.kernels.systolic_idle import idle_ports
 from simulator.kernels.systolic_ports import (
-    COL,
     DOUBT,
-    HEAD,
-    LONG_AGO,
+    FIELDS,
+    MARGIN,
     OUT,
     RING,
     ROW,
     WRONG,
     Ints,
-    fetch,
-    push,
-    reserve,
-    wait,
-    wait_for_both,
-    whole_cycle,
+    Ports,
     write_back,
 )
-from simulator.kernels.systolic_repeat import deliver, folds_to_skip, forget
-from simulator.kernels.systolic_traffic import add_idle_traffic, empty_ports
+from simulator.kernels.systolic_remembered import MEMORY, Moment, Seen, forget
+from simulator.kernels.systolic_repeat import folds_to_skip
+from simulator.kernels.systolic_traffic import add_idle_traffic, fill_in
+from simulator.kernels.systolic_work import Buffers, Record, Work, work_of
 
 MAX_STEPS = 2**27
 """Tiles that are followed one by one at most: some seconds."""
+
+
+@inner
+def _least(work: Work, p: int) -> int:
+    """Ticks from the start of a fold, or of a column of them, to the next results at least."""
+    if work.dataflow == OS:
+        return (work.rows + work.cols - 2 + work.stream) * p
+    return ((work.row_folds - 1) * work.stream + work.stream // work.chunks) * p
+
+
+@inner
+def _places(work: Work, idle: int) -> int:
+    """Places of a ring: a power of two, for all tiles or for those that may be in flight."""
+    places = 1
+    while places <= min(RING, work.row_folds * work.col_folds * work.chunks) and idle != 7:
+        places *= 2
+    return places
+
+
+@inner
+def _still_right(state: Ints, clock: Ints) -> bool:
+    """Whether the run is worth going on with: no port in doubt was waited for, no end in sight."""
+    wrong = max(state[0, DOUBT], state[1, DOUBT], state[2, DOUBT]) >= WRONG
+    return bool(clock[STEPS] <= MAX_STEPS and not wrong)
+
+
+@inner
+def _moment(work: Work, clock: Ints, live: int, idle: int, left: int, care: int, p: int) -> Moment:
+    """The start of the next fold, or column of them, of which ``left`` are alike."""
+    time = clock[NOW]
+    soon = time + _least(work, p)
+    return Moment(time, clock[BEGAN], clock[JUMPED], left, live, idle & 1 << OUT != 0, soon, care)
+
+
+@inner
+def _skip(ports: Ports, seen: Seen, now: Moment, clock: Ints) -> int:
+    """Jump over as many folds (or columns) as there are periods of some alike; how many."""
+    skipped, each = folds_to_skip(ports, seen, now)
+    clock[JUMPED] += each
+    return skipped
+
+
+@inner
+def _run_column(
+    work: Work,
+    ports: Ports,
+    column: Column,
+    clock: Ints,
+    folds: Seen,
+    both: Ints,
+    live: int,
+    idle: int,
+    care: int,
+    record: Record,
+) -> None:
+    """Run the folds of a column; ``both`` is what is remembered of folds and of columns."""
+    forget(folds.memory)
+    p, fr = ports.state[OUT, MARGIN] + 1, 0
+    while fr < work.row_folds and clock[STEPS] <= MAX_STEPS:
+        if 0 < fr < work.row_folds - 1 and record.feeds.size == 0:
+            left = work.row_folds - 1 - fr
+            now = _moment(work, clock, live, idle, left, care, p)
+            fr += _skip(ports, folds, now, clock)
+        run_fold(work, ports, column, clock, both, fr, record)
+        fr += 1
+
+
+@inner
+def _run_columns(
+    work: Work,
+    room: Buffers,
+    ports: Ports,
+    clock: Ints,
+    folds: Seen,
+    columns: Seen,
+    both: Ints,
+    idle: int,
+    care: int,
+    record: Record,
+) -> None:
+    """Run all columns of folds."""
+    forget(columns.memory)
+    fc = 0
+    while fc < work.col_folds and _still_right(ports.state, clock):
+        live = 7 & ~idle
+        if fc > 0 and work.row_extent * work.vectors <= room.row:
+            live &= ~(1 << ROW)
+        if 0 < fc < work.col_folds - 1 and record.feeds.size == 0:
+            left = work.col_folds - 1 - fc
+            now = _moment(work, clock, live, idle, left, care, room.p)
+            fc += _skip(ports, columns, now, clock)
+        column = column_of(work, room, ports, idle, fc)
+        _run_column(work, ports, column, clock, folds, both, live, idle, care, record)
+        fc += 1
 
 
 @kernel
@@ -89,241 +187,27 @@ def run_pipeline(
     of spilled partial sums; -1 where nothing is fetched. ``writes`` is flat, folds x chunks, and
     gets the end of each result tile's way to DRAM, likewise.
     """
-    stream = ceil_div(vectors, macs)
-    chunks = chunk_count(stream, rows, cols)
-    row_folds = ceil_div(row_extent, rows)
-    col_folds = ceil_div(col_extent, cols)
-    record = feeds.shape[0] > 0
-    row_resident = row_extent * vectors <= row_capacity
-    idle = 0
-    if not record:
-        idle = idle_ports(
-            dataflow,
-            load,
-            row_extent,
-            col_extent,
-            vectors,
-            rows,
-            cols,
-            macs,
-            row_capacity,
-            col_capacity,
-            out_capacity,
-            p,
-            q,
-        )
-    row_idle, col_idle, out_idle = idle & 1 << ROW != 0, idle & 1 << COL != 0, idle & 1 << OUT != 0
-    ring = 1
-    while ring <= min(RING, row_folds * col_folds * chunks) and idle != 7:
-        ring *= 2
-    state = empty_ports(
-        dataflow,
-        row_extent,
-        col_extent,
-        vectors,
-        rows,
-        cols,
-        macs,
-        row_capacity,
-        col_capacity,
-        out_capacity,
-        p,
-    )
-    ring_words = np.empty((3, ring), np.int64)
-    ring_time = np.empty((3, ring), np.int64)
-    ring_tile = np.empty(ring, np.int64)
-    mask = ring - 1
-    tail = (rows + cols - 2) * p
-    # from the start of a fold, or of a column of them, to the next results at least
-    least = tail + stream * p
-    if dataflow != OS:
-        least = ((row_folds - 1) * stream + stream // chunks) * p
-    time = 0
-    stream_began = 0
-    fold_memory, column_memory = np.zeros(MEMORY, np.int64), np.zeros(MEMORY, np.int64)
-    nobody = np.zeros(MEMORY, np.int64)
-    forget(column_memory)
-    kept = np.empty((2, 6, 0 if record else ring), np.int64)
-    fc, jumped, steps = 0, 0, 0
-    while fc < col_folds and steps <= MAX_STEPS and np.max(state[:, DOUBT]) < WRONG:
-        live = 7 & ~idle
-        if row_resident and fc > 0:
-            live &= ~(1 << ROW)
-        if 0 < fc < col_folds - 1 and not record:
-            skipped, each = folds_to_skip(
-                state,
-                ring_words,
-                ring_time,
-                kept[0],
-                column_memory,
-                nobody,
-                live,
-                out_idle,
-                time + least,
-                time,
-                stream_began,
-                jumped,
-                col_folds - 1 - fc,
-                q,
-                care,
-            )
-            fc += skipped
-            jumped += each
-        forget(fold_memory)
-        width = min(cols, col_extent - fc * cols)
-        col_held = dataflow == OS and width * vectors <= col_capacity
-        sums_held = dataflow != OS and width * vectors <= out_capacity
-        col_base = state[COL, HEAD]
-        out_base = state[OUT, HEAD]
-        fetch_row = not row_idle and (fc == 0 or not row_resident)
-        fr = 0
-        while fr < row_folds and steps <= MAX_STEPS:
-            if 0 < fr < row_folds - 1 and not record:
-                skipped, each = folds_to_skip(
-                    state,
-                    ring_words,
-                    ring_time,
-                    kept[1],
-                    fold_memory,
-                    column_memory,
-                    live,
-                    out_idle,
-                    time + least,
-                    time,
-                    stream_began,
-                    jumped,
-                    row_folds - 1 - fr,
-                    q,
-                    care,
-                )
-                fr += skipped
-                jumped += each
-            f = fc * row_folds + fr
-            height = min(rows, row_extent - fr * rows)
-            start = time
-            if dataflow != OS:
-                there = 0
-                if not col_idle:
-                    there = fetch(
-                        state, ring_words, ring_time, COL, height * width, col_capacity, q
-                    )
-                begin = stream_began if load == DOUBLE else time
-                if not col_idle:
-                    begin = wait(state, COL, begin, there)
-                loaded = begin + rows * p
-                if not col_idle:
-                    ring_time[COL, (state[COL, HEAD] - 1) & mask] = loaded
-                start = max(time, loaded)
-                if record:
-                    feeds[f, 0] = ceil_div(begin, p)
-                    arrivals[f, 0] = there
-            use_col = dataflow == OS and not col_idle
-            use_out = dataflow != OS and not out_idle
-            done = dataflow != OS and out_idle and fr == row_folds - 1
-            first, count = 0, chunks
-            if not (fetch_row or use_col or use_out or done):
-                # nothing happens between the start of the stream and its end
-                first, count = stream, 0
-                stream_began = start
-                start += stream * p
-            steps += 1 + count
-            for c in range(count):
-                last = first + stream // chunks + (1 if c < stream % chunks else 0)
-                depth = min(vectors, last * macs) - first * macs
-                if record:
-                    arrivals[f, 1 + c] = -1
-                    arrivals[f, 1 + chunks + c] = -1
-                there, room, other = LONG_AGO, LONG_AGO, COL
-                if fetch_row:
-                    there = fetch(
-                        state, ring_words, ring_time, ROW, height * depth, row_capacity, q
-                    )
-                    if record:
-                        arrivals[f, 1 + c] = there
-                if use_col and (fr == 0 or not col_held):
-                    room = fetch(state, ring_words, ring_time, COL, width * depth, col_capacity, q)
-                    if record:
-                        arrivals[f, 1 + chunks + c] = room
-                elif use_out and (fr == 0 or not sums_held):
-                    room = reserve(
-                        state,
-                        ring_words,
-                        ring_time,
-                        width * depth,
-                        out_capacity,
-                        q,
-                        fr > 0,
-                        ring_tile,
-                        writes,
-                    )
-                    other = OUT
-                    if record and fr > 0:
-                        arrivals[f, 1 + chunks + c] = room
-                    push(state, ring_words, ring_time, OUT, width * depth, 0)
-                start = wait_for_both(state, other, start, there, room)
-                if c == 0:
-                    stream_began = start
-                if record:
-                    feeds[f, 1 + c] = ceil_div(start, p)
-                start += (last - first) * p
-                first = last
-                if fetch_row:
-                    ring_time[ROW, (state[ROW, HEAD] - 1) & mask] = start
-                if use_col:
-                    slot = col_base + c if col_held else state[COL, HEAD] - 1
-                    ring_time[COL, slot & mask] = start
-                elif use_out:
-                    slot = out_base + c if sums_held else state[OUT, HEAD] - 1
-                    ring_time[OUT, slot & mask] = start
-                    ring_tile[slot & mask] = f * chunks + c
-                elif done:
-                    end = whole_cycle(state, OUT, start)
-                    deliver(state, fold_memory, column_memory, width * depth, end, q)
-            time = start
-            if dataflow == OS:
-                time += tail
-                if not out_idle:
-                    room = reserve(
-                        state,
-                        ring_words,
-                        ring_time,
-                        height * width,
-                        out_capacity,
-                        q,
-                        False,
-                        ring_tile,
-                        writes,
-                    )
-                    time = wait(state, OUT, time, room)
-                if out_idle:
-                    end = whole_cycle(state, OUT, time)
-                    deliver(state, fold_memory, column_memory, height * width, end, q)
-                else:
-                    slot = push(state, ring_words, ring_time, OUT, height * width, time)
-                    ring_tile[slot & mask] = f * chunks
-            elif load != DOUBLE:
-                time += tail
-            fr += 1
-        fc += 1
-    if dataflow != OS and load == DOUBLE:
-        time += tail
-    if not record:
-        add_idle_traffic(
-            state,
-            idle,
-            dataflow,
-            row_extent,
-            col_extent,
-            vectors,
-            rows,
-            cols,
-            macs,
-            row_capacity,
-            col_capacity,
-        )
-    cycles = ceil_div(time + jumped, p) if steps <= MAX_STEPS else -1
-    end = write_back(state, ring_words, ring_time, q, ring_tile, writes) + jumped
-    if dataflow != OS:
-        # results leave the array R + C - 2 cycles after their inputs; the ports see them then
-        end += tail
+    work = work_of(dataflow, load, row_extent, col_extent, vectors, rows, cols, macs)
+    room = Buffers(row_capacity, col_capacity, out_capacity, p, q)
+    record = Record(feeds, arrivals, writes)
+    visit_all = feeds.size > 0
+    idle = 0 if visit_all else idle_ports(work, room)
+    places = _places(work, idle)
+    state = np.zeros((3, FIELDS), np.int64)
+    fill_in(state, work, room)
+    rings = np.empty((2, 3, places), np.int64)
+    ports = Ports(state, rings[0], rings[1], np.empty(places, np.int64), q)
+    clock, both = np.zeros(CLOCK, np.int64), np.zeros((3, MEMORY), np.int64)
+    before, kept = np.empty((2, 3, FIELDS), np.int64), np.empty((4, 3, places), np.int64)
+    folds = Seen(both[0], both[1], before[0], kept[0], kept[1])
+    columns = Seen(both[1], both[2], before[1], kept[2], kept[3])
+    _run_columns(work, room, ports, clock, folds, columns, both, idle, care, record)
+    if not visit_all:
+        add_idle_traffic(state, idle, work, room)
+    # weights that shift in behind others leave the last results' way through the array to the end;
+    # results leave the array R + C - 2 cycles after their inputs; the ports see them then
+    tail = (rows + cols - 2) * p if dataflow != OS else 0
+    time = clock[NOW] + clock[JUMPED] + (tail if load == DOUBLE else 0)
+    cycles = ceil_div(time, p) if clock[STEPS] <= MAX_STEPS else -1
+    end = write_back(ports, writes) + clock[JUMPED] + tail
     return counts(state, cycles, ceil_div(end, p), p, q)

@@ -2,17 +2,22 @@
 
 A port is a row of the state, and a ring of the tiles that its buffer holds: their words, and the
 time at which each is released (or, of results, is complete). A ring has a power of two of places.
-Times are int64 multiples of 1/p cycle, a word takes ``word_time`` of them. The rings hold times as
-the array has them; a port sees the next whole cycle.
+Times are int64 multiples of 1/p cycle. The rings hold times as the array has them; a port sees the
+next whole cycle.
+
+The functions here are steps of the loop over all tiles. They take a port's row of the state by
+itself, so that it may be a copy that lies in registers.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import inner, kernel
+from simulator.kernels.jit import inlined, inner
 
 ROW = 0
 COL = 1
@@ -38,146 +43,133 @@ RING = 65536
 Ints = NDArray[np.int64]
 
 
-@inner
-def whole_cycle(state: Ints, port: int, time: int) -> int:
+class Ports(NamedTuple):
+    """The three ports of a run.
+
+    ``state`` is int64[3, FIELDS]. The rings ``words`` and ``times`` are int64[3, places]; ``tile``,
+    int64[places], says which of all result tiles it is that lies in OUT's ring. A word takes
+    ``word_time`` ticks.
+    """
+
+    state: Ints
+    words: Ints
+    times: Ints
+    tile: Ints
+    word_time: int
+
+
+@inlined
+def whole_cycle(port: Ints, time: int) -> int:
     """The first whole cycle that is not before ``time``."""
-    p, phase = state[port, MARGIN] + 1, state[port, PHASE]
+    if port[MARGIN] == 0:
+        return time
+    p, phase = port[MARGIN] + 1, port[PHASE]
     return int(ceil_div(time + phase, p) * p - phase)
 
 
-@inner
-def _release(state: Ints, ring_time: Ints, port: int, slot: int) -> int:
-    """When a port sees that a tile is released; not rounded where that does not matter."""
-    time = ring_time[port, slot]
-    past = state[port, TIME] - state[port, MARGIN] - time
-    state[port, PAST] = min(state[port, PAST], past)
+@inlined
+def _release(port: Ints, time: int) -> int:
+    """When a port sees a tile released at ``time``; not rounded where that does not matter."""
+    past = port[TIME] - port[MARGIN] - time
+    port[PAST] = min(port[PAST], past)
     if past < 0:
-        time = whole_cycle(state, port, time)
-    if time >= state[port, TIME] and state[port, DOUBT] == UNSURE:
-        state[port, DOUBT] = CERTAIN  # the port waits for this, wherever it is
-        state[port, TIME] = time
-    return int(time)
+        time = whole_cycle(port, time)
+    if time >= port[TIME] and port[DOUBT] == UNSURE:
+        port[DOUBT] = CERTAIN  # the port waits for this, wherever it is
+        port[TIME] = time
+    return time
 
 
-@kernel
-def push(state: Ints, ring_words: Ints, ring_time: Ints, port: int, words: int, time: int) -> int:
-    """Put a tile into a port's ring; its place, counted from the first one ever."""
-    head = state[port, HEAD]
-    mask = ring_words.shape[1] - 1
-    ring_words[port, head & mask] = words
-    ring_time[port, head & mask] = time
-    state[port, HEAD] = head + 1
-    state[port, USED] += words
-    return int(head)
+@inlined
+def push(port: Ints, ports: Ports, which: int, words: int, time: int) -> int:
+    """Put a tile into a port's ring; its place there."""
+    slot = port[HEAD] & (ports.words.shape[1] - 1)
+    ports.words[which, slot] = words
+    ports.times[which, slot] = time
+    port[HEAD] += 1
+    port[USED] += words
+    return int(slot)
 
 
-@inner
-def wait(state: Ints, port: int, start: int, there: int) -> int:
+@inlined
+def wait(port: Ints, start: int, there: int) -> int:
     """When the array goes on that could at ``start``, but for what a port has at ``there``."""
-    state[port, EARLY] = min(state[port, EARLY], start - there)
-    if there > start and state[port, DOUBT] == UNSURE:
-        state[port, DOUBT] = WRONG
+    port[EARLY] = min(port[EARLY], start - there)
+    if there > start and port[DOUBT] == UNSURE:
+        port[DOUBT] = WRONG
     return max(start, there)
 
 
-@inner
-def wait_for_both(state: Ints, port: int, start: int, row: int, there: int) -> int:
-    """As ``wait``, for ROW (there at ``row``) and another port (at ``there``).
+@inlined
+def wait_for_both(row: Ints, other: Ints, start: int, row_there: int, there: int) -> int:
+    """As ``wait``, for ROW (there at ``row_there``) and another port (at ``there``).
 
     A port is not waited for where the other one is there later; one in doubt is no excuse.
     """
-    last = max(start, row, there)
-    state[port, EARLY] = min(state[port, EARLY], (last if row > there else start) - there)
-    state[ROW, EARLY] = min(state[ROW, EARLY], (last if there > row else start) - row)
-    late = there > start and (there > row or state[ROW, DOUBT] != CERTAIN)
-    if late and state[port, DOUBT] == UNSURE:
-        state[port, DOUBT] = WRONG
-    late = row > start and (row > there or state[port, DOUBT] != CERTAIN)
-    if late and state[ROW, DOUBT] == UNSURE:
-        state[ROW, DOUBT] = WRONG
+    last = max(start, row_there, there)
+    other[EARLY] = min(other[EARLY], (last if row_there > there else start) - there)
+    row[EARLY] = min(row[EARLY], (last if there > row_there else start) - row_there)
+    late = there > start and (there > row_there or row[DOUBT] != CERTAIN)
+    if late and other[DOUBT] == UNSURE:
+        other[DOUBT] = WRONG
+    late = row_there > start and (row_there > there or other[DOUBT] != CERTAIN)
+    if late and row[DOUBT] == UNSURE:
+        row[DOUBT] = WRONG
     return last
 
 
-@kernel
-def fetch(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    port: int,
-    words: int,
-    capacity: int,
-    word_time: int,
-) -> int:
+@inlined
+def fetch(port: Ints, ports: Ports, which: int, words: int) -> int:
     """When the next tile of a read port has arrived; it is released later through its slot."""
-    mask = ring_words.shape[1] - 1
-    room_at = state[port, SPACE]
-    while state[port, USED] + words > capacity or state[port, HEAD] - state[port, TAIL] > RING:
-        slot = state[port, TAIL] & mask
-        room_at = max(room_at, _release(state, ring_time, port, slot))
-        state[port, USED] -= ring_words[port, slot]
-        state[port, TAIL] += 1
-    state[port, SPACE] = room_at
-    state[port, WORDS_IN] += words
-    first = state[port, HEAD] == 0
-    push(state, ring_words, ring_time, port, words, 0)
-    if first or (state[port, WARM] == 0 and state[port, COLD] + words <= capacity // 2):
+    mask = ports.words.shape[1] - 1
+    while port[USED] + words > port[CAPACITY] or port[HEAD] - port[TAIL] > RING:
+        slot = port[TAIL] & mask
+        port[SPACE] = max(port[SPACE], _release(port, ports.times[which, slot]))
+        port[USED] -= ports.words[which, slot]
+        port[TAIL] += 1
+    port[WORDS_IN] += words
+    push(port, ports, which, words, 0)
+    first = port[HEAD] == 1
+    if first or (port[WARM] == 0 and port[COLD] + words <= port[HALF]):
         # the half that feeds first is full before cycle 0: the cold start
-        state[port, COLD] += words
+        port[COLD] += words
         return 0
-    state[port, WARM] = 1
-    state[port, TIME] = max(state[port, TIME], room_at) + words * word_time
-    return int(state[port, TIME])
+    port[WARM] = 1
+    port[TIME] = max(port[TIME], port[SPACE]) + words * ports.word_time
+    return int(port[TIME])
 
 
-@kernel
-def reserve(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    words: int,
-    capacity: int,
-    word_time: int,
-    read_back: bool,
-    ring_tile: Ints,
-    writes: Ints,
-) -> int:
+@inlined
+def _write_oldest(port: Ints, ports: Ports, writes: Ints) -> None:
+    """Write the oldest result back as soon as it is complete."""
+    slot = port[TAIL] & (ports.words.shape[1] - 1)
+    words = ports.words[OUT, slot]
+    complete = _release(port, ports.times[OUT, slot])
+    port[TIME] = max(port[TIME], complete) + words * ports.word_time
+    if writes.size > 0:
+        writes[ports.tile[slot]] = port[TIME]
+    port[WORDS_OUT] += words
+    port[USED] -= words
+    port[TAIL] += 1
+
+
+@inlined
+def reserve(port: Ints, ports: Ports, words: int, read_back: bool, writes: Ints) -> int:
     """When the result buffer has room for a tile, and its partial sums where ``read_back``."""
-    mask = ring_words.shape[1] - 1
-    while state[OUT, USED] + words > capacity or state[OUT, HEAD] - state[OUT, TAIL] > RING:
-        slot = state[OUT, TAIL] & mask
-        complete = _release(state, ring_time, OUT, slot)
-        written = max(state[OUT, TIME], complete) + ring_words[OUT, slot] * word_time
-        state[OUT, TIME] = written
-        state[OUT, SPACE] = written
-        if writes.size > 0:
-            writes[ring_tile[slot]] = written
-        state[OUT, WORDS_OUT] += ring_words[OUT, slot]
-        state[OUT, USED] -= ring_words[OUT, slot]
-        state[OUT, TAIL] += 1
+    while port[USED] + words > port[CAPACITY] or port[HEAD] - port[TAIL] > RING:
+        _write_oldest(port, ports, writes)
+        port[SPACE] = port[TIME]
     if read_back:
-        state[OUT, TIME] += words * word_time
-        state[OUT, WORDS_IN] += words
-        return int(state[OUT, TIME])
-    return int(state[OUT, SPACE])
+        port[TIME] += words * ports.word_time
+        port[WORDS_IN] += words
+        return int(port[TIME])
+    return int(port[SPACE])
 
 
-@kernel
-def write_back(
-    state: Ints,
-    ring_words: Ints,
-    ring_time: Ints,
-    word_time: int,
-    ring_tile: Ints,
-    writes: Ints,
-) -> int:
+@inner
+def write_back(ports: Ports, writes: Ints) -> int:
     """When the last word of the result is in DRAM."""
-    mask = ring_words.shape[1] - 1
-    while state[OUT, TAIL] < state[OUT, HEAD]:
-        slot = state[OUT, TAIL] & mask
-        complete = _release(state, ring_time, OUT, slot)
-        state[OUT, TIME] = max(state[OUT, TIME], complete) + ring_words[OUT, slot] * word_time
-        if writes.size > 0:
-            writes[ring_tile[slot]] = state[OUT, TIME]
-        state[OUT, WORDS_OUT] += ring_words[OUT, slot]
-        state[OUT, TAIL] += 1
-    return int(state[OUT, TIME])
+    port = ports.state[OUT]
+    while port[TAIL] < port[HEAD]:
+        _write_oldest(port, ports, writes)
+    return int(port[TIME])

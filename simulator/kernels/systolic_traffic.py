@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.kernels.arithmetic import ceil_div
-from simulator.kernels.jit import inner, kernel
+from simulator.kernels.jit import inner
 from simulator.kernels.systolic import OS
-from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
+from simulator.kernels.systolic_chunks import tile_words
 from simulator.kernels.systolic_ports import (
     CAPACITY,
     COL,
     COLD,
-    FIELDS,
     HALF,
+    LONG_AGO,
     MARGIN,
     OUT,
     RING,
@@ -25,6 +23,7 @@ from simulator.kernels.systolic_ports import (
     WORDS_IN,
     Ints,
 )
+from simulator.kernels.systolic_work import Buffers, Work
 
 
 @inner
@@ -94,119 +93,87 @@ def _stripe_words(col_extent: int, cols: int, vectors: int, row_folds: int, capa
     return words + last * (1 if last <= capacity else row_folds)
 
 
-@kernel
-def words_to_fetch(
-    dataflow: int,
-    row_extent: int,
-    col_extent: int,
-    vectors: int,
-    rows: int,
-    cols: int,
-    row_capacity: int,
-    col_capacity: int,
-) -> tuple[int, int]:
+@inner
+def words_to_fetch(work: Work, room: Buffers) -> tuple[int, int]:
     """Words that ROW and COL fetch in a run, each time that they do."""
-    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    again = 1 if row_extent * vectors <= row_capacity else col_folds
-    if dataflow == OS:
-        col = _stripe_words(col_extent, cols, vectors, row_folds, col_capacity)
+    once = work.row_extent * work.vectors
+    again = 1 if once <= room.row else work.col_folds
+    if work.dataflow == OS:
+        col = _stripe_words(work.col_extent, work.cols, work.vectors, work.row_folds, room.col)
     else:
-        col = row_extent * col_extent
-    return again * row_extent * vectors, col
+        col = work.row_extent * work.col_extent
+    return again * once, col
 
 
-@kernel
-def empty_ports(
-    dataflow: int,
-    row_extent: int,
-    col_extent: int,
-    vectors: int,
-    rows: int,
-    cols: int,
-    macs: int,
-    row_capacity: int,
-    col_capacity: int,
-    out_capacity: int,
-    p: int,
-) -> Ints:
-    """The state of the ports before the first fetch."""
-    stream = ceil_div(vectors, macs)
-    chunks = chunk_count(stream, rows, cols)
-    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    state = np.zeros((3, FIELDS), np.int64)
-    state[:, MARGIN] = p - 1
-    state[ROW, CAPACITY], state[COL, CAPACITY] = row_capacity, col_capacity
-    state[OUT, CAPACITY] = out_capacity
-    tiles = tile_words(dataflow, row_extent, col_extent, vectors, rows, cols, macs)
-    state[ROW, SPARE], state[COL, SPARE] = row_capacity - tiles[0], col_capacity - tiles[1]
-    state[ROW, HALF], state[COL, HALF] = row_capacity // 2, col_capacity // 2
-    height, width = row_extent - (row_folds - 1) * rows, col_extent - (col_folds - 1) * cols
-    depth = vectors - chunk_start(stream, chunks, chunks - 1) * macs
-    state[ROW, SMALLEST] = height * depth
-    state[COL, SMALLEST] = width * (depth if dataflow == OS else height)
-    row_words, col_words = words_to_fetch(
-        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
+@inner
+def fill_in(state: Ints, work: Work, room: Buffers) -> None:
+    """Enter the ports as they are before the first fetch into a state of zeros."""
+    flows = work.dataflow == OS
+    tiles = tile_words(
+        work.dataflow,
+        work.row_extent,
+        work.col_extent,
+        work.vectors,
+        work.rows,
+        work.cols,
+        work.macs,
     )
-    held = min(cols, col_extent) * vectors <= col_capacity
-    if row_words <= row_capacity and row_folds * chunks <= RING:
+    row_words, col_words = words_to_fetch(work, room)
+    state[ROW, CAPACITY], state[COL, CAPACITY], state[OUT, CAPACITY] = room.row, room.col, room.out
+    state[ROW, SPARE], state[COL, SPARE] = room.row - tiles[0], room.col - tiles[1]
+    for port in range(3):
+        state[port, MARGIN] = room.p - 1
+        if port != OUT:
+            state[port, HALF] = state[port, CAPACITY] // 2
+            state[port, SPACE] = LONG_AGO  # there was room all the time
+    height = work.row_extent - (work.row_folds - 1) * work.rows
+    width = work.col_extent - (work.col_folds - 1) * work.cols
+    depth = work.vectors - (work.stream - work.shortest) * work.macs
+    state[ROW, SMALLEST], state[COL, SMALLEST] = (
+        height * depth,
+        width * (depth if flows else height),
+    )
+    if row_words <= room.row and work.row_folds * work.chunks <= RING:
         state[ROW, ROOMY] = 1
-    if col_words <= col_capacity:
-        fetches = col_folds * (chunks if dataflow == OS and held else row_folds)
-        state[COL, ROOMY] = 1 if fetches <= RING else 0
-    state[:OUT, SPACE] = -(2**61)  # there was room all the time
-    return state
+    held = min(work.cols, work.col_extent) * work.vectors <= room.col
+    fetches = work.col_folds * (work.chunks if flows and held else work.row_folds)
+    if col_words <= room.col and fetches <= RING:
+        state[COL, ROOMY] = 1
 
 
-@kernel
-def add_idle_traffic(
-    state: Ints,
-    idle: int,
-    dataflow: int,
-    row_extent: int,
-    col_extent: int,
-    vectors: int,
-    rows: int,
-    cols: int,
-    macs: int,
-    row_capacity: int,
-    col_capacity: int,
-) -> None:
+@inner
+def add_idle_traffic(state: Ints, idle: int, work: Work, room: Buffers) -> None:
     """Enter what the idle read ports fetch, and what of it before cycle 0, into the state."""
-    stream = ceil_div(vectors, macs)
-    chunks = chunk_count(stream, rows, cols)
-    row_folds, col_folds = ceil_div(row_extent, rows), ceil_div(col_extent, cols)
-    row_words, col_words = words_to_fetch(
-        dataflow, row_extent, col_extent, vectors, rows, cols, row_capacity, col_capacity
-    )
+    row_words, col_words = words_to_fetch(work, room)
     if idle & 1 << ROW:
         state[ROW, WORDS_IN] = row_words
         state[ROW, COLD] = _cold_words(
-            row_capacity // 2,
-            row_words // (row_extent * vectors),
+            room.row // 2,
+            row_words // (work.row_extent * work.vectors),
             1,
             0,
-            row_folds,
-            row_extent,
-            rows,
-            chunks,
-            stream,
-            vectors,
-            macs,
+            work.row_folds,
+            work.row_extent,
+            work.rows,
+            work.chunks,
+            work.stream,
+            work.vectors,
+            work.macs,
         )
     if idle & 1 << COL:
-        flows = dataflow == OS
-        held = flows and min(cols, col_extent) * vectors <= col_capacity
+        flows = work.dataflow == OS
+        held = flows and min(work.cols, work.col_extent) * work.vectors <= room.col
         state[COL, WORDS_IN] = col_words
         state[COL, COLD] = _cold_words(
-            col_capacity // 2,
-            col_folds,
-            col_extent,
-            cols,
-            1 if held else row_folds,
-            row_extent,
-            0 if flows else rows,
-            chunks if flows else 0,
-            stream,
-            vectors,
-            macs,
+            room.col // 2,
+            work.col_folds,
+            work.col_extent,
+            work.cols,
+            1 if held else work.row_folds,
+            work.row_extent,
+            0 if flows else work.rows,
+            work.chunks if flows else 0,
+            work.stream,
+            work.vectors,
+            work.macs,
         )

@@ -62,7 +62,8 @@ class _Part(_Library):
         for function in module.functions:
             if function.blocks and not function.linkage:
                 function.linkage = "linkonce_odr"
-            if sum(len(block.instructions) for block in function.blocks) > LARGE:
+            size = sum(len(block.instructions) for block in function.blocks)
+            if size > LARGE and "alwaysinline" not in function.attributes:
                 function.attributes.add("noinline")
         parsed = _llvm.parse_assembly(str(module))
         parsed.name = module.name

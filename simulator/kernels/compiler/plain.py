@@ -42,4 +42,7 @@ def declare_plain(context: Any, module: Any, fndesc: Any) -> Any:
             own = own.as_pointer()
         arguments.append(own)
     whole = llvm.FunctionType(result, arguments)
-    return _cgutils.get_or_insert_function(module, whole, fndesc.mangled_name)
+    function = _cgutils.get_or_insert_function(module, whole, fndesc.mangled_name)
+    if fndesc.inline:
+        function.attributes.add("alwaysinline")
+    return function
