@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.kernels.dram_address import AddressMap
+from simulator.kernels.dram_book import book_column, settle_books
 from simulator.kernels.dram_control import (
     REFRESH_ALL,
     REFRESH_BANK,
@@ -51,6 +52,7 @@ from simulator.kernels.dram_serve import (
     row_command,
 )
 from simulator.kernels.dram_state import (
+    ACTIVE,
     B_PRE,
     BANK_MASK,
     COLUMN_DUE,
@@ -116,9 +118,13 @@ def _make_channel(has_writes: bool) -> Any:
         plain = not mixed and not timed and control.refresh != REFRESH_BANK
         period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
         stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
+        may_book = not has_writes and t.separate_buses > 0
         while done < total:
             if now > EPOCH:
                 past = now & -t.per_clock
+                if not has_writes:
+                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                    done, row_stale, column_stale = done - back, True, True
                 begin_epoch(c, v, past)
                 now, ticks_jumped = now - past, ticks_jumped + past
                 column_free, row_free = column_free - past, row_free - past
@@ -131,6 +137,8 @@ def _make_channel(has_writes: bool) -> Any:
             if now >= refresh_next:
                 if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
                     if due == 0 and sent < total and sent - straight > period:
+                        back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                        done, row_stale, column_stale = done - back, True, True
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_rounds(
@@ -162,6 +170,9 @@ def _make_channel(has_writes: bool) -> Any:
                 hits, alone = insert(c, v, sent - jumped, arrived, bank, row, write, t.per_clock)
                 if mixed and (hits or alone):
                     column_next, row_next = min(column_next, now), min(row_next, now)
+                if not has_writes and hits:
+                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                    done, row_stale = done - back, True
                 column_stale, row_stale = column_stale | hits, row_stale | alone
                 sent += 1
                 entered = True
@@ -169,6 +180,8 @@ def _make_channel(has_writes: bool) -> Any:
                 if sent >= picture_due and due == 0:
                     picture_due = sent + period
                     if total > picture_due and refresh_next - now > stretch:
+                        back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                        done, row_stale, column_stale = done - back, True, True
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_ahead(
@@ -247,6 +260,21 @@ def _make_channel(has_writes: bool) -> Any:
                         held = row_command(c, v, g, t, counts, bank, direction, now, mixed)
                         if mixed:
                             column_next = min(column_next, now + 1)
+                        elif (
+                            may_book
+                            and column_next == NEVER
+                            and not column_stale
+                            and c[at(ACTIVE + bank)] >= 0
+                        ):
+                            if sent < total and book_column(
+                                c, v, g, t, counts, bank, now, column_free
+                            ):
+                                done += 1
+                            else:
+                                back, column_free = settle_books(
+                                    c, v, g, t, counts, now + 1, column_free
+                                )
+                                done, column_stale = done - back, True
                         elif column_key & BANK_MASK == bank:
                             column_stale = True
                         else:

@@ -164,7 +164,17 @@ ROUND_SENT, ROUND_TICK, ROUND_OLDEST, ROUND_SIZE, ROUND_LEFT, ROUND_SPAN = (
 )
 RANKS = ROUND_SPAN + 1
 """The rank of the next request that enters."""
-STATE_SIZE = RANKS + 1
+# Column commands that were booked ahead: how many since the books were settled, tick and slot of the
+# last of them, and before which tick none goes in a bank group, a pseudo-channel and on the bus.
+BOOKS = 16
+"""Booked commands that are remembered; no more than there are banks, each has a slot to spare."""
+BOOK_COUNT = RANKS + 1
+BOOK_TICK = BOOK_COUNT + 1
+BOOK_SLOT = BOOK_TICK + BOOKS
+BOOK_GROUP = BOOK_SLOT + BOOKS
+BOOK_PC = BOOK_GROUP + MAX_BANKS
+BOOK_FREE = BOOK_PC + PC_STRIDE
+STATE_SIZE = BOOK_FREE + 1
 
 # A key is the rank of a request by age above the number of its bank; that of a row hit has a high
 # bit, as it yields to every request whose row has been opened for it.
