@@ -55,6 +55,7 @@ from simulator.kernels.dram_state import (
     ACTIVE,
     B_PRE,
     BANK_MASK,
+    BOOK_COUNT,
     COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
@@ -118,13 +119,15 @@ def _make_channel(has_writes: bool) -> Any:
         plain = not mixed and not timed and control.refresh != REFRESH_BANK
         period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
         stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
+        # activates could follow one another faster than the row bus takes them
+        crowded = 4 * g.pcs * (t.act_len + t.pre_len) > t.faw
         may_book = not has_writes and t.separate_buses > 0
         while done < total:
+            if may_book and now >= min(refresh_next, EPOCH) and c[at(BOOK_COUNT)] > 0:
+                back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                done, row_stale, column_stale = done - back, True, True
             if now > EPOCH:
                 past = now & -t.per_clock
-                if not has_writes:
-                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
-                    done, row_stale, column_stale = done - back, True, True
                 begin_epoch(c, v, past)
                 now, ticks_jumped = now - past, ticks_jumped + past
                 column_free, row_free = column_free - past, row_free - past
@@ -137,8 +140,6 @@ def _make_channel(has_writes: bool) -> Any:
             if now >= refresh_next:
                 if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
                     if due == 0 and sent < total and sent - straight > period:
-                        back, column_free = settle_books(c, v, g, t, counts, now, column_free)
-                        done, row_stale, column_stale = done - back, True, True
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_rounds(
@@ -170,18 +171,16 @@ def _make_channel(has_writes: bool) -> Any:
                 hits, alone = insert(c, v, sent - jumped, arrived, bank, row, write, t.per_clock)
                 if mixed and (hits or alone):
                     column_next, row_next = min(column_next, now), min(row_next, now)
-                if not has_writes and hits:
-                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
-                    done, row_stale = done - back, True
                 column_stale, row_stale = column_stale | hits, row_stale | alone
                 sent += 1
                 entered = True
             if not has_writes:
+                if (column_stale or sent >= picture_due) and c[at(BOOK_COUNT)] > 0:
+                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                    done, row_stale, column_stale = done - back, True, True
                 if sent >= picture_due and due == 0:
                     picture_due = sent + period
                     if total > picture_due and refresh_next - now > stretch:
-                        back, column_free = settle_books(c, v, g, t, counts, now, column_free)
-                        done, row_stale, column_stale = done - back, True, True
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_ahead(
@@ -197,7 +196,9 @@ def _make_channel(has_writes: bool) -> Any:
                     )
                     column_stale = False
                 if row_stale and due == 0:
-                    row_next, row_key = first_row(v, g, t.per_clock, READ, max(now, row_free))
+                    row_next, row_key = first_row(
+                        v, g, t.per_clock, READ, max(now, row_free), crowded
+                    )
                     row_stale = False
             # skip to the next tick at which something can change
             later = min(
@@ -252,7 +253,7 @@ def _make_channel(has_writes: bool) -> Any:
                         column_next, column_stale = now, True
                 else:
                     if has_writes:
-                        row_next, row_key = first_row(v, g, t.per_clock, direction, now)
+                        row_next, row_key = first_row(v, g, t.per_clock, direction, now, False)
                     if mixed and row_next > now:
                         row_next = try_rows_again(c, v, g, t.per_clock, direction, now)
                     else:
@@ -260,21 +261,13 @@ def _make_channel(has_writes: bool) -> Any:
                         held = row_command(c, v, g, t, counts, bank, direction, now, mixed)
                         if mixed:
                             column_next = min(column_next, now + 1)
-                        elif (
-                            may_book
-                            and column_next == NEVER
-                            and not column_stale
-                            and c[at(ACTIVE + bank)] >= 0
-                        ):
-                            if sent < total and book_column(
-                                c, v, g, t, counts, bank, now, column_free
-                            ):
-                                done += 1
-                            else:
-                                back, column_free = settle_books(
-                                    c, v, g, t, counts, now + 1, column_free
+                        elif may_book and column_next == NEVER and not column_stale:
+                            # no column command waits, so only an activate leads to one
+                            if c[at(ACTIVE + bank)] >= 0:
+                                booked = sent < total and book_column(
+                                    c, v, g, t, counts, bank, now, column_free
                                 )
-                                done, column_stale = done - back, True
+                                done, column_stale = done + booked, not booked
                         elif column_key & BANK_MASK == bank:
                             column_stale = True
                         else:

@@ -105,7 +105,7 @@ def settle_books(
         tick, slot = c[at(BOOK_TICK + place)], c[at(BOOK_SLOT + place)]
         bank = c[at(KEY + slot)] & BANK_MASK
         if tick < first:
-            keep_columns_apart(v, g, t, bank, tick, 0 * i, 0 * i)
+            keep_columns_apart(v, g, t, bank, tick, 0 * i, tick + max(t.ccd_l, t.ccd_s))
             counts[at(END)] = max(counts[at(END)], tick + t.read_done)
             free = max(free, tick + t.col_len)
             release(c, slot)

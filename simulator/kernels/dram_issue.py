@@ -137,7 +137,7 @@ def keep_columns_apart(
     """Delay the columns of a direction after one of a bank, which offers its next at ``offered``."""
     other_stack, stack = now + t.ccd_r, now + t.ccd_s
     group = max(now + t.ccd_l, stack)
-    ticks = group, max(group, offered), group, stack, other_stack
+    ticks = group, offered, group, stack, other_stack
     _delay(v, B_READ + side, COLUMN_DUE + side, bank, g, ticks)
 
 

@@ -166,8 +166,8 @@ RANKS = ROUND_SPAN + 1
 """The rank of the next request that enters."""
 # Column commands that were booked ahead: how many since the books were settled, tick and slot of the
 # last of them, and before which tick none goes in a bank group, a pseudo-channel and on the bus.
-BOOKS = 16
-"""Booked commands that are remembered; no more than there are banks, each has a slot to spare."""
+BOOKS = 32
+"""Booked commands that are remembered; their requests keep their slots."""
 BOOK_COUNT = RANKS + 1
 BOOK_TICK = BOOK_COUNT + 1
 BOOK_SLOT = BOOK_TICK + BOOKS
@@ -275,7 +275,7 @@ def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
     c[WANTED + ends], c[RANK + ends] = -1, NONE
     c[KEY:RANK] = NEVER
     c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
-    slots = reads + writes + g.banks
+    slots = reads + writes + max(g.banks, BOOKS)
     c[FREE : FREE + slots] = np.arange(slots)
     c[FREE_COUNT] = slots
     c[LAST_SENT] = c[ROUND_OLDEST] = -1
