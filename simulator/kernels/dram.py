@@ -33,7 +33,8 @@ from simulator.kernels.dram_schedule import (
     first_row,
     look_at_rows,
     next_direction,
-    sooner,
+    sooner_column,
+    sooner_row,
     try_rows_again,
 )
 from simulator.kernels.dram_serve import (
@@ -56,15 +57,11 @@ from simulator.kernels.dram_state import (
     B_PRE,
     BANK_MASK,
     BOOK_COUNT,
-    COLUMN_DUE,
-    COLUMN_KEY,
     COUNT,
     NEVER,
     NONE,
-    PRE_DUE,
     RANKS,
     READ,
-    ROW_KEY,
     Geometry,
     Ints,
     Narrow,
@@ -123,9 +120,6 @@ def _make_channel(has_writes: bool) -> Any:
         crowded = 4 * g.pcs * (t.act_len + t.pre_len) > t.faw
         may_book = not has_writes and t.separate_buses > 0
         while done < total:
-            if may_book and now >= min(refresh_next, EPOCH) and c[at(BOOK_COUNT)] > 0:
-                back, column_free = settle_books(c, v, g, t, counts, now, column_free)
-                done, row_stale, column_stale = done - back, True, True
             if now > EPOCH:
                 past = now & -t.per_clock
                 begin_epoch(c, v, past)
@@ -139,7 +133,7 @@ def _make_channel(has_writes: bool) -> Any:
                 column_stale, row_stale = True, True
             if now >= refresh_next:
                 if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
-                    if due == 0 and sent < total and sent - straight > period:
+                    if due + c[at(BOOK_COUNT)] == 0 and sent < total and sent - straight > period:
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_rounds(
@@ -237,9 +231,7 @@ def _make_channel(has_writes: bool) -> Any:
                     elif row_key & BANK_MASK == bank:
                         row_next, row_key = look_at_rows(v, g, t.per_clock, max(now, row_free))
                     else:
-                        tick, key = v[at(PRE_DUE + bank)], v[at(ROW_KEY + bank)]
-                        tick = NEVER if tick == NONE else max(tick, row_free)
-                        row_next, row_key = sooner(row_next, row_key, tick, key)
+                        row_next, row_key = sooner_row(v, bank, row_free, row_next, row_key)
             if now >= row_free and now >= row_next:
                 held = zero
                 if due > 0:
@@ -271,10 +263,9 @@ def _make_channel(has_writes: bool) -> Any:
                         elif column_key & BANK_MASK == bank:
                             column_stale = True
                         else:
-                            tick, key = v[at(COLUMN_DUE + bank)], v[at(COLUMN_KEY + bank)]
-                            tick = max(NEVER if tick == NONE else tick, column_free)
-                            tick = align(tick, t.per_clock)
-                            column_next, column_key = sooner(column_next, column_key, tick, key)
+                            column_next, column_key = sooner_column(
+                                v, bank, column_free, t.per_clock, column_next, column_key
+                            )
                 if held > 0:
                     row_free = now + held
                     row_next, row_stale = row_free, True

@@ -3,7 +3,8 @@
 In reads that hit no rows, each column command goes at the first tick that its row allows: the
 commands of a pseudo-channel are as far apart as the activates before them. Such a command does
 nothing to the others but to keep the data bus, so it need not be waited for and looked for. It is
-booked ahead, at its tick, if the limits of those that were booked before do not move it.
+booked ahead, at its tick, if the limits of those that were booked before do not move it. (Where row
+and column commands share a bus, a row command may come first, so nothing is booked.)
 
 That holds until a request hits an open row, because its command may come between. Then the books
 are settled: the limits that booked commands leave behind are written to the banks, and what has

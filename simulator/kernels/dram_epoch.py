@@ -17,7 +17,7 @@ from simulator.kernels.dram_state import (
     BANK_MASK,
     BANK_STRIDE,
     BOOK_FREE,
-    BOOK_GROUP,
+    BOOK_TICK,
     COLUMN_KEY,
     FAW,
     HEAD,
@@ -58,7 +58,7 @@ def earlier(tick: int, ticks: int) -> int:
 
 @called
 def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
-    """Move all ticks of the state back, by whole clocks; the books are settled."""
+    """Move all ticks of the state back, by whole clocks."""
     for i in range(B_ACT, B_ACT + 4 * BANK_STRIDE):
         v[at(i)] = max(v[at(i)] - ticks, -EPOCH)
     for i in range(ACT_DUE, ROW_KEY):
@@ -71,7 +71,7 @@ def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
         c[at(i)] = earlier(c[at(i)], ticks)
     for i in range(ARRIVAL, ARRIVAL + SLOTS):
         c[at(i)] -= ticks
-    for i in range(BOOK_GROUP, BOOK_FREE + 1):
+    for i in range(BOOK_TICK, BOOK_FREE + 1):
         c[at(i)] = max(c[at(i)] - ticks, -EPOCH)
     c[at(LAST_NOW)] -= ticks
     c[at(LAST_REFRESH)] = earlier(c[at(LAST_REFRESH)], ticks)

@@ -134,7 +134,7 @@ def _turn_to_activate(
 def keep_columns_apart(
     v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, side: int, offered: int
 ) -> None:
-    """Delay the columns of a direction after one of a bank, which offers its next at ``offered``."""
+    """Delay columns of a direction after one of a bank, whose next is offered at ``offered``."""
     other_stack, stack = now + t.ccd_r, now + t.ccd_s
     group = max(now + t.ccd_l, stack)
     ticks = group, offered, group, stack, other_stack

@@ -147,10 +147,27 @@ def try_rows_again(
 
 
 @inlined
-def sooner(tick: int, key: int, other_tick: int, other: int) -> tuple[int, int]:
+def _sooner(tick: int, key: int, other_tick: int, other: int) -> tuple[int, int]:
     """The earlier of two commands, or of two at the same tick that of the older request."""
     first = (other_tick < tick) | ((other_tick == tick) & (other < key))
     return min(tick, other_tick), (other if first else key)
+
+
+@inlined
+def sooner_row(v: Narrow, bank: int, free: int, tick: int, key: int) -> tuple[int, int]:
+    """The next row command of reads, now that a bank may be closed; ``free``: that of the bus."""
+    other = v[at(PRE_DUE + bank)]
+    return _sooner(tick, key, NEVER if other == NONE else max(other, free), v[at(ROW_KEY + bank)])
+
+
+@inlined
+def sooner_column(
+    v: Narrow, bank: int, free: int, per_clock: int, tick: int, key: int
+) -> tuple[int, int]:
+    """The next column command of reads, now that a bank has been opened or closed."""
+    other = v[at(COLUMN_DUE + bank)]
+    other = align(NEVER if other == NONE else max(other, free), per_clock)
+    return _sooner(tick, key, other, v[at(COLUMN_KEY + bank)])
 
 
 @inlined

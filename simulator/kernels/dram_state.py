@@ -164,16 +164,15 @@ ROUND_SENT, ROUND_TICK, ROUND_OLDEST, ROUND_SIZE, ROUND_LEFT, ROUND_SPAN = (
 )
 RANKS = ROUND_SPAN + 1
 """The rank of the next request that enters."""
-# Column commands that were booked ahead: how many since the books were settled, tick and slot of the
-# last of them, and before which tick none goes in a bank group, a pseudo-channel and on the bus.
+# Column commands booked ahead: how many since the books were settled, slot and tick of the last of
+# them, and before which tick none goes in a bank group, a pseudo-channel and on the bus.
 BOOKS = 32
 """Booked commands that are remembered; their requests keep their slots."""
 BOOK_COUNT = RANKS + 1
-BOOK_TICK = BOOK_COUNT + 1
-BOOK_SLOT = BOOK_TICK + BOOKS
-BOOK_GROUP = BOOK_SLOT + BOOKS
-BOOK_PC = BOOK_GROUP + MAX_BANKS
-BOOK_FREE = BOOK_PC + PC_STRIDE
+BOOK_SLOT = BOOK_COUNT + 1
+BOOK_TICK = BOOK_SLOT + BOOKS
+BOOK_GROUP = BOOK_TICK + BOOKS
+BOOK_PC, BOOK_FREE = BOOK_GROUP + MAX_BANKS, BOOK_GROUP + MAX_BANKS + PC_STRIDE
 STATE_SIZE = BOOK_FREE + 1
 
 # A key is the rank of a request by age above the number of its bank; that of a row hit has a high
