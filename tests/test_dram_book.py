@@ -79,8 +79,12 @@ def test_random_reads_are_booked() -> None:
     control = dram.Controller(channel.queue, channel.write_queue, dram.REFRESH_OFF, 1)
     state, narrow = new_state(g, channel.queue, channel.write_queue)
     counts = np.zeros(dram.COUNTERS, dtype=np.int64)
-    bursts = np.random.default_rng(5).permutation(org.bursts // org.columns)[:1000] * org.columns
     fields = address_map(channel.address_map, org)
+    rng = np.random.default_rng(5)
+    # each request wants a row of its own
+    bursts = (rng.permutation(org.rows)[:1000] << fields.row_shift) + rng.integers(
+        0, 1 << fields.row_shift, 1000
+    )
     dram.run_channel(bursts, NONE, NONE, fields, g, t, control, state, narrow, counts)
     assert counts[dram.HITS] == 0
     # all but the last queue of them, whose commands are waited for
