@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.kernels.dram_address import AddressMap
+from simulator.kernels.dram_book import book_column, settle_books
 from simulator.kernels.dram_control import (
     REFRESH_ALL,
     REFRESH_BANK,
@@ -32,7 +33,8 @@ from simulator.kernels.dram_schedule import (
     first_row,
     look_at_rows,
     next_direction,
-    sooner,
+    sooner_column,
+    sooner_row,
     try_rows_again,
 )
 from simulator.kernels.dram_serve import (
@@ -51,17 +53,15 @@ from simulator.kernels.dram_serve import (
     row_command,
 )
 from simulator.kernels.dram_state import (
+    ACTIVE,
     B_PRE,
     BANK_MASK,
-    COLUMN_DUE,
-    COLUMN_KEY,
+    BOOK_COUNT,
     COUNT,
     NEVER,
     NONE,
-    PRE_DUE,
     RANKS,
     READ,
-    ROW_KEY,
     Geometry,
     Ints,
     Narrow,
@@ -116,6 +116,9 @@ def _make_channel(has_writes: bool) -> Any:
         plain = not mixed and not timed and control.refresh != REFRESH_BANK
         period = 1 << address.period_bits if plain and address.period_bits > 0 else NEVER
         stretch = 2 * t.burst * period // g.pcs if period < NEVER else 0
+        # activates could follow one another faster than the row bus takes them
+        crowded = 4 * g.pcs * (t.act_len + t.pre_len) > t.faw
+        may_book = not has_writes and t.separate_buses > 0
         while done < total:
             if now > EPOCH:
                 past = now & -t.per_clock
@@ -130,7 +133,7 @@ def _make_channel(has_writes: bool) -> Any:
                 column_stale, row_stale = True, True
             if now >= refresh_next:
                 if not has_writes:  # noqa: SIM102 - what is left out here is not compiled
-                    if due == 0 and sent < total and sent - straight > period:
+                    if due + c[at(BOOK_COUNT)] == 0 and sent < total and sent - straight > period:
                         stream = sent, straight, jumped
                         free = column_free, row_free, counts[at(END)]
                         requests, ticks = jump_rounds(
@@ -166,6 +169,9 @@ def _make_channel(has_writes: bool) -> Any:
                 sent += 1
                 entered = True
             if not has_writes:
+                if (column_stale or sent >= picture_due) and c[at(BOOK_COUNT)] > 0:
+                    back, column_free = settle_books(c, v, g, t, counts, now, column_free)
+                    done, row_stale, column_stale = done - back, True, True
                 if sent >= picture_due and due == 0:
                     picture_due = sent + period
                     if total > picture_due and refresh_next - now > stretch:
@@ -184,7 +190,9 @@ def _make_channel(has_writes: bool) -> Any:
                     )
                     column_stale = False
                 if row_stale and due == 0:
-                    row_next, row_key = first_row(v, g, t.per_clock, READ, max(now, row_free))
+                    row_next, row_key = first_row(
+                        v, g, t.per_clock, READ, max(now, row_free), crowded
+                    )
                     row_stale = False
             # skip to the next tick at which something can change
             later = min(
@@ -223,9 +231,7 @@ def _make_channel(has_writes: bool) -> Any:
                     elif row_key & BANK_MASK == bank:
                         row_next, row_key = look_at_rows(v, g, t.per_clock, max(now, row_free))
                     else:
-                        tick, key = v[at(PRE_DUE + bank)], v[at(ROW_KEY + bank)]
-                        tick = NEVER if tick == NONE else max(tick, row_free)
-                        row_next, row_key = sooner(row_next, row_key, tick, key)
+                        row_next, row_key = sooner_row(v, bank, row_free, row_next, row_key)
             if now >= row_free and now >= row_next:
                 held = zero
                 if due > 0:
@@ -239,7 +245,7 @@ def _make_channel(has_writes: bool) -> Any:
                         column_next, column_stale = now, True
                 else:
                     if has_writes:
-                        row_next, row_key = first_row(v, g, t.per_clock, direction, now)
+                        row_next, row_key = first_row(v, g, t.per_clock, direction, now, False)
                     if mixed and row_next > now:
                         row_next = try_rows_again(c, v, g, t.per_clock, direction, now)
                     else:
@@ -247,13 +253,19 @@ def _make_channel(has_writes: bool) -> Any:
                         held = row_command(c, v, g, t, counts, bank, direction, now, mixed)
                         if mixed:
                             column_next = min(column_next, now + 1)
+                        elif may_book and column_next == NEVER and not column_stale:
+                            # no column command waits, so only an activate leads to one
+                            if c[at(ACTIVE + bank)] >= 0:
+                                booked = sent < total and book_column(
+                                    c, v, g, t, counts, bank, now, column_free
+                                )
+                                done, column_stale = done + booked, not booked
                         elif column_key & BANK_MASK == bank:
                             column_stale = True
                         else:
-                            tick, key = v[at(COLUMN_DUE + bank)], v[at(COLUMN_KEY + bank)]
-                            tick = max(NEVER if tick == NONE else tick, column_free)
-                            tick = align(tick, t.per_clock)
-                            column_next, column_key = sooner(column_next, column_key, tick, key)
+                            column_next, column_key = sooner_column(
+                                v, bank, column_free, t.per_clock, column_next, column_key
+                            )
                 if held > 0:
                     row_free = now + held
                     row_next, row_stale = row_free, True

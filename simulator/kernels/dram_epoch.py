@@ -16,6 +16,8 @@ from simulator.kernels.dram_state import (
     BANK_BITS,
     BANK_MASK,
     BANK_STRIDE,
+    BOOK_FREE,
+    BOOK_TICK,
     COLUMN_KEY,
     FAW,
     HEAD,
@@ -69,6 +71,8 @@ def begin_epoch(c: Ints, v: Narrow, ticks: int) -> None:
         c[at(i)] = earlier(c[at(i)], ticks)
     for i in range(ARRIVAL, ARRIVAL + SLOTS):
         c[at(i)] -= ticks
+    for i in range(BOOK_TICK, BOOK_FREE + 1):
+        c[at(i)] = max(c[at(i)] - ticks, -EPOCH)
     c[at(LAST_NOW)] -= ticks
     c[at(LAST_REFRESH)] = earlier(c[at(LAST_REFRESH)], ticks)
 

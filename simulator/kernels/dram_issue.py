@@ -131,16 +131,23 @@ def _turn_to_activate(
 
 
 @inlined
+def keep_columns_apart(
+    v: Narrow, g: Geometry, t: Ticks, bank: int, now: int, side: int, offered: int
+) -> None:
+    """Delay columns of a direction after one of a bank, whose next is offered at ``offered``."""
+    other_stack, stack = now + t.ccd_r, now + t.ccd_s
+    group = max(now + t.ccd_l, stack)
+    ticks = group, offered, group, stack, other_stack
+    _delay(v, B_READ + side, COLUMN_DUE + side, bank, g, ticks)
+
+
+@inlined
 def issue_column(
     c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, write: int, now: int, mixed: bool
 ) -> None:
     """Read or write a burst of the open row; the bank offers none in that direction after it."""
     c[at(COLUMNS + bank)] += 1
-    other_stack, stack = now + t.ccd_r, now + t.ccd_s
-    group = max(now + t.ccd_l, stack)
-    side = write * BANK_STRIDE
-    ticks = group, NONE, group, stack, other_stack
-    _delay(v, B_READ + side, COLUMN_DUE + side, bank, g, ticks)
+    keep_columns_apart(v, g, t, bank, now, write * BANK_STRIDE, NONE)
     if mixed and write == READ:
         turned = now + t.read_to_write
         _delay_all(v, B_WRITE, bank, g, turned)

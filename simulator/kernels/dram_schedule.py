@@ -40,34 +40,46 @@ from simulator.kernels.dram_state import (
 
 
 @inlined
-def first_row(
-    v: Narrow, g: Geometry, per_clock: int, direction: int, start: int
-) -> tuple[int, int]:
-    """Tick and key of the next activate or precharge of a direction from ``start`` on.
-
-    The tick is ``NEVER`` if there is none. A bank whose activate still waits for its column command
-    is not closed.
-    """
-    side = direction * BANK_STRIDE
-    none, act, pre, oldest = np.int32(NONE), np.int32(NONE), np.int32(NONE), np.int32(NONE)
+def _oldest_row(v: Narrow, g: Geometry, per_clock: int, side: int, tick: int) -> int:
+    """Key of the oldest request for which an activate or a precharge can go at a tick."""
+    none, oldest = np.int32(NONE), np.int32(NONE)
     acts, pres, keys = at(ACT_DUE + side), at(PRE_DUE + side), at(ROW_KEY + side)
-    for i in range(blocks(g.compared)):
-        act = min(act, v[acts + i])
-        pre = min(pre, v[pres + i])
-    # activates start on a rising edge
-    tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
     last_pre = np.int32(tick)
+    # activates start on a rising edge
     last_act = last_pre if tick == align(tick, per_clock) else np.int32(-NONE)
     for i in range(blocks(g.compared)):
         waits = (v[acts + i] > last_act) & (v[pres + i] > last_pre)
         oldest = min(oldest, none if waits else v[keys + i])
-    return (NEVER if tick == NONE else tick), int(oldest)
+    return int(oldest)
+
+
+@inlined
+def first_row(
+    v: Narrow, g: Geometry, per_clock: int, direction: int, start: int, crowded: bool
+) -> tuple[int, int]:
+    """Tick and key of the next activate or precharge of a direction from ``start`` on.
+
+    The tick is ``NEVER`` if there is none. A bank whose activate still waits for its column command
+    is not closed. Where the bus is ``crowded``, most often a command can go at once.
+    """
+    side = direction * BANK_STRIDE
+    if crowded:
+        oldest = _oldest_row(v, g, per_clock, side, start)
+        if oldest < NONE:
+            return start, oldest
+    act, pre = np.int32(NONE), np.int32(NONE)
+    acts, pres = at(ACT_DUE + side), at(PRE_DUE + side)
+    for i in range(blocks(g.compared)):
+        act = min(act, v[acts + i])
+        pre = min(pre, v[pres + i])
+    tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
+    return (NEVER if tick >= NONE else tick), _oldest_row(v, g, per_clock, side, tick)
 
 
 @called
 def look_at_rows(v: Narrow, g: Geometry, per_clock: int, start: int) -> tuple[int, int]:
     """``first_row`` of reads, for where it is seldom needed."""
-    return first_row(v, g, per_clock, READ, start)
+    return first_row(v, g, per_clock, READ, start, False)
 
 
 @inlined
@@ -135,10 +147,27 @@ def try_rows_again(
 
 
 @inlined
-def sooner(tick: int, key: int, other_tick: int, other: int) -> tuple[int, int]:
+def _sooner(tick: int, key: int, other_tick: int, other: int) -> tuple[int, int]:
     """The earlier of two commands, or of two at the same tick that of the older request."""
     first = (other_tick < tick) | ((other_tick == tick) & (other < key))
     return min(tick, other_tick), (other if first else key)
+
+
+@inlined
+def sooner_row(v: Narrow, bank: int, free: int, tick: int, key: int) -> tuple[int, int]:
+    """The next row command of reads, now that a bank may be closed; ``free``: that of the bus."""
+    other = v[at(PRE_DUE + bank)]
+    return _sooner(tick, key, NEVER if other == NONE else max(other, free), v[at(ROW_KEY + bank)])
+
+
+@inlined
+def sooner_column(
+    v: Narrow, bank: int, free: int, per_clock: int, tick: int, key: int
+) -> tuple[int, int]:
+    """The next column command of reads, now that a bank has been opened or closed."""
+    other = v[at(COLUMN_DUE + bank)]
+    other = align(NEVER if other == NONE else max(other, free), per_clock)
+    return _sooner(tick, key, other, v[at(COLUMN_KEY + bank)])
 
 
 @inlined

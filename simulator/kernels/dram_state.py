@@ -164,7 +164,16 @@ ROUND_SENT, ROUND_TICK, ROUND_OLDEST, ROUND_SIZE, ROUND_LEFT, ROUND_SPAN = (
 )
 RANKS = ROUND_SPAN + 1
 """The rank of the next request that enters."""
-STATE_SIZE = RANKS + 1
+# Column commands booked ahead: how many since the books were settled, slot and tick of the last of
+# them, and before which tick none goes in a bank group, a pseudo-channel and on the bus.
+BOOKS = 32
+"""Booked commands that are remembered; their requests keep their slots."""
+BOOK_COUNT = RANKS + 1
+BOOK_SLOT = BOOK_COUNT + 1
+BOOK_TICK = BOOK_SLOT + BOOKS
+BOOK_GROUP = BOOK_TICK + BOOKS
+BOOK_PC, BOOK_FREE = BOOK_GROUP + MAX_BANKS, BOOK_GROUP + MAX_BANKS + PC_STRIDE
+STATE_SIZE = BOOK_FREE + 1
 
 # A key is the rank of a request by age above the number of its bank; that of a row hit has a high
 # bit, as it yields to every request whose row has been opened for it.
@@ -265,7 +274,7 @@ def new_state(g: Geometry, reads: int, writes: int) -> tuple[Ints, Narrow]:
     c[WANTED + ends], c[RANK + ends] = -1, NONE
     c[KEY:RANK] = NEVER
     c[FAW : FAW + 4 * PC_STRIDE] = -NEVER
-    slots = reads + writes + g.banks
+    slots = reads + writes + max(g.banks, BOOKS)
     c[FREE : FREE + slots] = np.arange(slots)
     c[FREE_COUNT] = slots
     c[LAST_SENT] = c[ROUND_OLDEST] = -1
