@@ -17,6 +17,7 @@ from typing import Any
 import llvmlite.ir as llvm
 from numba.core import cgutils, ir, types
 
+from simulator.kernels.compiler.number_functions import lower_number_function, number_signature
 from simulator.kernels.compiler.plain import declare_plain, plain
 from simulator.kernels.compiler.ranges import WORD, RangeLower
 
@@ -233,7 +234,7 @@ class LeanLower(RangeLower):
     # calls
 
     def _lower_call_normal(self, fnty: Any, expr: Any, signature: Any) -> Any:
-        """Functions that cannot raise, ``len``, ``min`` and ``max`` of integers; else numba's."""
+        """Functions that cannot raise, ``len``, ``min``, ``max`` and ``int``; else numba's."""
         if isinstance(fnty, types.Dispatcher):
             found = plain.get(fnty.get_overload(signature))
             if found is not None:
@@ -245,10 +246,11 @@ class LeanLower(RangeLower):
             if what is len and isinstance(kinds[0], types.Array):
                 shape = self._member(self.loadvar(expr.args[0].name), kinds[0], "shape")
                 return self.builder.extract_value(shape, 0)
-            if (what is min or what is max) and kinds == [types.int64, types.int64]:
-                a, b = (self.loadvar(arg.name) for arg in expr.args)
-                less = self.builder.icmp_signed("<" if what is min else ">", b, a)
-                return self.builder.select(less, b, a)
+            if what is min or what is max or what is int:
+                found = number_signature(what, tuple(kinds))
+                if found is not None:
+                    values = [self.loadvar(arg.name) for arg in expr.args]
+                    return lower_number_function(self.context, self.builder, found, what, values)
         return super()._lower_call_normal(fnty, expr, signature)
 
     def _call_plain(self, fndesc: Any, library: Any, values: list[Any]) -> Any:
