@@ -109,7 +109,8 @@ def price_rows(
     for op in range(len(plan)):
         row = plan[op]
         kind = row[PLAN_KIND]
-        other = kind == ATTENTION or kind == LATENT or kind == MOE
+        # numba compiles a function for ``in``
+        other = kind == ATTENTION or kind == LATENT or kind == MOE  # noqa: SIM109
         if other or (row[PLAN_LOGITS] == 1) != logits:
             continue
         price = prices[op]

@@ -67,7 +67,8 @@ def _like(_context: Any, array: Any) -> Any:
 def _allocate(context: Any, build: Any, kind: Any, sizes: list[Any], filled: bool) -> Any:
     """A new array, as an LLVM value: in this function's hands, as all that numba allocates."""
     step = llvm.Constant(sizes[0].type, kind.dtype.bitwidth // 8)
-    strides, total, overflow = [], step, llvm.Constant(llvm.IntType(1), 0)
+    strides: list[Any] = []
+    total, overflow = step, llvm.Constant(llvm.IntType(1), 0)
     for size in reversed(sizes):
         strides.insert(0, total)
         product = build.smul_with_overflow(total, size)
@@ -92,7 +93,7 @@ def _allocate(context: Any, build: Any, kind: Any, sizes: list[Any], filled: boo
     return array._getvalue()
 
 
-NEW = {
+NEW: dict[tuple[Any, bool], Any] = {
     (dtype, filled): _maker(dtype, filled)
     for dtype in (types.int64, types.float64)
     for filled in (False, True)

@@ -70,7 +70,7 @@ def _is_number(kind: Any) -> bool:
 def _is_item(args: Any) -> bool:
     """An array of numbers, an integer or several as its index, and maybe a number to put there."""
     array, index, *value = args
-    parts = index.types if isinstance(index, types.BaseTuple) else (index,)
+    parts: Any = index if isinstance(index, types.BaseTuple) else (index,)
     return (
         isinstance(array, types.Array)
         and all(isinstance(part, types.Integer) for part in parts)

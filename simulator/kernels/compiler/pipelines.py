@@ -122,7 +122,7 @@ def _needed(library: Any, seen: set[Any]) -> Iterator[Any]:
                 yield from _needed(needed, seen)
 
 
-class _Interpreter(_interpreter.Interpreter):  # type: ignore[misc]
+class _Interpreter(_interpreter.Interpreter):
     """numba's way from bytecode to its IR, without looking for what no kernel has."""
 
     def post_process(self, peepholes: Any, func_ir: Any) -> Any:

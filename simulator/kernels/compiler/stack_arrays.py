@@ -95,7 +95,7 @@ def allocate_here(func_ir: Any) -> None:
             make = None
             if _allocator(func_ir, call) is not None and call.args:
                 filled = _allocator(func_ir, call) is np.zeros
-                make = NEW.get((_DTYPES.get(_dtype(func_ir, call)), filled))
+                make = NEW.get((_DTYPES.get(_dtype(func_ir, call), types.none), filled))
             elif len(call.args) == 1 and not call.kws and not call.vararg:
                 make = LIKE if _constant(func_ir, call.func) is np.empty_like else None
             if make is None:
