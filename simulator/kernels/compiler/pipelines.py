@@ -64,7 +64,7 @@ _FOREIGN = (
     _interpreter.peep_hole_fuse_dict_add_updates,
 )
 
-LARGE = 200
+LARGE = 120
 """Functions with more instructions than this are called, not copied to where they are called."""
 
 
