@@ -110,7 +110,7 @@ def price_rows(
         row = plan[op]
         kind = row[PLAN_KIND]
         # numba compiles a function for ``in``
-        other = kind == ATTENTION or kind == LATENT or kind == MOE  # noqa: SIM109
+        other = kind == ATTENTION or kind == LATENT or kind == MOE
         if other or (row[PLAN_LOGITS] == 1) != logits:
             continue
         price = prices[op]
