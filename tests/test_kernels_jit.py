@@ -339,3 +339,27 @@ def test_tuples_that_a_caller_owns(swap, count):
     assert in_memory(tables[1], swap, count, outs[1]) == first
     assert outs[0].tolist() == outs[1].tolist()
     assert tables[0][1].tolist() == tables[1][1].tolist() == [5, 6]
+
+
+@kernel
+def branches(values, limit: int) -> int:
+    """Loops that some ways pass by, in a function that owns an array."""
+    owned = np.ones(limit, dtype=np.int64)
+    total = 0
+    for i in range(len(values)):
+        value = values[i]
+        if value > 0 and (i % 2 == 0 or value < 3):
+            part = value * 2 if i % 3 == 0 else value
+            for step in range(value):
+                total += part + step
+        if value < 0 or limit == 2:
+            continue
+        for k in range(limit):
+            owned[k] += value
+    return total * 1000 + owned.sum()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5])
+def test_loops_that_some_ways_pass_by(limit):
+    values = np.array([2, -1, 5, 1, 0, 2, 7])
+    assert branches(values, limit) == branches.py_func(values, limit)

@@ -68,11 +68,7 @@ class PlacedLower(RangeLower):
     def _reaches(self, name: str, label: int, used: set[int], before: Any) -> bool:
         if used <= {label}:
             return True
-        if self.context.enable_nrt:
-            model = self.context.data_model_manager[self.typeof(name)]
-            if model.contains_nrt_meminfo():
-                return False
-        return all(label in before[place] for place in used)
+        return not self._counted(name) and all(label in before[place] for place in used)
 
     def loadvar(self, name: str) -> Any:
         """A variable's value."""
@@ -82,9 +78,17 @@ class PlacedLower(RangeLower):
         return super().loadvar(name)
 
     def delvar(self, name: str) -> None:
-        """The end of a variable's life; the caller's memory has a life of its own."""
-        if type(self._blk_local_varmap.get(name)) is not Place:
+        """The end of a variable's life; the caller's memory has a life of its own.
+
+        It is also said where a variable may not have been assigned, which numbers need not hear.
+        """
+        if type(self._blk_local_varmap.get(name)) is not Place and self._counted(name):
             super().delvar(name)
+
+    def _counted(self, name: str) -> bool:
+        """Whether numba counts references to what a variable holds."""
+        model = self.context.data_model_manager[self.typeof(name)]
+        return bool(self.context.enable_nrt and model.contains_nrt_meminfo())
 
     def place_of(self, name: str) -> Place | None:
         """Where a caller's memory holds the value of a variable, if it does."""
