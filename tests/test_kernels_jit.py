@@ -332,7 +332,7 @@ def in_python() -> Iterator[None]:
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 6])
 def test_tuples_that_a_caller_owns(swap, count):
-    tables = [(np.array([3, 5]), np.array([4, 6])) for _ in range(2)]
+    tables = [(np.array([3, 0, 5])[::2], np.array([4, 6])) for _ in range(2)]
     outs = [np.zeros(3, dtype=np.int64) for _ in range(2)]
     with in_python():
         first = in_memory.py_func(tables[0], swap, count, outs[0])

@@ -53,7 +53,7 @@ def _maker(dtype: Any, filled: bool) -> Any:
 
 
 def _like(_context: Any, array: Any) -> Any:
-    if not isinstance(array, types.Array) or array.layout != "C":
+    if not isinstance(array, types.Array) or array.layout == "F":
         return None
     made = types.Array(array.dtype, array.ndim, "C")
 
@@ -66,7 +66,8 @@ def _like(_context: Any, array: Any) -> Any:
 
 def _allocate(context: Any, build: Any, kind: Any, sizes: list[Any], filled: bool) -> Any:
     """A new array, as an LLVM value: in this function's hands, as all that numba allocates."""
-    step = llvm.Constant(sizes[0].type, kind.dtype.bitwidth // 8)
+    width = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    step = llvm.Constant(sizes[0].type, width)
     strides: list[Any] = []
     total, overflow = step, llvm.Constant(llvm.IntType(1), 0)
     for size in reversed(sizes):
