@@ -109,9 +109,9 @@ def price_rows(
     for op in range(len(plan)):
         row = plan[op]
         kind = row[PLAN_KIND]
-        # numba compiles a function for ``in``
-        other = kind == ATTENTION or kind == LATENT or kind == MOE  # noqa: SIM109
-        if other or (row[PLAN_LOGITS] == 1) != logits:
+        if kind == ATTENTION or kind == LATENT:  # noqa: SIM109 - ``in`` compiles a function
+            continue
+        if kind == MOE or (row[PLAN_LOGITS] == 1) != logits:
             continue
         price = prices[op]
         share = ceil_div(rows, row[PLAN_SPLIT])
