@@ -110,7 +110,8 @@ def joined_rows(cases: Cases, results: Sequence[OperatorTiming]) -> list[dict[st
 
     A column of the file that has the name of a result is kept as ``input_NAME``.
     """
-    from simulator.report.json_out import flatten, operator_fields
+    from simulator.report.json_out import flatten
+    from simulator.report.operator_json import operator_fields
 
     rows = []
     for row, result in zip(cases.rows, results, strict=True):
