@@ -12,13 +12,14 @@ from simulator import api
 from simulator.cli.entry import main
 from simulator.config import find_config, list_names, load_chip
 from simulator.config.catalog import describe
-from simulator.config.library_schema import SCHEMAS
+from simulator.config.library_schema import SCHEMAS, own_keys
 from simulator.config.loader import load_libraries
 from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.hardware.kernel_libraries import LIBRARY_FIELDS, LIBRARY_TYPES, KernelLibraries
 from simulator.kernels import library_vector
-from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES, pack_chip
+from simulator.kernels.chip_packing import pack_chip
+from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES
 from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.latent_operator import LatentCase, latent_seconds
 from simulator.timing.moe_operator import MoeCase, price_moes
@@ -98,11 +99,7 @@ def files() -> list[Path]:
     return [Path(find_config("libraries", name)) for name in list_names("libraries")]
 
 
-VALUES = [
-    (library, field)
-    for library, schema in SCHEMAS.items()
-    for field in list(schema.model_fields)[3:]
-]
+VALUES = [(library, field) for library in SCHEMAS for field in own_keys(library)]
 USUAL = {library: prices(library) for library in SCHEMAS}
 
 

@@ -41,7 +41,7 @@ def price_rows(
     rows = []
     for cells in table.rows:
         row = dict(zip(table.columns, cells, strict=True))
-        size = _checked(row["bytes"], "bytes", lambda cell: parse_size(cell.text, "bytes"))
+        size = _checked(row["bytes"], lambda cell: parse_size(cell.text, "bytes"))
         fabric, group = _fabric(row, system_name, overrides)
         algorithm = _text(row, "algorithm") or "auto"
         try:
@@ -141,7 +141,7 @@ def _text(row: Mapping[str, Cell], name: str) -> str:
     return row[name].text if name in row else ""
 
 
-def _checked(cell: Cell, column: str, read: Any) -> Any:
+def _checked(cell: Cell, read: Any) -> Any:
     try:
         return read(cell)
     except InputError as error:
@@ -164,7 +164,7 @@ def _ps(row: Mapping[str, Cell], name: str) -> int:
     if not _text(row, name):
         return 0
     cell = row[name]
-    seconds = _checked(cell, name, lambda c: parse_number(c.text, name, allow_zero=True))
+    seconds = _checked(cell, lambda c: parse_number(c.text, name, allow_zero=True))
     if seconds > 1000:
         raise cell.fail(name, "at most 1000 seconds")
     picoseconds: int = round(seconds * 1e12)
@@ -175,7 +175,7 @@ def _rate(row: Mapping[str, Cell], name: str) -> int:
     if not _text(row, name):
         return 0
     cell = row[name]
-    rate = _checked(cell, name, lambda c: parse_number(c.text, name))
+    rate = _checked(cell, lambda c: parse_number(c.text, name))
     if not 1 <= rate <= 1e18:
         raise cell.fail(name, "1 to 1e18 bytes a second")
     whole: int = round(rate)

@@ -54,7 +54,7 @@ def read_systolic_cases(path: str) -> tuple[Cases, list[SystolicCase]]:
     from simulator.timing.systolic import check_case
 
     table = read_cases(path, REQUIRED)
-    _refuse_typos(path, table)
+    _refuse_typos(table)
     cases = []
     for row in table.rows:
         cells = dict(zip(table.columns, row, strict=True))
@@ -86,7 +86,7 @@ def result_rows(
     return rows
 
 
-def _refuse_typos(path: str, table: Cases) -> None:
+def _refuse_typos(table: Cases) -> None:
     """Unknown columns are kept, but not one that almost is a setting, or the start of its name."""
     for name in table.columns:
         if name in REQUIRED or name in OPTIONAL:
