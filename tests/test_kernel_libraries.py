@@ -113,11 +113,8 @@ def scaled(library: str, field: str, factor: float) -> str:
     """The override that multiplies a value."""
     value = shipped(library, field) * factor
     timed = f"{field}_ps" in LIBRARY_TYPES[library]._fields
-    return (
-        f"library.{library}.{field}={round(value)} ps"
-        if timed
-        else (f"library.{library}.{field}={value:g}")
-    )
+    text = f"{round(value)} ps" if timed else f"{value:g}"
+    return f"library.{library}.{field}={text}"
 
 
 def test_every_library_has_one_file_with_its_name() -> None:
@@ -181,8 +178,7 @@ SOONER = [
 
 @pytest.mark.parametrize(("library", "field"), LATER)
 def test_more_time_or_work_is_never_faster(library: str, field: str) -> None:
-    factor = 1.8
-    more = prices(library, scaled(library, field, factor))
+    more = prices(library, scaled(library, field, 1.8))
     assert all(a >= b for a, b in zip(more, USUAL[library], strict=True))
     assert more != USUAL[library]
 
