@@ -137,6 +137,7 @@ class EngineConfig(Section):
                 f"found '{text[:40]}', expected balanced, random or random:SPREAD",
                 did_you_mean(word, ("balanced", "random")),
             )
+        # up to MOST_SPREAD of timing.expert_load
         if colon and not re.fullmatch(r"[0-4](\.[0-9]{1,6})?|5(\.0)?", number):
             raise user_error(f"found a spread of '{number[:40]}', expected 0 to 5")
         return text
