@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, read_cases
+from simulator.cases import Cell, read_cases, refuse_typos
 from simulator.cli.values import parse_number, parse_size
-from simulator.errors import ChipsimError, InputError, Location
+from simulator.errors import ChipsimError, InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Fabric
@@ -37,7 +36,7 @@ def price_rows(
 
     check_override_roots(overrides, ("system", "chip"))
     table = read_cases(path, REQUIRED)
-    _refuse_typos(table)
+    refuse_typos(table, REQUIRED + OPTIONAL)
     rows = []
     for cells in table.rows:
         row = dict(zip(table.columns, cells, strict=True))
@@ -65,19 +64,6 @@ def price_rows(
         }
         rows.append(asked | outcome)
     return rows
-
-
-def _refuse_typos(table: Cases) -> None:
-    """Unknown columns are kept, but not one that almost is a setting."""
-    known = REQUIRED + OPTIONAL
-    for name in table.columns:
-        close = get_close_matches(name.lower(), known, n=1, cutoff=0.85)
-        if name not in known and close and close[0] not in table.columns:
-            raise InputError(
-                f"unknown column '{name}'",
-                location=Location(table.rows[0][0].location.file),
-                hint=f"did you mean '{close[0]}'?",
-            )
 
 
 def _fabric(
