@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.jit import kernel
+from simulator.kernels.jit import inner, kernel
 from simulator.kernels.systolic import DOUBLE, IS, OS, WS
 from simulator.kernels.systolic_chunks import chunk_start
 
@@ -30,14 +30,14 @@ Bytes = NDArray[np.uint8]
 DATAFLOW, LOAD, M, K, N, ROWS, COLS, MACS, STREAM, CHUNKS, WORD, BASE_A, BASE_B, BASE_C = range(14)
 
 
-@kernel
+@inner
 def _span(index: int, size: int, extent: int) -> tuple[int, int]:
     """First element and length of one fold's part of an extent."""
     first = index * size
     return first, min(size, extent - first)
 
 
-@kernel
+@inner
 def _fold_spans(g: Ints, fold: int) -> tuple[int, int, int, int]:
     """What lies along the rows and along the columns in a fold: firsts and lengths."""
     row_extent = g[M] if g[DATAFLOW] == OS else g[K]
@@ -48,7 +48,7 @@ def _fold_spans(g: Ints, fold: int) -> tuple[int, int, int, int]:
     return i0, height, j0, width
 
 
-@kernel
+@inner
 def _vectors(g: Ints) -> int:
     if g[DATAFLOW] == WS:
         return int(g[M])
@@ -81,7 +81,7 @@ def block(g: Ints, kind: int, fold: int, chunk: int) -> tuple[int, int, int, int
     return i0, height, j0, width
 
 
-@kernel
+@inner
 def _run_of(g: Ints, operand: int, row: int, col: int, down: bool) -> tuple[int, int]:
     """Byte address of an element and the stride to its neighbour, below it or to its right."""
     base = g[BASE_A] if operand == OPERAND_A else g[BASE_B] if operand == OPERAND_B else g[BASE_C]
@@ -89,7 +89,7 @@ def _run_of(g: Ints, operand: int, row: int, col: int, down: bool) -> tuple[int,
     return base + (row * pitch + col) * g[WORD], (pitch if down else 1) * g[WORD]
 
 
-@kernel
+@inner
 def _put(table: Ints, at: int, cycle: int, run: tuple[int, int], words: int) -> int:
     table[0, at] = cycle
     table[1, at] = run[0]
@@ -105,7 +105,7 @@ def sram_room(g: Ints) -> int:
     return int(2 * longest + 2 * g[ROWS] + 4)
 
 
-@kernel
+@inner
 def _emit_load(g: Ints, fold: int, begin: int, table: Ints, kinds: Bytes, at: int) -> int:
     """The stationary operand of a fold, one row of cells a cycle, the lowest first."""
     i0, height, j0, width = _fold_spans(g, fold)
