@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, read_cases
+from simulator.cases import Cases, Cell, kept_names, read_cases
 from simulator.cli.values import parse_number, parse_size
 from simulator.errors import ChipsimError, InputError, Location
 
@@ -59,10 +59,8 @@ def price_rows(
         outcome["alternatives"] = " ".join(
             f"{other.algorithm}={other.time_s!r}" for other in timing.alternatives
         )
-        asked = {
-            f"input_{name}" if name in outcome and name != "algorithm" else name: cell.text
-            for name, cell in row.items()
-        }
+        names = kept_names(tuple(row), outcome.keys() - {"algorithm"})
+        asked = {name: cell.text for name, cell in zip(names, row.values(), strict=True)}
         rows.append(asked | outcome)
     return rows
 
