@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.kernels.dram_address import AddressMap
-from simulator.kernels.dram_book import book_column, settle_books
+from simulator.kernels.dram_book import book_column, book_waiting, settle_books
 from simulator.kernels.dram_control import (
     REFRESH_ALL,
     REFRESH_BANK,
@@ -119,6 +119,7 @@ def _make_channel(has_writes: bool) -> Any:
         # activates could follow one another faster than the row bus takes them
         crowded = 4 * g.pcs * (t.act_len + t.pre_len) > t.faw
         may_book = not has_writes and t.separate_buses > 0
+        book_next = zero if may_book else zero + NEVER  # when to try to book all that waits
         while done < total:
             if now > EPOCH:
                 past = now & -t.per_clock
@@ -126,7 +127,7 @@ def _make_channel(has_writes: bool) -> Any:
                 now, ticks_jumped = now - past, ticks_jumped + past
                 column_free, row_free = column_free - past, row_free - past
                 column_next, row_next = earlier(column_next, past), earlier(row_next, past)
-                refresh_next = earlier(refresh_next, past)
+                refresh_next, book_next = earlier(refresh_next, past), earlier(book_next, past)
                 counts[at(END)] -= past
             if c[at(RANKS)] > MOST_RANKS:
                 rank_again(c, v, g)
@@ -184,6 +185,10 @@ def _make_channel(has_writes: bool) -> Any:
                         before += requests
                         counts[at(END)] = free[2]  # a tick, which a jump does not change
                         refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
+                if column_stale and now >= book_next and due == 0 and sent < total:
+                    booked = book_waiting(c, v, g, t, counts, now, column_free)
+                    done, row_stale = done + booked, row_stale | (booked > 0)
+                    book_next = now + 2 * t.act_to_read
                 if column_stale:
                     column_next, column_key, _ = first_column(
                         c, v, g, t.per_clock, direction, due == 0, mixed, max(now, column_free)
