@@ -8,8 +8,7 @@ and column commands share a bus, a row command may come first, so nothing is boo
 
 That holds until a request hits an open row, because its command may come between. Then the books
 are settled: the limits that booked commands leave behind are written to the banks, and what has
-been booked for later is taken back and waited for. When no request hits any more, what waits is
-booked again.
+been booked for later is taken back and waited for.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from simulator.kernels.dram_state import (
     COLUMNS,
     HIT,
     KEY,
-    LONG_PAST,
     NONE,
     OPENED,
     PRE_DUE,
@@ -122,32 +120,4 @@ def settle_books(
             # when it is closed stands: the command goes no earlier than it was booked for
             v[at(PRE_DUE + bank)] = NONE
     c[at(BOOK_COUNT)] = 0
-    for place in range(BOOK_GROUP, BOOK_FREE + 1):  # the banks and ``free`` have these limits now
-        c[at(place)] = LONG_PAST
     return back, free
-
-
-@called
-def book_waiting(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, counts: Ints, now: int, free: int
-) -> int:
-    """Book the reads that wait in opened banks, if no request hits a row: all of them or none.
-
-    Nothing may be booked yet. ``free`` is as of ``book_column``. Returns how many are booked.
-    """
-    waiting, booked = 0 * now, 0 * now
-    for bank in range(g.banks):
-        if c[at(HIT + bank)] < SLOTS:
-            return booked
-        waiting += c[at(ACTIVE + bank)] >= 0
-    while booked < waiting:
-        # the one that can go first; of two at once the other cannot be booked
-        bank = 0 * now
-        for other in range(g.banks):
-            if v[at(COLUMN_DUE + other)] < v[at(COLUMN_DUE + bank)]:
-                bank = other
-        if not book_column(c, v, g, t, counts, bank, now, free):
-            settle_books(c, v, g, t, counts, now, free)
-            return 0 * now
-        booked += 1
-    return booked
