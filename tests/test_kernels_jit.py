@@ -6,6 +6,8 @@ All other tests run kernels too; these look at one construction of the language 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -235,3 +237,129 @@ def test_arrays_are_freed():
     assert many_arrays(1000) == sum(((i + i % 1000) ** 2) & 1 for i in range(1000))
     after = rtsys.get_allocation_stats()
     assert after.alloc - before.alloc == after.free - before.free
+
+
+def extremes(a, b, n: int, out) -> None:
+    out[0] = min(a, b)
+    out[1] = max(a, b)
+    out[2] = min(a, n)
+    out[3] = max(n, a)
+    out[4] = min(a, b, n)
+    out[5] = max(n, b, a)
+    out[6] = min(b, 0.0)
+    out[7] = max(0, b)
+
+
+@pytest.mark.parametrize("a", [0.0, -0.0, 1.5, -2.5, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("b", [0.0, -0.0, 1.5, 3.0, -math.inf, math.nan])
+def test_the_least_and_the_largest_of_odd_floats(a, b):
+    for n in (-3, 0, 1, 3):
+        outs = [np.zeros(8) for _ in range(3)]
+        extremes(a, b, n, outs[0])
+        EXTREMES[0](a, b, n, outs[1])
+        EXTREMES[1](a, b, n, outs[2])
+        # to the bit: the sign of a zero, too
+        assert outs[1].tobytes() == outs[0].tobytes() == outs[2].tobytes()
+
+
+EXTREMES = (kernel(extremes), njit(error_model="numpy")(extremes))
+
+
+@inner
+def filled_up(tables, depth: int) -> int:
+    """Arrays of one to three dimensions whose sizes only the call knows, and one like another."""
+    first, _ = tables
+    cube = np.zeros((depth, len(first), 2))
+    plane = np.empty((depth, 3), dtype=np.int64)
+    like = np.empty_like(first)
+    for i in range(depth):
+        plane[i, 2] = i
+        for j in range(len(first)):
+            cube[i, j, 1] += first[j]
+    total = 0.0
+    for i in range(depth):
+        total += plane[i, -1]
+        for j in range(len(like)):
+            like[j] = i
+            total += cube[i, j, 0] + cube[i, j, 1] + like[j]
+    return int(total) + cube.shape[1] * plane.shape[0]
+
+
+@inner
+def chosen(tables, swap: bool):
+    """One of the members of a tuple that the caller owns, by way of variables of two blocks."""
+    first, second = tables
+    kept = first
+    if swap:
+        kept = second
+    return kept[0] * 100 + first[0] * 10 + second[0]
+
+
+@inner
+def passed_on(tables, swap: bool, count: int) -> int:
+    """A tuple as it came, and one that each turn of a loop makes anew."""
+    total = chosen(tables, swap)
+    earlier = tables
+    for i in range(count):
+        made = (earlier[1], earlier[0])
+        total = total * 7 + chosen(made, swap) + chosen(tables, i % 2 == 0)
+        earlier = made
+    return total + chosen(earlier, swap)
+
+
+@kernel
+def in_memory(tables, swap: bool, count: int, out) -> int:
+    out[0] = filled_up(tables, count)
+    length = len(tables[0]) if count > 2 else -len(tables[-1])
+    out[1] = passed_on(tables, swap, count)
+    tables[1][0] += 1
+    out[2] = chosen(tables, swap)
+    return length
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Inside, functions that only kernels call are those that Python runs."""
+    names = ("filled_up", "chosen", "passed_on")
+    compiled = {name: globals()[name] for name in names}
+    globals().update({name: function.py_func for name, function in compiled.items()})
+    try:
+        yield
+    finally:
+        globals().update(compiled)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 6])
+def test_tuples_that_a_caller_owns(swap, count):
+    tables = [(np.array([3, 0, 5])[::2], np.array([4, 6])) for _ in range(2)]
+    outs = [np.zeros(3, dtype=np.int64) for _ in range(2)]
+    with in_python():
+        first = in_memory.py_func(tables[0], swap, count, outs[0])
+    assert in_memory(tables[1], swap, count, outs[1]) == first
+    assert outs[0].tolist() == outs[1].tolist()
+    assert tables[0][1].tolist() == tables[1][1].tolist() == [5, 6]
+
+
+@kernel
+def branches(values, limit: int) -> int:
+    """Loops that some ways pass by, in a function that owns an array."""
+    owned = np.ones(limit, dtype=np.int64)
+    total = 0
+    for i in range(len(values)):
+        value = values[i]
+        if value > 0 and (i % 2 == 0 or value < 3):
+            part = value * 2 if i % 3 == 0 else value
+            for step in range(value):
+                total += part + step
+        if value < 0 or limit == 2:
+            continue
+        for k in range(limit):
+            owned[k] += value
+    return total * 1000 + owned.sum()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5])
+def test_loops_that_some_ways_pass_by(limit):
+    values = np.array([2, -1, 5, 1, 0, 2, 7])
+    assert branches(values, limit) == branches.py_func(values, limit)

@@ -247,7 +247,8 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     ]
     if energy <= time:
         return time
-    square = (time / chip[MATMUL_BOOST_PS]) ** 2
+    ratio = time / chip[MATMUL_BOOST_PS]
+    square = ratio * ratio
     return time + (energy - time) * (square * square) / (1.0 + square * square)
 
 

@@ -115,13 +115,16 @@ def walk_k(
     """
     k = 0
     while k < tiles:
-        edge = 1 if k == tiles - 1 else 0
-        new_weights = k > 0 or first_weights
-        w = weights[edge] if new_weights else 0
-        size = sizes[edge] if new_weights else 0
-        x = inputs[edge] if (k > 0 or first_inputs) else 0
+        last = k == tiles - 1
+        w = size = x = 0
+        if k > 0 or first_weights:
+            w = weights[1] if last else weights[0]
+            size = sizes[1] if last else sizes[0]
+        if k > 0 or first_inputs:
+            x = inputs[1] if last else inputs[0]
         earlier = state
-        state = visit(state, w, size, x, cycles[edge], edge * store, tail)
+        work = cycles[1] if last else cycles[0]
+        state = visit(state, w, size, x, work, store if last else 0, tail)
         k += 1
         if 1 < k < tiles - 1 and repeats(state, earlier):
             state = skip(state, earlier, tiles - 1 - k)

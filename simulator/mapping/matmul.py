@@ -20,7 +20,7 @@ from simulator.kernels.arithmetic import (
     bits_to_bytes,
     copy,
 )
-from simulator.kernels.arrays import Int64Array
+from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_vector import (
     GPU,
     NO_LIMIT,
@@ -79,6 +79,16 @@ def keep(trial: Int64Array, earlier: bool, out: Int64Array) -> bool:
     return False
 
 
+@inner
+def _least(bounds: Float64Array) -> int:
+    """The first place of the lowest bound."""
+    index = 0
+    for i in range(1, len(bounds)):
+        if bounds[i] < bounds[index]:
+            index = i
+    return index
+
+
 @kernel
 def search(
     chip: Int64Array,
@@ -119,7 +129,7 @@ def search(
     # Of equals the one that comes first in the space is taken.
     place = len(bounds)
     for _ in range(len(bounds)):
-        index = int(np.argmin(bounds))
+        index = _least(bounds)
         if bounds[index] > cutoff:
             break
         bounds[index] = np.inf

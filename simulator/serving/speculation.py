@@ -25,13 +25,15 @@ _LOW = 2**32 - 1
 @inner
 def draw(seed: int, request: int, position: int) -> int:
     """32 random bits for a position of a request: two rounds of splitmix64."""
-    bits = seed
-    for word in (request, position):
-        bits = (bits ^ word) + _GOLDEN
-        bits = (bits ^ ((bits >> 30) & (2**34 - 1))) * _FIRST
-        bits = (bits ^ ((bits >> 27) & (2**37 - 1))) * _SECOND
-        bits = bits ^ ((bits >> 31) & (2**33 - 1))
-    return bits & _LOW
+    return _mixed(_mixed(seed, request), position) & _LOW
+
+
+@inner
+def _mixed(bits: int, word: int) -> int:
+    bits = (bits ^ word) + _GOLDEN
+    bits = (bits ^ ((bits >> 30) & (2**34 - 1))) * _FIRST
+    bits = (bits ^ ((bits >> 27) & (2**37 - 1))) * _SECOND
+    return bits ^ ((bits >> 31) & (2**33 - 1))
 
 
 @inner

@@ -109,7 +109,9 @@ def price_rows(
     for op in range(len(plan)):
         row = plan[op]
         kind = row[PLAN_KIND]
-        if (row[PLAN_LOGITS] == 1) != logits or kind in (ATTENTION, LATENT, MOE):
+        if kind == ATTENTION or kind == LATENT:  # noqa: SIM109 - ``in`` compiles a function
+            continue
+        if kind == MOE or (row[PLAN_LOGITS] == 1) != logits:
             continue
         price = prices[op]
         share = ceil_div(rows, row[PLAN_SPLIT])

@@ -17,8 +17,10 @@ from typing import Any
 import llvmlite.ir as llvm
 from numba.core import cgutils, ir, types
 
+from simulator.kernels.compiler.number_functions import lower_number_function, number_signature
+from simulator.kernels.compiler.places import Place, PlacedLower
 from simulator.kernels.compiler.plain import declare_plain, plain
-from simulator.kernels.compiler.ranges import WORD, RangeLower
+from simulator.kernels.compiler.ranges import WORD
 
 _types: Any = types
 _cgutils: Any = cgutils
@@ -68,7 +70,7 @@ def indices_of(kind: Any) -> int:
     return 0
 
 
-class LeanLower(RangeLower):
+class LeanLower(PlacedLower):
     """numba's lowering with short ways for integers, floats and contiguous arrays."""
 
     def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
@@ -111,7 +113,11 @@ class LeanLower(RangeLower):
             kind = self.typeof(expr.value.name)
             if isinstance(kind, types.BaseTuple) and isinstance(expr.index, int):
                 index = expr.index + (len(kind) if expr.index < 0 else 0)
-                member = self.builder.extract_value(self.loadvar(expr.value.name), index)
+                place = self.place_of(expr.value.name)
+                if place is not None:
+                    member = self.builder.load(self._member_address(place, index))
+                else:
+                    member = self.builder.extract_value(self.loadvar(expr.value.name), index)
                 member = self.context.cast(self.builder, member, kind[index], resty)
                 self.incref(resty, member)
                 return member
@@ -121,6 +127,13 @@ class LeanLower(RangeLower):
             kind = self.typeof(expr.value.name)
             if is_plain_array(kind):
                 return self._element(resty, expr, kind, expr.index)
+        elif expr.op == "getattr" and expr.attr == "shape":
+            kind = self.typeof(expr.value.name)
+            if isinstance(kind, types.Array) and self.place_of(expr.value.name) is not None:
+                shape = self._member(self.place_of(expr.value.name), kind, "shape")
+                return self.context.cast(
+                    self.builder, shape, types.UniTuple(types.int64, kind.ndim), resty
+                )
         elif expr.op == "getiter" and resty == types.range_iter64_type:
             steps = self._ranges.get(expr.value.name)
             if steps is not None:
@@ -140,7 +153,7 @@ class LeanLower(RangeLower):
         count = indices_of(self.typeof(index.name))
         if not 0 < count <= kind.ndim:
             return super().lower_expr(resty, expr)
-        array = self.loadvar(expr.value.name)
+        array = self._array(expr.value.name)
         at = self._address(array, kind, index)
         if count == kind.ndim:
             element = self.context.unpack_value(self.builder, kind.dtype, at)
@@ -149,8 +162,14 @@ class LeanLower(RangeLower):
             return super().lower_expr(resty, expr)
         return self._view(array, kind, resty, at)
 
+    def _array(self, name: str) -> Any:
+        """An array's value, or the place where it is."""
+        return self.place_of(name) or self.loadvar(name)
+
     def _member(self, array: Any, kind: Any, name: str) -> Any:
         position = self.context.data_model_manager[kind].get_field_position(name)
+        if type(array) is Place:
+            return self._field(array, name, position)
         return self.builder.extract_value(array, position)
 
     def _address(self, array: Any, kind: Any, index: Any) -> Any:
@@ -225,7 +244,7 @@ class LeanLower(RangeLower):
                 if isinstance(value_kind, (types.Integer, types.Float, types.Boolean)):
                     value = self.loadvar(inst.value.name)
                     value = self.context.cast(self.builder, value, value_kind, kind.dtype)
-                    at = self._address(self.loadvar(inst.target.name), kind, index)
+                    at = self._address(self._array(inst.target.name), kind, index)
                     self.context.pack_value(self.builder, kind.dtype, value, at)
                     return None
         return super().lower_inst(inst)
@@ -233,34 +252,40 @@ class LeanLower(RangeLower):
     # calls
 
     def _lower_call_normal(self, fnty: Any, expr: Any, signature: Any) -> Any:
-        """Functions that cannot raise, ``len``, ``min`` and ``max`` of integers; else numba's."""
+        """Functions that cannot raise, ``len``, ``min``, ``max`` and ``int``; else numba's."""
         if isinstance(fnty, types.Dispatcher):
             found = plain.get(fnty.get_overload(signature))
             if found is not None:
-                values = self.fold_call_args(fnty, signature, expr.args, expr.vararg, expr.kws)
-                return self._call_plain(*found, values)
+                return self._call_plain(*found, fnty, signature, expr)
         if isinstance(fnty, types.Function) and not expr.kws and not expr.vararg:
             kinds = [_types.unliteral(self.typeof(arg.name)) for arg in expr.args]
             what = fnty.typing_key
             if what is len and isinstance(kinds[0], types.Array):
-                shape = self._member(self.loadvar(expr.args[0].name), kinds[0], "shape")
+                shape = self._member(self._array(expr.args[0].name), kinds[0], "shape")
                 return self.builder.extract_value(shape, 0)
-            if (what is min or what is max) and kinds == [types.int64, types.int64]:
-                a, b = (self.loadvar(arg.name) for arg in expr.args)
-                less = self.builder.icmp_signed("<" if what is min else ">", b, a)
-                return self.builder.select(less, b, a)
+            if what is min or what is max or what is int:
+                found = number_signature(what, tuple(kinds))
+                if found is not None:
+                    values = [self.loadvar(arg.name) for arg in expr.args]
+                    return lower_number_function(self.context, self.builder, found, what, values)
         return super()._lower_call_normal(fnty, expr, signature)
 
-    def _call_plain(self, fndesc: Any, library: Any, values: list[Any]) -> Any:
+    def _call_plain(self, fndesc: Any, library: Any, fnty: Any, signature: Any, expr: Any) -> Any:
         function = declare_plain(self.context, self.module, fndesc)
         passed = []
-        for value, argument in zip(values, function.args, strict=True):
-            if argument.type == value.type:
-                passed.append(value)
-            else:
-                at = _cgutils.alloca_once(self.builder, value.type)
-                self.builder.store(value, at)
-                passed.append(at)
+        if expr.kws or expr.vararg or len(expr.args) != len(function.args):
+            values = self.fold_call_args(fnty, signature, expr.args, expr.vararg, expr.kws)
+            for value, argument in zip(values, function.args, strict=True):
+                same = argument.type == value.type
+                passed.append(value if same else self.stored_for_call(value))
+        else:
+            for var, kind, argument in zip(expr.args, signature.args, function.args, strict=True):
+                if isinstance(argument.type, llvm.PointerType) and self._by_address(kind):
+                    passed.append(self.address_for_call(var.name, kind))
+                else:
+                    value = self.loadvar(var.name)
+                    own = self.typeof(var.name)
+                    passed.append(self.context.cast(self.builder, value, own, kind))
         result = self.builder.call(function, passed)
         self.context.add_linking_libs([library])
         return self.context.get_dummy_value() if fndesc.restype == types.none else result

@@ -13,6 +13,8 @@ from typing import Any
 
 from numba.core import types
 
+from simulator.kernels.compiler.number_functions import number_signature
+
 _Function: Any = types.Function
 _unliteral: Any = types.unliteral
 
@@ -53,7 +55,8 @@ _OPERATORS = {
         "not_",
         "truth",
     ]
-} | {min, max, bool, abs, len, range}
+} | {min, max, int, bool, abs, len, range}
+_ITEMS = {operator.getitem, operator.setitem}
 
 _known: dict[Any, Any] = {}
 _find: Any = _Function.get_call_type
@@ -64,7 +67,23 @@ def _is_number(kind: Any) -> bool:
     return isinstance(kind, (types.Number, types.Boolean))
 
 
+def _is_item(args: Any) -> bool:
+    """An array of numbers, an integer or several as its index, and maybe a number to put there."""
+    array, index, *value = args
+    parts: Any = index if isinstance(index, types.BaseTuple) else (index,)
+    return (
+        isinstance(array, types.Array)
+        and all(isinstance(part, types.Integer) for part in parts)
+        and all(_is_number(kind) for kind in value)
+    )
+
+
 def _remembered(function: Any, context: Any, args: Any, kws: Any) -> Any:
+    if not kws and function.typing_key in _ITEMS and _is_item(args):
+        key = (id(function), args)
+        if key not in _known:
+            _known[key] = (_find(function, context, args, kws), function)
+        return _known[key][0]
     if kws or function.typing_key not in _OPERATORS:
         return _find(function, context, args, kws)
     plain = tuple([_unliteral(kind) for kind in args])
@@ -76,7 +95,12 @@ def _remembered(function: Any, context: Any, args: Any, kws: Any) -> Any:
         return _find(function, context, args, kws)
     key = (id(function), plain)
     if key not in _known:
-        _known[key] = (_find(function, context, plain, kws), function)
+        found = number_signature(function.typing_key, plain)
+        if found is None:
+            found = _find(function, context, plain, kws)
+        else:
+            function._impl_keys[plain] = function.typing_key
+        _known[key] = (found, function)
     return _known[key][0]
 
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from llvmlite import binding as _binding
 from numba.core import (
+    bytecode,
     codegen,
     compiler,
     compiler_machinery,
     cpu,
     funcdesc,
+    interpreter,
     ir,
     ir_utils,
     postproc,
@@ -30,11 +32,16 @@ from numba.core import (
 )
 from numba.core.rewrites import static_getitem
 
+from simulator.kernels.compiler.bookkeeping import spare_bookkeeping
 from simulator.kernels.compiler.lowering import LeanLower
 from simulator.kernels.compiler.operator_types import remembered
 from simulator.kernels.compiler.plain import MayRaise, PlainContext, plain
 from simulator.kernels.compiler.plain_lowering import PlainLower
-from simulator.kernels.compiler.stack_arrays import is_on_stack, keep_on_stack
+from simulator.kernels.compiler.stack_arrays import (
+    allocate_here,
+    is_on_stack,
+    keep_on_stack,
+)
 
 _llvm: Any = _binding
 _Library: Any = codegen.JITCodeLibrary
@@ -47,10 +54,17 @@ _ssa: Any = ssa
 _ir_utils: Any = ir_utils
 _funcdesc: Any = funcdesc
 _compiler: Any = compiler
+_bytecode: Any = bytecode
+_interpreter: Any = interpreter
 _register_pass: Any = compiler_machinery.register_pass
 
 
-LARGE = 200
+_FOREIGN = (
+    _interpreter.peep_hole_delete_with_exit,
+    _interpreter.peep_hole_fuse_dict_add_updates,
+)
+
+LARGE = 120
 """Functions with more instructions than this are called, not copied to where they are called."""
 
 
@@ -109,6 +123,14 @@ def _needed(library: Any, seen: set[Any]) -> Iterator[Any]:
                 yield from _needed(needed, seen)
 
 
+class _Interpreter(_interpreter.Interpreter):
+    """numba's way from bytecode to its IR, without looking for what no kernel has."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        """Neither contexts (``with``) nor dictionaries."""
+        return super().post_process([p for p in peepholes if p not in _FOREIGN], func_ir)
+
+
 class _Passes:
     """What numba's pass manager does, with those passes only that kernels need.
 
@@ -123,6 +145,7 @@ class _Passes:
 
     def run(self, state: Any) -> None:
         """Compile the function of a state."""
+        spare_bookkeeping()
         declared = state.return_type
         stacked = _translate(state, True)
         _infer(state)
@@ -190,10 +213,11 @@ def _infer(state: Any) -> None:
 
 def _translate(state: Any, stack: bool) -> bool:
     """From bytecode to numba's IR, in SSA form; whether arrays were put on the stack."""
-    _untyped.TranslateByteCode().run_pass(state)
+    state.func_ir = _Interpreter(state.func_id).interpret(_bytecode.ByteCode(state.func_id))
     _untyped.FixupArgs().run_pass(state)
     _postproc.PostProcessor(state.func_ir).run()
     stacked = stack and keep_on_stack(state.func_ir)
+    allocate_here(state.func_ir)
     blocks = state.func_ir.blocks
     for key, block in list(blocks.items()):
         rewrite = _static_getitem.RewriteConstGetitems(state)

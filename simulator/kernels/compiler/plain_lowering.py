@@ -11,6 +11,7 @@ import llvmlite.ir as llvm
 from numba.core import ir, types
 
 from simulator.kernels.compiler.lowering import LeanLower
+from simulator.kernels.compiler.places import Place
 from simulator.kernels.compiler.plain import declare_plain
 
 
@@ -38,8 +39,7 @@ class PlainLower(LeanLower):
         self.fnargs = []
         for kind, argument in zip(self.fndesc.argtypes, self.function.args, strict=True):
             own = self.context.get_value_type(kind)
-            value = argument if argument.type == own else self.builder.load(argument)
-            self.fnargs.append(value)
+            self.fnargs.append(argument if argument.type == own else Place(argument, {}))
         return self.fnargs
 
     def lower_inst(self, inst: Any) -> Any:

@@ -17,6 +17,8 @@ import numpy as np
 from numba.core import analysis, cgutils, extending, ir, ir_utils, types
 from numba.core.typing import signature
 
+from simulator.kernels.compiler.heap_arrays import LIKE, NEW
+
 MOST_ELEMENTS = 128
 """Larger arrays stay on the heap."""
 
@@ -77,6 +79,32 @@ def _on_stack(context: Any, build: Any, kind: Any, shape: list[int], filled: boo
 def is_on_stack(function: Any) -> bool:
     """Whether a function type is that of a call that ``keep_on_stack`` put in."""
     return isinstance(function, types.Function) and function.typing_key in _MAKERS.values()
+
+
+def allocate_here(func_ir: Any) -> None:
+    """Replace the calls that are left, and ``np.empty_like``, by allocations without a function."""
+    for block in func_ir.blocks.values():
+        for place, statement in enumerate(block.body):
+            if not (
+                isinstance(statement, ir.Assign)
+                and isinstance(statement.value, ir.Expr)
+                and statement.value.op == "call"
+            ):
+                continue
+            call, loc = statement.value, statement.loc
+            make = None
+            if _allocator(func_ir, call) is not None and call.args:
+                filled = _allocator(func_ir, call) is np.zeros
+                make = NEW.get((_DTYPES.get(_dtype(func_ir, call), types.none), filled))
+            elif len(call.args) == 1 and not call.kws and not call.vararg:
+                make = LIKE if _constant(func_ir, call.func) is np.empty_like else None
+            if make is None:
+                continue
+            name = ir.Var(statement.target.scope, _unused(f"{statement.target.name}.make"), loc)
+            block.body[place : place + 1] = [
+                ir.Assign(ir.Global("make", make, loc), name, loc),
+                ir.Assign(ir.Expr.call(name, [call.args[0]], (), loc), statement.target, loc),
+            ]
 
 
 def keep_on_stack(func_ir: Any) -> bool:
