@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -84,6 +84,23 @@ def known_columns(table: Cases, names: Sequence[str]) -> None:
                 location=Location(line.file),
                 hint=did_you_mean(name, names),
             )
+
+
+def kept_names(columns: Sequence[str], results: Collection[str]) -> tuple[str, ...]:
+    """Names of a file's columns beside results: ``input_NAME`` where a result has the name.
+
+    No two are alike, also where the file has a column ``input_NAME`` of its own.
+    """
+    taken = {*columns, *results}
+    kept = []
+    for column in columns:
+        name = column
+        if column in results:
+            while name in taken:
+                name = f"input_{name}"
+            taken.add(name)
+        kept.append(name)
+    return tuple(kept)
 
 
 def _numbered_lines(path: str, expected: str) -> list[tuple[int, str]]:

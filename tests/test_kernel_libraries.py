@@ -11,7 +11,7 @@ import pytest
 from simulator import api
 from simulator.cli.entry import main
 from simulator.config import find_config, list_names, load_chip
-from simulator.config.catalog import describe
+from simulator.config.catalog import check_file, describe
 from simulator.config.library_schema import SCHEMAS, own_keys
 from simulator.config.loader import load_libraries
 from simulator.errors import InputError
@@ -242,8 +242,9 @@ def test_a_chip_names_a_file_beside_its_own(folder: Path) -> None:
     place = caught.value.location
     assert place is not None and place.file == str(chip) and place.column == 11
     chip.write_text(f"{text}\nlibraries: {{marlin: quantization}}\n")
-    with pytest.raises(InputError, match="file of quantization, expected one of marlin"):
-        load_chip(chip)
+    for read in (load_chip, check_file):
+        with pytest.raises(InputError, match="file of quantization, expected one of marlin"):
+            read(chip)
     with pytest.raises(InputError, match="libraries are a GPU's software"):
         load_chip("tpu-v6e", ["chip.libraries={marlin: marlin}"])
 
@@ -283,6 +284,7 @@ def test_a_wrong_file_gives_one_clear_error(
         ("library.marlin.mac=5", "unknown key 'mac' in 'library.marlin'", "macs"),
         ("library.marlin=5", "'library.marlin' names no key", "macs"),
         ("library.marlin.launch=5", "launch: '5' has no unit", "us"),
+        ("library.marlin.kernels=cublas", "found 'cublas' for a file of marlin", "libraries"),
         ("libary.marlin.macs=5", "unknown root 'libary'", "library"),
     ],
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cell, read_cases, refuse_typos
+from simulator.cases import Cell, kept_names, read_cases, refuse_typos
 from simulator.cli.values import parse_number, parse_size
 from simulator.errors import ChipsimError, InputError
 
@@ -58,10 +58,8 @@ def price_rows(
         outcome["alternatives"] = " ".join(
             f"{other.algorithm}={other.time_s!r}" for other in timing.alternatives
         )
-        asked = {
-            f"input_{name}" if name in outcome and name != "algorithm" else name: cell.text
-            for name, cell in row.items()
-        }
+        names = kept_names(tuple(row), outcome.keys() - {"algorithm"})
+        asked = {name: cell.text for name, cell in zip(names, row.values(), strict=True)}
         rows.append(asked | outcome)
     return rows
 

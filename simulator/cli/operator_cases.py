@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from simulator.cases import Cases, Cell, read_cases, refuse_typos
+from simulator.cases import Cases, Cell, kept_names, read_cases, refuse_typos
 from simulator.cli.matmul_cases import to_csv
 from simulator.cli.values import parse_whole
 from simulator.errors import ChipsimError, InputError, Location
@@ -108,10 +108,8 @@ def joined_rows(cases: Cases, results: Sequence[OperatorTiming]) -> list[dict[st
     rows = []
     for row, result in zip(cases.rows, results, strict=True):
         outcome = flatten(operator_fields(result))
-        given = {
-            name if name in result.given or name not in outcome else f"input_{name}": cell.text
-            for name, cell in zip(cases.columns, row, strict=True)
-        }
+        names = kept_names(cases.columns, outcome.keys() - set(result.given))
+        given = {name: cell.text for name, cell in zip(names, row, strict=True)}
         rows.append(given | outcome)
     return rows
 

@@ -1,8 +1,8 @@
 """``chipsim step --cases``: a step for each row of a CSV file, the rows with results to stdout.
 
 A column is an option of the command (``batch``, ``tp``, ``dtype``, ...; ``system`` and ``model``
-too), the path of a value of the configuration (``chip.hbm.bandwidth``), or kept as it is. What a
-row leaves out is as on the command line.
+too), the path of a value of the configuration (``chip.hbm.bandwidth``), or kept as it is (as
+``input_NAME`` beside a result of its name). What a row leaves out is as on the command line.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cases import Cases, Cell, read_cases, refuse_typos
-from simulator.cli.layout_options import chosen_layout
+from simulator.cases import Cases, Cell, kept_names, read_cases, refuse_typos
+from simulator.cli.layout_options import EXPERT_NAMES, chosen_layout
 from simulator.cli.options import (
     chosen_engine,
     overrides_for,
@@ -35,7 +35,8 @@ _OPTIONS = {
     "system": "system_name",
     "model": "model_name",
     **{name: name for name in NEEDED},
-    **{name: name for name in ("tp", "pp", "ep", "dp", "sp", "layout", "engine", "moe")},
+    **{name: name for name in ("tp", "pp", "ep", "dp", "sp", "layout", "engine")},
+    **{name: name for name in EXPERT_NAMES},
     **{name: name for name in ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")},
 }
 """Columns that are options, and the name of the parameter of each."""
@@ -202,6 +203,7 @@ def _joined(
     names.sort(key=lambda name: name == "infeasible")
     rows = []
     for cells, outcome in zip(table.rows, outcomes, strict=True):
-        given = {name: cell.text for name, cell in zip(table.columns, cells, strict=True)}
+        kept = kept_names(table.columns, set(names) - set(_OPTIONS))
+        given = {name: cell.text for name, cell in zip(kept, cells, strict=True)}
         rows.append({**given, **{name: outcome.get(name, given.get(name)) for name in names}})
     return rows

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, known_name, read_cases, refuse_typos
+from simulator.cases import Cases, Cell, kept_names, known_name, read_cases, refuse_typos
 from simulator.cli.values import parse_whole
 from simulator.errors import InputError, Location
 
@@ -77,10 +77,8 @@ def result_rows(
     rows = []
     for cells, result in zip(table.rows, results, strict=True):
         outcome = {key: value for key, value in result.items() if key not in given}
-        asked = {
-            f"input_{name}" if name in outcome else name: cell.text
-            for name, cell in zip(table.columns, cells, strict=True)
-        }
+        names = kept_names(table.columns, outcome)
+        asked = {name: cell.text for name, cell in zip(names, cells, strict=True)}
         rows.append(asked | outcome)
     return rows
 

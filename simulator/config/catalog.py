@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from simulator.config.chip_schema import ChipConfig
 from simulator.config.config_files import (
     Loaded,
     LoadedSystem,
@@ -120,8 +121,9 @@ def check_file(path: str | Path) -> str:
         loaded = load_system_file(path)
         for shape in (None, *loaded.system.config.fabric.allowed()):
             loaded.build_shape(shape)
+        _check_chip(loaded.chip)
     elif kind == "chip":
-        load_chip_file(Path(path)).config.build()
+        _check_chip(load_chip_file(Path(path)))
     elif kind == "model":
         load_model_file(Path(path)).config.build()
     elif kind == "memory":
@@ -150,6 +152,16 @@ def check_file(path: str | Path) -> str:
 
         load_workload_file(Path(path)).config.build()
     return kind
+
+
+def _check_chip(loaded: Loaded[ChipConfig]) -> None:
+    """A chip with the files of its kernel libraries, where it names some."""
+    from simulator.config.library_files import build_libraries, named_libraries
+
+    loaded.config.build()
+    named = dict(named_libraries(loaded))
+    if named:
+        build_libraries(named, ())
 
 
 def _kind_of_name(name: str) -> str:

@@ -43,6 +43,13 @@ def load_library_file(
         if override.root == ROOT and override.keys[0] == kernels.text
     ]
     apply_overrides(sourced, schema, own, root)
+    now = _kernels(sourced.node)
+    if now.text != kernels.text:
+        raise InputError(
+            f"kernels: found '{now.text}' for a file of {kernels.text}",
+            location=now.location,
+            hint="a chip names the file of a library under libraries",
+        )
     return Loaded(path, sourced, validate(sourced.node, schema))
 
 
