@@ -102,12 +102,13 @@ def settle_books(
     Returns how many are taken back, and the tick from which the column bus is free.
     """
     count, back = c[at(BOOK_COUNT)], 0
+    reads = 0 * count  # no literal, for which numba would compile a copy
     for i in range(max(count - BOOKS, 0), count):  # by tick
         place = i & (BOOKS - 1)
         tick, slot = c[at(BOOK_TICK + place)], c[at(BOOK_SLOT + place)]
         bank = c[at(KEY + slot)] & BANK_MASK
         if tick < first:
-            keep_columns_apart(v, g, t, bank, tick, 0 * i, tick + max(t.ccd_l, t.ccd_s))
+            keep_columns_apart(v, g, t, bank, tick, reads, tick + max(t.ccd_l, t.ccd_s))
             counts[at(END)] = max(counts[at(END)], tick + t.read_done)
             free = max(free, tick + t.col_len)
             release(c, slot)
