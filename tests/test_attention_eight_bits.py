@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import RESOURCES, doubled
 
-from simulator.config.loader import load_chip
+from simulator.config.loader import load_chip, load_libraries
 from simulator.hardware import Chip
-from simulator.kernels.gpu_attention import GENERIC_ELEMENTS, GENERIC_KEYS, GENERIC_ROWS
-from simulator.kernels.gpu_batch import ROUNDED_ELEMENTS
+from simulator.kernels.gpu_attention import GENERIC_KEYS, GENERIC_ROWS
 from simulator.timing.attention_operator import AttentionCase, price_attentions
 
 FEW = settings(deadline=None, derandomize=True, max_examples=60)
 B200 = load_chip("b200")
+LIBRARY = load_libraries().fused_attention
 CASES = st.builds(
     lambda batch, kv, group, dim, context, phase, window: AttentionCase(
         batch, kv * group, kv, dim, context, phase, "fp8", None, window
@@ -56,7 +56,7 @@ def keys_by_program(case: AttentionCase) -> int:
 def test_keys_are_rounded_into_the_cache(name: str, kv_heads: int) -> None:
     chip = load_chip(name)
     case = AttentionCase(64, kv_heads, kv_heads, 128, 512, "prefill", "fp8")
-    rounded = 2 * kv_heads * 128 * 64 * 512 / (ROUNDED_ELEMENTS * chip.matrix.count)
+    rounded = 2 * kv_heads * 128 * 64 * 512 / (LIBRARY.rounded_elements * chip.matrix.count)
     assert seconds(chip, case) > rounded / chip.clock_hz
 
 
@@ -86,7 +86,7 @@ def test_heads_that_only_the_generic_kernel_takes(
     priced = price_attentions(B200, [case])[0]
     keys = 8 * heads[1] * keys_by_program(case)
     # every key and value, filled up to 256 elements
-    least = keys * 2 * 256 / GENERIC_ELEMENTS / B200.matrix.count / B200.clock_hz
+    least = keys * 2 * 256 / LIBRARY.generic_elements / B200.matrix.count / B200.clock_hz
     assert least * 0.95 < priced.time_s < 1.5 * least + 100e-6
     fed = keys * 2 * 192
     assert 0.95 * fed < priced.sram_bytes < 1.2 * fed + 8 * 3000 * 192 * 8 * sum(heads)
