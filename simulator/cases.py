@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from simulator.errors import InputError, Location, did_you_mean, nearest
@@ -85,6 +86,23 @@ def known_columns(table: Cases, names: Sequence[str]) -> None:
             )
 
 
+def kept_names(columns: Sequence[str], results: Collection[str]) -> tuple[str, ...]:
+    """Names of a file's columns beside results: ``input_NAME`` where a result has the name.
+
+    No two are alike, also where the file has a column ``input_NAME`` of its own.
+    """
+    taken = {*columns, *results}
+    kept = []
+    for column in columns:
+        name = column
+        if column in results:
+            while name in taken:
+                name = f"input_{name}"
+            taken.add(name)
+        kept.append(name)
+    return tuple(kept)
+
+
 def _numbered_lines(path: str, expected: str) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1."""
     lines = [line.rstrip("\r") for line in _read_text(path).split("\n")]
@@ -163,6 +181,25 @@ def _renaming_hint(name: str, found: Sequence[str], required: Sequence[str]) -> 
     others = [column for column in found if column not in required]
     close = nearest(name, [column.lower() for column in others])
     return f"is '{close}' meant?" if close else None
+
+
+def refuse_typos(table: Cases, known: Iterable[str], begun: Iterable[str] = ()) -> None:
+    """Columns that mean nothing are kept, but not one that almost is a known one.
+
+    Nor one that is the beginning, up to a ``_``, of one of ``begun``. Raises InputError.
+    """
+    known = list(known)
+    for name in table.columns:
+        if name in known:
+            continue
+        close = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.85)
+        close += [column for column in begun if column.startswith(f"{name.lower()}_")]
+        if close and close[0] not in table.columns:
+            raise InputError(
+                f"unknown column '{name}'",
+                location=Location(table.rows[0][0].location.file),
+                hint=f"did you mean '{close[0]}'?",
+            )
 
 
 def known_name(cell: Cell, column: str, names: Sequence[str]) -> str:

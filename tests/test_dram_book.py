@@ -90,3 +90,18 @@ def test_random_reads_are_booked() -> None:
     # all but the last queue of them, whose commands are waited for
     assert state[BOOK_TICK : BOOK_TICK + BOOKS].max() > 0.8 * counts[dram.END]
     assert state[BOOK_COUNT] == 0
+
+
+@pytest.mark.parametrize(("rcd_read", "precharge_ticks"), [(60, 4), (101, 4), (101, 1)])
+def test_no_precharge_before_the_read_that_its_row_was_opened_for(
+    rcd_read: int, precharge_ticks: int
+) -> None:
+    """A precharge that holds its bus for longer than tRTP could start before the booked read."""
+    channel = load_memory("hbm2e-3600")
+    channel = replace(
+        channel,
+        timing=replace(channel.timing, rcd_read=rcd_read, rp=6, rtp=2),
+        bus=replace(channel.bus, activate_ticks=5, precharge_ticks=precharge_ticks),
+    )
+    bursts = np.random.default_rng(1).integers(0, channel.organisation.bursts, 4000)
+    assert_same(channel, bursts, NONE, 3, "all")

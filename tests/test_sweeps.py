@@ -154,3 +154,38 @@ def test_grammar(cases: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert main([*STEP, *words]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_how_experts_are_loaded_and_speculation_are_columns_too(
+    cases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases.write_text("batch,speculate\n1,\n1,3:0.8\n")
+    assert main([*STEP, "--cases", "cases.csv"]) == 0
+    plain, drafted = (float(row["tokens"]) for row in rows_of(capsys.readouterr().out))
+    assert plain < drafted
+    words = ["step", "h100", "mixtral-8x7b", "--phase", "decode", "--context", "16"]
+    cases.write_text("batch,weight_dtype,expert_load\n8,int4,balanced\n8,int4,random:5\n")
+    assert main([*words, "--cases", "cases.csv"]) == 0
+    even, uneven = (row["traffic_bytes_hbm_read"] for row in rows_of(capsys.readouterr().out))
+    assert float(uneven) < float(even)  # the tokens share the popular experts
+    cases.write_text("batch,weight_dtype,expert_load\n2,int4,pwer:4\n")
+    assert main([*words, "--cases", "cases.csv"]) == 3
+    assert "cases.csv:2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "header", "row"),
+    [
+        (STEP, "batch", "1"),
+        (["op", "matmul", "--chip", "toy"], "m,k,n", "8,8,8"),
+        (["op", "copy", "--chip", "toy"], "bytes", "1000"),
+    ],
+)
+def test_measured_times_stand_beside_the_results(
+    words: list[str], header: str, row: str, cases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases.write_text(f"{header},time_s,input_time_s\n{row},7,8\n")
+    assert main([*words, "--cases", "cases.csv"]) == 0
+    (found,) = rows_of(capsys.readouterr().out)
+    assert (found["input_input_time_s"], found["input_time_s"]) == ("7", "8")
+    assert 0 < float(found["time_s"]) < 1

@@ -65,7 +65,7 @@ def copy(
 
 def _price_cases(path: str, chip_name: str, overrides: tuple[str, ...], output_format: str) -> None:
     from simulator.api import price_copies
-    from simulator.cases import read_cases
+    from simulator.cases import kept_names, read_cases
     from simulator.cli.operator_cases import print_cases
     from simulator.cli.variant_columns import Variants
     from simulator.config.loader import load_chip
@@ -87,9 +87,7 @@ def _price_cases(path: str, chip_name: str, overrides: tuple[str, ...], output_f
     rows: list[dict[str, Any]] = []
     for cells, timing in zip(cases.rows, results, strict=True):
         outcome = copy_fields(timing)
-        given = {
-            f"input_{name}" if name in outcome else name: cell.text
-            for name, cell in zip(cases.columns, cells, strict=True)
-        }
+        names = kept_names(cases.columns, outcome)
+        given = {name: cell.text for name, cell in zip(names, cells, strict=True)}
         rows.append(given | outcome)
     print_cases("op.copy", load_chip(chip_name, overrides), rows, output_format)

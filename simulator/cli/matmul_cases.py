@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, known_name, read_cases
+from simulator.cases import Cases, Cell, kept_names, known_name, read_cases
 from simulator.cli.values import parse_whole
 from simulator.errors import InputError
 
@@ -86,10 +86,8 @@ def result_rows(cases: Cases, results: Sequence[MatmulTiming]) -> list[dict[str,
     joined = []
     for row, result in zip(cases.rows, results, strict=True):
         outcome = flatten(_fields(result))
-        given = {
-            _kept_name(name, outcome): cell.text
-            for name, cell in zip(cases.columns, row, strict=True)
-        }
+        names = kept_names(cases.columns, outcome.keys() - {"m", "k", "n", "dtype"})
+        given = {name: cell.text for name, cell in zip(names, row, strict=True)}
         joined.append(given | outcome)
     return joined
 
@@ -106,7 +104,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _fields(result: MatmulTiming) -> dict[str, Any]:
     """As in the JSON, but with every key in every row, so that all rows have the same columns."""
-    from simulator.report.json_out import op_fields
+    from simulator.report.operator_json import op_fields
 
     fields = op_fields(result)
     no_tile = {"m": None, "k": None, "n": None}
@@ -117,12 +115,6 @@ def _fields(result: MatmulTiming) -> dict[str, Any]:
         "loop_order": None,
     }
     return fields
-
-
-def _kept_name(name: str, outcome: dict[str, Any]) -> str:
-    if name in ("m", "k", "n", "dtype") or name not in outcome:
-        return name
-    return f"input_{name}"
 
 
 def _size(cell: Cell, column: str) -> int:

@@ -1,20 +1,19 @@
 """``chipsim step --cases``: a step for each row of a CSV file, the rows with results to stdout.
 
 A column is an option of the command (``batch``, ``tp``, ``dtype``, ...; ``system`` and ``model``
-too), the path of a value of the configuration (``chip.hbm.bandwidth``), or kept as it is. What a
-row leaves out is as on the command line.
+too), the path of a value of the configuration (``chip.hbm.bandwidth``), or kept as it is (as
+``input_NAME`` beside a result of its name). What a row leaves out is as on the command line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cases import Cases, Cell, read_cases
-from simulator.cli.layout_options import chosen_layout
+from simulator.cases import Cases, Cell, kept_names, read_cases, refuse_typos
+from simulator.cli.layout_options import EXPERT_NAMES, chosen_layout
 from simulator.cli.options import (
     chosen_engine,
     overrides_for,
@@ -36,7 +35,8 @@ _OPTIONS = {
     "system": "system_name",
     "model": "model_name",
     **{name: name for name in NEEDED},
-    **{name: name for name in ("tp", "pp", "ep", "dp", "sp", "layout", "engine", "moe")},
+    **{name: name for name in ("tp", "pp", "ep", "dp", "sp", "layout", "engine")},
+    **{name: name for name in EXPERT_NAMES},
     **{name: name for name in ("dtype", "weight_dtype", "activation_dtype", "kv_dtype")},
 }
 """Columns that are options, and the name of the parameter of each."""
@@ -128,11 +128,7 @@ def price_rows(
 def _check_columns(table: Cases, options: Mapping[str, Any]) -> None:
     """Refuse a column that is almost an option, and what neither file nor command line gives."""
     place = Location(table.rows[0][0].location.file)
-    for name in table.columns:
-        close = get_close_matches(name.lower().replace("-", "_"), _OPTIONS, n=1, cutoff=0.85)
-        if name not in _OPTIONS and close and close[0] not in table.columns:
-            hint = f"did you mean '{close[0]}'?"
-            raise InputError(f"unknown column '{name}'", location=place, hint=hint)
+    refuse_typos(table, _OPTIONS)
     if not any(name in _OPTIONS or "." in name for name in table.columns):
         raise InputError(
             f"no column is an option of the command or a path; found {', '.join(table.columns)}",
@@ -207,6 +203,7 @@ def _joined(
     names.sort(key=lambda name: name == "infeasible")
     rows = []
     for cells, outcome in zip(table.rows, outcomes, strict=True):
-        given = {name: cell.text for name, cell in zip(table.columns, cells, strict=True)}
+        kept = kept_names(table.columns, set(names) - set(_OPTIONS))
+        given = {name: cell.text for name, cell in zip(kept, cells, strict=True)}
         rows.append({**given, **{name: outcome.get(name, given.get(name)) for name in names}})
     return rows

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from simulator.config.chip_schema import ChipConfig
 from simulator.config.config_files import (
     Loaded,
     LoadedSystem,
@@ -71,7 +72,7 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
     overrides = list(overrides)
     kind = kind or _kind_of_name(name)
     if kind == "system":
-        return _describe_system(name, load_system_file(name, parse_overrides(overrides)))
+        return _describe_system(load_system_file(name, parse_overrides(overrides)))
     path = find_config(plural(kind), name)
     if kind == "memory":
         parse_overrides(overrides)
@@ -120,8 +121,9 @@ def check_file(path: str | Path) -> str:
         loaded = load_system_file(path)
         for shape in (None, *loaded.system.config.fabric.allowed()):
             loaded.build_shape(shape)
+        _check_chip(loaded.chip)
     elif kind == "chip":
-        load_chip_file(Path(path)).config.build()
+        _check_chip(load_chip_file(Path(path)))
     elif kind == "model":
         load_model_file(Path(path)).config.build()
     elif kind == "memory":
@@ -152,6 +154,16 @@ def check_file(path: str | Path) -> str:
     return kind
 
 
+def _check_chip(loaded: Loaded[ChipConfig]) -> None:
+    """A chip with the files of its kernel libraries, where it names some."""
+    from simulator.config.library_files import build_libraries, named_libraries
+
+    loaded.config.build()
+    named = dict(named_libraries(loaded))
+    if named:
+        build_libraries(named, ())
+
+
 def _kind_of_name(name: str) -> str:
     family = name.rpartition(":")[0] or name
     for text in (name, family):
@@ -168,7 +180,7 @@ def _kind_of_name(name: str) -> str:
     raise InputError(f"unknown name '{name}'", hint=did_you_mean(family, known))
 
 
-def _describe_system(name: str, loaded: LoadedSystem) -> Description:
+def _describe_system(loaded: LoadedSystem) -> Description:
     system = loaded.build()
     fabric = system.fabric
     axes = shape_text(fabric.axes)

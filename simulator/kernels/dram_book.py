@@ -77,7 +77,8 @@ def book_column(
     c[at(BOOK_GROUP + group)] = tick + max(t.ccd_l, t.ccd_s)
     c[at(BOOK_PC + pc)] = tick + max(t.ccd_s, t.ccd_r)
     c[at(BOOK_FREE)] = tick + t.col_len
-    v[at(B_PRE + bank)] = max(v[at(B_PRE + bank)], tick + t.read_to_pre)
+    # where a precharge holds its bus for longer than tRTP, it still starts no earlier than the read
+    v[at(B_PRE + bank)] = max(v[at(B_PRE + bank)], tick + max(t.read_to_pre, 0))
     v[at(COLUMN_DUE + bank)] = NONE
     _count(c, t, counts, bank, slot, tick, 1)
     serve_opened(c, v, bank, READ, 1)

@@ -209,7 +209,8 @@ def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: i
     if text == "balanced":
         return balanced(experts, ranks)
     if text == "random" or text.startswith("random:"):
-        spread = text.partition(":")[2] or "0"
+        _, colon, number = text.partition(":")
+        spread = number if colon else "0"
         try:
             return random_choice(experts, ranks, tokens, top_k, float(spread))
         except ValueError:
