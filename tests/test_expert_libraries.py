@@ -202,3 +202,15 @@ def test_two_stacks_are_compared_whichever_kernels_they_run() -> None:
     found = second_stack(table("vllm", "usual", 1.0), [table("trtllm", "cutlass", 2.0)])
     assert found is not None
     assert np.array_equal(found, tokens * 2.0)
+
+
+def test_a_result_says_what_else_than_usual_was_priced() -> None:
+    usual = MoeCase(64, 1024, 512, 16, 2)
+    (plain,) = price_moes(load_chip("h100"), [usual])
+    assert not {"blocks", "kernels"} & set(plain.given)
+    (blocks,) = price_moes(
+        load_chip("h100"), [dataclasses.replace(usual, dtype="fp8", blocks=True)]
+    )
+    assert blocks.given["blocks"] is True
+    (other,) = price_moes(load_chip("b200"), [dataclasses.replace(usual, kernels="cutlass")])
+    assert other.given["kernels"] == "cutlass"

@@ -151,5 +151,5 @@ def test_loads_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     (tmp_path / "loads").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="it is not UTF-8 text"):
         read_histogram(str(tmp_path / "loads"), 8)
-    with pytest.raises(InputError, match="expected balanced, random, power:ALPHA"):
+    with pytest.raises(InputError, match="expected balanced, random, random:SPREAD, power:ALPHA"):
         read_histogram("balancd", 8)

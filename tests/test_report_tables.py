@@ -258,3 +258,40 @@ def test_a_narrow_table_breaks_heads_and_texts_and_no_figure():
         assert max(map(len, lines)) <= width
         for figure in rows[0][:-1]:
             assert figure in stream.getvalue(), (width, figure)
+
+
+def narrow_lines(columns, rows, width):
+    stream = io.StringIO()
+    console = make_console(stream)
+    console.width = width
+    show(console, make_table(console, "Table", columns, rows))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+def test_a_narrow_table_breaks_no_number_of_a_shape():
+    columns = ("operator", "<shape", "time", "share", "<bound by", "flops", "HBM bytes")
+    rest = ("235.5 us", "41.8 %", "latency", "12.88 GFLOP", "201.3 MB")
+    rows = [
+        ("attention_output_reduce x32", "64x4096x28672", *rest),
+        ("logits", "1000x16384x128256", *rest),
+    ]
+    for width in (70, 80, 90, 100):
+        words = " ".join(narrow_lines(columns, rows, width)).replace("x", "x ").split()
+        for word in ("64x", "4096x", "28672", "1000x", "16384x", "128256", "12.88", "GFLOP"):
+            assert word in words, (width, word)
+
+
+def test_the_heads_of_a_narrow_table_break_after_strokes_and_between_words():
+    times = ("18.13 ms", "48.15 ms", "11.45 ms", "11.63 ms")
+    heads = ("TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99")
+    columns = ("users", "tokens/s/chip", "tokens/s/user", *heads, "KV peak", "<front")
+    lines = narrow_lines(columns, [("32", "1,488", "54.35", *times, "49.1 %", "*")], 80)
+    assert lines[1].split() == ["tokens/s/", "tokens/", "KV"]
+    assert lines[2].split()[:3] == ["users", "chip", "s/user"]
+    columns = ("rate, req/s", "copies", "requests", "met", "goodput, req/s", *heads[:2], "<verdict")
+    row = ("5.345", "1", "1,000", "100.0 %", "5.166", *times[:2], "within the SLO")
+    lines = narrow_lines(columns, [row], 80)
+    assert lines[1].split() == ["rate,", "goodput,"]
+    assert lines[-1].split()[-3:] == ["within", "the", "SLO"]

@@ -48,8 +48,11 @@ def list_command(kind: str | None, output_format: str) -> None:
     for one in kinds:
         if not kind:
             click.echo(f"{one}:")
-        for name in list_names(one):
-            click.echo(name if kind else f"  {name}{_shapes(name) if one == 'systems' else ''}")
+        names = list_names(one)
+        widest = max(map(len, names), default=0)
+        for name in names:
+            shapes = "" if kind or one != "systems" else _shapes(name)
+            click.echo(name if kind else f"  {name.ljust(widest)}{shapes}".rstrip())
 
 
 @config.command("show", cls=OnceCommand, short_help="Show what a name or file resolves to.")

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
 
 
-@click.command("moe", cls=OnceCommand)
+@click.command(
+    "moe", cls=OnceCommand, short_help="Price a layer of routed experts on its busiest chip."
+)
 @click.option("--tokens", type=Whole(), help="Tokens of the batch, over all chips of the group.")
 @click.option("--hidden", type=Whole(), help="Width of the residual stream.")
 @click.option("--intermediate", type=Whole(), help="Width inside one expert.")

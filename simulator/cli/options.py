@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,9 +102,10 @@ def dtype_options(command: F) -> F:
 
 
 def cases_option(columns: str) -> Callable[[F], F]:
-    """``--cases FILE`` with these columns."""
+    """``--cases FILE`` with these columns; lines of ``--help`` end between two of them."""
+    spaced = re.sub(r",(?! )", ", ", columns)
     return click.option(
-        "--cases", "cases_file", type=PathText(), metavar="FILE", help=f"CSV with {columns}."
+        "--cases", "cases_file", type=PathText(), metavar="FILE", help=f"CSV with {spaced}."
     )
 
 

@@ -28,7 +28,9 @@ def trace() -> None:
     """
 
 
-@trace.command("info", cls=OnceCommand)
+@trace.command(
+    "info", cls=OnceCommand, short_help="Describe a trace: format, duration, numbers of tokens."
+)
 @click.argument("file", type=PathText())
 @format_option
 def info_command(file: str, output_format: str) -> None:

@@ -22,6 +22,8 @@ NARROWEST_TEXT = 14
 """Characters of a row's name that are kept together, and of other texts, in such a table."""
 
 _UNIT = re.compile(r"(?<=[0-9]) (?=[^\s0-9(])")
+_SHAPE = re.compile(r"(?<=[0-9]x)(?=[0-9])")
+_PARTS = re.compile(r"(?<=/)|(?<=[0-9]x)(?=[0-9])")
 _KEPT = "\u00a0"
 
 
@@ -78,13 +80,14 @@ def make_table(
     for index, name in enumerate(columns):
         is_text = index == 0 or name.startswith("<")
         table.add_column(
-            name.lstrip("<"),
+            _in_words(name.lstrip("<"), widths[index]),
             justify="left" if is_text else "right",
             overflow="fold",
             width=widths[index],
         )
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        pairs = zip(row, widths, strict=True)
+        table.add_row(*(Text(_in_words(cell, size)) for cell, size in pairs))
     return table
 
 
@@ -102,7 +105,7 @@ def _fit(
     for index, name in enumerate(columns):
         column = [name.lstrip("<"), *(row[index] for row in rows)]
         whole.append(max(map(len, column)))
-        word = max(len(word) for text in column for word in (text.split() or [""]))
+        word = _longest_word(column)
         least.append(max(word, min(NARROWEST_TEXT, whole[-1])) if index in texts else whole[-1])
     if sum(whole) + WIDE_GAP * (len(whole) - 1) <= width:
         return WIDE_GAP, free
@@ -112,28 +115,74 @@ def _fit(
     narrow = NARROW_GAP, [min(LONGEST_NAME, least[0]), *free[1:]]
     if sum(least) + NARROW_GAP * (len(whole) - 1) <= width:
         return narrow
+    if not rows:
+        return narrow
     figures = [
-        None if index in texts else max(len(row[index]) for row in rows) if rows else None
+        None if index in texts else max(len(row[index]) for row in rows)
         for index in range(len(columns))
     ]
-    rest = sum(least[index] if size is None else size for index, size in enumerate(figures))
-    if rest + NARROW_GAP * (len(whole) - 1) <= width:
-        widths, room = _with_words(figures, columns, width - NARROW_GAP * (len(whole) - 1) - rest)
+    least[0] = max(
+        _longest_word([columns[0], *(row[0] for row in rows)]),
+        min(NARROWEST_TEXT, max(len(row[0]) for row in rows)),
+    )
+    sizes = [least[index] if size is None else size for index, size in enumerate(figures)]
+    room = width - NARROW_GAP * (len(whole) - 1) - sum(sizes)
+    if room >= 0:
+        widths, room = _with_words(figures, columns, room)
         return NARROW_GAP, [min(whole[0], least[0] + room), *widths[1:]]
-    return narrow
+    smaller = _broken(sizes, texts, rows, -room)
+    return narrow if smaller is None else (NARROW_GAP, smaller)
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max(len(word) for text in texts for word in (text.split() or [""]))
+
+
+def _broken(
+    sizes: Sequence[int], texts: Sequence[int], rows: Sequence[Sequence[str]], excess: int
+) -> list[int | None] | None:
+    """Widths of columns that are smaller by ``excess`` together, None where there are none: the
+    widest figures break before their units, then shapes after an x, then other figures."""
+    found: list[int | None] = list(sizes)
+    figures = sorted(set(range(len(sizes))) - set(texts), key=lambda index: -sizes[index])
+    for index in (*figures[:1], *texts[1:], *figures[1:]):
+        column = [row[index] for row in rows]
+        if index in texts:
+            column = [_SHAPE.sub(" ", text) for text in column]
+        less = min(excess, max(0, sizes[index] - _longest_word(column)))
+        found[index], excess = sizes[index] - less, excess - less
+    return None if excess else found
+
+
+def _in_words(text: str, width: int | None) -> str:
+    """A text whose words break after a stroke or an x of a shape where they are wider than
+    ``width``."""
+    if width is None or _longest_word([text]) <= width:
+        return text
+    words = []
+    for word in text.split():
+        line = ""
+        for part in _PARTS.split(word) if len(word) > width else [word]:
+            if line and len(line + part) > width:
+                words.append(line)
+                line = ""
+            line += part
+        words.append(line)
+    return " ".join(words)
 
 
 def _with_words(
     figures: Sequence[int | None], columns: Sequence[str], room: int
 ) -> tuple[list[int | None], int]:
-    """Columns of figures as wide as the longest word of their heads, as far as there is ``room``;
-    and the room that is left."""
-    found: list[int | None] = []
-    for size, name in zip(figures, columns, strict=True):
-        if size is not None:
-            more = min(room, max(0, max(map(len, name.split())) - size))
-            size, room = size + more, room - more
-        found.append(size)
+    """Columns of figures as wide as the longest part of their heads, then as the longest word, as
+    far as there is ``room``; and the room that is left."""
+    found = list(figures)
+    for parts in (_PARTS.split, lambda word: [word]):
+        for index, size in enumerate(found):
+            if size is not None:
+                wanted = max(len(part) for word in columns[index].split() for part in parts(word))
+                more = min(room, max(0, wanted - size))
+                found[index], room = size + more, room - more
     return found, room
 
 

@@ -39,7 +39,9 @@ def print_op(result: MatmulTiming, console: Console) -> None:
 def print_operator(result: OperatorTiming, console: Console) -> None:
     """Inputs, cycles and their split, traffic, lower bounds and busy units of an operator."""
     given = ", ".join(
-        f"{name} {value}" for name, value in result.given.items() if value is not None
+        name if value is True else f"{name} {value}"
+        for name, value in result.given.items()
+        if value is not None
     )
     show(console, f"{result.kind} on {result.chip}: {given}")
     sent = [("fabric traffic, sent", bytes_text(result.fabric_bytes))]

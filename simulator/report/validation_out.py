@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,14 @@ FIGURES = (*ERRORS, "roofline", "fit", "lookup", "stacks")
 
 TOTALS = ("operator", "data type", "chips", *ERRORS)
 """Columns of the errors over all tables of an operator."""
+
+LEGEND = (
+    "mean, median, p90: of the absolute relative error of prices; by time: the sum of the "
+    "deviations over that of the times. Beside them the mean error of simple methods on the "
+    "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the "
+    "other half), the nearest shapes measured in the other half, and another software stack."
+)
+LEGEND_WIDTH = 88
 
 
 def left_out_json(omissions: Sequence[Omission]) -> list[dict[str, Any]]:
@@ -65,13 +74,7 @@ def print_validation(result: Validation, console: Console) -> None:
         rows = [(line.operator, *total_name(line), *total_texts(line)) for line in sums]
         show(console, make_table(console, "all tables together: error in %", TOTALS, rows))
     show(console, "")
-    show(
-        console,
-        "mean, median, p90: of the absolute relative error of prices; by time: the sum of the",
-        "deviations over that of the times. Beside them the mean error of simple methods on the",
-        "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the",
-        "other half), the nearest shapes measured in the other half, and another software stack.",
-    )
+    show(console, textwrap.fill(LEGEND, min(LEGEND_WIDTH, console.width)))
     for item in result.omissions:
         show(console, f"left out: {item.text}")
     for chip, name in result.missing:

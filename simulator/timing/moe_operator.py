@@ -234,6 +234,8 @@ def _timing(
             "dtype": case.dtype,
             "weight_dtype": case.weight_dtype or case.dtype,
             "moe": case.moe,
+            **({"blocks": True} if case.blocks else {}),
+            **({} if case.kernels == USUAL else {"kernels": case.kernels}),
             "busiest_chip_assignments": extra[steps.EXTRA_RECEIVED],
         },
         clock_hz=clock,

@@ -10,7 +10,7 @@ from simulator.errors import InputError, Location, nearest
 LARGEST = 1e18
 """Of a load: sums of them stay finite."""
 
-EXAMPLES = ("balanced", "random", "power:1.2")
+EXAMPLES = ("balanced", "random", "random:1", "power:1.2")
 """What may have been meant by the name of a file that is not there."""
 
 
@@ -28,8 +28,8 @@ def read_histogram(path: str, experts: int) -> list[float]:
             raise InputError(f"cannot read {path}: {reason}", location=Location(path)) from None
         close = nearest(path, EXAMPLES)
         raise InputError(
-            f"expert load: found '{path}', expected balanced, random, power:ALPHA or a file of "
-            "loads",
+            f"expert load: found '{path}', expected balanced, random, random:SPREAD, "
+            "power:ALPHA or a file of loads",
             hint=f"did you mean '{close}'?" if close else None,
         ) from None
     loads = []
