@@ -21,6 +21,7 @@ from simulator.api import (
     price_step,
 )
 from simulator.cli import main
+from simulator.errors import InputError
 from simulator.kernels.moe import expert_tokens
 from simulator.timing.expert_load import parse_expert_load, random_choice
 
@@ -210,3 +211,9 @@ def test_a_collective_says_what_a_step_would_take(capsys: pytest.CaptureFixture[
     )
     assert main(["collective", "all-reduce", "1MiB", "--system", "gb300:8"]) == 0
     assert "step and run take" not in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("text", ["random:", "random:x", "random:nan", "random:-1", "random:1e400"])
+def test_a_spread_is_a_number_from_0_to_5(text: str) -> None:
+    with pytest.raises(InputError, match=r"random:SPREAD|0 to 5"):
+        parse_expert_load(text, 8, 1, 4, 2)
