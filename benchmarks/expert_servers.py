@@ -21,7 +21,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -46,7 +46,9 @@ BANDS = (4, 16, 64)
 ASYNC = (0, 14)
 """vLLM's first version in which async scheduling is on by default (release notes, PR 27614)."""
 SOFT = 0.05
+"""Relative error from which a row counts less than by its square (``soft_l1``)."""
 MOST_MS = (20.0, 0.5)
+"""Bounds of the host's time for an iteration and for a sequence, milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def chip_s(row: Row, phase: str, batch: int, context: int, load: str | None) -> 
         # mxfp4 for experts alone; their activations have 8 bits on Blackwell
         # (VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8, and TensorRT-LLM's default there)
         narrow, kinds = ("fp8" if row.chip == "b200" else "bf16"), ("moe",)
-    server = Row(row.chip, row.model, row.engine, row.weights, row.layout, 1, 0, 0, 0, 0, 0)
+    # the same for all rows of a server, which ``step`` remembers
+    server = replace(row, ranks=1, batch=0, prompt=0, output=0, first_s=0, token_s=0)
     rest = step(server, phase, batch, context, "bf16", load)
     own = step(server, phase, batch, context, narrow, load)
     total = sum(span.duration_ps for span in own.operators if span.kind in kinds)

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from simulator.config.loader import load_any_model, load_chip
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.chip_packing import pack_chip
 from simulator.mapping import matmul, tiles
 from simulator.model.convnet import ConvNet
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from simulator.errors import InputError, Location, did_you_mean, nearest
@@ -180,6 +181,25 @@ def _renaming_hint(name: str, found: Sequence[str], required: Sequence[str]) -> 
     others = [column for column in found if column not in required]
     close = nearest(name, [column.lower() for column in others])
     return f"is '{close}' meant?" if close else None
+
+
+def refuse_typos(table: Cases, known: Iterable[str], begun: Iterable[str] = ()) -> None:
+    """Columns that mean nothing are kept, but not one that almost is a known one.
+
+    Nor one that is the beginning, up to a ``_``, of one of ``begun``. Raises InputError.
+    """
+    known = list(known)
+    for name in table.columns:
+        if name in known:
+            continue
+        close = get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.85)
+        close += [column for column in begun if column.startswith(f"{name.lower()}_")]
+        if close and close[0] not in table.columns:
+            raise InputError(
+                f"unknown column '{name}'",
+                location=Location(table.rows[0][0].location.file),
+                hint=f"did you mean '{close[0]}'?",
+            )
 
 
 def known_name(cell: Cell, column: str, names: Sequence[str]) -> str:

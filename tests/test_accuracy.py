@@ -66,19 +66,6 @@ def test_a_validated_chip_names_its_tables(system, capsys):
     assert "1234" in shown
 
 
-def test_runs_say_it_too(system, capsys):
-    words = ("llama-toy", "--trace")
-    import pathlib
-
-    trace = pathlib.Path(system).parent / "trace.csv"
-    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,4,2\n")
-    status, out, err = run(capsys, "run", system, *words, str(trace))
-    assert status == 0, err
-    assert "measurements of this chip: matmul 4.2 %" in " ".join(out.split())
-    document = json.loads(run(capsys, "run", system, *words, str(trace), "--format", "json")[1])
-    assert document["accuracy"][0]["table"] == "lab"
-
-
 def test_a_bad_block_is_refused(system, capsys):
     from pathlib import Path
 
@@ -128,7 +115,7 @@ def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
     assert line.endswith("copy 1.0 %; not validated: matmul, moe, the host's time")
 
 
-def test_searches_and_curves_say_it_too(system, capsys, tmp_path):
+def test_runs_searches_and_curves_say_it_too(system, capsys, tmp_path):
     trace = tmp_path / "trace.csv"
     rows = "".join(f"{at / 1000},20,5\n" for at in range(40))
     trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n" + rows)

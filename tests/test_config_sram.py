@@ -7,7 +7,7 @@ import pytest
 
 from simulator.api import load_chip, price_matmul
 from simulator.errors import InputError
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.matrix_unit import spilled_passes, tile_price
 
 TOY = Path(__file__).parents[1] / "configs" / "chips" / "toy.yaml"

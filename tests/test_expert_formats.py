@@ -9,7 +9,7 @@ import pytest
 from simulator.config.loader import load_chip, load_libraries
 from simulator.errors import InputError
 from simulator.hardware import Chip
-from simulator.kernels.gpu_matmul import SCALED
+from simulator.kernels.quantization import SCALED
 from simulator.timing.moe_operator import MoeCase, price_moes
 from simulator.timing.operator_timing import OperatorTiming
 

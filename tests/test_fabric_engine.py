@@ -8,6 +8,7 @@ import reference_fabric as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.cli import main
 from simulator.config import load_system
 from simulator.errors import InputError
 from simulator.fabric.collectives import price_collective
@@ -234,3 +235,22 @@ def test_bad_kernels(change, message):
     engine = "system.fabric.engine={name: vllm-0.18, capability: 9.0, launch: 1us}"
     with pytest.raises(InputError, match="belongs to a switch"):
         load_system("tpu-v5e:4x4", (engine,))
+
+
+def test_a_rack_says_that_its_engine_ends_at_the_host(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--phase", "decode", "--batch", "8", "--context", "512"]
+    assert main(["step", "gb300:8", "llama3-70b", *words]) == 0
+    assert "only within a host of 4" in " ".join(capsys.readouterr().out.split())
+    assert main(["step", "gb300:4", "llama3-70b", *words]) == 0
+    assert "has no all-reduce kernels" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_collective_says_what_a_step_would_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["collective", "all-reduce", "1MiB", "--system", "b200:8"]) == 0
+    assert "step and run take the serving engine's two-shot kernel" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert main(["collective", "all-reduce", "1MiB", "--system", "gb300:8"]) == 0
+    assert "step and run take" not in " ".join(capsys.readouterr().out.split())

@@ -12,13 +12,14 @@ from simulator import api
 from simulator.cli.entry import main
 from simulator.config import find_config, list_names, load_chip
 from simulator.config.catalog import check_file, describe
-from simulator.config.library_schema import SCHEMAS
+from simulator.config.library_schema import SCHEMAS, own_keys
 from simulator.config.loader import load_libraries
 from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.hardware.kernel_libraries import LIBRARY_FIELDS, LIBRARY_TYPES, KernelLibraries
 from simulator.kernels import library_vector
-from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES, pack_chip
+from simulator.kernels.chip_packing import pack_chip
+from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES
 from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.latent_operator import LatentCase, latent_seconds
 from simulator.timing.moe_operator import MoeCase, price_moes
@@ -98,11 +99,7 @@ def files() -> list[Path]:
     return [Path(find_config("libraries", name)) for name in list_names("libraries")]
 
 
-VALUES = [
-    (library, field)
-    for library, schema in SCHEMAS.items()
-    for field in list(schema.model_fields)[3:]
-]
+VALUES = [(library, field) for library in SCHEMAS for field in own_keys(library)]
 USUAL = {library: prices(library) for library in SCHEMAS}
 
 
@@ -116,11 +113,8 @@ def scaled(library: str, field: str, factor: float) -> str:
     """The override that multiplies a value."""
     value = shipped(library, field) * factor
     timed = f"{field}_ps" in LIBRARY_TYPES[library]._fields
-    return (
-        f"library.{library}.{field}={round(value)} ps"
-        if timed
-        else (f"library.{library}.{field}={value:g}")
-    )
+    text = f"{round(value)} ps" if timed else f"{value:g}"
+    return f"library.{library}.{field}={text}"
 
 
 def test_every_library_has_one_file_with_its_name() -> None:
@@ -184,8 +178,7 @@ SOONER = [
 
 @pytest.mark.parametrize(("library", "field"), LATER)
 def test_more_time_or_work_is_never_faster(library: str, field: str) -> None:
-    factor = 1.8
-    more = prices(library, scaled(library, field, factor))
+    more = prices(library, scaled(library, field, 1.8))
     assert all(a >= b for a, b in zip(more, USUAL[library], strict=True))
     assert more != USUAL[library]
 

@@ -13,7 +13,7 @@ from strategies import chips
 from simulator.config.loader import load_chip
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.chip_packing import pack_chip
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.memory import BITS

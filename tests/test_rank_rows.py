@@ -264,7 +264,7 @@ def test_faults_of_graph_batches_have_their_place(tmp_path, capsys, text, messag
 
 
 def test_graphs_of_the_shipped_engines_and_of_overrides():
-    for name in ("vllm", "sglang", "trtllm"):
+    for name in ("vllm", "vllm-async", "sglang", "trtllm"):
         sizes = load_engine(name).graph_batches
         assert {1, 2, 4, 8, 16, 32, 64, 128, 256, 512} <= set(sizes)
         assert list(sizes) == sorted(set(sizes))

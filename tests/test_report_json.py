@@ -10,8 +10,9 @@ import result_samples as samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.report.json_out import flatten, op_json, plain, run_json, seconds, step_json, to_json
+from simulator.report.json_out import flatten, plain, run_json, seconds, step_json, to_json
 from simulator.report.metrics import RUN_METRICS, STEP_METRICS, canonical_name, metric_values
+from simulator.report.operator_json import op_json
 from simulator.serving.results import Distribution
 
 # fmt: off

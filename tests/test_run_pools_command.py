@@ -159,7 +159,7 @@ def test_faults_of_a_scenario_say_where(
         (("llama-toy", "--prefill", "toyy", "--decode", "toy"), 3, "did you mean 'toy'"),
         (("llama-toy", "--prefill", "toy@", "--decode", "toy"), 3, "SYSTEM@LAYOUT"),
         (("llama3-70b", "--prefill", "tpu-v6e", "--decode", "tpu-v6e"), 4, "does not fit"),
-        (("toy", "llama-toy", "--fail", "replica:4@3s"), 3, "there are 1 replicas"),
+        (("toy", "llama-toy", "--fail", "replica:4@3s"), 3, "there is one replica, expected 0"),
         (("toy", "llama-toy", "--fail", "mtbf:0s"), 3, "above zero"),
         (("toy", "llama-toy", "--rebalance", "1s"), 3, "needs a prefill and a decode pool"),
         (("llama-toy", *POOLS, "--rebalance", "-1"), 3, "--rebalance"),

@@ -14,7 +14,7 @@ from simulator import api
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.hardware import Chip, Dram, FusedKernels, Sram, TensorCore, VectorUnit
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.executor import DURATION, MATRIX, PRICE_FIELDS, READ, WRITE
 from simulator.kernels.latent_attention import absorbed_flops, expanded_flops
 from simulator.timing import prices

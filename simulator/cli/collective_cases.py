@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, kept_names, read_cases
+from simulator.cases import Cell, kept_names, read_cases, refuse_typos
 from simulator.cli.values import parse_number, parse_size
-from simulator.errors import ChipsimError, InputError, Location
+from simulator.errors import ChipsimError, InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Fabric
@@ -37,11 +36,11 @@ def price_rows(
 
     check_override_roots(overrides, ("system", "chip"))
     table = read_cases(path, REQUIRED)
-    _refuse_typos(table)
+    refuse_typos(table, REQUIRED + OPTIONAL)
     rows = []
     for cells in table.rows:
         row = dict(zip(table.columns, cells, strict=True))
-        size = _checked(row["bytes"], "bytes", lambda cell: parse_size(cell.text, "bytes"))
+        size = _checked(row["bytes"], lambda cell: parse_size(cell.text, "bytes"))
         fabric, group = _fabric(row, system_name, overrides)
         algorithm = _text(row, "algorithm") or "auto"
         try:
@@ -63,19 +62,6 @@ def price_rows(
         asked = {name: cell.text for name, cell in zip(names, row.values(), strict=True)}
         rows.append(asked | outcome)
     return rows
-
-
-def _refuse_typos(table: Cases) -> None:
-    """Unknown columns are kept, but not one that almost is a setting."""
-    known = REQUIRED + OPTIONAL
-    for name in table.columns:
-        close = get_close_matches(name.lower(), known, n=1, cutoff=0.85)
-        if name not in known and close and close[0] not in table.columns:
-            raise InputError(
-                f"unknown column '{name}'",
-                location=Location(table.rows[0][0].location.file),
-                hint=f"did you mean '{close[0]}'?",
-            )
 
 
 def _fabric(
@@ -139,7 +125,7 @@ def _text(row: Mapping[str, Cell], name: str) -> str:
     return row[name].text if name in row else ""
 
 
-def _checked(cell: Cell, column: str, read: Any) -> Any:
+def _checked(cell: Cell, read: Any) -> Any:
     try:
         return read(cell)
     except InputError as error:
@@ -162,7 +148,7 @@ def _ps(row: Mapping[str, Cell], name: str) -> int:
     if not _text(row, name):
         return 0
     cell = row[name]
-    seconds = _checked(cell, name, lambda c: parse_number(c.text, name, allow_zero=True))
+    seconds = _checked(cell, lambda c: parse_number(c.text, name, allow_zero=True))
     if seconds > 1000:
         raise cell.fail(name, "at most 1000 seconds")
     picoseconds: int = round(seconds * 1e12)
@@ -173,7 +159,7 @@ def _rate(row: Mapping[str, Cell], name: str) -> int:
     if not _text(row, name):
         return 0
     cell = row[name]
-    rate = _checked(cell, name, lambda c: parse_number(c.text, name))
+    rate = _checked(cell, lambda c: parse_number(c.text, name))
     if not 1 <= rate <= 1e18:
         raise cell.fail(name, "1 to 1e18 bytes a second")
     whole: int = round(rate)

@@ -104,7 +104,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 def _fields(result: MatmulTiming) -> dict[str, Any]:
     """As in the JSON, but with every key in every row, so that all rows have the same columns."""
-    from simulator.report.json_out import op_fields
+    from simulator.report.operator_json import op_fields
 
     fields = op_fields(result)
     no_tile = {"m": None, "k": None, "n": None}

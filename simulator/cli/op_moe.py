@@ -121,8 +121,8 @@ def _price_one(
     from simulator.api import MoeCase, price_moes
     from simulator.cli.output import emit_operator
     from simulator.config.loader import load_chip
-    from simulator.report.json_out import operator_json
     from simulator.report.op_table import print_operator
+    from simulator.report.operator_json import operator_json
 
     result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
     evidence = (load_chip(chip_name, overrides), "moe", given["dtype"])

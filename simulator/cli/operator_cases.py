@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from simulator.cases import Cases, Cell, kept_names, read_cases
+from simulator.cases import Cases, Cell, kept_names, read_cases, refuse_typos
 from simulator.cli.matmul_cases import to_csv
 from simulator.cli.values import parse_whole
 from simulator.errors import ChipsimError, InputError, Location
@@ -79,14 +78,7 @@ def read_operator_cases(
     """
     table = read_cases(path, tuple(required))
     known = {**required, **optional}
-    for name in table.columns:
-        close = get_close_matches(name.lower(), known, n=1, cutoff=0.85)
-        if name not in known and close and close[0] not in table.columns:
-            raise InputError(
-                f"unknown column '{name}'",
-                location=Location(path),
-                hint=f"did you mean '{close[0]}'?",
-            )
+    refuse_typos(table, known)
     places = [(at, name) for at, name in enumerate(table.columns) if name in known]
     cases = []
     for row in table.rows:
@@ -110,7 +102,8 @@ def joined_rows(cases: Cases, results: Sequence[OperatorTiming]) -> list[dict[st
 
     A column of the file that has the name of a result is kept as ``input_NAME``.
     """
-    from simulator.report.json_out import flatten, operator_fields
+    from simulator.report.json_out import flatten
+    from simulator.report.operator_json import operator_fields
 
     rows = []
     for row, result in zip(cases.rows, results, strict=True):

@@ -191,8 +191,13 @@ def _part_with(key: str, roots: Sequence[str]) -> str | None:
     from simulator.config.model_schema import ModelConfig
     from simulator.config.system_schema import SystemConfig
 
-    schemas: dict[str, Any] = {"chip": ChipConfig, "system": SystemConfig, "model": ModelConfig}
-    for root, schema in {**schemas, "engine": EngineConfig}.items():
+    schemas: dict[str, Any] = {
+        "chip": ChipConfig,
+        "system": SystemConfig,
+        "model": ModelConfig,
+        "engine": EngineConfig,
+    }
+    for root, schema in schemas.items():
         if root in roots and key in schema.model_fields:
             return f"{root}.{key}"
     return None

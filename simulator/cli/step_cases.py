@@ -8,12 +8,11 @@ too), the path of a value of the configuration (``chip.hbm.bandwidth``), or kept
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cases import Cases, Cell, kept_names, read_cases
+from simulator.cases import Cases, Cell, kept_names, read_cases, refuse_typos
 from simulator.cli.layout_options import EXPERT_NAMES, chosen_layout
 from simulator.cli.options import (
     chosen_engine,
@@ -129,11 +128,7 @@ def price_rows(
 def _check_columns(table: Cases, options: Mapping[str, Any]) -> None:
     """Refuse a column that is almost an option, and what neither file nor command line gives."""
     place = Location(table.rows[0][0].location.file)
-    for name in table.columns:
-        close = get_close_matches(name.lower().replace("-", "_"), _OPTIONS, n=1, cutoff=0.85)
-        if name not in _OPTIONS and close and close[0] not in table.columns:
-            hint = f"did you mean '{close[0]}'?"
-            raise InputError(f"unknown column '{name}'", location=place, hint=hint)
+    refuse_typos(table, _OPTIONS)
     if not any(name in _OPTIONS or "." in name for name in table.columns):
         raise InputError(
             f"no column is an option of the command or a path; found {', '.join(table.columns)}",

@@ -48,9 +48,9 @@ def step(
 ) -> None:
     """Price one prefill or decode step of MODEL on SYSTEM, operator by operator.
 
-    With --cases, each row of FILE is a step: a column is
-    one of the options, or a value such as chip.hbm.bandwidth; the rest is as on the command line,
-    and the rows come back as CSV with the results beside them.
+    With --cases, each row of FILE is a step: a column is one of the options, or a value such as
+    chip.hbm.bandwidth; the rest is as on the command line, and the rows come back as CSV with the
+    results beside them.
 
     \b
     Examples:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from simulator.cases import Cases, Cell, kept_names, known_name, read_cases
+from simulator.cases import Cases, Cell, kept_names, known_name, read_cases, refuse_typos
 from simulator.cli.values import parse_whole
 from simulator.errors import InputError, Location
 
@@ -54,7 +53,7 @@ def read_systolic_cases(path: str) -> tuple[Cases, list[SystolicCase]]:
     from simulator.timing.systolic import check_case
 
     table = read_cases(path, REQUIRED)
-    _refuse_typos(path, table)
+    refuse_typos(table, REQUIRED + OPTIONAL, OPTIONAL)
     cases = []
     for row in table.rows:
         cells = dict(zip(table.columns, row, strict=True))
@@ -82,22 +81,6 @@ def result_rows(
         asked = {name: cell.text for name, cell in zip(names, cells, strict=True)}
         rows.append(asked | outcome)
     return rows
-
-
-def _refuse_typos(path: str, table: Cases) -> None:
-    """Unknown columns are kept, but not one that almost is a setting, or the start of its name."""
-    for name in table.columns:
-        if name in REQUIRED or name in OPTIONAL:
-            continue
-        close = get_close_matches(name.lower(), REQUIRED + OPTIONAL, n=1, cutoff=0.85)
-        close += [known for known in OPTIONAL if known.startswith(f"{name.lower()}_")]
-        if close and close[0] not in table.columns:
-            header = table.rows[0][0].location
-            raise InputError(
-                f"unknown column '{name}'",
-                location=Location(header.file),
-                hint=f"did you mean '{close[0]}'?",
-            )
 
 
 def _case(cells: Mapping[str, Cell]) -> SystolicCase:

@@ -72,7 +72,7 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
     overrides = list(overrides)
     kind = kind or _kind_of_name(name)
     if kind == "system":
-        return _describe_system(name, load_system_file(name, parse_overrides(overrides)))
+        return _describe_system(load_system_file(name, parse_overrides(overrides)))
     path = find_config(plural(kind), name)
     if kind == "memory":
         parse_overrides(overrides)
@@ -166,7 +166,7 @@ def _kind_of_name(name: str) -> str:
     raise InputError(f"unknown name '{name}'", hint=did_you_mean(family, known))
 
 
-def _describe_system(name: str, loaded: LoadedSystem) -> Description:
+def _describe_system(loaded: LoadedSystem) -> Description:
     system = loaded.build()
     fabric = system.fabric
     axes = shape_text(fabric.axes)

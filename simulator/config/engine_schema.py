@@ -49,14 +49,14 @@ def _graph_batches(value: Any) -> tuple[int, ...]:
             raise user_error(
                 f"found {what} in the list, expected numbers of sequences, such as [1, 2, 4, 8]"
             )
-        text = item
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not 0 < int(text) <= LARGEST_GRAPH:
+        batch = int(item) if re.fullmatch(r"[0-9]{1,9}", item) else 0
+        if not 0 < batch <= LARGEST_GRAPH:
             raise user_error(
-                f"'{text[:40]}' is no number of sequences, expected 1 to {LARGEST_GRAPH}"
+                f"'{item[:40]}' is no number of sequences, expected 1 to {LARGEST_GRAPH}"
             )
-        if found and int(text) <= found[-1]:
-            raise user_error(f"found {int(text)} after {found[-1]}, expected ascending numbers")
-        found.append(int(text))
+        if found and batch <= found[-1]:
+            raise user_error(f"found {batch} after {found[-1]}, expected ascending numbers")
+        found.append(batch)
     return tuple(found)
 
 
@@ -137,6 +137,7 @@ class EngineConfig(Section):
                 f"found '{text[:40]}', expected balanced, random or random:SPREAD",
                 did_you_mean(word, ("balanced", "random")),
             )
+        # up to MOST_SPREAD of timing.expert_load
         if colon and not re.fullmatch(r"[0-4](\.[0-9]{1,6})?|5(\.0)?", number):
             raise user_error(f"found a spread of '{number[:40]}', expected 0 to 5")
         return text

@@ -41,8 +41,8 @@ _PACKAGE = Path(__file__).parents[1]
 _SOURCES = ("__init__.py", "units.py", "config", "hardware", "model", "workload")
 """What decides which value a file becomes."""
 
-
 _variants: set[Key] = set()
+"""Those that this process has kept."""
 
 
 def find(key: Key) -> tuple[Consulted, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.config.chip_schema import ChipConfig
 from simulator.config.config_files import Loaded, kind_of_file
-from simulator.config.library_schema import SCHEMAS, LibraryConfig
+from simulator.config.library_schema import SCHEMAS, LibraryConfig, own_keys
 from simulator.config.names import find_config, looks_like_path
 from simulator.config.overrides import FILE, Override, apply_overrides
 from simulator.config.provenance import unwrap
@@ -116,7 +116,7 @@ def _check_names_a_key(override: Override) -> None:
         raise InputError(
             f"'{ROOT}.{name}' names no key",
             location=Location(FILE, None, 1, override.text, len(ROOT) + 1 + len(name)),
-            hint=f"its keys: {', '.join(list(SCHEMAS[name].model_fields)[3:])}",
+            hint=f"its keys: {', '.join(own_keys(name))}",
         )
 
 

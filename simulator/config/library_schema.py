@@ -166,3 +166,8 @@ SCHEMAS: dict[str, type[LibraryConfig]] = {
     "fused-attention": FusedAttentionConfig,
 }
 """Schemas by the name of a library."""
+
+
+def own_keys(library: str) -> list[str]:
+    """The keys of a library's values, those that every library's file has left out."""
+    return [key for key in SCHEMAS[library].model_fields if key not in LibraryConfig.model_fields]

@@ -99,6 +99,7 @@ def _completed(chip: Chip, loaded: Loaded[ChipConfig], overrides: tuple[str, ...
     from simulator.config.library_files import named_libraries
 
     chip = _as_measured(chip, overrides)
+    # loaded for every chip, so that a bad override is refused whatever the chip is
     libraries = load_libraries(named_libraries(loaded), overrides)
     return chip if isinstance(chip.matrix, SystolicArray) else replace(chip, libraries=libraries)
 
@@ -228,12 +229,13 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Serv
 def load_libraries(
     names: tuple[tuple[str, str], ...] = (), overrides: Iterable[str] = ()
 ) -> KernelLibraries:
-    """The kernel libraries of GPUs, each by its name in ``configs/libraries``.
+    """The kernel libraries of GPUs, from the files of their names in ``configs/libraries``.
 
-    Or by another name or a YAML file, where ``names`` has a pair (library, name).
+    ``names`` has pairs (library, another name or a YAML file) for those that are to be read from
+    elsewhere. ``overrides`` are strings such as ``library.marlin.launch=40us``.
 
-    ``overrides`` are strings such as ``library.marlin.launch=40us``. Raises ``InputError`` for an
-    unknown name (with the nearest one) and for the first fault of a file.
+    Raises ``InputError`` for an unknown name (with the nearest one) and for the first fault of a
+    file.
     """
     given = tuple(text for text in overrides if text.strip().startswith("library"))
 

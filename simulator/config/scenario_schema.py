@@ -44,9 +44,6 @@ class MemberConfig(Section):
     replicas: Count = 1
 
 
-Members = MemberConfig | list[MemberConfig]
-
-
 class ScenarioConfig(Section):
     """A scenario file."""
 

@@ -29,6 +29,11 @@ def with_engine(fabric: Fabric, name: str) -> Fabric:
     return with_kernels(fabric, name)
 
 
+def host_chips(fabric: Fabric) -> int:
+    """Chips of one host: eight, as in most servers of GPUs, where the fabric does not say."""
+    return math.prod(fabric.host or (8,))
+
+
 def engine_limits(fabric: Fabric, op: Op) -> Limits:
     """The kernels that the engine takes for the operation, up to which sizes; none: no kernels.
 
@@ -36,7 +41,7 @@ def engine_limits(fabric: Fabric, op: Op) -> Limits:
     ``in_the_same_node_as``.
     """
     engine = fabric.engine
-    if engine is None or op != "all-reduce" or fabric.chips > math.prod(fabric.host or (8,)):
+    if engine is None or op != "all-reduce" or fabric.chips > host_chips(fabric):
         return ()
     found = ENGINES[engine.name].get((engine.capability, fabric.chips), ())
     if fabric.kind == "fully-connected":

@@ -51,10 +51,10 @@ def damaged_loads(
     links = (left >= 0).astype(np.float64).reshape(places, length, slots).transpose(0, 2, 1)
     living = alive.astype(np.float64).reshape(places, length)
     mirrors = _mirrors(fabric, links, living)
-    weight = _weights(fabric, mirrors, places)
+    weight = _weights(mirrors, places)
     load = np.zeros((places, slots, 2 * length), dtype=np.float64)
     lost = np.zeros((places, length), dtype=np.int64)
-    order = _template(fabric, whole.reshape(places, length, slots)[:, 0, :-2] // length)
+    order = _template(whole.reshape(places, length, slots)[:, 0, :-2] // length)
     kernels.torus_loads(
         _shifted(fabric, order.nodes),
         order.first,
@@ -114,7 +114,7 @@ class _Order:
     slot: Int64Array
 
 
-def _template(fabric: Fabric, neighbour: Int64Array) -> _Order:
+def _template(neighbour: Int64Array) -> _Order:
     places = len(neighbour)
     distance = [0] + [-1] * (places - 1)
     nodes = [0]
@@ -172,7 +172,7 @@ def _mirrors(fabric: Fabric, links: Float64Array, living: Float64Array) -> list[
     return found
 
 
-def _weights(fabric: Fabric, mirrors: list[_Mirror], places: int) -> Float64Array:
+def _weights(mirrors: list[_Mirror], places: int) -> Float64Array:
     """1 for a place that stands for its images in all mirrors, less where some are itself."""
     weight = np.ones(places, dtype=np.float64)
     here = np.arange(places)

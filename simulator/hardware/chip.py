@@ -137,8 +137,7 @@ class Chip:
     (the step of a software pipeline: semaphores, descriptors, address arithmetic). ``fused`` are
     the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
     is known of them. ``price_basis`` is what the price of an hour is: a ``rent``, or the cost of
-    ``ownership``. ``libraries`` are the kernel libraries of a GPU; None: the
-    usual ones.
+    ``ownership``. ``libraries`` are the kernel libraries of a GPU; None: the usual ones.
     """
 
     name: str

@@ -146,7 +146,7 @@ class DramChannel:
     def peak_bytes_per_s(self) -> float:
         """Data-bus peak of the channel: a burst of every pseudo-channel each burst time."""
         moved = self.organisation.pseudo_channels * self.organisation.burst_bytes
-        return moved * 10**12 / (self.timing.burst * self.clock_ps)
+        return self.bytes_per_s(moved, self.timing.burst * self.bus.ticks_per_clock)
 
     @property
     def tick_s(self) -> float:
@@ -156,3 +156,7 @@ class DramChannel:
     def seconds(self, ticks: int) -> float:
         """Ticks as seconds, correctly rounded."""
         return ticks * self.clock_ps / (10**12 * self.bus.ticks_per_clock)
+
+    def bytes_per_s(self, moved: int, ticks: int) -> float:
+        """The rate of ``moved`` bytes in a number of ticks, correctly rounded."""
+        return moved * 10**12 * self.bus.ticks_per_clock / (ticks * self.clock_ps)

@@ -1,25 +1,15 @@
 """A chip as one int64 vector, which is how the kernels see it.
 
-The offsets below are the whole interface between the frozen specifications and numba.
+The offsets below are the whole interface between the frozen specifications and numba;
+``kernels.chip_packing`` fills them in.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from simulator.errors import InputError, did_you_mean
-from simulator.hardware import (
-    RUN_CLASSES,
-    SHORTEST_RUN_BYTES,
-    Chip,
-    FusedKernels,
-    GpuKernels,
-    SystolicArray,
-)
-from simulator.hardware.kernel_libraries import LIBRARY_FIELDS, KernelLibraries
+from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES
+from simulator.hardware.kernel_libraries import LIBRARY_FIELDS
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
-from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
 from simulator.mapping.memory import BITS
 
 CLOCK_HZ = 0
@@ -142,154 +132,6 @@ up to 1.0 of one partition's capacity (L40S) and 0.75 of two (H100, B200)."""
 SYSTOLIC = 0
 TENSOR_CORE = 1
 
-_DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
-
-
-def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
-    """The vector of a chip that computes in ``dtype``.
-
-    ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
-    what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
-    weights that were last read a whole model ago.
-
-    Raises InputError where the chip has no rate for that data type.
-    """
-    require_dtype(chip, dtype)
-    unit = chip.matrix
-    gpu = None if isinstance(unit, SystolicArray) else unit.kernels
-    tiles = () if isinstance(unit, SystolicArray) else unit.tiles if gpu is None else gpu.tiles
-    out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
-    sram = chip.sram
-    out[CLOCK_HZ] = chip.sustained_clock_hz
-    out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
-    for index in range(RUN_CLASSES):
-        out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)
-    out[SRAM_BYTES_PER_S] = sram.bandwidth_bytes_per_s
-    out[SRAM_WRITE_BYTES_PER_S] = sram.write_bandwidth_bytes_per_s or 0
-    for index, size in enumerate(sram.buffers or (0, 0, 0)):
-        out[INPUT_BUFFER + index] = size
-    out[ACCUMULATORS] = NO_LIMIT
-    out[SRAM_BYTES] = sram.capacity_bytes
-    out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
-    out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
-    out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
-    out[HBM_LATENCY_PS] = chip.hbm.latency_ps
-    out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
-    out[OVERHEAD_PS] = chip.operator_overhead_ps
-    out[VECTOR_OPS] = chip.vector.ops_per_cycle
-    out[UNIT_COUNT] = unit.count
-    if isinstance(unit, SystolicArray):
-        out[UNIT_KIND] = SYSTOLIC
-        out[UNIT_RATE] = unit.macs_per_cell[dtype]
-        out[ROWS] = unit.rows
-        out[COLS] = unit.cols
-        if unit.accumulator_bytes is not None:
-            out[ACCUMULATORS] = unit.accumulator_bytes
-        out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
-        out[DEPTH] = unit.rows
-        out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
-    else:
-        out[UNIT_KIND] = TENSOR_CORE
-        _pack_fused(chip, out)
-        libraries = chip.libraries or _usual_libraries()
-        out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
-        out[UNIT_RATE] = unit.macs_per_sm[dtype]
-        # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
-        # deep enough that a kernel's pipeline is full.
-        out[ROWS], out[COLS] = max(tiles, key=lambda tile: (tile[0] * tile[1], tile))
-        out[DEPTH] = 16 * unit.tile_k
-        out[REGISTER_RESULTS] = unit.count * out[ROWS] * out[COLS]
-        # a stage of shared memory holds as many bytes of each data type
-        out[TILE_K] = unit.tile_k if gpu is None else unit.tile_k * 16 // BITS[dtype]
-        out[TILE_COUNT] = len(tiles)
-        for index, (rows, cols) in enumerate(tiles):
-            out[TILES + 2 * index] = rows
-            out[TILES + 2 * index + 1] = cols
-        if gpu is not None:
-            _pack_gpu(chip, gpu, libraries, out, dtype)
-            out[GPU_ROTATING] = rotating_buffers
-    return out
-
-
-def _usual_libraries() -> KernelLibraries:
-    # for chips that are made in Python; those of files bring theirs
-    from simulator.config.loader import load_libraries
-
-    return load_libraries()
-
-
-def _pack_fused(chip: Chip, out: Int64Array) -> None:
-    fused = chip.fused or FusedKernels(chip.operator_overhead_ps + chip.hbm.latency_ps)
-    out[FUSED_LAUNCH_PS] = fused.launch_ps
-    out[FUSED_KERNEL_PS] = fused.kernel_launch_ps
-    out[FUSED_TILE_PS] = fused.tile_latency_ps
-    out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
-    for field, share in (
-        (FUSED_MATRIX, fused.matrix_efficiency),
-        (FUSED_EXPERT, fused.expert_efficiency),
-        (FUSED_STREAM, fused.stream_efficiency),
-        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
-        (FUSED_SOFTMAX, fused.softmax_efficiency),
-    ):
-        out[field] = max(1, int(share * PER_MILLION))
-    out[FUSED_ROW_TILE] = fused.row_tile
-    out[FUSED_QUERY_TILE] = fused.query_tile
-    out[FUSED_SPLITS] = fused.most_splits
-    out[FUSED_SPLIT_GROUP] = fused.split_group
-    out[FUSED_EDGES] = fused.window_edges
-    out[FUSED_PACKS] = int(fused.packs_groups)
-    out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
-    out[FUSED_ABSENT] = int(fused.carries_absent)
-    out[FUSED_COPIES] = int(fused.copies_groups)
-    out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
-    out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
-    out[FUSED_OVERLAPS] = int(fused.overlaps_softmax)
-    out[FUSED_TRANSPOSES] = int(fused.transposes_values)
-    out[FUSED_SCANS] = int(fused.scans_sequences)
-    out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
-    out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
-    out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
-    out[FUSED_GATHERS] = int(fused.gathers_rows)
-    out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
-    out[FUSED_GENERIC] = int(fused.generic_eight_bit)
-
-
-def mac_energy_share(dtype: str) -> float:
-    """Energy of a multiply-accumulate against that of 16 bits.
-
-    Operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits.
-    """
-    return (BITS[dtype] + 8) / 24
-
-
-def _pack_gpu(
-    chip: Chip, gpu: GpuKernels, libraries: KernelLibraries, out: Int64Array, dtype: str
-) -> None:
-    """Fill in the fields of a GPU's kernels for a data type."""
-    out[GPU] = 1
-    out[GPU_TILE_PS] = gpu.tile_ps
-    out[GPU_STEP_PS] = gpu.step_ps
-    out[GPU_FEED] = gpu.feed_bytes_per_s
-    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
-    out[GPU_SPLIT_PS] = gpu.split_ps
-    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
-    out[GPU_RAMP_PS] = gpu.ramp_ps
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
-    if chip.power.tdp_w is not None:
-        out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
-    out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
-    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
-    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
-    out[GPU_NARROW_ROWS] = gpu.narrow_rows
-    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
-    out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
-    fastest = chip.sram.bandwidth_bytes_per_s
-    out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
-    slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
-    to_l2 = int(fastest / libraries.cublas.l2_write_cost)
-    out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
-    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
-
 
 @inner
 def run_bandwidth(chip: Int64Array, run: int) -> int:
@@ -302,10 +144,9 @@ def run_bandwidth(chip: Int64Array, run: int) -> int:
     return chip[RUN_BANDWIDTH + index]
 
 
-def require_dtype(chip: Chip, dtype: str) -> None:
-    """Raise InputError where the chip's matrix unit has no rate for a data type."""
-    if dtype not in chip.matrix.dtypes:
-        raise InputError(
-            f"chip '{chip.name}' has no rate for dtype '{dtype}'",
-            hint=did_you_mean(dtype, chip.matrix.dtypes),
-        )
+def mac_energy_share(dtype: str) -> float:
+    """Energy of a multiply-accumulate against that of 16 bits.
+
+    Operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits.
+    """
+    return (BITS[dtype] + 8) / 24

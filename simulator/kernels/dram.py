@@ -21,11 +21,10 @@ from simulator.kernels.dram_control import (
     Controller,
     next_place,
     refresh_interval,
-    refresh_target,
 )
 from simulator.kernels.dram_epoch import EPOCH, MOST_RANKS, begin_epoch, earlier, rank_again
-from simulator.kernels.dram_issue import serve_refresh
 from simulator.kernels.dram_queue import insert
+from simulator.kernels.dram_refresh import serve_refresh
 from simulator.kernels.dram_repeat import bank_of, close_books, jump_ahead
 from simulator.kernels.dram_rounds import jump_rounds
 from simulator.kernels.dram_schedule import (
@@ -106,10 +105,9 @@ def _make_channel(has_writes: bool) -> Any:
         column_next, row_next = zero, zero
         column_key, row_key = zero + NONE, zero + NONE
         column_stale, row_stale = zero == 0, zero == 0
-        due, refresh_next = zero, zero + NEVER  # refreshes due, and when the next one falls due
         interval, batch = refresh_interval(g, t, control)
-        if control.refresh != REFRESH_OFF:
-            refresh_next = interval
+        due = zero  # refreshes, and when the next ones fall due
+        refresh_next = interval if control.refresh != REFRESH_OFF else zero + NEVER
         # bursts follow one another from request ``straight`` on; repetitions are jumped over
         straight, before, picture_due = zero, zero - NEVER, zero + NEVER
         jumped, ticks_jumped = zero, zero
@@ -141,7 +139,6 @@ def _make_channel(has_writes: bool) -> Any:
                         )
                         sent, done, jumped = sent + requests, done + requests, jumped + requests
                         before, ticks_jumped = before + requests, ticks_jumped + ticks
-                        counts[at(END)] = free[2]  # a tick, which a jump does not change
                 due += batch
                 refresh_next += interval
                 # the banks that it closes are all open again after a turn of the stream
@@ -182,7 +179,6 @@ def _make_channel(has_writes: bool) -> Any:
                         )
                         sent, done, jumped = sent + requests, done + requests, jumped + requests
                         before += requests
-                        counts[at(END)] = free[2]  # a tick, which a jump does not change
                         refresh_next, ticks_jumped = refresh_next - ticks, ticks_jumped + ticks
                 if column_stale:
                     column_next, column_key, _ = first_column(
@@ -235,12 +231,8 @@ def _make_channel(has_writes: bool) -> Any:
             if now >= row_free and now >= row_next:
                 held = zero
                 if due > 0:
-                    bank = refresh_target(g, control, counts[REFRESHES])
-                    held, gone, row_next = serve_refresh(
-                        c, v, g, t, control.refresh == REFRESH_ALL, bank, now
-                    )
+                    held, gone, row_next = serve_refresh(c, v, g, t, control, counts, now)
                     due -= gone
-                    counts[REFRESHES] += gone
                     if gone and due == 0:
                         column_next, column_stale = now, True
                 else:
@@ -270,10 +262,8 @@ def _make_channel(has_writes: bool) -> Any:
                     row_free = now + held
                     row_next, row_stale = row_free, True
                     if t.separate_buses == 0:
-                        column_free, column_stale = (
-                            row_free,
-                            column_stale | (column_next < row_free),
-                        )
+                        column_free = row_free
+                        column_stale |= column_next < row_free
             now += 1
         counts[at(END)] += ticks_jumped
         if period < NEVER:

@@ -14,7 +14,6 @@ import numpy as np
 from simulator.kernels.dram_queue import activate_due, bank_closed
 from simulator.kernels.dram_state import (
     ACT_DUE,
-    ACTIVE,
     ACTS,
     B_ACT,
     B_PRE,
@@ -28,7 +27,6 @@ from simulator.kernels.dram_state import (
     FAW,
     FAW_NEXT,
     LONG_PAST,
-    NEVER,
     NONE,
     P_ACT,
     P_PRE,
@@ -37,14 +35,11 @@ from simulator.kernels.dram_state import (
     PC_STRIDE,
     PRE_DUE,
     READ,
-    ROW,
     Geometry,
     Ints,
     Narrow,
     Ticks,
-    align,
     at,
-    called,
     inlined,
 )
 
@@ -53,7 +48,7 @@ _LANES = np.arange(BLOCK, dtype=np.int32)
 
 
 @inlined
-def _not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
+def not_before(c: Ints | Narrow, deadline: int, tick: int) -> None:
     """Move a deadline later, never earlier."""
     c[at(deadline)] = max(c[at(deadline)], tick)
 
@@ -104,7 +99,7 @@ def _delay(
 
 
 @inlined
-def _delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
+def delay_all(v: Narrow, deadline: int, bank: int, g: Geometry, tick: int) -> None:
     """The same tick for all banks of a bank's pseudo-channel."""
     new = max(np.int32(tick), np.int32(LONG_PAST))
     first, _, number = _range(g, bank)
@@ -150,17 +145,17 @@ def issue_column(
     keep_columns_apart(v, g, t, bank, now, write * BANK_STRIDE, NONE)
     if mixed and write == READ:
         turned = now + t.read_to_write
-        _delay_all(v, B_WRITE, bank, g, turned)
-        _delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned)
+        delay_all(v, B_WRITE, bank, g, turned)
+        delay_all(v, COLUMN_DUE + BANK_STRIDE, bank, g, turned)
     elif mixed:
         turned = now + t.write_to_read_s
         group = max(now + t.write_to_read_l, turned)
         _delay(v, B_READ, COLUMN_DUE, bank, g, (group, group, group, turned, turned))
     to_pre = now + (t.read_to_pre if write == READ else t.write_to_pre)
-    _not_before(v, B_PRE + bank, to_pre)
-    _not_before(v, PRE_DUE + bank, to_pre)
+    not_before(v, B_PRE + bank, to_pre)
+    not_before(v, PRE_DUE + bank, to_pre)
     if mixed:
-        _not_before(v, PRE_DUE + BANK_STRIDE + bank, to_pre)
+        not_before(v, PRE_DUE + BANK_STRIDE + bank, to_pre)
 
 
 @inlined
@@ -170,18 +165,18 @@ def issue_activate(
     """Open a row; the fifth activate of a pseudo-channel waits for the window of four."""
     pc = bank >> g.pc_shift
     c[at(ACTS + bank)] += 1
-    _not_before(v, B_READ + bank, now + t.act_to_read)
-    _not_before(v, B_WRITE + bank, now + t.act_to_write)
-    _not_before(v, B_PRE + bank, now + t.act_to_pre)
-    _not_before(c, B_REF + bank, now + t.act_to_ref)
-    _not_before(c, P_REF + pc, now + t.act_to_ref)
-    _not_before(c, P_REFPB + pc, now + t.act_to_refpb_other)
+    not_before(v, B_READ + bank, now + t.act_to_read)
+    not_before(v, B_WRITE + bank, now + t.act_to_write)
+    not_before(v, B_PRE + bank, now + t.act_to_pre)
+    not_before(c, B_REF + bank, now + t.act_to_ref)
+    not_before(c, P_REF + pc, now + t.act_to_ref)
+    not_before(c, P_REFPB + pc, now + t.act_to_refpb_other)
     oldest = c[at(FAW_NEXT + pc)]
     c[at(FAW + oldest * PC_STRIDE + pc)] = now
     oldest = (oldest + 1) & 3
     c[at(FAW_NEXT + pc)] = oldest
     window = c[at(FAW + oldest * PC_STRIDE + pc)] + t.faw
-    _not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
+    not_before(c, P_ACT + pc, max(now + t.rrd_s, window))
     others = c[at(P_ACT + pc)]
     group = max(now + t.rrd_l, others)
     ticks = max(now + t.act_to_act, group), NONE, group, others, others
@@ -196,109 +191,13 @@ def issue_precharge(
 ) -> None:
     """Close one bank."""
     pc = bank >> g.pc_shift
-    _not_before(c, B_REF + bank, now + t.pre_to_ref)
-    _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
-    _not_before(v, B_ACT + bank, now + t.pre_to_act)
+    not_before(c, B_REF + bank, now + t.pre_to_ref)
+    not_before(c, P_REF + pc, now + t.pre_to_ref)
+    not_before(c, P_PRE + pc, now + t.pre_to_pre)
+    not_before(v, B_ACT + bank, now + t.pre_to_act)
     tick = now + t.pre_to_pre
     _turn_to_activate(v, 0, bank, g, tick, activate_due(c, v, bank, 0, t.per_clock))
     if sides == 2:
         other = BANK_STRIDE
         _turn_to_activate(v, other, bank, g, tick, activate_due(c, v, bank, other, t.per_clock))
     bank_closed(c, v, bank, sides)
-
-
-@called
-def _hold_activates(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, tick: int) -> None:
-    """No activate of a pseudo-channel before a tick."""
-    _not_before(c, P_ACT + pc, tick)
-    _delay_all(v, B_ACT, pc << g.pc_shift, g, tick)
-    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
-        due = align(tick, t.per_clock)
-        _delay_all(v, ACT_DUE + side, pc << g.pc_shift, g, due)
-
-
-@called
-def _precharge_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -> int:
-    """Close every open bank of a pseudo-channel with one command, if that is possible now.
-
-    Returns 0 if it went out, else the tick to try again; -1 if an activate is under way.
-    """
-    first, ready = pc << g.pc_shift, c[at(P_PRE + pc)]
-    for bank in range(first, first + g.banks_per_pc):
-        if c[at(ROW + bank)] >= 0:
-            if c[at(ACTIVE + bank)] >= 0:
-                return -1
-            ready = max(ready, v[at(B_PRE + bank)])
-    if ready > now:
-        return ready
-    for bank in range(first, first + g.banks_per_pc):
-        if c[at(ROW + bank)] >= 0:
-            for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
-                v[at(PRE_DUE + side + bank)] = NONE
-                v[at(ACT_DUE + side + bank)] = activate_due(c, v, bank, side, t.per_clock)
-            bank_closed(c, v, bank, 2)
-    _hold_activates(c, v, g, t, pc, now + t.pre_to_act)
-    _not_before(c, P_PRE + pc, now + t.pre_to_pre)
-    tick = now + t.pre_to_pre
-    _delay_all(v, B_PRE, first, g, tick)
-    _not_before(c, P_REF + pc, now + t.pre_to_ref)
-    return 0
-
-
-@inlined
-def _refresh_all(c: Ints, v: Narrow, g: Geometry, t: Ticks, pc: int, now: int) -> None:
-    """Refresh all banks of a pseudo-channel; they are closed."""
-    _hold_activates(c, v, g, t, pc, now + t.ref_to_act)
-    _not_before(c, P_REF + pc, now + t.ref_to_act)
-
-
-@inlined
-def _refresh_bank(c: Ints, v: Narrow, g: Geometry, t: Ticks, bank: int, now: int) -> None:
-    """Refresh one closed bank; the others of the pseudo-channel go on after a short pause."""
-    pc = bank >> g.pc_shift
-    tick = now + t.refpb_to_act
-    _not_before(v, B_ACT + bank, tick)
-    for side in range(0, 2 * BANK_STRIDE, BANK_STRIDE):
-        _not_before(v, ACT_DUE + side + bank, align(tick, t.per_clock))
-    _not_before(c, B_REF + bank, now + t.refpb_to_act)
-    _hold_activates(c, v, g, t, pc, now + t.refpb_to_other_act)
-    _not_before(c, P_REFPB + pc, now + t.refpb_to_refpb)
-
-
-@called
-def serve_refresh(
-    c: Ints, v: Narrow, g: Geometry, t: Ticks, everything: bool, bank: int, now: int
-) -> tuple[int, int, int]:
-    """Move a due refresh on: close what it covers, or refresh.
-
-    Returns ticks on the row bus (0 if nothing went out), 1 when the refresh itself went out, and
-    the tick to look again.
-    """
-    pc = bank >> g.pc_shift
-    first, count = (pc << g.pc_shift, g.banks_per_pc) if everything else (bank, 1)
-    is_open = False
-    for b in range(first, first + count):
-        is_open = is_open or c[at(ROW + b)] >= 0
-    if is_open and everything:
-        wait = _precharge_all(c, v, g, t, pc, now)
-        if wait != 0:  # an activate under way: its column command has to go first
-            return 0, 0, (wait if wait > 0 else NEVER)
-        return t.pre_len, 0, now + t.pre_len
-    if is_open:
-        if c[at(ACTIVE + bank)] >= 0:
-            return 0, 0, NEVER
-        ready = max(v[at(B_PRE + bank)], c[at(P_PRE + pc)])
-        if ready > now:
-            return 0, 0, ready
-        issue_precharge(c, v, g, t, bank, now, 2)
-        return t.pre_len, 0, now + t.pre_len
-    ready = c[at(P_REF + pc)] if everything else max(c[at(B_REF + bank)], c[at(P_REFPB + pc)])
-    ready = align(max(ready, now), t.per_clock)
-    if ready > now:
-        return 0, 0, ready
-    if everything:
-        _refresh_all(c, v, g, t, pc, now)
-    else:
-        _refresh_bank(c, v, g, t, bank, now)
-    return t.ref_len, 1, now + t.ref_len

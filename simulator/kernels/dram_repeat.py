@@ -18,6 +18,7 @@ Only for reads that are all there from the start, and not with refreshes of sing
 from __future__ import annotations
 
 from simulator.kernels.dram_address import AddressMap
+from simulator.kernels.dram_serve import END
 from simulator.kernels.dram_state import (
     ACTIVE,
     ACTS,
@@ -281,5 +282,6 @@ def jump_ahead(
     for i in range(counts.size):
         counts[at(i)] += periods * (counts[at(i)] - c[at(NOTED + 2 * BANK_STRIDE + i)])
     book(c, g, address, jumped, periods)
+    counts[at(END)] = free[2]  # a tick, which a jump does not change
     c[at(LAST_SENT)] = -1  # the next picture is the first of two again
     return periods * size, periods * ticks

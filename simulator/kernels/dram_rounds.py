@@ -22,6 +22,7 @@ from simulator.kernels.dram_repeat import (
     same,
     straight_on,
 )
+from simulator.kernels.dram_serve import END
 from simulator.kernels.dram_state import (
     BANK_STRIDE,
     BOOKED,
@@ -107,6 +108,7 @@ def jump_rounds(
     if rounds > 0:
         for i in range(counts.size):
             counts[at(i)] += rounds * (counts[at(i)] - c[at(ROUND_COUNTS + i)])
+        counts[at(END)] = free[2]  # a tick, which a jump does not change
         book(c, g, address, jumped, 0 * jumped)
         _book_rounds(c, g, address, number, rounds)
         c[at(ROUND_OLDEST)] = -1

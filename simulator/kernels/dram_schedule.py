@@ -8,6 +8,8 @@ bus or a new offer changes that, so a request costs one look a command.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.kernels.dram_state import (
@@ -15,6 +17,7 @@ from simulator.kernels.dram_state import (
     B_ACT,
     B_PRE,
     BANK_STRIDE,
+    BLOCK,
     COLUMN_DUE,
     COLUMN_KEY,
     COUNT,
@@ -33,10 +36,18 @@ from simulator.kernels.dram_state import (
     Narrow,
     align,
     at,
-    blocks,
     called,
     inlined,
 )
+
+
+@inlined
+def _blocks(banks: int) -> Any:
+    """A multiple of ``BLOCK`` as the end of a range, of which the compiler sees that it is one.
+
+    Then it makes vector loops without a rest; loops of a known length it would unroll instead.
+    """
+    return np.uintp(banks & (8 * BLOCK - BLOCK))
 
 
 @inlined
@@ -47,7 +58,7 @@ def _oldest_row(v: Narrow, g: Geometry, per_clock: int, side: int, tick: int) ->
     last_pre = np.int32(tick)
     # activates start on a rising edge
     last_act = last_pre if tick == align(tick, per_clock) else np.int32(-NONE)
-    for i in range(blocks(g.compared)):
+    for i in range(_blocks(g.compared)):
         waits = (v[acts + i] > last_act) & (v[pres + i] > last_pre)
         oldest = min(oldest, none if waits else v[keys + i])
     return int(oldest)
@@ -69,7 +80,7 @@ def first_row(
             return start, oldest
     act, pre = np.int32(NONE), np.int32(NONE)
     acts, pres = at(ACT_DUE + side), at(PRE_DUE + side)
-    for i in range(blocks(g.compared)):
+    for i in range(_blocks(g.compared)):
         act = min(act, v[acts + i])
         pre = min(pre, v[pres + i])
     tick = min(max(int(act), align(start, per_clock)), max(int(pre), start))
@@ -90,11 +101,11 @@ def _first_column(
     side = direction * BANK_STRIDE
     none, limit, soonest, oldest = np.int32(NONE), np.int32(most), np.int32(NONE), np.int32(NONE)
     keys, deadlines = at(COLUMN_KEY + side), at(COLUMN_DUE + side)
-    for i in range(blocks(g.compared)):
+    for i in range(_blocks(g.compared)):
         soonest = min(soonest, v[deadlines + i] if v[keys + i] < limit else none)
     tick = align(max(int(soonest), start), per_clock)
     last = np.int32(tick)
-    for i in range(blocks(g.compared)):
+    for i in range(_blocks(g.compared)):
         oldest = min(oldest, none if v[deadlines + i] > last else v[keys + i])
     return (NEVER if soonest == none else tick), int(oldest)
 

@@ -293,12 +293,3 @@ def at(place: int) -> Any:
 def align(tick: int, per_clock: int) -> int:
     """The first rising clock edge at or after a tick; ``per_clock`` is a power of two."""
     return (tick + per_clock - 1) & ~(per_clock - 1)
-
-
-@inlined
-def blocks(banks: int) -> Any:
-    """A multiple of ``BLOCK`` as the end of a range, of which the compiler sees that it is one.
-
-    Then it makes vector loops without a rest; loops of a known length it would unroll instead.
-    """
-    return np.uintp(banks & (8 * BLOCK - BLOCK))

@@ -45,17 +45,10 @@ from simulator.kernels.library_vector import (
     MATMUL_L2_WRITE,
     MATMUL_OVERLAP,
     MATMUL_TRIP_PS,
-    QUANTIZE_FURTHER_PS,
-    QUANTIZE_GAP_PS,
-    QUANTIZE_PASS,
-    QUANTIZE_ROW_PS,
 )
 
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
-
-SCALED = 128
-"""Activations that share a scale where scales come in blocks."""
 
 MOST_SPLITS = 128
 
@@ -250,45 +243,6 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
     ratio = time / chip[MATMUL_BOOST_PS]
     square = ratio * ratio
     return time + (energy - time) * (square * square) / (1.0 + square * square)
-
-
-@inner
-def quantize_row_ps(chip: Int64Array, width: int) -> float:
-    """Time of a block that scales one row of ``width`` activations."""
-    passes = ceil_div(width, chip[QUANTIZE_PASS])
-    return float(chip[QUANTIZE_ROW_PS]) + chip[QUANTIZE_FURTHER_PS] * (passes - 1)
-
-
-@inner
-def quantize_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
-    """Time of the kernel before an 8-bit matmul that scales each row of the activations.
-
-    One block a row; ``size`` bytes are read and written.
-    """
-    row = quantize_row_ps(chip, width)
-    waves = blend(1.0, rows / chip[UNIT_COUNT])
-    return chip[QUANTIZE_GAP_PS] + join(chip, waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
-
-
-@inner
-def convert_ps(chip: Int64Array, width: int, size: int) -> float:
-    """Time of a kernel that converts rows of ``width`` with static scales, or scales of 16 or 32
-    elements. Many rows are in flight: the latency of one, and the stream of ``size`` bytes read
-    and written.
-    """
-    row = quantize_row_ps(chip, width)
-    return chip[QUANTIZE_GAP_PS] + join(chip, row, size * 1e12 / chip[HBM_BYTES_PER_S])
-
-
-@inner
-def scale_blocks_ps(chip: Int64Array, rows: int, width: int, size: int, group_ps: float) -> float:
-    """Time of the kernel that scales each ``SCALED`` activations of a row by themselves.
-
-    One block a row; ``size`` bytes are read and written; ``group_ps`` for each group of a row.
-    """
-    waves = blend(1.0, rows / chip[UNIT_COUNT])
-    row = ceil_div(width, SCALED) * group_ps
-    return chip[QUANTIZE_GAP_PS] + join(chip, waves * row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 
 @inner

@@ -44,7 +44,6 @@ class Column(NamedTuple):
 
     number: int
     width: int
-    row_idle: bool
     col_idle: bool
     out_idle: bool
     fetch_row: bool
@@ -62,7 +61,6 @@ def column_of(work: Work, room: Buffers, ports: Ports, idle: int, number: int) -
     return Column(
         number,
         width,
-        idle & 1 << ROW != 0,
         idle & 1 << COL != 0,
         idle & 1 << OUT != 0,
         idle & 1 << ROW == 0 and (number == 0 or not row_resident),

@@ -90,7 +90,7 @@ def _run_of(g: Ints, operand: int, row: int, col: int, down: bool) -> tuple[int,
 
 
 @kernel
-def _put(table: Ints, kinds: Bytes, at: int, cycle: int, run: tuple[int, int], words: int) -> int:
+def _put(table: Ints, at: int, cycle: int, run: tuple[int, int], words: int) -> int:
     table[0, at] = cycle
     table[1, at] = run[0]
     table[2, at] = run[1]
@@ -119,7 +119,7 @@ def _emit_load(g: Ints, fold: int, begin: int, table: Ints, kinds: Bytes, at: in
         else:
             run = _run_of(g, OPERAND_A, j0, i0 + i, True)
             kinds[at] = OPERAND_A
-        at = _put(table, kinds, at, begin + step, run, width)
+        at = _put(table, at, begin + step, run, width)
     return at
 
 
@@ -150,26 +150,26 @@ def emit_sram(g: Ints, feeds: Ints, first: int, last: int, table: Ints, kinds: B
             cycle = begin + (v - v0) // g[MACS]
             if g[DATAFLOW] == WS:
                 kinds[at] = OPERAND_A
-                at = _put(table, kinds, at, cycle, _run_of(g, OPERAND_A, v, i0, False), height)
+                at = _put(table, at, cycle, _run_of(g, OPERAND_A, v, i0, False), height)
             elif g[DATAFLOW] == IS:
                 kinds[at] = OPERAND_B
-                at = _put(table, kinds, at, cycle, _run_of(g, OPERAND_B, i0, v, True), height)
+                at = _put(table, at, cycle, _run_of(g, OPERAND_B, i0, v, True), height)
             else:
                 kinds[at] = OPERAND_A
-                at = _put(table, kinds, at, cycle, _run_of(g, OPERAND_A, i0, v, True), height)
+                at = _put(table, at, cycle, _run_of(g, OPERAND_A, i0, v, True), height)
         for v in range(v0, v1):
             cycle = begin + (v - v0) // g[MACS]
             if g[DATAFLOW] == WS:
                 kinds[at] = OPERAND_C | WRITE
                 run = _run_of(g, OPERAND_C, v, j0, False)
-                at = _put(table, kinds, at, cycle + delay, run, width)
+                at = _put(table, at, cycle + delay, run, width)
             elif g[DATAFLOW] == IS:
                 kinds[at] = OPERAND_C | WRITE
                 run = _run_of(g, OPERAND_C, j0, v, True)
-                at = _put(table, kinds, at, cycle + delay, run, width)
+                at = _put(table, at, cycle + delay, run, width)
             else:
                 kinds[at] = OPERAND_B
-                at = _put(table, kinds, at, cycle, _run_of(g, OPERAND_B, v, j0, False), width)
+                at = _put(table, at, cycle, _run_of(g, OPERAND_B, v, j0, False), width)
         if g[DATAFLOW] == OS and chunk == g[CHUNKS] - 1:
             out = begin + end - start + delay
             for step in range(g[ROWS]):
@@ -177,7 +177,7 @@ def emit_sram(g: Ints, feeds: Ints, first: int, last: int, table: Ints, kinds: B
                 if i < height:
                     kinds[at] = OPERAND_C | WRITE
                     run = _run_of(g, OPERAND_C, i0 + i, j0, False)
-                    at = _put(table, kinds, at, out + step, run, width)
+                    at = _put(table, at, out + step, run, width)
     return at
 
 
@@ -274,5 +274,5 @@ def emit_dram(
         for row in range(height):
             kinds[at] = tile_kinds[i]
             run = _run_of(g, kind & 6, row0 + row, col0, False)
-            at = _put(table, kinds, at, (starts[i] + row * width * q) // p, run, width)
+            at = _put(table, at, (starts[i] + row * width * q) // p, run, width)
     return at

@@ -36,12 +36,12 @@ from simulator.kernels.gpu_matmul import (
     missed_share,
     next_split,
     offered,
-    quantize_ps,
     results_ps,
     tiles_ps,
     vector_ps,
 )
 from simulator.kernels.jit import inner, kernel
+from simulator.kernels.quantization import quantize_ps
 from simulator.mapping.loads import Bits
 from simulator.mapping.tiles import (
     ARRAY,

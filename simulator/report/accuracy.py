@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from simulator.report.figures import count
 from simulator.timing.evidence import LATENT
 
 if TYPE_CHECKING:
@@ -75,10 +76,9 @@ def accuracy_line(
         return UNVALIDATED
     order = dict.fromkeys(entry.operator for entry in entries)
     listed = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
-    rows = sum(entry.count for entry in first.values())
-    plural = "" if rows == 1 else "s"
+    rows = count(sum(entry.count for entry in first.values()), "measurements")
     rest = _rest([name for _, name in unvalidated], "server" in first, engine)
-    return f"accuracy: mean error against {rows:,} measurement{plural} of this chip: {listed}{rest}"
+    return f"accuracy: mean error against {rows} of this chip: {listed}{rest}"
 
 
 def operator_entries(
@@ -95,7 +95,7 @@ def operator_line(entries: Sequence[Validated], dtype: str) -> str:
         return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
     first = entries[0]
     other = first.dtype != dtype and first.operator not in OF_BYTES
-    rows = "1 measurement" if first.count == 1 else f"{first.count:,} measurements"
+    rows = count(first.count, "measurements")
     return (
         f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on this "
         f"chip{f' in {first.dtype}' if other else ''} ({first.table})"

@@ -88,10 +88,7 @@ def print_step(result: StepTiming, console: Console) -> None:
         show(console, collectives_table(result, console))
     for note in result.notes:
         show(console, f"note: {note}")
-    show(
-        console,
-        f"\n{rests_on(result)}",
-    )
+    show(console, f"\n{rests_on(result)}")
 
 
 def operators_table(result: StepTiming, console: Console) -> Table:

@@ -11,7 +11,8 @@ from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.kernels.chip_packing import pack_chip
+from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S
 from simulator.mapping.memory import BITS
 from simulator.timing import attention_prices as kernels
 from simulator.timing import prices

@@ -91,6 +91,6 @@ class ExpertOptions:
 
     def under(self, engine: ServingEngine | None) -> ExpertOptions:
         """With the load that an engine's servers see, where none was chosen."""
-        return (
-            self if self.load else replace(self, load=engine.expert_load if engine else "balanced")
-        )
+        if self.load:
+            return self
+        return replace(self, load=engine.expert_load if engine else "balanced")

@@ -38,10 +38,10 @@ from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, overlap_order
 from simulator.kernels.fabric_price import best_schedule, collective, exposed
 from simulator.kernels.gpu_attention import joined
 from simulator.kernels.gpu_experts import cold_share
-from simulator.kernels.gpu_matmul import convert_ps, scale_blocks_ps
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import QUANTIZE_GROUP_PS, TRTLLM_SCALED_PS
 from simulator.kernels.moe import grouped_cycles
+from simulator.kernels.quantization import convert_ps, scale_blocks_ps
 from simulator.mapping import tiles
 from simulator.timing.expert_library import PLAIN_BITS, carries
 from simulator.timing.prices import (

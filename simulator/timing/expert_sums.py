@@ -12,7 +12,7 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, transfe
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import HBM_BYTES_PER_S, PER_MILLION, UNIT_COUNT, VECTOR_OPS
 from simulator.kernels.executor import DURATION, HBM, READ, VECTOR, WRITE
-from simulator.kernels.gpu_matmul import SCALED, join
+from simulator.kernels.gpu_matmul import join
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
     QUANTIZE_GAP_PS,
@@ -21,6 +21,7 @@ from simulator.kernels.library_vector import (
     TRTLLM_ROUTE_PS,
     TRTLLM_SUMMED,
 )
+from simulator.kernels.quantization import SCALED
 from simulator.model.operators import GATE_OPS
 from simulator.timing.expert_library import gathers
 from simulator.timing.expert_steps import elementwise, moved, result_bits

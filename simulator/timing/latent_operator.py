@@ -17,11 +17,11 @@ from simulator.hardware import Chip, TensorCore
 from simulator.kernels.arithmetic import clear, ps_to_cycles
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.attention import attended_pairs
+from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_KERNEL_PS,
     FUSED_QUANTIZES,
-    pack_chip,
     run_bandwidth,
 )
 from simulator.kernels.gpu_attention import TILE_FIELDS

@@ -15,9 +15,9 @@ class LayoutOptions:
     """Degrees of parallelism, or a ``layout``: one that is ready, a file, a compact form such as
     ``tp8-ep64``, or ``auto``.
 
-    ``moe`` is ``sorted`` or ``fused``, ``expert_load`` ``balanced``, ``random``, ``power:ALPHA`` or
-    a file with a number an expert (None for the engine's, or balanced), ``speculate``
-    ``K:ACCEPTANCE``.
+    ``moe`` is ``sorted`` or ``fused``, ``expert_load`` ``balanced``, ``random[:SPREAD]``,
+    ``power:ALPHA`` or a file with a number an expert (None for the engine's, or balanced),
+    ``speculate`` ``K:ACCEPTANCE``.
     """
 
     tp: int | None = None

@@ -220,11 +220,7 @@ def replay_memory(
         write_fraction=float(counts[dram.WRITES]) / bursts.size,
         seed=seed,
         time_s=time_s,
-        # of whole numbers, so that it is correctly rounded
-        bandwidth_bytes_per_s=moved
-        * 10**12
-        * channel.bus.ticks_per_clock
-        / (end * channel.clock_ps),
+        bandwidth_bytes_per_s=channel.bytes_per_s(moved, end),
         fraction_of_peak=bursts.size * ticks.burst / bus_ticks,
         row_hits=int(counts[dram.HITS]),
         row_misses=int(counts[dram.MISSES]),

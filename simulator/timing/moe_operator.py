@@ -17,7 +17,8 @@ from simulator.hardware.fused_kernels import USUAL
 from simulator.kernels import executor
 from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Float64Array, Int64Array
-from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S, pack_chip
+from simulator.kernels.chip_packing import pack_chip
+from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S
 from simulator.kernels.expert_kernels import LIBRARIES
 from simulator.mapping.memory import BITS
 from simulator.timing import expert_steps as steps

@@ -12,7 +12,8 @@ from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import Chip, SystolicArray
 from simulator.kernels import executor
 from simulator.kernels.arrays import Float64Array, Int64Array
-from simulator.kernels.chip_vector import CLOCK_HZ, pack_chip
+from simulator.kernels.chip_packing import pack_chip
+from simulator.kernels.chip_vector import CLOCK_HZ
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization

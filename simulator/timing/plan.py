@@ -10,7 +10,7 @@ import numpy as np
 from simulator.errors import InfeasibleError
 from simulator.hardware import System
 from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
-from simulator.kernels.chip_vector import pack_chip
+from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
 from simulator.mapping.memory import Memory, memory_of

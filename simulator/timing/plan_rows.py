@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from simulator.fabric.groups import strided_group
 from simulator.fabric.pack import OP_INDEX, pack_fabric
 from simulator.fabric.parts import Op
-from simulator.fabric.peer import engine_limits
+from simulator.fabric.peer import engine_limits, host_chips
 from simulator.hardware import System
 from simulator.hardware.fabric import Fabric
 from simulator.kernels.arrays import Int64Array
@@ -106,12 +105,12 @@ def engine_notes(system: System, sharded: Sharded) -> tuple[str, ...]:
         name = usual.name
     else:
         return ()
-    host = math.prod(system.fabric.host or (8,))
+    host = host_chips(system.fabric)
     reduced = {op.group for op in _collectives(sharded) if op.op == "all-reduce"}
     alone = sorted(
         ranks
-        for name, (ranks, apart) in sharded.groups.items()
-        if name in reduced
+        for group, (ranks, apart) in sharded.groups.items()
+        if group in reduced
         and ranks > 1
         and not engine_limits(strided_group(system.fabric, ranks, apart), "all-reduce")
     )

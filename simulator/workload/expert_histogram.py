@@ -10,7 +10,8 @@ from simulator.errors import InputError, Location, nearest
 LARGEST = 1e18
 """Of a load: sums of them stay finite."""
 
-WORDS = ("balanced", "random", "power:1.2")
+EXAMPLES = ("balanced", "random", "power:1.2")
+"""What may have been meant by the name of a file that is not there."""
 
 
 def read_histogram(path: str, experts: int) -> list[float]:
@@ -25,7 +26,7 @@ def read_histogram(path: str, experts: int) -> list[float]:
         if Path(path).exists():
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise InputError(f"cannot read {path}: {reason}", location=Location(path)) from None
-        close = nearest(path, WORDS)
+        close = nearest(path, EXAMPLES)
         raise InputError(
             f"expert load: found '{path}', expected balanced, random, power:ALPHA or a file of "
             "loads",

@@ -58,11 +58,11 @@ _bytecode: Any = bytecode
 _interpreter: Any = interpreter
 _register_pass: Any = compiler_machinery.register_pass
 
-
 _FOREIGN = (
     _interpreter.peep_hole_delete_with_exit,
     _interpreter.peep_hole_fuse_dict_add_updates,
 )
+"""Passes over bytecode for constructions that no kernel has: ``with``, and dictionaries."""
 
 LARGE = 120
 """Functions with more instructions than this are called, not copied to where they are called."""

@@ -1,0 +1,269 @@
+"""Fills in a chip's vector (``kernels.chip_vector``) from its specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulator.errors import InputError, did_you_mean
+from simulator.hardware import (
+    RUN_CLASSES,
+    Chip,
+    FusedKernels,
+    GpuKernels,
+    KernelLibraries,
+    SystolicArray,
+    TensorCore,
+)
+from simulator.kernels.arrays import Int64Array
+from simulator.kernels.chip_vector import (
+    ACCUMULATORS,
+    ACTIVATION_BYTES,
+    CLOCK_HZ,
+    COLS,
+    DATAFLOW,
+    DEPTH,
+    FUSED_ABSENT,
+    FUSED_COPIES,
+    FUSED_EDGES,
+    FUSED_EIGHT_BIT,
+    FUSED_EXPERT,
+    FUSED_EXPERT_LAUNCH_PS,
+    FUSED_EXPERT_ROWS,
+    FUSED_GATHERS,
+    FUSED_GENERIC,
+    FUSED_KERNEL_PS,
+    FUSED_LAUNCH_PS,
+    FUSED_MATRIX,
+    FUSED_NARROW_LAUNCH_PS,
+    FUSED_NARROW_TILE,
+    FUSED_OVERLAPS,
+    FUSED_PACKS,
+    FUSED_QUANTIZES,
+    FUSED_QUERY_TILE,
+    FUSED_ROW_TILE,
+    FUSED_SCANS,
+    FUSED_SM_BYTES_PER_S,
+    FUSED_SOFTMAX,
+    FUSED_SPLIT_GROUP,
+    FUSED_SPLITS,
+    FUSED_SPLITS_PROMPTS,
+    FUSED_STREAM,
+    FUSED_TILE_OF_MEAN,
+    FUSED_TILE_PS,
+    FUSED_TRANSPOSES,
+    GPU,
+    GPU_EXPOSED_ENDS,
+    GPU_FEED,
+    GPU_L2_BYTES,
+    GPU_MAC_ATTOJOULE,
+    GPU_MACS_PER_S,
+    GPU_NARROW_ROWS,
+    GPU_PERSISTENT,
+    GPU_POWER_MW,
+    GPU_RAMP_PS,
+    GPU_ROTATING,
+    GPU_SHARED_FEED,
+    GPU_SPLIT_PS,
+    GPU_SPLIT_RATIO,
+    GPU_SPLITS,
+    GPU_STEP_PS,
+    GPU_STORE_BYTES_PER_S,
+    GPU_STREAM_BYTES_PER_S,
+    GPU_TILE_PS,
+    GPU_WAVE_LOSS,
+    HBM_BYTES_PER_S,
+    HBM_LATENCY_PS,
+    INPUT_BUFFER,
+    L2_COPIES,
+    LIBRARY_VALUES,
+    LOAD,
+    NO_LIMIT,
+    OVERHEAD_PS,
+    PER_MILLION,
+    PREFETCH_BYTES,
+    REGISTER_RESULTS,
+    ROWS,
+    RUN_BANDWIDTH,
+    SRAM_BYTES,
+    SRAM_BYTES_PER_S,
+    SRAM_WRITE_BYTES_PER_S,
+    SWITCHING_SHARE,
+    SYSTOLIC,
+    TENSOR_CORE,
+    TILE_BYTES,
+    TILE_COUNT,
+    TILE_K,
+    TILE_OVERHEAD_PS,
+    TILES,
+    UNIT_COUNT,
+    UNIT_KIND,
+    UNIT_RATE,
+    VECTOR_OPS,
+    mac_energy_share,
+)
+from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
+from simulator.mapping.memory import BITS
+
+_DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
+
+
+def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
+    """The vector of a chip that computes in ``dtype``.
+
+    ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
+    what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
+    weights that were last read a whole model ago.
+
+    Raises InputError where the chip has no rate for that data type.
+    """
+    require_dtype(chip, dtype)
+    unit = chip.matrix
+    if isinstance(unit, SystolicArray):
+        out = np.zeros(TILES, dtype=np.int64)
+        _pack_array(unit, out, dtype)
+    else:
+        tiles = unit.tiles if unit.kernels is None else unit.kernels.tiles
+        out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
+        _pack_tensor_core(unit, tiles, out, dtype)
+        _pack_fused(chip, out)
+        libraries = chip.libraries or _usual_libraries()
+        out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
+        if unit.kernels is not None:
+            _pack_gpu(chip, unit.kernels, libraries, out, dtype)
+            out[GPU_ROTATING] = rotating_buffers
+    _pack_memories(chip, out)
+    out[CLOCK_HZ] = chip.sustained_clock_hz
+    out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
+    out[OVERHEAD_PS] = chip.operator_overhead_ps
+    out[VECTOR_OPS] = chip.vector.ops_per_cycle
+    out[UNIT_COUNT] = unit.count
+    return out
+
+
+def _pack_memories(chip: Chip, out: Int64Array) -> None:
+    sram = chip.sram
+    out[HBM_BYTES_PER_S] = chip.hbm.sustained_bytes_per_s
+    for index in range(RUN_CLASSES):
+        out[RUN_BANDWIDTH + index] = chip.hbm.run_bytes_per_s(index)
+    out[HBM_LATENCY_PS] = chip.hbm.latency_ps
+    out[SRAM_BYTES_PER_S] = sram.bandwidth_bytes_per_s
+    out[SRAM_WRITE_BYTES_PER_S] = sram.write_bandwidth_bytes_per_s or 0
+    for index, size in enumerate(sram.buffers or (0, 0, 0)):
+        out[INPUT_BUFFER + index] = size
+    out[SRAM_BYTES] = sram.capacity_bytes
+    out[TILE_BYTES] = int(sram.capacity_bytes * sram.tile_fraction)
+    out[PREFETCH_BYTES] = int(sram.capacity_bytes * sram.prefetch_fraction)
+    out[ACTIVATION_BYTES] = int(sram.capacity_bytes * sram.activation_fraction)
+
+
+def _pack_array(unit: SystolicArray, out: Int64Array, dtype: str) -> None:
+    out[UNIT_KIND] = SYSTOLIC
+    out[UNIT_RATE] = unit.macs_per_cell[dtype]
+    out[ROWS] = unit.rows
+    out[COLS] = unit.cols
+    out[ACCUMULATORS] = NO_LIMIT if unit.accumulator_bytes is None else unit.accumulator_bytes
+    out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
+    out[DEPTH] = unit.rows
+    out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
+
+
+def _pack_tensor_core(
+    unit: TensorCore, tiles: Sequence[tuple[int, int]], out: Int64Array, dtype: str
+) -> None:
+    out[UNIT_KIND] = TENSOR_CORE
+    out[UNIT_RATE] = unit.macs_per_sm[dtype]
+    out[ACCUMULATORS] = NO_LIMIT
+    # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
+    # deep enough that a kernel's pipeline is full.
+    out[ROWS], out[COLS] = max(tiles, key=lambda tile: (tile[0] * tile[1], tile))
+    out[DEPTH] = 16 * unit.tile_k
+    out[REGISTER_RESULTS] = unit.count * out[ROWS] * out[COLS]
+    # a stage of shared memory holds as many bytes of each data type
+    out[TILE_K] = unit.tile_k if unit.kernels is None else unit.tile_k * 16 // BITS[dtype]
+    out[TILE_COUNT] = len(tiles)
+    for index, (rows, cols) in enumerate(tiles):
+        out[TILES + 2 * index] = rows
+        out[TILES + 2 * index + 1] = cols
+
+
+def _usual_libraries() -> KernelLibraries:
+    # for chips that are made in Python; those of files bring theirs
+    from simulator.config.loader import load_libraries
+
+    return load_libraries()
+
+
+def _pack_fused(chip: Chip, out: Int64Array) -> None:
+    fused = chip.fused or FusedKernels(chip.operator_overhead_ps + chip.hbm.latency_ps)
+    out[FUSED_LAUNCH_PS] = fused.launch_ps
+    out[FUSED_KERNEL_PS] = fused.kernel_launch_ps
+    out[FUSED_TILE_PS] = fused.tile_latency_ps
+    out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
+    for field, share in (
+        (FUSED_MATRIX, fused.matrix_efficiency),
+        (FUSED_EXPERT, fused.expert_efficiency),
+        (FUSED_STREAM, fused.stream_efficiency),
+        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+        (FUSED_SOFTMAX, fused.softmax_efficiency),
+    ):
+        out[field] = max(1, int(share * PER_MILLION))
+    out[FUSED_ROW_TILE] = fused.row_tile
+    out[FUSED_QUERY_TILE] = fused.query_tile
+    out[FUSED_SPLITS] = fused.most_splits
+    out[FUSED_SPLIT_GROUP] = fused.split_group
+    out[FUSED_EDGES] = fused.window_edges
+    out[FUSED_PACKS] = int(fused.packs_groups)
+    out[FUSED_QUANTIZES] = int(fused.quantizes_queries)
+    out[FUSED_ABSENT] = int(fused.carries_absent)
+    out[FUSED_COPIES] = int(fused.copies_groups)
+    out[FUSED_NARROW_TILE] = fused.narrow_query_tile or fused.query_tile
+    out[FUSED_SPLITS_PROMPTS] = int(fused.splits_prompts)
+    out[FUSED_OVERLAPS] = int(fused.overlaps_softmax)
+    out[FUSED_TRANSPOSES] = int(fused.transposes_values)
+    out[FUSED_SCANS] = int(fused.scans_sequences)
+    out[FUSED_EXPERT_LAUNCH_PS] = fused.expert_launch
+    out[FUSED_EXPERT_ROWS] = fused.expert_row_tile
+    out[FUSED_NARROW_LAUNCH_PS] = fused.narrow_expert_launch_ps or 0
+    out[FUSED_GATHERS] = int(fused.gathers_rows)
+    out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
+    out[FUSED_GENERIC] = int(fused.generic_eight_bit)
+
+
+def _pack_gpu(
+    chip: Chip, gpu: GpuKernels, libraries: KernelLibraries, out: Int64Array, dtype: str
+) -> None:
+    """Fill in the fields of a GPU's kernels for a data type."""
+    out[GPU] = 1
+    out[GPU_TILE_PS] = gpu.tile_ps
+    out[GPU_STEP_PS] = gpu.step_ps
+    out[GPU_FEED] = gpu.feed_bytes_per_s
+    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
+    out[GPU_SPLIT_PS] = gpu.split_ps
+    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
+    out[GPU_RAMP_PS] = gpu.ramp_ps
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
+    if chip.power.tdp_w is not None:
+        out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
+    out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
+    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
+    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_NARROW_ROWS] = gpu.narrow_rows
+    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
+    out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
+    fastest = chip.sram.bandwidth_bytes_per_s
+    out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
+    slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
+    to_l2 = int(fastest / libraries.cublas.l2_write_cost)
+    out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
+    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
+
+
+def require_dtype(chip: Chip, dtype: str) -> None:
+    """Raise InputError where the chip's matrix unit has no rate for a data type."""
+    if dtype not in chip.matrix.dtypes:
+        raise InputError(
+            f"chip '{chip.name}' has no rate for dtype '{dtype}'",
+            hint=did_you_mean(dtype, chip.matrix.dtypes),
+        )
