@@ -21,6 +21,7 @@ from simulator.api import (
     price_step,
 )
 from simulator.cli import main
+from simulator.errors import InputError
 from simulator.kernels.moe import expert_tokens
 from simulator.timing.expert_load import parse_expert_load, random_choice
 
@@ -192,3 +193,9 @@ def test_the_best_layout_under_an_engine_is_that_of_pricing_them_all() -> None:
     every = find_layouts(system, model, top=10_000, **asked)  # type: ignore[arg-type]
     best = find_layouts(system, model, top=1, **asked)  # type: ignore[arg-type]
     assert best.rows[0].time_ps == every.rows[0].time_ps
+
+
+@pytest.mark.parametrize("text", ["random:", "random:x", "random:nan", "random:-1", "random:1e400"])
+def test_a_spread_is_a_number_from_0_to_5(text: str) -> None:
+    with pytest.raises(InputError, match=r"random:SPREAD|0 to 5"):
+        parse_expert_load(text, 8, 1, 4, 2)

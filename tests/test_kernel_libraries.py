@@ -297,3 +297,9 @@ def test_overrides_name_a_library_and_a_key(override: str, said: str, hint: str)
 def test_an_override_takes_what_was_compared_away() -> None:
     assert load_chip("h100").validation
     assert not load_chip("h100", ["library.marlin.macs=600"]).validation
+
+
+def test_a_shown_library_takes_no_values_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "cublas", "--set", "library.marlin.macs=3"]) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and "'library.marlin' is not this library" in said.err

@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from simulator.config.chip_schema import ChipConfig
 from simulator.config.config_files import (
     Loaded,
     LoadedSystem,
@@ -19,6 +18,7 @@ from simulator.config.config_files import (
     load_system_file,
 )
 from simulator.config.fields import Quantity
+from simulator.config.library_files import check_chip, load_library_file
 from simulator.config.names import (
     KINDS,
     find_config,
@@ -95,8 +95,6 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
         engine = load_engine_file(path, parse_overrides(overrides))
         return Description(kind, engine.config.name, str(path), tuple(_rows(engine, kind)))
     if kind == "library":
-        from simulator.config.library_files import load_library_file
-
         library = load_library_file(path, parse_overrides(overrides))
         rows = [*_rows(library, f"library.{library.config.kernels}")]
         return Description(kind, library.config.name, str(path), tuple(rows))
@@ -121,9 +119,9 @@ def check_file(path: str | Path) -> str:
         loaded = load_system_file(path)
         for shape in (None, *loaded.system.config.fabric.allowed()):
             loaded.build_shape(shape)
-        _check_chip(loaded.chip)
+        check_chip(loaded.chip)
     elif kind == "chip":
-        _check_chip(load_chip_file(Path(path)))
+        check_chip(load_chip_file(Path(path)))
     elif kind == "model":
         load_model_file(Path(path)).config.build()
     elif kind == "memory":
@@ -135,8 +133,6 @@ def check_file(path: str | Path) -> str:
 
         load_engine_file(Path(path)).config.build()
     elif kind == "library":
-        from simulator.config.library_files import load_library_file
-
         load_library_file(Path(path)).config.build()
     elif kind == "scenario":
         from simulator.config.scenario_names import check_names
@@ -152,16 +148,6 @@ def check_file(path: str | Path) -> str:
 
         load_workload_file(Path(path)).config.build()
     return kind
-
-
-def _check_chip(loaded: Loaded[ChipConfig]) -> None:
-    """A chip with the files of its kernel libraries, where it names some."""
-    from simulator.config.library_files import build_libraries, named_libraries
-
-    loaded.config.build()
-    named = dict(named_libraries(loaded))
-    if named:
-        build_libraries(named, ())
 
 
 def _kind_of_name(name: str) -> str:

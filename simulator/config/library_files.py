@@ -37,6 +37,14 @@ def load_library_file(
         )
     schema = SCHEMAS[kernels.text]
     root = f"{ROOT}.{kernels.text}"
+    overrides = list(overrides)
+    for override in overrides:
+        if name is None and override.root == ROOT and override.keys[0] != kernels.text:
+            raise InputError(
+                f"'{ROOT}.{override.keys[0]}' is not this library",
+                location=override.location(0),
+                hint=f"this is a file of {kernels.text}",
+            )
     own = [
         replace(override, root=root, keys=override.keys[1:])
         for override in overrides
@@ -66,6 +74,14 @@ def build_libraries(names: Mapping[str, str], overrides: Iterable[Override]) -> 
         for name in SCHEMAS
     ]
     return KernelLibraries(*built)
+
+
+def check_chip(chip: Loaded[ChipConfig]) -> None:
+    """Raise InputError for the first fault of a chip, or of the libraries that its file names."""
+    chip.config.build()
+    named = dict(named_libraries(chip))
+    if named:
+        build_libraries(named, ())
 
 
 def named_libraries(chip: Loaded[ChipConfig]) -> tuple[tuple[str, str], ...]:
