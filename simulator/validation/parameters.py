@@ -244,6 +244,16 @@ PARAMETERS = (
         must_exist=True,
     ),
     Parameter(
+        "chip.fused_kernels.narrow_expert_launch",
+        "us",
+        0.5,
+        100,
+        0.0,
+        "the same of experts with activations of 8 bits, where another library runs them",
+        ("moe",),
+        must_exist=True,
+    ),
+    Parameter(
         "chip.fused_kernels.expert_efficiency",
         "",
         0.1,
