@@ -19,7 +19,11 @@ UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how goo
 SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill attention"}
 
 OF_CACHE = ("attention-decode", "attention-prefill")
-"""Operators whose tables are by the data type of the KV cache; others by that of the arithmetic."""
+"""Operators whose tables are by the data type of the KV cache; others by that of the arithmetic.
+
+They were compared with prices of that type's own arithmetic, so that a cache of another type than
+the activations is of neither table.
+"""
 
 OF_BYTES = ("collective", "copy")
 """Operators that move bytes of whatever type."""
@@ -107,8 +111,10 @@ def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
         return False
     if entry.operator in OF_BYTES:
         return True
-    kind = "kv" if entry.operator in OF_CACHE else "activation"
-    return entry.dtype == dtypes.get(kind, "bf16")
+    activation = dtypes.get("activation", "bf16")
+    if entry.operator in OF_CACHE and dtypes.get("kv", "bf16") != activation:
+        return False
+    return entry.dtype == activation
 
 
 def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | None) -> str:
