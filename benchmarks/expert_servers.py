@@ -45,10 +45,6 @@ BANDS = (4, 16, 64)
 """Requests of a rank: up to 4, to 16, to 64, more."""
 ASYNC = (0, 14)
 """vLLM's first version in which async scheduling is on by default (release notes, PR 27614)."""
-SOFT = 0.05
-"""Relative error from which a row counts less than by its square (``soft_l1``)."""
-MOST_MS = (20.0, 0.5)
-"""Bounds of the host's time for an iteration and for a sequence, milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,8 @@ def chip_time(row: Row, load: str | None) -> float:
 
 def fit(rows: list[Row], chip: list[float]) -> None:
     """The host of vLLM with async scheduling, on half of its rows."""
-    from scipy.optimize import least_squares
+    # it needs scipy, which the prices do not
+    from fit_engines import MOST_MS, fit_host
 
     ours = [
         (row.batch, priced, row.token_s)
@@ -194,24 +191,7 @@ def fit(rows: list[Row], chip: list[float]) -> None:
         if row.engine == "vllm-async" and (row.chip != "b200" or row.weights == "int4")
     ]
     batch, priced, measured = np.array(ours).T
-    learned = np.random.default_rng(0).permutation(len(batch)) < len(batch) // 2
-
-    def errors(x):
-        return (priced + 1e-3 * (x[0] + x[1] * batch)) / measured - 1
-
-    found = least_squares(
-        lambda x: errors(x)[learned],
-        (1.0, 0.01),
-        bounds=((0.0, 0.0), MOST_MS),
-        loss="soft_l1",
-        f_scale=SOFT,
-    ).x
-    off = 100 * np.abs(errors(found))
-    print(
-        f"vllm-async: {len(batch)} rows, iteration {found[0]:.3f} ms, sequence "
-        f"{1e3 * found[1]:.1f} us; error {off[learned].mean():.1f} % on the half, "
-        f"{off[~learned].mean():.1f} % on the other"
-    )
+    fit_host("vllm-async", priced, batch, measured, MOST_MS, seed=0)
 
 
 def report(rows: list[Row], chip: list[float]) -> None:

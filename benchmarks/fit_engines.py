@@ -42,34 +42,40 @@ def rows_of(chip: str):
         yield from zip(*(column[kept] for column in columns), strict=True)
 
 
+def fit_host(name, chip, batch, measured, most, seed):
+    """Fit the host's time an iteration and a sequence to half of the rows; print both errors.
+
+    ``chip`` and ``measured`` are seconds a token by row, ``batch`` sequences; ``most`` bounds both
+    times, in milliseconds.
+    """
+    learned = np.random.default_rng(seed).permutation(len(batch)) < len(batch) // 2
+
+    def errors(x):
+        return (chip + 1e-3 * (x[0] + x[1] * batch)) / measured - 1
+
+    fitted = least_squares(
+        lambda x: errors(x)[learned],
+        (1.0, most[1] / 10),
+        bounds=((0.0, 0.0), most),
+        loss="soft_l1",
+        f_scale=SOFT,
+    ).x
+    off = 100 * np.abs(errors(fitted))
+    print(
+        f"{name}: {len(batch)} rows, iteration {fitted[0]:.3f} ms, sequence "
+        f"{1e3 * fitted[1]:.1f} us; error {off[learned].mean():.1f} % on the half, "
+        f"{off[~learned].mean():.1f} % on the other"
+    )
+
+
 def main(seed: int) -> None:
     every = [row for chip in CHIPS for row in rows_of(chip)]
     for name in sorted({row[0] for row in every}):
         engine = load_engine(str(name))
-        wait = engine.prompt_wait
         # what an engine does for its sequences beside the chip has no time of its own
         most = (MOST_MS[0], MOST_MS[1] if engine.sequence_ps else 1e-9)
         batch, decode, refill, measured = np.array([r[1:] for r in every if r[0] == name], float).T
-        learned = np.random.default_rng(seed).permutation(len(batch)) < len(batch) // 2
-
-        def errors(
-            x, batch=batch, chip=decode + wait * refill, measured=measured
-        ):  # bound now: the loop goes on
-            return (chip + 1e-3 * (x[0] + x[1] * batch)) / measured - 1
-
-        fitted = least_squares(
-            lambda x, errors=errors, learned=learned: errors(x)[learned],
-            (1.0, most[1] / 10),
-            bounds=((0.0, 0.0), most),
-            loss="soft_l1",
-            f_scale=SOFT,
-        ).x
-        off = 100 * np.abs(errors(fitted))
-        print(
-            f"{name}: {len(batch)} rows, iteration {fitted[0]:.3f} ms, sequence "
-            f"{1e3 * fitted[1]:.1f} us; error {off[learned].mean():.1f} % on the half, "
-            f"{off[~learned].mean():.1f} % on the other"
-        )
+        fit_host(name, decode + engine.prompt_wait * refill, batch, measured, most, seed)
 
 
 if __name__ == "__main__":

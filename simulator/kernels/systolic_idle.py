@@ -25,10 +25,9 @@ from __future__ import annotations
 
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import DOUBLE, OS
-from simulator.kernels.systolic_chunks import tile_words
 from simulator.kernels.systolic_ports import COL, OUT, RING, ROW
 from simulator.kernels.systolic_traffic import words_to_fetch
-from simulator.kernels.systolic_work import Buffers, Work
+from simulator.kernels.systolic_work import Buffers, Work, tiles_of
 
 
 @inner
@@ -99,15 +98,7 @@ def _all_fits(work: Work, out: int) -> bool:
 def idle_ports(work: Work, room: Buffers) -> int:
     """The ports that never make the array wait: bit i for port i. A result that spills does."""
     height, width = min(work.rows, work.row_extent), min(work.cols, work.col_extent)
-    row, col, out = tile_words(
-        work.dataflow,
-        work.row_extent,
-        work.col_extent,
-        work.vectors,
-        work.rows,
-        work.cols,
-        work.macs,
-    )
+    row, col, out = tiles_of(work)
     row_words, col_words = words_to_fetch(work, room)
     idle = 0
     if _flows_idle(work, row_words, height, row, room.row, room.p, room.q):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import OS
-from simulator.kernels.systolic_chunks import tile_words
 from simulator.kernels.systolic_ports import (
     CAPACITY,
     COL,
@@ -23,7 +22,7 @@ from simulator.kernels.systolic_ports import (
     WORDS_IN,
     Ints,
 )
-from simulator.kernels.systolic_work import Buffers, Work
+from simulator.kernels.systolic_work import Buffers, Work, tiles_of
 
 
 @inner
@@ -109,15 +108,7 @@ def words_to_fetch(work: Work, room: Buffers) -> tuple[int, int]:
 def fill_in(state: Ints, work: Work, room: Buffers) -> None:
     """Enter the ports as they are before the first fetch into a state of zeros."""
     flows = work.dataflow == OS
-    tiles = tile_words(
-        work.dataflow,
-        work.row_extent,
-        work.col_extent,
-        work.vectors,
-        work.rows,
-        work.cols,
-        work.macs,
-    )
+    tiles = tiles_of(work)
     row_words, col_words = words_to_fetch(work, room)
     state[ROW, CAPACITY], state[COL, CAPACITY], state[OUT, CAPACITY] = room.row, room.col, room.out
     state[ROW, SPARE], state[COL, SPARE] = room.row - tiles[0], room.col - tiles[1]

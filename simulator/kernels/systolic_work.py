@@ -10,7 +10,7 @@ from typing import NamedTuple
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.jit import inner
 from simulator.kernels.systolic import fold_interval
-from simulator.kernels.systolic_chunks import chunk_count, chunk_start
+from simulator.kernels.systolic_chunks import chunk_count, chunk_start, tile_words
 from simulator.kernels.systolic_ports import Ints
 
 
@@ -88,4 +88,18 @@ def work_of(
         chunk_start(stream, chunks, 1),
         stream - chunk_start(stream, chunks, chunks - 1),
         fold_interval(dataflow, load, stream, rows, cols),
+    )
+
+
+@inner
+def tiles_of(work: Work) -> tuple[int, int, int]:
+    """Words of the largest tile of each port: rows, columns, results."""
+    return tile_words(
+        work.dataflow,
+        work.row_extent,
+        work.col_extent,
+        work.vectors,
+        work.rows,
+        work.cols,
+        work.macs,
     )

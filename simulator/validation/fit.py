@@ -18,8 +18,8 @@ from simulator.validation.baselines import halves
 from simulator.validation.compare import UNFIT, usable
 from simulator.validation.machine import Machine
 from simulator.validation.operators import find_operator
+from simulator.validation.parameter import Parameter
 from simulator.validation.parameter_values import applicable, current
-from simulator.validation.parameters import Parameter
 from simulator.validation.table import FloatArray, Omission, Table, why_nothing
 
 ROWS_A_TABLE = 2000

@@ -11,7 +11,8 @@ from simulator.config.config_files import Loaded, load_chip_file, load_system_fi
 from simulator.config.names import find_config
 from simulator.config.overrides import parse_overrides
 from simulator.errors import ChipsimError
-from simulator.validation.parameters import PARAMETERS, SCALES, Parameter
+from simulator.validation.parameter import SCALES, Parameter
+from simulator.validation.parameters import PARAMETERS
 
 
 def applicable(name: str, operators: Iterable[str], overrides: tuple[str, ...]) -> list[Parameter]:
