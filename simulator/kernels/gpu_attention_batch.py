@@ -51,6 +51,7 @@ from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
     ATTENTION_CLUSTER,
     ATTENTION_RESULT_SUMS,
+    ATTENTION_WAVE_LOSS,
 )
 
 
@@ -160,7 +161,8 @@ def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     tail = 0.0
     waves = tiles[PROMPT_TILES] / count
     if waves > 1.0:
-        tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
+        idle = (math.ceil(waves) - waves) * (chip[ATTENTION_WAVE_LOSS] / PER_MILLION)
+        tail = idle * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
     return max(longest, tiles[BUSY] / count + tail)
 

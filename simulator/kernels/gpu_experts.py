@@ -17,7 +17,6 @@ from simulator.kernels.chip_vector import (
     FUSED_EXPERT,
     FUSED_SM_BYTES_PER_S,
     FUSED_TILE_PS,
-    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES,
@@ -103,7 +102,7 @@ def cold_share(
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
     weights = float(active) * widths[0] * (widths[1] + widths[2]) * stored_bits(bits) / 8.0
-    return lost(float(chip[GPU_L2_BYTES]), weights * copies + others)
+    return lost(chip, weights * copies + others)
 
 
 @inner
