@@ -47,6 +47,9 @@ _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
 _ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
+OF_FABRICS = ("collective", "server")
+"""What was measured on several chips, whose prices a fabric decides."""
+
 _LIBRARIES: Remembered[KernelLibraries] = Remembered("libraries")
 
 
@@ -122,9 +125,12 @@ def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
         # nobody has said what the new price is
         chip = replace(chip, price_basis=None)
     changed += [text for text in texts if text.startswith("library.")]
-    if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
-        return chip
-    return replace(chip, validation=())
+    if not all(path.startswith(("price", "power.energy", "validation")) for path in changed):
+        return replace(chip, validation=(), overridden=bool(chip.validation))
+    if any(text.startswith("system.fabric.") for text in texts):
+        kept = [entry for entry in chip.validation if entry.operator not in OF_FABRICS]
+        return replace(chip, validation=tuple(kept))
+    return chip
 
 
 def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:
