@@ -243,3 +243,8 @@ def test_a_run_says_how_its_engine_loads_experts(capsys):
     assert note not in " ".join(run(capsys, *words)[1].split())
     given = ("--engine", "vllm", "--expert-load", "balanced")
     assert note not in " ".join(run(capsys, *words, *given)[1].split())
+
+
+def test_a_step_cites_the_experts_of_its_weights(capsys):
+    words = ("step", "h100", "mixtral-8x7b", *LLAMA[1:], "--weight-dtype", "int4")
+    assert "moe 9.9 %" in " ".join(run(capsys, *words)[1].split())

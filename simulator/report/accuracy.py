@@ -80,7 +80,10 @@ def accuracy_line(
             parts.append(f"{chip}: {line}")
         return f"accuracy: {'; '.join(parts)}"
     first: dict[str, Validated] = {}
-    for entry in sorted(entries, key=lambda entry: not _used(entry, dtypes)):
+    form = expert_form(dtypes.get("activation", "bf16"), dtypes.get("weight", "bf16"), False)
+    narrow = [e for e in entries if form and e.operator == "moe" and e.table.endswith(form)]
+    # of experts with weights of 4 bits the tables of that format
+    for entry in sorted([*narrow, *entries], key=lambda entry: not _used(entry, dtypes)):
         if _used(entry, dtypes) or entry.operator != "server":
             first.setdefault(entry.operator, entry)
     if not first:
