@@ -124,10 +124,12 @@ def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     ):
         # nobody has said what the new price is
         chip = replace(chip, price_basis=None)
-    changed += [text for text in texts if text.startswith("library.")]
+    fabric = ("system.fabric", "library.all-reduce.")
+    libraries = [text for text in texts if text.startswith("library.")]
+    changed += [text for text in libraries if not text.startswith(fabric)]
     if not all(path.startswith(("price", "power.energy", "validation")) for path in changed):
         return replace(chip, validation=(), overridden=bool(chip.validation))
-    if any(text.startswith("system.fabric.") for text in texts):
+    if any(text.startswith(fabric) for text in texts):
         kept = [entry for entry in chip.validation if entry.operator not in OF_FABRICS]
         return replace(chip, validation=tuple(kept))
     return chip
