@@ -42,7 +42,7 @@ from simulator.timing.expert_library import carries, gathers, launch_ps, library
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
     EXTRA_FLOPS,
-    EXTRA_LEAST,
+    EXTRA_MATMULS_PS,
     EXTRA_RECEIVED,
     add,
     elementwise,
@@ -56,7 +56,6 @@ from simulator.timing.expert_steps import (
     result_bits,
     seen_by,
     senders,
-    together,
 )
 from simulator.timing.expert_sums import COMBINE_OPS, gate_blocks, sum_copies
 from simulator.timing.prices import (
@@ -193,8 +192,8 @@ def price_fused(
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM], kernels)
-    busy = max(busy, max(out[SRAM], extra[EXTRA_LEAST]))
+    busy = max(max(out[MATRIX], out[VECTOR]), max(out[HBM], out[SRAM]))
+    busy = max(busy, extra[EXTRA_MATMULS_PS])
     fixed = fixed_ps(chip)
     if chip[UNIT_KIND] != SYSTOLIC:
         fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])

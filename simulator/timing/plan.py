@@ -23,7 +23,7 @@ from simulator.timing.batch import PIPELINE_FIELDS, Packed, Rows
 from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
 from simulator.timing.evidence import is_grouped
 from simulator.timing.expert_form import expert_form
-from simulator.timing.expert_load import histogram, parse_expert_load, version_of
+from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.moe_prices import price_moe
 from simulator.timing.plan_rows import lay_out, pack_groups, section_rows, stage_rows
@@ -251,15 +251,11 @@ def _load(
     tokens: int,
     top_k: int,
 ) -> Float64Array:
-    """Shares of the busiest rank; the busiest experts have copies that take half of their load.
+    """Shares of the busiest rank.
 
     ``version`` is that of a file of loads, whose shares are kept until it changes.
     """
-    if not copies or text == "balanced":
-        return parse_expert_load(text, experts + copies, ranks, max(1, tokens), top_k)
-    loads = np.sort(parse_expert_load(text, experts, 1, max(1, tokens), top_k))[::-1]
-    halves = loads[:copies] / 2
-    return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
+    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k, copies)
 
 
 def make_plan(
