@@ -215,9 +215,8 @@ def tensor_core_experts(
 
     ``sides`` = (k, n), ``kind`` = (form, library), ``seen`` = (assignments that the kernels see for
     each local expert, those to other ranks' experts included; share of the weights that L2 does
-    not hold). The tile is the best of the set. Where a library takes the rows that follow from the
-    mean, larger ones are open to it, too, as to tokens that were padded, but none that are smaller:
-    so a tile is lost as tokens are added and never won, and more of them take no less time.
+    not hold). The tile is the best of the set, or has the rows that follow from the mean: then more
+    tokens can take less time, which ``timing.expert_limits`` makes good.
     """
     library = kind[1]
     mean, cold = seen
@@ -227,11 +226,11 @@ def tensor_core_experts(
     best = -1.0
     cycles = 0.0
     weights = 0.0
-    while rows <= most:
+    while rows <= most and (best < 0.0 or not guesses(chip, library)):
         larger = next_rows(rows, library)
         columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
         if guesses(chip, library) and largest_load(chip, rows, library) < mean and larger <= most:
-            columns = widest + 1
+            columns = widest + 1  # too small a tile
         while columns <= widest:
             time, busy, read = tile_time(
                 chip, counts, (rows, columns), sides, bits, kind, rows_bytes, cold

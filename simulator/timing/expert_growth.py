@@ -105,8 +105,8 @@ def first_units(units: Int64Array, offsets: Float64Array, count: int, most: int)
     Unit i (from 1) of an expert comes at (i - offset) / units, its offset being between 0 and 1.
     """
     limits = np.minimum(units, most)
-    found = np.floor(units * (count / units.sum()) + offsets).astype(np.int64)
-    found = np.minimum(found, limits)
+    even = np.floor(units * (count / units.sum()) + offsets).astype(np.int64)
+    found: Int64Array = np.minimum(even, limits)
     each = np.maximum(units, 1)
     missing = count - int(found.sum())
     while missing > 0:

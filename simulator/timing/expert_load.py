@@ -93,7 +93,8 @@ def _random_loads(experts: int, tokens: int, top_k: int, spread: float) -> Float
     whole = np.floor(above)
     loads = len(above) - np.searchsorted(np.sort(whole), np.arange(experts), side="right")
     parted = np.bincount(whole.astype(np.int64), weights=above - whole, minlength=experts)
-    return least + loads + parted[:experts]
+    found: Float64Array = parted[:experts] + (least + loads)
+    return found
 
 
 def _chances(sizes: Int64Array, top_k: int, spread: float) -> Float64Array:

@@ -50,6 +50,7 @@ from simulator.timing.expert_steps import (
     exchange_beside,
     fixed_ps,
     grouped,
+    mean_tokens,
     moved,
     quantize,
     quantizes,
@@ -259,6 +260,14 @@ def price_moe(
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
     count_moe(chip, fabric, bits, row, tokens, group, load, mode, out, extra)
+
+
+@kernel
+def mean_load(row: Int64Array, tokens: int, group: int, load: Float64Array) -> float:
+    """Mean load of an expert of the busiest rank as its kernels see it; see ``price_moe``."""
+    counts = np.empty(len(load), dtype=np.int64)
+    received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
+    return mean_tokens(row, tokens, received, len(load))
 
 
 @kernel
