@@ -46,9 +46,10 @@ def step_rate(row: dict[str, str]) -> float:
     """Tokens a second of decode steps alone."""
     prompt, output, batch = int(row["prompt"]), int(row["output"]), int(row["batch"])
     context = prompt + (output - 1 if row["cache"] == "whole" else output // 2)
-    return batch / price_step(
-        plan_for(row, context), phase="decode", batch=batch, context=context
-    ).time_s
+    return (
+        batch
+        / price_step(plan_for(row, context), phase="decode", batch=batch, context=context).time_s
+    )
 
 
 def replayed_rate(row: dict[str, str], engine: str | None) -> float:
@@ -76,7 +77,9 @@ def rows() -> Iterator[tuple[dict[str, str], float, list[float]]]:
 
 
 def main() -> None:
-    print("| system | model | batch | weights | published tokens/s | steps | replayed, vLLM's host |")
+    print(
+        "| system | model | batch | weights | published tokens/s | steps | replayed, vLLM's host |"
+    )
     print("|---|---|---|---|---|---|---|")
     for row, steps, replayed in rows():
         published = float(row["tokens_per_s"])
