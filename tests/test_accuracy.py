@@ -108,7 +108,7 @@ def test_only_tables_of_what_the_model_has_are_cited():
 def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
     step = ("--phase", "decode", "--batch", "1", "--context", "8", "--format", "json")
     found = json.loads(run(capsys, "step", "tpu-v6e:2x4", "llama3-8b", *step)[1])["unvalidated"]
-    names = ["matmul", "attention-decode", "attention-prefill", "collective"]
+    names = ["attention-decode", "attention-prefill"]
     assert found == [{"operator": name} for name in names]
     entries = [Validated("copy", "bf16", "t", 2, 1.0)]
     line = accuracy_line(entries, {}, None, [("", "matmul"), ("", "moe")])

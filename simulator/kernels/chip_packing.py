@@ -78,6 +78,7 @@ from simulator.kernels.chip_vector import (
     INPUT_BUFFER,
     LIBRARY_VALUES,
     LOAD,
+    LOAD_CYCLES,
     NO_LIMIT,
     OVERHEAD_PS,
     PER_MILLION,
@@ -162,6 +163,7 @@ def _pack_array(unit: SystolicArray, out: Int64Array, dtype: str) -> None:
     out[COLS] = unit.cols
     out[ACCUMULATORS] = NO_LIMIT if unit.accumulator_bytes is None else unit.accumulator_bytes
     out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
+    out[LOAD_CYCLES] = unit.load_cycles
     out[DEPTH] = unit.rows
     out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
 

@@ -43,7 +43,9 @@ SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
 """Bandwidth of a separate write port; 0 where reads and writes share one."""
 TILE_OVERHEAD_PS = SRAM_WRITE_BYTES_PER_S + 1
 """What every tile of an operator but the first takes beside its work."""
-GPU = TILE_OVERHEAD_PS + 1
+LOAD_CYCLES = TILE_OVERHEAD_PS + 1
+"""Cycles in which an array takes in the stationary operand of a fold."""
+GPU = LOAD_CYCLES + 1
 """1 where the kernels of a GPU are known; the fields up to ``TILES`` hold for them alone."""
 GPU_TILE_PS = GPU + 1
 GPU_STEP_PS = GPU + 2
