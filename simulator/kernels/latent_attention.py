@@ -8,6 +8,9 @@ a head follow from it by W_UK (nope x rank) and W_UV (rank x value). These produ
   multiplied with W_UV. Cheap where few queries see many keys (decode);
 * expanded: keys and values of all visible tokens are computed, then each head attends to its own,
   of nope + rope and value elements. Cheap where many queries see them (prompts).
+
+A single query is always absorbed. Prompts of a batch all are, where that takes less time than
+what has fewer flops for each: else some keys more, which change the form, could save time.
 """
 
 from __future__ import annotations

@@ -92,9 +92,9 @@ def _random_loads(experts: int, tokens: int, top_k: int, spread: float) -> Float
     # each expert has as many tokens as there are numbers that more experts than it have
     whole = np.floor(above)
     loads = len(above) - np.searchsorted(np.sort(whole), np.arange(experts), side="right")
-    parted = np.bincount(whole.astype(np.int64), weights=above - whole, minlength=experts)
-    found: Float64Array = parted[:experts] + (least + loads)
-    return found
+    parted = np.zeros(experts + 1)
+    np.add.at(parted, whole.astype(np.int64), above - whole)
+    return parted[:experts] + (least + loads)
 
 
 def _chances(sizes: Int64Array, top_k: int, spread: float) -> Float64Array:

@@ -286,10 +286,11 @@ def count_gpu_latent(
     row: Int64Array,
     new: Int64Array,
     past: Int64Array,
+    absorb: bool,
     work: Int64Array,
 ) -> None:
-    """Fill ``work`` for latent attention over a batch on a GPU; W_UK and W_UV are kernels of their
-    own, whose weights come from HBM."""
+    """Fill ``work`` for latent attention over a batch on a GPU, where all prompts ``absorb`` or
+    each as has fewer flops; W_UK and W_UV are kernels of their own, whose weights come from HBM."""
     a_bits = bits[ACTIVATION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
@@ -307,7 +308,7 @@ def count_gpu_latent(
     expanded = 0
     for i in range(len(new)):
         pairs = attended_pairs(new[i], past[i], 0)
-        if absorbs(new[i], past[i], dims):
+        if absorb or absorbs(new[i], past[i], dims):
             absorbing[several], absorbed_past[several] = new[i], past[i]
             several += 1
             absorbed += new[i]

@@ -29,6 +29,7 @@ from simulator.timing.prices import (
     resident,
 )
 from simulator.timing.work import (
+    WORK_CYCLES,
     WORK_FIELDS,
     WORK_FLOPS,
     WORK_HBM,
@@ -46,15 +47,17 @@ def count_latent(
     row: Int64Array,
     new: Int64Array,
     past: Int64Array,
+    absorb: bool,
     work: Int64Array,
 ) -> None:
     """Fill ``work`` for latent attention over a batch.
 
-    A sequence whose scores are cheaper over the latent itself is absorbed (decode), the others
-    expand keys and values from the latent first (prompts); see ``kernels.latent_attention``.
+    A sequence whose scores are cheaper over the latent itself is absorbed (decode), as all are if
+    they ``absorb``; the others expand keys and values from the latent first (prompts); see
+    ``kernels.latent_attention``.
     """
     if chip[UNIT_KIND] != SYSTOLIC:
-        count_gpu_latent(chip, bits, row, new, past, work)
+        count_gpu_latent(chip, bits, row, new, past, absorb, work)
         return
     a_bits = bits[ACTIVATION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
@@ -70,7 +73,7 @@ def count_latent(
         tokens += new[i]
         sequence = (new[i], past[i], 1)
         before = work[WORK_SRAM_BYTES]
-        if absorbs(new[i], past[i], dims):
+        if absorb or absorbs(new[i], past[i], dims):
             absorbed += new[i]
             shape = (heads, rank + rope, rank, 0)
             kv_read += add_sequences(chip, shape, 1, a_bits, sequence, work)
@@ -150,5 +153,13 @@ def price_latent(
     PLAN_VALUE_DIM; ``out`` is int64[PRICE_FIELDS].
     """
     work = np.empty(WORK_FIELDS, dtype=np.int64)
-    count_latent(chip, bits, row, new, past, work)
+    count_latent(chip, bits, row, new, past, True, work)
     to_price(chip, work, out)
+    longest = 0
+    for i in range(len(new)):
+        longest = max(longest, new[i])
+    if longest > 1:
+        absorbed = work[WORK_CYCLES]
+        count_latent(chip, bits, row, new, past, False, work)
+        if work[WORK_CYCLES] < absorbed:
+            to_price(chip, work, out)
