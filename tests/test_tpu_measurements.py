@@ -50,7 +50,7 @@ def test_an_all_reduce_adds_up_what_it_receives() -> None:
 
 
 def test_parameters_of_tpu7x_predict_v6e() -> None:
-    """None of these rows was fitted; with the peak alone they come out 12 % too fast."""
+    """None of these rows was fitted; with the peak alone they come out 8 % too fast."""
     with (ROOT / "configs" / "measurements" / "tpu-v6e.matmul.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["dtype"] == "bf16"]
     shapes = np.array([[int(row[name]) for name in ("m", "k", "n")] for row in rows])
@@ -63,7 +63,7 @@ def test_parameters_of_tpu7x_predict_v6e() -> None:
         for sets in ((), bare)
     )
     assert abs(taken).mean() < 0.05
-    assert without.mean() < -0.1
+    assert without.mean() < -0.06
 
 
 def held_in(chip: str, load_rows: int, shape: tuple[int, int, int]) -> float:
