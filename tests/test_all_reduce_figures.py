@@ -128,8 +128,11 @@ def test_a_file_of_the_users_own_comes_first_and_a_chip_may_name_one(folder: Pat
     assert engine is not None and engine.kernels is not None
     assert engine.kernels.pull_one_shot.hops == 34.5
     assert load_chip("h100").libraries == load_libraries()
+    usual = load_system("h100:8").fabric
+    # what is remembered of a system goes with the files of its libraries
     own_file(folder / "configs/libraries/all-reduce.yaml", "value: 3.45", "value: 34.5")
     assert load_libraries().all_reduce.pull_one_shot.hops == 34.5
+    assert load_system("h100:8").fabric != usual
 
 
 def test_a_changed_kernel_is_not_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
