@@ -25,7 +25,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """Rows of one table that were left out."""
+    """Rows of one table that were left out; ``dtype`` is empty where they were not looked at."""
 
     chip: str
     operator: str
@@ -37,8 +37,8 @@ class Omission:
     def text(self) -> str:
         """How many rows of what, and why."""
         rows = "1 row" if self.left_out.count == 1 else f"{self.left_out.count:,} rows"
-        name = f"{self.chip} {self.operator} {self.dtype} ({self.table})"
-        return f"{rows} of {name}: {self.left_out.reason}"
+        name = " ".join(word for word in (self.chip, self.operator, self.dtype) if word)
+        return f"{rows} of {name} ({self.table}): {self.left_out.reason}"
 
 
 @dataclass(frozen=True, slots=True)
