@@ -335,11 +335,11 @@ class Bench:
                 raise DeviceError(first_line(error)) from None
         return []
 
-    def skip(self, row, error):
-        """Count a row that could not run, by its kind and reason."""
+    def skip(self, row, error, rows=1):
+        """Count rows that could not run, by their kind and reason."""
         reason = "out of memory" if "out of memory" in str(error) else first_line(error)
         kind = " ".join(str(row.get(name, "")) for name in ("operator", "op", "dtype")).split()
-        self.left_out[(" ".join(kind), reason)] += 1
+        self.left_out[(" ".join(kind), reason)] += rows
 
 
 def first_line(error):
@@ -376,23 +376,24 @@ def matmul_calls(bench, shape, dtype, buffers):
     return [matmul_call(bench, left, right.t(), out, dtype) for right in weights]
 
 
-def supported(bench, dtype):
-    """Whether a small matmul of a data type runs; if not, that is counted."""
+def supported(bench, operator, dtype, rows):
+    """Whether a small matmul of a data type runs; if not, ``rows`` of an operator are left out."""
     try:
         matmul_calls(bench, (32, 64, 64), dtype, 1)[0]()
         bench.synchronize()
     except (RuntimeError, TypeError, AttributeError) as error:
-        bench.skip({"operator": "matmul", "dtype": dtype}, error)
+        bench.skip({"operator": operator, "dtype": dtype}, error, rows)
         return False
     return True
 
 
 def matmuls(bench):
     """Rows of matmuls."""
+    shapes = matmul_shapes(bench.arguments.quick)
     for dtype in bench.arguments.dtypes:
-        if not supported(bench, dtype):
+        if not supported(bench, "matmul", dtype, len(shapes)):
             continue
-        for m, k, n in matmul_shapes(bench.arguments.quick):
+        for m, k, n in shapes:
             size = k * n * DTYPE_BYTES[dtype]
             if dtype == "int8" and m <= 16:  # torch._int_mm takes more rows only
                 continue
@@ -531,10 +532,11 @@ def sustained(bench):
     Rows are of operator ``matmul-sustained``, which ``calibrate`` does not read on its own: they
     show how the clock falls with the duration.
     """
+    sides = (4096,) if bench.arguments.quick else (4096, 8192, 16384)
     for dtype in bench.arguments.dtypes:
-        if not supported(bench, dtype):
+        if not supported(bench, "matmul-sustained", dtype, len(sides)):
             continue
-        for side in (4096,) if bench.arguments.quick else (4096, 8192, 16384):
+        for side in sides:
             row = {"operator": "matmul-sustained", "m": side, "k": side, "n": side, "dtype": dtype}
             try:
                 replay = bench.capture(8 * matmul_calls(bench, (side, side, side), dtype, 1))
@@ -542,7 +544,7 @@ def sustained(bench):
                 bench.skip(row, error)
                 continue
             row |= {"buffers": 1, "l2": bench.l2_state(side**2 * DTYPE_BYTES[dtype], 1)}
-            once = max(1e-6, bench.timed(replay, 1)[0][0])
+            once = max(1e-6, min(bench.timed(replay, 3)[0]))
             started = time.perf_counter()
             while time.perf_counter() - started < bench.arguments.sustain:
                 before = bench.sensors.read()
@@ -676,7 +678,8 @@ def main(words=None):
     except DeviceError as error:
         fault = (1, f"the device failed: {error}")
     for (kind, reason), rows in sorted(bench.left_out.items()):
-        print(f"left out: {kind}, {rows} times: {reason}", file=sys.stderr)
+        counted = "1 row" if rows == 1 else f"{rows} rows"
+        print(f"left out: {counted} of {kind}: {reason}", file=sys.stderr)
     if bench.rank != 0:
         return fault[0] if fault else 0
     if fault:
