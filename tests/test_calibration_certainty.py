@@ -55,9 +55,6 @@ def test_noise_of_a_measurement_is_seen_in_the_errors(noisy, tmp_path, capsys):
         assert item["moved"]
         assert abs(item["after"] - true) < 4 * item["standard_error"]
         assert item["standard_error"] < 0.05 * true
-    # these rows have no overhead of tiles: what the noise makes of it is not told from 0
-    tile = by_path["chip.tile_overhead"]
-    assert tile["after"] < 3 * tile["standard_error"]
     counts = {item["operator"]: item["count"] for item in found["left_out"]}
     assert counts == {"matmul-sustained": 3, "collective": 1}
     status, out, _ = run(capsys, *words)
