@@ -98,7 +98,7 @@ def test_commands_price_with_the_chip_and_the_settings_that_were_given(tmp_path,
     chip = tmp_path / "my chip.yaml"
     chip.write_text(Path(find_config("chips", "toy")).read_text())
     rows = tmp_path / "t.csv"
-    rows.write_text("m,k,n,measured_s\n64,64,64,1e-5\n")
+    rows.write_text("m,k,n,measured_s\n1,64,64,1e-5\n")
     page = tmp_path / "page.html"
     words = ("--operator", "matmul", "--table", str(rows), "--html", str(page))
     setting = "chip.operator_overhead=2 us"
@@ -110,7 +110,7 @@ def test_commands_price_with_the_chip_and_the_settings_that_were_given(tmp_path,
     assert "' --chip ' + p.machine + sets" in SCRIPT
     assert "' --set system.chip=' + p.machine" in SCRIPT
     capsys.readouterr()
-    words = ("64x64x64", "--chip", str(chip), "--set", setting, "--format", "json")
+    words = ("1x64x64", "--chip", str(chip), "--set", setting, "--format", "json")
     assert main(["op", "matmul", *words]) == 0
     priced = json.loads(capsys.readouterr().out)
     assert priced["time_s"] == pytest.approx(plot["predicted"][0], rel=1e-5)
