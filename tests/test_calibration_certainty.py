@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,22 @@ def test_too_few_rows_say_where_the_others_are(tmp_path, capsys):
     assert status == 3
     assert "8 rows of tpu-v6e matmul bf16 (same.csv): the same inputs" in err
     assert "--parameter" in err
+
+
+def test_the_file_says_what_was_measured(noisy, tmp_path, capsys):
+    """Device and versions stand in the rows of the measuring script."""
+    pytest.importorskip("scipy")
+    head, *lines = Path(noisy).read_text().splitlines()
+    rows = [f"{line},TPU v6e,2.9.0,{'12.8' if i % 2 else ''}" for i, line in enumerate(lines)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join([f"{head},device,torch,cuda", *rows]) + "\n")
+    out_file = tmp_path / "fitted.yaml"
+    words = ("--measurements", str(path), "--operator", "copy", "-o", str(out_file))
+    status, out, err = run(capsys, "calibrate", "tpu-v6e", *words, "--format", "json")
+    assert status == 0, err
+    origin = "TPU v6e, torch 2.9.0, cuda 12.8"
+    assert json.loads(out)["tables"][0]["origin"] == origin
+    assert f"; measured on {origin}, seed 0" in out_file.read_text()
 
 
 def test_a_standard_error_is_that_of_a_straight_line():

@@ -84,6 +84,7 @@ def calibration_json(result: Calibration) -> dict[str, Any]:
                 "operator": item.table.operator,
                 "dtype": item.table.dtype,
                 "table": item.table.source,
+                "origin": item.table.origin or None,
                 "fit_count": item.fit_count,
                 "fit_before_percent": item.fit_before_percent,
                 "fit_after_percent": item.fit_after_percent,
@@ -170,11 +171,14 @@ def _entry(item: Any) -> dict[str, str]:
 
 
 def _source(result: Calibration) -> str:
+    """What the values come from: rows, tables, and what was measured where that is known."""
     tables = ", ".join(
         f"{item.table.operator} {item.table.dtype} of {item.table.source}" for item in result.tables
     )
+    origins = dict.fromkeys(item.table.origin for item in result.tables if item.table.origin)
+    measured = f"; measured on {'; '.join(origins)}" if origins else ""
     rows = sum(item.fit_count for item in result.tables)
     return (
-        f"fitted by chipsim {chipsim_version()} to {rows} rows ({tables}), seed {result.seed}; "
-        f"{result.held_out_percent:.1f} % mean error on the rows held out"
+        f"fitted by chipsim {chipsim_version()} to {rows} rows ({tables}){measured}, seed "
+        f"{result.seed}; {result.held_out_percent:.1f} % mean error on the rows held out"
     )

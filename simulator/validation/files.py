@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ OTHER_UNITS = {"measured_ms": 1e-3, "measured_us": 1e-6, "measured_ns": 1e-9}
 """Columns of a time in another unit: refused by name, never guessed at."""
 
 MAX_VALUE = 2**44
+
+ORIGIN = ("device", "torch", "cuda", "driver")
+"""Columns that say what was measured."""
 
 
 def read_tables(
@@ -77,9 +82,22 @@ def read_tables(
         }
         seconds = np.array([_seconds(row[at[TIME]]) for row in picked])
         source = Path(path).name
-        tables.append(Table(chip.name, operator.name, name, source, source, inputs, seconds, notes))
+        table = Table(chip.name, operator.name, name, source, source, inputs, seconds, notes)
+        tables.append(replace(table, origin=_origin(picked, at)))
         notes = ()
     return tables
+
+
+def _origin(rows: list[tuple[Cell, ...]], at: Mapping[str, int]) -> str:
+    """What was measured, by the columns that ``scripts/measure_gpu.py`` writes; empty without."""
+    found = []
+    for column in ORIGIN:
+        if column in at:
+            names = sorted({row[at[column]].text for row in rows} - {""})
+            word = "" if column == "device" else f"{column} "
+            if names:
+                found.append(word + " and ".join(names))
+    return ", ".join(found)
 
 
 def _check_columns(cases: Cases, operator: Operator, path: str) -> None:

@@ -46,8 +46,8 @@ class Table:
     """Measured rows of one chip, operator and data type from one source.
 
     ``inputs`` has one array a column of the operator, all as long as ``measured_s`` (seconds, all
-    positive and finite). ``source`` names where the rows come from and ``stack`` the software
-    that was measured.
+    positive and finite). ``source`` names where the rows come from, ``stack`` the software
+    that was measured and ``origin`` the device with its versions, where the rows say so.
     """
 
     chip: str
@@ -58,6 +58,7 @@ class Table:
     inputs: Mapping[str, Column]
     measured_s: FloatArray
     left_out: tuple[LeftOut, ...] = ()
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.measured_s)
