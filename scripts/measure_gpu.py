@@ -664,7 +664,11 @@ def main(words=None):
         return 3
     import torch
 
-    bench = Bench(torch, arguments)
+    try:
+        bench = Bench(torch, arguments)
+    except RuntimeError as error:
+        print(f"error: the device does not start: {first_line(error)}", file=sys.stderr)
+        return 1
     part = Path(f"{arguments.output}.part" if bench.rank == 0 else os.devnull)
     fault = None
     try:
@@ -675,8 +679,8 @@ def main(words=None):
         return 3
     except KeyboardInterrupt:
         fault = (130, "interrupted")
-    except DeviceError as error:
-        fault = (1, f"the device failed: {error}")
+    except (DeviceError, RuntimeError) as error:
+        fault = (1, f"the device failed: {first_line(error)}")
     for (kind, reason), rows in sorted(bench.left_out.items()):
         counted = "1 row" if rows == 1 else f"{rows} rows"
         print(f"left out: {counted} of {kind}: {reason}", file=sys.stderr)

@@ -88,11 +88,13 @@ def test_what_cannot_run_is_left_out_and_counted(script, torch, tmp_path, capsys
     assert not list(tmp_path.glob("*.part"))
 
 
-@pytest.mark.parametrize(("fault", "code"), [("device", 1), ("interrupt", 130)])
+@pytest.mark.parametrize(("fault", "code"), [("device", 1), ("late", 1), ("interrupt", 130)])
 def test_rows_so_far_are_kept(script, torch, tmp_path, capsys, monkeypatch, fault, code):
     def broken(bench):
         if fault == "interrupt":
             raise KeyboardInterrupt
+        if fault == "late":  # outside of a row, as a fault that shows only at the next call
+            raise RuntimeError("CUDA error: an illegal memory access\nmore")
         torch.faults["device"] = RuntimeError("CUDA error: an illegal memory access")
         yield from bench.row({"operator": "copy"}, lambda: [torch.ones])
 
@@ -119,7 +121,7 @@ def test_other_ranks_measure_nothing_alone(script, torch, tmp_path, monkeypatch,
     assert "local rank 2, but only 2 GPUs" in capsys.readouterr().err
 
 
-def test_bad_places_and_machines_are_refused(script, torch, tmp_path, capsys):
+def test_bad_places_and_machines_are_refused(script, torch, tmp_path, capsys, monkeypatch):
     assert measure(script, tmp_path / "no" / "rows.csv")[0] == 3
     assert "there is no folder" in capsys.readouterr().err
     assert script.main(["-o", str(tmp_path)]) == 3
@@ -129,6 +131,11 @@ def test_bad_places_and_machines_are_refused(script, torch, tmp_path, capsys):
     torch.cuda.is_available = lambda: False
     assert measure(script, tmp_path / "rows.csv")[0] == 3
     assert "finds no CUDA device" in capsys.readouterr().err
+    torch.cuda.is_available = lambda: True
+    monkeypatch.setattr(script, "Bench", lambda *_: torch.call("start"))
+    torch.faults["start"] = RuntimeError("CUDA error: devices are busy\nmore")
+    assert measure(script, tmp_path / "rows.csv")[0] == 1
+    assert "does not start: CUDA error: devices are busy\n" in capsys.readouterr().err
     for words in (["--repeats", "0"], ["--warm-up", "nan"], ["--sustain", "inf"]):
         with pytest.raises(SystemExit):
             measure(script, tmp_path / "rows.csv", "matmul", *words)
