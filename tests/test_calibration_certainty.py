@@ -107,6 +107,24 @@ def test_the_file_says_what_was_measured(noisy, tmp_path, capsys):
     assert f"; measured on {origin}, seed 0" in out_file.read_text()
 
 
+def test_a_value_that_no_row_depends_on_stays(noisy, tmp_path, capsys):
+    """Copies do not tell the clock of the matrix unit."""
+    pytest.importorskip("scipy")
+    out_file = tmp_path / "fitted.yaml"
+    words = ("--measurements", noisy, "--operator", "copy", "-o", str(out_file))
+    status, out, err = run(capsys, "calibrate", "tpu-v6e", *words, "--format", "json")
+    assert status == 0, err
+    by_path = {item["path"]: item for item in json.loads(out)["parameters"]}
+    clock = by_path["chip.sustained_clock"]
+    assert (clock["moved"], clock["standard_error"]) == (False, None)
+    assert clock["after"] == clock["before"] == load_chip("tpu-v6e").sustained_clock
+    assert by_path["chip.hbm.efficiency"]["moved"]
+    (line,) = [text for text in out_file.read_text().splitlines() if "sustained_clock:" in text]
+    assert "fitted by chipsim" not in line
+    out = " ".join(run(capsys, "calibrate", "tpu-v6e", *words)[1].split())
+    assert "left as before, since no other value fits better: chip.sustained_clock" in out
+
+
 def test_a_standard_error_is_that_of_a_straight_line():
     random = np.random.default_rng(0)
     place = random.uniform(1, 2, 4000)

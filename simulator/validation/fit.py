@@ -28,11 +28,12 @@ ROWS_A_TABLE = 2000
 """More rows of a table would not move a dozen parameters."""
 
 ROWS_A_PARAMETER = 2
+
 SAME = 2e-4
 """Root mean square of the logarithms of prices below which they are the same."""
 
 STEP = 0.02
-"""Of the range of a parameter, for derivatives: prices are piecewise constant below it."""
+"""Of a parameter's place on its scale, for derivatives: prices are piecewise constant below it."""
 
 
 @dataclass(frozen=True, slots=True)
