@@ -48,7 +48,7 @@ def measured_tables(
             for operator in names
             for table in read_tables(source, machine.chip, find_operator(operator), cases=cases)
         ]
-        unread = () if operators else _unread(name, source, cases)
+        unread = () if operators else _unread(name, source, cases, names)
     else:
         names = operators or [one for one in OPERATORS if one not in OF_SYSTEMS]
         found = []
@@ -76,16 +76,16 @@ def _operators_of(path: str, cases: Cases) -> list[str]:
     return [name for name in names if name in OPERATORS and name not in OF_SYSTEMS] or names
 
 
-def _unread(chip: str, path: str, cases: Cases) -> tuple[Omission, ...]:
-    """Rows of operators that are not fitted beside those of the chip's file."""
+def _unread(chip: str, path: str, cases: Cases, read: Sequence[str]) -> tuple[Omission, ...]:
+    """Rows of other operators than those that are ``read``."""
     found = []
     for name, count in _count_operators(cases).items():
+        if name in read:
+            continue
         if name in OF_SYSTEMS:
             reason = f"fitted by itself, with --operator {name}"
-        elif name not in OPERATORS:
-            reason = "no operator with parameters to fit"
         else:
-            continue
+            reason = "no operator with parameters to fit"
         found.append(Omission(chip, name, "", Path(path).name, LeftOut(reason, count)))
     return tuple(found)
 
