@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from simulator.validation.fit import Calibration, Fitted
+    from simulator.validation.parameter import Parameter
 
 
 def write_calibrated(result: Calibration, name: str, path: str) -> None:
@@ -120,13 +121,12 @@ def print_calibration(result: Calibration, path: str, console: Console) -> None:
             f"{fitted.before:.4g}",
             f"{fitted.after:.4g}{' !' if fitted.at_bound else ''}",
             _spread(fitted),
-            fitted.parameter.unit or "-",
-            f"{fitted.parameter.low:g} to {fitted.parameter.high:g}",
+            _bounds(fitted.parameter),
             "-" if fitted.ablated_percent is None else f"{fitted.ablated_percent:.1f}",
         )
         for fitted in result.parameters
     ]
-    heads = ("parameter", "before", "after", "+-", "<unit", "<bounds", "without, %")
+    heads = ("parameter", "before", "after", "+-", "<bounds, unit", "without")
     show(console, make_table(console, "Parameters", heads, values))
     show(console, "", *(f"left out: {item.text}" for item in result.omissions))
     show(console, *(line for item in result.tables for line in got_worse(item)))
@@ -135,11 +135,15 @@ def print_calibration(result: Calibration, path: str, console: Console) -> None:
         show(console, f"left as before, since no other value fits better: {', '.join(left)}")
     show(
         console,
-        f"without: mean error on held-out rows, now {result.held_out_percent:.1f} %, with the "
+        f"without: mean error in % on held-out rows, now {result.held_out_percent:.1f} %, with the "
         "effect of the parameter taken away; +-: one standard error, by the scatter of the fitted "
         "rows alone; !: at the bound of what is physical",
         f"written: {path}",
     )
+
+
+def _bounds(parameter: Parameter) -> str:
+    return f"{parameter.low:g} to {parameter.high:g} {parameter.unit}".rstrip()
 
 
 def _spread(fitted: Fitted) -> str:
