@@ -57,6 +57,7 @@ def read_cases(path: str, required: Sequence[str]) -> Cases:
             raise InputError(
                 f"found {len(row)} cells, expected {len(columns)} as in the header",
                 location=Location(path, number, 1, line, len(line)),
+                hint=separator_hint(columns),
             )
         rows.append(row)
     if not rows:
@@ -173,11 +174,19 @@ def _check_header(header: Sequence[Cell], required: Sequence[str]) -> None:
             )
 
 
-def _renaming_hint(name: str, found: Sequence[str], required: Sequence[str]) -> str | None:
-    if len(found) == 1:
+def separator_hint(columns: Sequence[str]) -> str | None:
+    """What parts the cells of a header that was read as one, if it is not commas."""
+    if len(columns) == 1:
         for separator, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if separator in found[0]:
+            if separator in columns[0]:
                 return f"cells are parted by {what} here, expected commas"
+    return None
+
+
+def _renaming_hint(name: str, found: Sequence[str], required: Sequence[str]) -> str | None:
+    parted = separator_hint(found)
+    if parted is not None:
+        return parted
     others = [column for column in found if column not in required]
     close = nearest(name, [column.lower() for column in others])
     return f"is '{close}' meant?" if close else None

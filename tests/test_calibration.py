@@ -66,7 +66,7 @@ def test_known_parameters_are_found_again(measurements, tmp_path, capsys):
     assert after["chip.sustained_clock"] == pytest.approx(0.8, rel=0.04)
     assert after["chip.operator_overhead"] == pytest.approx(2, rel=0.1)
     for item in found["parameters"]:
-        assert item["low"] <= item["after"] <= item["high"]
+        assert item["low"] <= item["after"] <= item["high"] or not item["moved"]
     ablated = {item["path"]: item["ablated_percent"] for item in found["parameters"]}
     assert ablated["chip.hbm.efficiency"] > 5 * found["held_out_percent"]
 
@@ -148,7 +148,7 @@ def test_too_few_rows_and_bad_requests(measurements, tmp_path, capsys):
     assert run(capsys, *base, measurements, "--hold-out", "1")[0] == 3
     assert run(capsys, *base, "none.csv")[0] == 3
     assert run(capsys, "calibrate", "tpu-v6", "-o", out, "--measurements", measurements)[0] == 3
-    assert run(capsys, *base, "published", "--operator", "matmul")[0] == 3
+    assert run(capsys, *base, "published", "--operator", "moe")[0] == 3
     assert not (tmp_path / "o.yaml").exists()
     assert run(capsys, "calibrate", "tpu-v6e", "--measurements", measurements)[0] == 2
     missing = ("calibrate", "tpu-v6e", "-o", str(tmp_path / "no" / "o.yaml"))

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import ast
 import csv
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parent.parent / "scripts" / "measure_gpu.py"
+from fake_torch import SCRIPT, load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("measure_gpu", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script()
 
 
 def test_it_imports_nothing_but_the_standard_library_and_torch():
@@ -79,6 +73,6 @@ def test_it_runs_on_a_cpu(script, tmp_path, monkeypatch):
     words = ("--device", "cpu", "--only", "matmul,copy,attention-decode,attention-prefill")
     options = ("--repeats", "2", "--warm-up", "0", "--l2", "warm")
     assert script.main(["-o", str(out), *words, *options]) == 0
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert len(rows) == 5
     assert all(float(row["measured_s"]) > 0 for row in rows)

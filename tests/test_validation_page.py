@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from simulator.cli import main
+from simulator.config.names import find_config
 from simulator.report.validation_script import SCRIPT, STYLE
 
 
@@ -88,3 +91,49 @@ def test_the_script_parses(tmp_path):
 def test_the_script_cannot_be_ended_by_data(text):
     assert text.count("</script>") == 2
     assert "</" not in text.split('id="data">')[1].split("</script>")[0]
+
+
+def test_commands_price_with_the_chip_and_the_settings_that_were_given(tmp_path, capsys):
+    """A file of a chip bears the chip's name; a command with that name would price another."""
+    chip = tmp_path / "my chip.yaml"
+    chip.write_text(Path(find_config("chips", "toy")).read_text())
+    rows = tmp_path / "t.csv"
+    rows.write_text("m,k,n,measured_s\n1,64,64,1e-5\n")
+    page = tmp_path / "page.html"
+    words = ("--operator", "matmul", "--table", str(rows), "--html", str(page))
+    setting = "chip.operator_overhead=2 us"
+    assert main(["validate", str(chip), "--set", setting, *words]) == 0
+    (plot,) = data(page.read_text())
+    assert plot["chip"] == "toy"
+    assert shlex.split(plot["machine"]) == [str(chip)]
+    assert [shlex.split(text) for text in plot["settings"]] == [[setting]]
+    assert "' --chip ' + p.machine + sets" in SCRIPT
+    assert "' --set system.chip=' + p.machine" in SCRIPT
+    capsys.readouterr()
+    words = ("1x64x64", "--chip", str(chip), "--set", setting, "--format", "json")
+    assert main(["op", "matmul", *words]) == 0
+    priced = json.loads(capsys.readouterr().out)
+    assert priced["time_s"] == pytest.approx(plot["predicted"][0], rel=1e-5)
+
+
+def test_several_tables_are_added_up_and_reached_by_keys(tmp_path, capsys):
+    page = tmp_path / "page.html"
+    words = ("--operator", "copy", "--html", str(page), "--format", "json")
+    assert main(["validate", "tpu-v7x-die", "tpu-v6e", *words]) == 0
+    (total,) = json.loads(capsys.readouterr().out)["totals"]
+    text = page.read_text()
+    sums = text.split('<table id="totals">')[1].split("</table>")[0]
+    assert f'<td>2 chips</td><td class="n">{total["count"]}</td>' in sums
+    assert f'<td class="n">{total["mape_percent"]:.1f}</td>' in sums
+    lines = re.findall(r"<tr[^>]*data-plot[^>]*>", text)
+    assert all('tabindex="0"' in line for line in lines)
+    assert "find('errors').addEventListener('keydown'" in SCRIPT
+
+
+def test_colours_of_a_dark_page_replace_those_of_a_light_one():
+    light, dark = re.findall(r":root \{([^}]*)\}", STYLE)
+    defined = set(re.findall(r"(--\w+):", light))
+    assert set(re.findall(r"var\((--\w+)\)", STYLE)) <= defined
+    assert defined - set(re.findall(r"(--\w+):", dark)) <= {"--accent"}
+    rest = STYLE.replace(light, "").replace(dark, "")
+    assert not re.findall(r":[^;{}]*#[0-9a-f]{3,6}", rest)

@@ -30,6 +30,15 @@ from simulator.errors import InputError
 )
 @click.option("--dtype", type=OneOf(*DTYPES), help="Only this data type.")
 @click.option(
+    "--parameter",
+    "parameters",
+    type=NameText(),
+    multiple=True,
+    metavar="PATH",
+    help="Fit only this parameter, such as chip.operator_overhead (repeatable; default: all that "
+    "the operators depend on).",
+)
+@click.option(
     "--hold-out",
     type=Positive(),
     default=0.5,
@@ -51,6 +60,7 @@ def calibrate(
     measurements: str,
     operators: tuple[str, ...],
     dtype: str | None,
+    parameters: tuple[str, ...],
     hold_out: float,
     seed: int,
     output: str,
@@ -68,6 +78,7 @@ def calibrate(
     """
     if not 0.05 <= hold_out <= 0.95:
         raise InputError(f"--hold-out: found {hold_out:g}, expected 0.05 to 0.95")
+    from dataclasses import replace
     from pathlib import Path
 
     from simulator.cli.destinations import check_outputs
@@ -83,14 +94,16 @@ def calibrate(
     from simulator.validation.fit import calibrate as fit
     from simulator.validation.sources import measured_tables
 
-    tables = measured_tables(chip, measurements, tuple(dict.fromkeys(operators)), dtype)
+    tables, unread = measured_tables(chip, measurements, tuple(dict.fromkeys(operators)), dtype)
     result = fit(
         chip,
         tables,
         hold_out=hold_out,
         seed=seed,
+        only=parameters,
         progress=lambda line: click.echo(f"chipsim: {line}", err=True),
     )
+    result = replace(result, omissions=(*result.omissions, *unread))
     write_calibrated(result, chip, output)
     emit(
         output_format,

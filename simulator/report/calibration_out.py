@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.atomic import atomic_write
 from simulator.report.console import make_table, show
-from simulator.report.validation_out import left_out_json
+from simulator.report.validation_out import MISSING, left_out_json
 from simulator.report.versions import chipsim_version, package_version
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulator.validation.fit import Calibration
+    from simulator.validation.fit import Calibration, Fitted
+    from simulator.validation.parameter import Parameter
 
 
 def write_calibrated(result: Calibration, name: str, path: str) -> None:
@@ -40,6 +41,7 @@ def write_calibrated(result: Calibration, name: str, path: str) -> None:
             f"{fitted.parameter.meaning}; {source}",
         )
         for fitted in result.parameters
+        if fitted.moved
     ]
     if result.root == "chip":
         set_list(root, "validation", [_entry(table) for table in result.tables])
@@ -71,6 +73,8 @@ def calibration_json(result: Calibration) -> dict[str, Any]:
                 "high": fitted.parameter.high,
                 "before": fitted.before,
                 "after": fitted.after,
+                "standard_error": fitted.standard_error,
+                "moved": fitted.moved,
                 "at_bound": fitted.at_bound,
                 "ablated_percent": fitted.ablated_percent,
             }
@@ -81,6 +85,7 @@ def calibration_json(result: Calibration) -> dict[str, Any]:
                 "operator": item.table.operator,
                 "dtype": item.table.dtype,
                 "table": item.table.source,
+                "origin": item.table.origin or None,
                 "fit_count": item.fit_count,
                 "fit_before_percent": item.fit_before_percent,
                 "fit_after_percent": item.fit_after_percent,
@@ -115,28 +120,43 @@ def print_calibration(result: Calibration, path: str, console: Console) -> None:
             fitted.parameter.path,
             f"{fitted.before:.4g}",
             f"{fitted.after:.4g}{' !' if fitted.at_bound else ''}",
-            fitted.parameter.unit or "-",
-            f"{fitted.parameter.low:g} to {fitted.parameter.high:g}",
+            _spread(fitted),
+            _bounds(fitted.parameter),
             "-" if fitted.ablated_percent is None else f"{fitted.ablated_percent:.1f}",
         )
         for fitted in result.parameters
     ]
-    heads = ("parameter", "before", "after", "<unit", "<bounds", "without, %")
+    heads = ("parameter", "before", "after", "+-", "<bounds, unit", "without")
     show(console, make_table(console, "Parameters", heads, values))
     show(console, "", *(f"left out: {item.text}" for item in result.omissions))
     show(console, *(line for item in result.tables for line in got_worse(item)))
+    left = [one.parameter.path for one in result.parameters if not one.moved]
+    if left:
+        show(console, f"left as before, since no other value fits better: {', '.join(left)}")
     show(
         console,
-        f"without: mean error on held-out rows, now {result.held_out_percent:.1f} %, with the "
-        "effect of the parameter taken away; !: at the bound of what is physical",
+        f"without: mean error in % on held-out rows, now {result.held_out_percent:.1f} %, with the "
+        "effect of the parameter taken away; +-: one standard error, by the scatter of the fitted "
+        "rows alone; !: at the bound of what is physical",
         f"written: {path}",
     )
+
+
+def _bounds(parameter: Parameter) -> str:
+    return f"{parameter.low:g} to {parameter.high:g} {parameter.unit}".rstrip()
+
+
+def _spread(fitted: Fitted) -> str:
+    """The standard error, as the table shows it."""
+    if fitted.standard_error is None:
+        return MISSING
+    return f"{fitted.standard_error:.2g}"
 
 
 def got_worse(item: Any) -> tuple[str, ...]:
     """A line for a table whose held-out rows the fit prices worse than the values before it."""
     before, after = item.held_out_before_percent, item.held_out_after_percent
-    if after <= before:
+    if after <= before or f"{after:.1f}" == f"{before:.1f}":
         return ()
     return (
         f"the fit does not help {item.table.operator} {item.table.dtype}: on the rows held out the "
@@ -155,11 +175,14 @@ def _entry(item: Any) -> dict[str, str]:
 
 
 def _source(result: Calibration) -> str:
+    """What the values come from: rows, tables, and what was measured where that is known."""
     tables = ", ".join(
         f"{item.table.operator} {item.table.dtype} of {item.table.source}" for item in result.tables
     )
+    origins = dict.fromkeys(item.table.origin for item in result.tables if item.table.origin)
+    measured = f"; measured on {'; '.join(origins)}" if origins else ""
     rows = sum(item.fit_count for item in result.tables)
     return (
-        f"fitted by chipsim {chipsim_version()} to {rows} rows ({tables}), seed {result.seed}; "
-        f"{result.held_out_percent:.1f} % mean error on the rows held out"
+        f"fitted by chipsim {chipsim_version()} to {rows} rows ({tables}){measured}, seed "
+        f"{result.seed}; {result.held_out_percent:.1f} % mean error on the rows held out"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ import numpy as np
 
 from simulator.atomic import atomic_write
 from simulator.report.json_out import plain
-from simulator.report.validation_out import FIGURES, figure_texts
+from simulator.report.validation_out import (
+    FIGURES,
+    LEGEND,
+    TOTALS,
+    figure_texts,
+    total_name,
+    total_texts,
+)
 from simulator.report.validation_script import SCRIPT, STYLE
 from simulator.report.versions import chipsim_version
 
@@ -60,7 +68,7 @@ def page(result: Validation) -> str:
 <p>chipsim {html.escape(chipsim_version())}. Each point is one measured row; on the diagonal the
 price is right, the dashed lines are 20 % off. Choose a table, or click it under <a
 href="#errors">Errors by regime</a>; click a point or one of the worst rows to see its inputs and
-the command that prices it. The arrow keys go through the worst rows.</p>
+the command that prices it. The arrow keys go through the worst rows, Enter opens a table.</p>
 <div id="controls"><label>Table <select id="choice"></select></label>
 <span id="summary"></span></div>
 <div id="view"><svg id="plot" viewBox="0 0 640 560" role="img" aria-label="predicted against
@@ -71,9 +79,31 @@ measured time"></svg><div id="side"><h2>Chosen row</h2>
 <table id="errors"><thead><tr>{heads}</tr></thead><tbody>
 {rows}
 </tbody></table>
+{_totals(result)}<p class="legend">{html.escape(LEGEND)} Regimes by the time of that roofline:
+launch below 5 us; then by the ratio of arithmetic to traffic, memory below a half, compute above
+two, transitional between.</p>
 <h2>Left out</h2><ul>{listed or "<li>nothing</li>"}</ul>
 <script type="application/json" id="data">{data}</script>
 <script>{SCRIPT}</script></body></html>
+"""
+
+
+def _totals(result: Validation) -> str:
+    """The errors over several tables; nothing where there is only one."""
+    sums = result.totals()
+    if not sums:
+        return ""
+    heads = "".join(f"<th>{name}</th>" for name in TOTALS[:3])
+    heads += "".join(f'<th class="n">{name}</th>' for name in TOTALS[3:])
+    rows = []
+    for line in sums:
+        cells = [f"<td>{html.escape(word)}</td>" for word in (line.operator, *total_name(line))]
+        cells += [f'<td class="n">{text}</td>' for text in total_texts(line)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return f"""<h2>All tables together, %</h2>
+<table id="totals"><thead><tr>{heads}</tr></thead><tbody>
+{chr(10).join(rows)}
+</tbody></table>
 """
 
 
@@ -96,6 +126,8 @@ def _plot(item: Comparison) -> dict[str, Any]:
     return {
         "name": f"{table.chip} {table.operator} {table.dtype}, {table.source}",
         "chip": table.chip,
+        "machine": shlex.quote(item.machine or table.chip),
+        "settings": [shlex.quote(setting) for setting in item.overrides],
         "operator": table.operator,
         "dtype": table.dtype,
         "count": len(table),
@@ -115,4 +147,4 @@ def _table_row(row: Row, plot: int) -> str:
     cells = [f"<td>{html.escape(word)}</td>" for word in words]
     cells += [f'<td class="n">{text}</td>' for text in figure_texts(row)]
     kind = ' class="whole"' if row.regime == "all" else ""
-    return f'<tr{kind} data-plot="{plot}">{"".join(cells)}</tr>'
+    return f'<tr{kind} data-plot="{plot}" tabindex="0">{"".join(cells)}</tr>'

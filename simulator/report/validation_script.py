@@ -9,39 +9,48 @@ table and row stand in the address, so that a link leads back to them.
 from __future__ import annotations
 
 STYLE = """
+:root { color-scheme: light dark; --ink: #1c2733; --quiet: #44546a; --page: #fff; --panel: #f3f6fa;
+  --line: #d5dce5; --grid: #e3e9f0; --accent: #e08e0b; --chosen: #fdeedd; --link: #1a5fb4; }
+#plot .p { fill-opacity: .45; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e9f0; --quiet: #a9b7c6; --page: #14191f;
+  --panel: #1f2730; --line: #3a4654; --grid: #2a343f; --chosen: #4a3312; --link: #8ab4f8; }
+  #plot .p { fill-opacity: .8; } }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1320px;
-  padding: 0 1rem; color: #1c2733; background: #fff; }
+  padding: 0 1rem; color: var(--ink); background: var(--page); }
+a { color: var(--link); } .legend { color: var(--quiet); font-size: 13px; max-width: 90ch; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.2rem 0 .4rem; }
-#controls { margin: .8rem 0; } #summary { margin-left: 1rem; color: #44546a; }
+#controls { margin: .8rem 0; } #summary { margin-left: 1rem; color: var(--quiet); }
 select { font: inherit; padding: .2rem; max-width: 100%; }
 #view { display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 10fr); gap: 1.2rem;
   align-items: start; }
 @media (max-width: 900px) { #view { grid-template-columns: minmax(0, 1fr); } }
-#plot { width: 100%; border: 1px solid #d5dce5; cursor: pointer; }
+#plot { width: 100%; border: 1px solid var(--line); cursor: pointer; }
 #side h2:first-child { margin-top: 0; }
-#chosen { border: 1px solid #d5dce5; border-left: 4px solid #e08e0b; background: #fffaf2;
-  padding: .5rem .7rem; min-height: 6.5rem; }
-#chosen .off { font-weight: 600; } #chosen code { overflow-wrap: anywhere; background: #f3f6fa; }
-#worst { max-height: 360px; overflow: auto; border: 1px solid #d5dce5; }
+#chosen { border: 1px solid var(--line); border-left: 4px solid var(--accent);
+  background: var(--panel); padding: .5rem .7rem; min-height: 6.5rem; }
+#chosen .off { font-weight: 600; } #chosen code { overflow-wrap: anywhere; }
+#worst { max-height: 360px; overflow: auto; border: 1px solid var(--line); }
 #worst td { white-space: nowrap; }
 table { border-collapse: collapse; font-size: 13px; width: 100%; }
-th, td { text-align: left; padding: .2rem .5rem; border-bottom: 1px solid #e6ebf1; }
-th { position: sticky; top: 0; background: #f3f6fa; }
+th, td { text-align: left; padding: .2rem .5rem; border-bottom: 1px solid var(--grid); }
+th { position: sticky; top: 0; background: var(--panel); }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.whole td { font-weight: 600; }
 tr[data-row], tr[data-plot] { cursor: pointer; }
-tr[data-row]:hover, tr[data-plot]:hover { background: #f3f6fa; }
-tr.on, tr.on:hover { background: #fdeedd; outline: 2px solid #e08e0b; outline-offset: -2px; }
-circle.p { fill-opacity: .45; }
-#mark { fill: none; stroke: #000; stroke-width: 2; pointer-events: none; }
-text { font-size: 12px; fill: #44546a; }
+tr[data-row]:hover, tr[data-plot]:hover { background: var(--panel); }
+tr.on, tr.on:hover { background: var(--chosen); outline: 2px solid var(--accent);
+  outline-offset: -2px; }
+#mark { fill: none; stroke: var(--ink); stroke-width: 2; pointer-events: none; }
+#plot .frame { fill: none; stroke: var(--quiet); }
+#plot .grid { stroke: var(--grid); } #plot .rule { stroke: var(--quiet); }
+text { font-size: 12px; fill: var(--quiet); }
 """
 
 SCRIPT = """
 'use strict';
 const find = id => document.getElementById(id);
 const plots = JSON.parse(find('data').textContent).plots;
-const colours = {launch: '#7a5195', memory: '#2f7ed8', transitional: '#e08e0b', compute: '#c0392b'};
+const colours = {launch: '#9467bd', memory: '#2f7ed8', transitional: '#e08e0b', compute: '#c0392b'};
 const svg = find('plot'), choice = find('choice'), worst = find('worst'), chosen = find('chosen');
 const box = {left: 66, right: 622, top: 34, bottom: 506};
 const NEAR = 24;
@@ -73,7 +82,11 @@ function command(p, i) {
   const row = {};
   p.names.forEach((name, k) => row[name] = p.inputs[i][k]);
   const copies = row.buffers ? ' --rotating-buffers ' + row.buffers : '';
-  const tail = ' --chip ' + p.chip + ' --dtype ' + p.dtype;
+  const sets = p.settings.map(one => ' --set ' + one).join('');
+  const chip = ' --chip ' + p.machine + sets;
+  const system = p.chip + ':';
+  const other = (p.machine === p.chip ? '' : ' --set system.chip=' + p.machine) + sets;
+  const tail = chip + ' --dtype ' + p.dtype;
   if (p.operator === 'matmul')
     return 'chipsim op matmul ' + row.m + 'x' + row.k + 'x' + row.n + tail + copies +
       (row.quantize ? ' --quantize' : '');
@@ -81,16 +94,16 @@ function command(p, i) {
     return 'chipsim op attention --phase ' + p.operator.slice(10) + ' --batch ' + row.batch +
       ' --heads ' + row.heads + ' --kv-heads ' + row.kv_heads + ' --head-dim ' + row.head_dim +
       ' --context ' + row.context + (row.window ? ' --window ' + row.window : '') + copies +
-      ' --kv-dtype ' + p.dtype + ' --chip ' + p.chip;
-  if (p.operator === 'copy') return 'chipsim op copy ' + row.bytes + ' --chip ' + p.chip;
+      ' --kv-dtype ' + p.dtype + chip;
+  if (p.operator === 'copy') return 'chipsim op copy ' + row.bytes + chip;
   if (p.operator === 'collective')
-    return 'chipsim collective ' + row.op + ' ' + row.bytes + ' --system ' + p.chip + ':' +
-      row.ranks + (row.engine ? ' --algorithm engine' : '');
+    return 'chipsim collective ' + row.op + ' ' + row.bytes + ' --system ' + system +
+      row.ranks + (row.engine ? ' --algorithm engine' : '') + other;
   if (p.operator === 'server')  // its decode step; prompts come between
-    return 'chipsim step ' + p.chip + ':' + row.tp + ' ' + row.model +
+    return 'chipsim step ' + system + row.tp + ' ' + row.model +
       ' --phase decode --batch ' + row.batch + ' --context ' +
       (row.prompt_tokens + Math.floor(row.output_tokens / 2)) + ' --dtype ' + p.dtype +
-      ' --kv-dtype ' + row.kv_dtype + (row.engine ? ' --engine ' + row.engine : '');
+      ' --kv-dtype ' + row.kv_dtype + (row.engine ? ' --engine ' + row.engine : '') + other;
   return null;
 }
 function describe(p, i) {
@@ -134,13 +147,13 @@ function nearest(event) {
 function frame(x, y, low, high) {
   const scale = v => (Math.log10(v) - low) / (high - low);
   make('rect', {x: box.left, y: box.top, width: box.right - box.left,
-    height: box.bottom - box.top, fill: '#fbfcfe', stroke: '#aab6c4'});
+    height: box.bottom - box.top, class: 'frame'});
   const decades = Math.ceil(high) - Math.floor(low);
   for (let d = Math.floor(low); d <= high; d++) for (const f of decades > 3 ? [1] : [1, 2, 5]) {
     const v = f * 10 ** d;
     if (scale(v) < 0 || scale(v) > 1) continue;
-    make('line', {x1: x(v), x2: x(v), y1: box.top, y2: box.bottom, stroke: '#e3e9f0'});
-    make('line', {x1: box.left, x2: box.right, y1: y(v), y2: y(v), stroke: '#e3e9f0'});
+    make('line', {x1: x(v), x2: x(v), y1: box.top, y2: box.bottom, class: 'grid'});
+    make('line', {x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: 'grid'});
     make('text', {x: x(v), y: box.bottom + 17, 'text-anchor': 'middle'}, time(v * 1.0000001));
     make('text', {x: box.left - 6, y: y(v) + 4, 'text-anchor': 'end'}, time(v * 1.0000001));
   }
@@ -149,7 +162,7 @@ function frame(x, y, low, high) {
   clip.appendChild(make('rect', {x: box.left, y: box.top, width: box.right - box.left,
     height: box.bottom - box.top}));
   for (const [factor, dash] of [[1, ''], [1.2, '5 4'], [0.8, '5 4']])
-    make('line', {x1: x(a), y1: y(a * factor), x2: x(b), y2: y(b * factor), stroke: '#4a5a6d',
+    make('line', {x1: x(a), y1: y(a * factor), x2: x(b), y2: y(b * factor), class: 'rule',
       'stroke-dasharray': dash, 'clip-path': 'url(#frame)'});
   make('text', {x: (box.left + box.right) / 2, y: 546, 'text-anchor': 'middle'}, 'measured');
   make('text', {x: 14, y: 270, transform: 'rotate(-90 14 270)', 'text-anchor': 'middle'},
@@ -189,7 +202,8 @@ function list(p) {
 }
 function draw() {
   const p = plots[choice.value];
-  find('summary').textContent = p.count.toLocaleString('en') + ' rows, mean error ' +
+  find('summary').textContent = p.count.toLocaleString('en') +
+    (p.count === 1 ? ' row' : ' rows') + ', mean error ' +
     p.mape.toFixed(1) + ' %' +
     (p.measured.length < p.count ? '; ' + p.measured.length + ' of them drawn' : '');
   scatter(p);
@@ -216,12 +230,17 @@ worst.addEventListener('keydown', event => {
   next.focus();
   choose(Number(next.dataset.row));
 });
-find('errors').addEventListener('click', event => {
+function show(event) {
   const line = event.target.closest('tr[data-plot]');
   if (!line) return;
+  event.preventDefault();
   choice.value = line.dataset.plot;
   draw();
   svg.scrollIntoView({block: 'center'});
+}
+find('errors').addEventListener('click', show);
+find('errors').addEventListener('keydown', event => {
+  if (event.key === 'Enter' || event.key === ' ') show(event);
 });
 const [table, start] = location.hash.slice(1).split(',').map(Number);
 if (plots[table]) choice.value = table;

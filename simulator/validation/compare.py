@@ -52,13 +52,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A table with the price of every row; ``regimes`` has the name of each row's regime."""
+    """A table with the price of every row; ``regimes`` has the name of each row's regime.
+
+    ``machine`` is the name or file of the chip as it was given, with its ``overrides``.
+    """
 
     table: Table
     predicted_s: FloatArray
     work: Work
     regimes: npt.NDArray[np.str_]
     baselines: dict[str, FloatArray | None]
+    machine: str = ""
+    overrides: tuple[str, ...] = ()
 
     @property
     def errors(self) -> FloatArray:
@@ -205,4 +210,5 @@ def compare(
             "lookup": lookup(operator, table.inputs, work, table.measured_s, seed),
             "stacks": second_stack(table, others),
         }
-    return Comparison(table, predicted, work, regimes_of(work), simple)
+    regimes = regimes_of(work)
+    return Comparison(table, predicted, work, regimes, simple, machine.name, machine.overrides)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simulator.cases import Cases, Cell, read_cases
+from simulator.cases import Cases, Cell, read_cases, separator_hint
 from simulator.errors import InputError, Location, nearest
 from simulator.hardware import Chip
 from simulator.validation.operators import Operator
@@ -22,8 +24,13 @@ OTHER_UNITS = {"measured_ms": 1e-3, "measured_us": 1e-6, "measured_ns": 1e-9}
 
 MAX_VALUE = 2**44
 
+ORIGIN = ("device", "torch", "cuda", "driver")
+"""Columns that say what was measured."""
 
-def read_tables(path: str, chip: Chip, operator: Operator, dtype: str = "bf16") -> list[Table]:
+
+def read_tables(
+    path: str, chip: Chip, operator: Operator, dtype: str = "bf16", cases: Cases | None = None
+) -> list[Table]:
     """The rows of a file by data type; faulty times stay for ``table.without_faults``.
 
     Args:
@@ -33,12 +40,13 @@ def read_tables(path: str, chip: Chip, operator: Operator, dtype: str = "bf16") 
         operator: whose columns are read. If the file has a column ``operator`` (as that of
             ``scripts/measure_gpu.py`` has), only its rows are.
         dtype: of rows without one.
+        cases: the rows of the file, where it has been read before.
 
     Raises:
         InputError: with file, line and column: no such file, a missing or misspelt column, a time
             in another unit, or a cell that is no number.
     """
-    cases = read_cases(path, ())
+    cases = cases or read_cases(path, ())
     at = {name: index for index, name in enumerate(cases.columns)}
     _check_columns(cases, operator, path)
     rows = cases.rows
@@ -74,9 +82,22 @@ def read_tables(path: str, chip: Chip, operator: Operator, dtype: str = "bf16") 
         }
         seconds = np.array([_seconds(row[at[TIME]]) for row in picked])
         source = Path(path).name
-        tables.append(Table(chip.name, operator.name, name, source, source, inputs, seconds, notes))
+        table = Table(chip.name, operator.name, name, source, source, inputs, seconds, notes)
+        tables.append(replace(table, origin=_origin(picked, at)))
         notes = ()
     return tables
+
+
+def _origin(rows: list[tuple[Cell, ...]], at: Mapping[str, int]) -> str:
+    """What was measured, by the columns that ``scripts/measure_gpu.py`` writes; empty without."""
+    found = []
+    for column in ORIGIN:
+        if column in at:
+            names = sorted({row[at[column]].text for row in rows} - {""})
+            word = "" if column == "device" else f"{column} "
+            if names:
+                found.append(word + " and ".join(names))
+    return ", ".join(found)
 
 
 def _check_columns(cases: Cases, operator: Operator, path: str) -> None:
@@ -84,7 +105,7 @@ def _check_columns(cases: Cases, operator: Operator, path: str) -> None:
     for name in (*operator.required, TIME):
         if name in cases.columns:
             continue
-        hint = None
+        hint = separator_hint(cases.columns)
         if name == TIME:
             other = [found for found in cases.columns if found in OTHER_UNITS]
             if other:
@@ -117,7 +138,8 @@ def _whole(cell: Cell | None, name: str, default: Any) -> int:
         return int(default)
     text = cell.text
     if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) > MAX_VALUE:
-        raise cell.fail(name, f"a whole number up to {MAX_VALUE}")
+        hint = "without separators of thousands" if "," in text else None
+        raise cell.fail(name, f"a whole number up to {MAX_VALUE}", hint)
     if int(text) == 0 and default != 0:
         raise cell.fail(name, "a whole number of at least 1")
     return int(text)

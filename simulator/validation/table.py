@@ -25,7 +25,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """Rows of one table that were left out."""
+    """Rows of one table that were left out; ``dtype`` is empty where they were not looked at."""
 
     chip: str
     operator: str
@@ -37,8 +37,8 @@ class Omission:
     def text(self) -> str:
         """How many rows of what, and why."""
         rows = "1 row" if self.left_out.count == 1 else f"{self.left_out.count:,} rows"
-        name = f"{self.chip} {self.operator} {self.dtype} ({self.table})"
-        return f"{rows} of {name}: {self.left_out.reason}"
+        name = " ".join(word for word in (self.chip, self.operator, self.dtype) if word)
+        return f"{rows} of {name} ({self.table}): {self.left_out.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Table:
     """Measured rows of one chip, operator and data type from one source.
 
     ``inputs`` has one array a column of the operator, all as long as ``measured_s`` (seconds, all
-    positive and finite). ``source`` names where the rows come from and ``stack`` the software
-    that was measured.
+    positive and finite). ``source`` names where the rows come from, ``stack`` the software
+    that was measured and ``origin`` the device with its versions, where the rows say so.
     """
 
     chip: str
@@ -58,6 +58,7 @@ class Table:
     inputs: Mapping[str, Column]
     measured_s: FloatArray
     left_out: tuple[LeftOut, ...] = ()
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.measured_s)
