@@ -20,6 +20,7 @@ LibraryName = Literal[
     "marlin",
     "openai-experts",
     "cublas",
+    "nvfp4",
     "quantization",
     "fused-attention",
 ]
@@ -123,6 +124,14 @@ class CublasConfig(LibraryConfig):
     l2_write_cost: AtLeastOne
     boost: Boost
     trip: Delay
+    replay: Delay
+
+
+class Nvfp4Config(LibraryConfig):
+    """See ``hardware.kernel_libraries.Nvfp4``."""
+
+    step: Delay
+    macs: Macs
 
 
 class QuantizationConfig(LibraryConfig):
@@ -133,6 +142,7 @@ class QuantizationConfig(LibraryConfig):
     further: Delay
     pass_elements: Count
     group: Delay
+    resident_rows: AtLeastOne
 
 
 class FusedAttentionConfig(LibraryConfig):
@@ -162,6 +172,7 @@ SCHEMAS: dict[str, type[LibraryConfig]] = {
     "marlin": MarlinConfig,
     "openai-experts": OpenaiExpertsConfig,
     "cublas": CublasConfig,
+    "nvfp4": Nvfp4Config,
     "quantization": QuantizationConfig,
     "fused-attention": FusedAttentionConfig,
 }

@@ -99,13 +99,27 @@ class Cublas(NamedTuple):
     beside them: infinity would be perfect overlap, 1 none. ``l2_write_cost``: time of a byte that
     is written to L2 over that of one that is read. ``boost_ps``: length of a kernel at which the
     power limit has taken half of its effect. ``trip_ps``: a block that multiplies one row without
-    tensor cores fetches 1,024 elements from L2.
+    tensor cores fetches 1,024 elements from L2. ``replay_ps``: what a benchmark pays more that
+    replays a captured graph of one operator, and not of several.
     """
 
     overlap_order: float
     l2_write_cost: float
     boost_ps: int
     trip_ps: int
+    replay_ps: int
+
+
+class Nvfp4(NamedTuple):
+    """Matmuls of 4-bit operands, each 16 elements of which share an 8-bit scale.
+
+    ``step_ps``: least time of a step through the inner dimension, whose scales are copied to tensor
+    memory, in place of ``GpuKernels.step_ps``. ``macs``: multiply-accumulates a cycle and
+    multiprocessor for which operands and scales arrive.
+    """
+
+    step_ps: int
+    macs: int
 
 
 class Quantization(NamedTuple):
@@ -115,6 +129,7 @@ class Quantization(NamedTuple):
     block that scales one row of up to ``pass_elements``: two trips to memory and a reduction;
     ``further_ps``: the same again, in part overlapped, for each further ``pass_elements``.
     ``group_ps``: a multiprocessor that scales a group of 128 activations, one after the other.
+    ``resident_rows`` that a multiprocessor converts at a time where their scales are static.
     """
 
     gap_ps: int
@@ -122,6 +137,7 @@ class Quantization(NamedTuple):
     further_ps: int
     pass_elements: int
     group_ps: int
+    resident_rows: float
 
 
 class FusedAttention(NamedTuple):
@@ -171,6 +187,7 @@ class KernelLibraries(NamedTuple):
     marlin: Marlin
     openai_experts: OpenaiExperts
     cublas: Cublas
+    nvfp4: Nvfp4
     quantization: Quantization
     fused_attention: FusedAttention
 
@@ -188,6 +205,7 @@ LIBRARY_TYPES: dict[str, type[Any]] = {
     "marlin": Marlin,
     "openai-experts": OpenaiExperts,
     "cublas": Cublas,
+    "nvfp4": Nvfp4,
     "quantization": Quantization,
     "fused-attention": FusedAttention,
 }

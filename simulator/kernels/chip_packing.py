@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import (
+    RATE_OF,
     RUN_CLASSES,
     Chip,
     FusedKernels,
@@ -20,10 +21,13 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     ACCUMULATORS,
     ACTIVATION_BYTES,
+    BEST_SPLIT,
+    BEST_TILE,
     CLOCK_HZ,
     COLS,
     DATAFLOW,
     DEPTH,
+    FIXED,
     FUSED_ABSENT,
     FUSED_COPIES,
     FUSED_EDGES,
@@ -64,6 +68,8 @@ from simulator.kernels.chip_vector import (
     GPU_POWER_MW,
     GPU_RAMP_PS,
     GPU_ROTATING,
+    GPU_SCALED,
+    GPU_SCALED_MACS_PER_S,
     GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
@@ -103,8 +109,9 @@ from simulator.kernels.chip_vector import (
     VECTOR_OPS,
     mac_energy_share,
 )
+from simulator.kernels.library_vector import NVFP4_MACS, NVFP4_STEP_PS
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
-from simulator.mapping.memory import BITS
+from simulator.mapping.memory import BITS, SCALED_ELEMENTS
 
 _DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 
@@ -173,7 +180,7 @@ def _pack_tensor_core(
     unit: TensorCore, tiles: Sequence[tuple[int, int]], out: Int64Array, dtype: str
 ) -> None:
     out[UNIT_KIND] = TENSOR_CORE
-    out[UNIT_RATE] = unit.macs_per_sm[dtype]
+    out[UNIT_RATE] = unit.macs_per_sm[RATE_OF.get(dtype, dtype)]
     out[ACCUMULATORS] = NO_LIMIT
     # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
     # deep enough that a kernel's pipeline is full.
@@ -241,7 +248,15 @@ def _pack_gpu(
     out[GPU_FEED] = gpu.feed_bytes_per_s
     out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
     out[GPU_SPLIT_PS] = gpu.split_ps
-    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
+    out[GPU_SPLITS] = FIXED if dtype in gpu.unsplit else BEST_SPLIT
+    out[GPU_SCALED_MACS_PER_S] = NO_LIMIT
+    # there is no arithmetic on floats of 4 bits without scales
+    shared = SCALED_ELEMENTS.get("nvfp4" if dtype == "fp4" else dtype)
+    if shared is not None:
+        out[GPU_SPLITS] = BEST_TILE
+        out[GPU_SCALED] = shared
+        out[GPU_STEP_PS] = out[NVFP4_STEP_PS]
+        out[GPU_SCALED_MACS_PER_S] = out[NVFP4_MACS] * chip.sustained_clock_hz
     out[GPU_RAMP_PS] = gpu.ramp_ps
     out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
     if chip.power.tdp_w is not None:

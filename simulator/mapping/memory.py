@@ -24,8 +24,21 @@ from simulator.model.operators import (
 from simulator.model.transformer import Transformer
 from simulator.units import format_bytes
 
-BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4, "int4": 4}
-"""Bits an element of each data type."""
+BITS = {
+    **{"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8},
+    **{"fp4": 4, "int4": 4, "nvfp4": 4},
+}
+"""Bits an element of each data type, without scales."""
+
+SCALED_ELEMENTS = {"nvfp4": 16}
+"""Elements that share a scale of 8 bits (nvfp4: arXiv 2509.25149, section 2), by format."""
+
+
+def stored_bits(dtype: str) -> float:
+    """Bits of an element of a data type with its share of a scale."""
+    shared = SCALED_ELEMENTS.get(dtype)
+    return BITS[dtype] + (8 / shared if shared else 0)
+
 
 LOGIT_BYTES = 4
 """Logits are kept in fp32 for sampling."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from simulator.hardware import Chip, Energy, TensorCore
+from simulator.hardware import RATE_OF, Chip, Energy, TensorCore
 from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
 
 
@@ -22,7 +22,7 @@ def energies(chip: Chip) -> Energy | None:
     if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
         return None
     model = Energy(
-        mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.dtypes},
+        mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.rates},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
         hbm_byte_pj=HBM_BYTE_PJ,
@@ -71,6 +71,7 @@ def energy_j(
     a price that does not know of it; in a row of them it holds the mean at the limit.
     """
     table = energies(chip)
+    dtype = RATE_OF.get(dtype, dtype)
     if table is None or dtype not in table.mac_pj:
         return None
     dynamic = flops / 2 * table.mac_pj[dtype] + vector_ops * table.vector_op_pj

@@ -14,6 +14,7 @@ from simulator.kernels import executor
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import CLOCK_HZ
+from simulator.kernels.library_vector import MATMUL_REPLAY_PS
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
 from simulator.mapping.gpu_matmul import add_quantization
@@ -49,6 +50,7 @@ def price_matmuls(
     *,
     rotating_buffers: int = 0,
     quantize: bool = False,
+    replay: bool = False,
 ) -> list[MatmulTiming]:
     """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
 
@@ -56,13 +58,14 @@ def price_matmuls(
     and uses the same A and C again: what of them is still in L2 does not come from HBM. 0, as in
     a model whose other layers came between: nothing is.
 
-    ``quantize`` adds, for data types of 8 bits on a GPU, the kernel that scales the activations
-    from 16 bits row by row, and leaves results of 16 bits.
+    ``quantize`` adds, for data types of 4 and 8 bits on a GPU, the kernel that scales the
+    activations from 16 bits, and leaves results of 16 bits. ``replay`` adds what a benchmark on a
+    GPU pays that replays a captured graph of one matmul.
 
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize)
+    chip = _benchmarked(chip, rotating_buffers, quantize, replay)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
@@ -74,6 +77,8 @@ def price_matmuls(
         out = _mapped(vector, sizes, _bits(dtype, quantize))
         if quantize and BITS[dtype] < 16:
             add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
+        if replay:
+            _add_replay(vector, out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
@@ -86,12 +91,13 @@ def matmul_seconds(
     *,
     rotating_buffers: int = 0,
     quantize: bool = False,
+    replay: bool = False,
 ) -> Float64Array:
     """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
 
     ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize)
+    chip = _benchmarked(chip, rotating_buffers, quantize, replay)
     # what may be out of range by its rounded product is looked at exactly
     strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
     strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
@@ -102,6 +108,8 @@ def matmul_seconds(
     mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
     if quantize and BITS[dtype] < 16:
         add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
+    if replay:
+        _add_replay(vector, out)
     cycles = out[:, tiles.CYCLES].tolist()
     if min(cycles, default=0) < 0:
         raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))].tolist())
@@ -118,13 +126,22 @@ def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
     return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
 
 
-def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
+def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool, replay: bool) -> Chip:
     """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
     if rotating_buffers < 0:
         raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
-    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
-        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
+    if isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None:
+        for asked, what in ((quantize, "the quantization kernel is"), (replay, "replays are")):
+            if asked:
+                raise InputError(f"{what} known for GPUs only, {chip.name} is none")
     return resolve_memory(chip)
+
+
+def _add_replay(vector: Int64Array, out: Int64Array) -> None:
+    """Add to priced matmuls what the replay of a graph takes beyond its kernels."""
+    cycles = -(-int(vector[MATMUL_REPLAY_PS]) * int(vector[CLOCK_HZ]) // 10**12)
+    out[:, tiles.CYCLES] += cycles
+    out[out[:, tiles.SECOND] >= 0, tiles.SECOND] += cycles
 
 
 def _bits(dtype: str, quantize: bool) -> Bits:
@@ -175,10 +192,13 @@ def price_matmul(
     *,
     rotating_buffers: int = 0,
     quantize: bool = False,
+    replay: bool = False,
 ) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
     case = (m, k, n, dtype)
-    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
+    return price_matmuls(
+        chip, [case], rotating_buffers=rotating_buffers, quantize=quantize, replay=replay
+    )[0]
 
 
 def _order(code: int) -> str:

@@ -52,14 +52,21 @@ class Operator:
 
 
 def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
-    """By how the rows were measured: copies of the weights, and quantization of the activations."""
+    """By how the rows were measured: copies of the weights, quantization of the activations, and
+    whether each was replayed alone."""
     out = np.empty(len(inputs["m"]))
-    ways = np.column_stack([inputs["buffers"], inputs["quantize"]])
-    for buffers, quantize in np.unique(ways, axis=0).tolist():
-        rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
+    ways = np.column_stack([inputs[name] for name in ("buffers", "quantize", "replay")])
+    for way in np.unique(ways, axis=0).tolist():
+        buffers, quantize, replay = way
+        rows = np.flatnonzero((ways == way).all(axis=1))
         sizes = np.column_stack([inputs[name][rows] for name in ("m", "k", "n")])
         out[rows] = api.matmul_seconds(
-            machine.chip, sizes, dtype, rotating_buffers=buffers, quantize=bool(quantize)
+            machine.chip,
+            sizes,
+            dtype,
+            rotating_buffers=buffers,
+            quantize=bool(quantize),
+            replay=bool(replay),
         )
     return out
 
@@ -131,11 +138,11 @@ OPERATORS: dict[str, Operator] = {
     for operator in (
         Operator(
             "matmul",
-            ("m", "k", "n", "buffers", "quantize"),
+            ("m", "k", "n", "buffers", "quantize", "replay"),
             _matmul_seconds,
             _matmul_work,
             ("m", "k", "n"),
-            defaults={"buffers": 0, "quantize": 0},
+            defaults={"buffers": 0, "quantize": 0, "replay": 0},
         ),
         Operator(
             "attention-decode",

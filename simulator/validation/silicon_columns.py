@@ -20,11 +20,15 @@ from simulator.validation.table import Column, LeftOut, Table
 Columns = Mapping[str, npt.NDArray[Any]]
 Reader = Callable[[Columns, str, str, str], list[Table]]
 
-DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
+DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8", "nvfp4": "nvfp4"}
 """Data types of theirs that have a price here; the rest is left out by name."""
 
 WEIGHT_COPIES = 6
 """Copies of the weights that vLLM's collector of matmuls cycles through."""
+
+ONE_COPY = {("vllm", "nvfp4")}
+"""Stack and data type of matmuls of which its collector has one copy of the weights, and one matmul
+in a captured graph (collector/vllm/collect_gemm.py)."""
 
 EXPERT_FORMATS = {
     "bfloat16": ("bf16", "", ""),
@@ -90,9 +94,12 @@ def _tables(
 def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``gemm_perf``."""
     inputs = {name: columns[name] for name in ("m", "k", "n")}
-    inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
-    # fp8 layers quantize their activations by the row as they come
-    inputs["quantize"] = (columns["gemm_dtype"] == "fp8").astype(np.int64)
+    kinds = columns["gemm_dtype"]
+    alone = np.isin(kinds, [kind for of, kind in ONE_COPY if of == stack])
+    inputs["buffers"] = np.where(alone, 1, WEIGHT_COPIES)
+    inputs["replay"] = alone.astype(np.int64)
+    # layers of 4 and 8 bits quantize their activations as they come
+    inputs["quantize"] = np.isin(kinds, ["fp8", "nvfp4"]).astype(np.int64)
     return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
 
 
