@@ -10,7 +10,7 @@ from simulator.cli.copy_command import copy
 from simulator.cli.op_attention import attention
 from simulator.cli.op_moe import moe
 from simulator.cli.options import (
-    DTYPES,
+    MATMUL_DTYPES,
     cases_option,
     check_override_roots,
     chip_option,
@@ -31,6 +31,7 @@ class _Options(TypedDict):
 
     rotating_buffers: int
     quantize: bool
+    replay: bool
 
 
 @click.group("op")
@@ -49,7 +50,7 @@ op.add_command(moe)
 @cases_option("columns m,k,n[,dtype][,chip.PATH...]")
 @click.option(
     "--dtype",
-    type=OneOf(*DTYPES),
+    type=OneOf(*MATMUL_DTYPES),
     default="bf16",
     show_default=True,
     help="Data type; with --cases of the rows that state none.",
@@ -64,7 +65,12 @@ op.add_command(moe)
 @click.option(
     "--quantize",
     is_flag=True,
-    help="With the kernel that scales A from 16 bits, before an 8-bit matmul on a GPU.",
+    help="With the kernel that scales A from 16 bits, before a matmul of 4 or 8 bits on a GPU.",
+)
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="As a benchmark on a GPU that replays a captured graph of this matmul alone.",
 )
 @set_option
 @explain_option
@@ -76,6 +82,7 @@ def matmul(
     dtype: str,
     rotating_buffers: int,
     quantize: bool,
+    replay: bool,
     overrides: tuple[str, ...],
     explain: bool,
     output_format: str,
@@ -94,7 +101,11 @@ def matmul(
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
     check_override_roots(overrides, ("chip", "library"))
-    options: _Options = {"rotating_buffers": rotating_buffers, "quantize": quantize}
+    options: _Options = {
+        "rotating_buffers": rotating_buffers,
+        "quantize": quantize,
+        "replay": replay,
+    }
     if cases_file is not None:
         if explain:
             raise click.UsageError("--explain is for one shape, not for --cases")

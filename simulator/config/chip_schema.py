@@ -154,7 +154,7 @@ class ValidatedConfig(Section):
     """A comparison with measurements, as ``chipsim validate`` reports it."""
 
     operator: Name
-    dtype: Dtype
+    dtype: Dtype | Literal["nvfp4"]
     table: Note
     count: Count
     mape_percent: Percent

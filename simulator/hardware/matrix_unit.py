@@ -11,13 +11,18 @@ from simulator.hardware.gpu_kernels import GpuKernels
 Dataflow = Literal["ws", "os", "is"]
 WeightLoad = Literal["single", "double"]
 
-RATE_OF = {"nvfp4": "fp4"}
+FORMATS = {"nvfp4": "fp4"}
 """Formats whose elements share scales, and the data type at whose rate they are multiplied."""
+
+
+def rate_of(dtype: str) -> str:
+    """The data type that has the rate of a data type or format."""
+    return FORMATS.get(dtype, dtype)
 
 
 def with_formats(rates: Mapping[str, int]) -> tuple[str, ...]:
     """The data types that have a rate, and the formats that are multiplied at one of these."""
-    return *rates, *(name for name, of in RATE_OF.items() if of in rates)
+    return *rates, *(name for name, of in FORMATS.items() if of in rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class TensorCore:
 
     def macs_per_cycle(self, dtype: str) -> int:
         """Peak multiply-accumulates per cycle of the whole chip."""
-        return self.count * self.macs_per_sm[RATE_OF.get(dtype, dtype)]
+        return self.count * self.macs_per_sm[rate_of(dtype)]
 
 
 MatrixUnit = SystolicArray | TensorCore

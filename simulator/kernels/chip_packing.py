@@ -8,7 +8,6 @@ import numpy as np
 
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import (
-    RATE_OF,
     RUN_CLASSES,
     Chip,
     FusedKernels,
@@ -16,6 +15,7 @@ from simulator.hardware import (
     KernelLibraries,
     SystolicArray,
     TensorCore,
+    rate_of,
 )
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
@@ -180,7 +180,7 @@ def _pack_tensor_core(
     unit: TensorCore, tiles: Sequence[tuple[int, int]], out: Int64Array, dtype: str
 ) -> None:
     out[UNIT_KIND] = TENSOR_CORE
-    out[UNIT_RATE] = unit.macs_per_sm[RATE_OF.get(dtype, dtype)]
+    out[UNIT_RATE] = unit.macs_per_sm[rate_of(dtype)]
     out[ACCUMULATORS] = NO_LIMIT
     # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
     # deep enough that a kernel's pipeline is full.

@@ -104,7 +104,7 @@ def memory_of(
     model: Transformer,
     layout: Layout,
     *,
-    weight_bits: int,
+    weight_bits: float,
     activation_bits: int,
     kv_bits: int,
     tokens: int,
@@ -134,7 +134,7 @@ def memory_of(
     stored = -(-int((weights + tables + model.vector_parameters) * scale) // 8)
     activations = _activations(model, layout, parts, tokens, logits, activation_bits)
     # matrices are multiplied shard by shard as they arrive: one in use, one on its way
-    buffers = 2 * -(-gathered * weight_bits // (8 * layout.stage))
+    buffers = 2 * int(-(-gathered * weight_bits // (8 * layout.stage)))
     return Memory(
         capacity=hbm.capacity_bytes,
         reserve=system.reserve_bytes(hbm.capacity_bytes - stored - activations - buffers),
@@ -163,10 +163,11 @@ def check_room(system: System, model: Transformer, layout: Layout, memory: Memor
     )
 
 
-def _with_scales(model: Transformer, weight_bits: int) -> float:
-    """Bits of a weight with its share of a block's scale, where the model has block scales."""
+def _with_scales(model: Transformer, weight_bits: float) -> float:
+    """Bits of a weight with its share of a block's scale, where the model has block scales; those
+    of a format that has its own are no whole number."""
     stored = model.quantization
-    if stored.block and weight_bits <= 8:
+    if stored.block and weight_bits <= 8 and weight_bits == int(weight_bits):
         return weight_bits + stored.scale_bits / stored.block
     return weight_bits
 

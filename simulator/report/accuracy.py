@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from simulator.hardware.matrix_unit import rate_of
 from simulator.report.figures import count
 from simulator.timing.evidence import LATENT
 
@@ -90,7 +91,7 @@ def operator_entries(
 ) -> tuple[Validated, ...]:
     """The comparisons of one operator, those of latent attention left out; ``dtype`` first."""
     own = [e for e in entries if e.operator == operator and not e.table.endswith(LATENT)]
-    return tuple(sorted(own, key=lambda entry: entry.dtype != dtype))
+    return tuple(sorted(own, key=lambda entry: rate_of(entry.dtype) != rate_of(dtype)))
 
 
 def operator_line(entries: Sequence[Validated], dtype: str) -> str:
@@ -98,7 +99,7 @@ def operator_line(entries: Sequence[Validated], dtype: str) -> str:
     if not entries:
         return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
     first = entries[0]
-    other = first.dtype != dtype and first.operator not in OF_BYTES
+    other = rate_of(first.dtype) != rate_of(dtype) and first.operator not in OF_BYTES
     rows = count(first.count, "measurements")
     return (
         f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on this "
@@ -112,9 +113,11 @@ def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
     if entry.operator in OF_BYTES:
         return True
     activation = dtypes.get("activation", "bf16")
-    if entry.operator in OF_CACHE and dtypes.get("kv", "bf16") != activation:
-        return False
-    return entry.dtype == activation
+    if entry.operator in OF_CACHE:
+        # beside matmuls of 4 bits attention computes in the type of its cache, or in 16 bits
+        kv = dtypes.get("kv", "bf16")
+        return entry.dtype == kv and (kv == activation or rate_of(activation) == "fp4")
+    return rate_of(entry.dtype) == rate_of(activation)
 
 
 def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | None) -> str:

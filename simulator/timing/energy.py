@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from simulator.hardware import RATE_OF, Chip, Energy, TensorCore
+from simulator.hardware import Chip, Energy, TensorCore, rate_of
 from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
 
 
@@ -71,7 +71,7 @@ def energy_j(
     a price that does not know of it; in a row of them it holds the mean at the limit.
     """
     table = energies(chip)
-    dtype = RATE_OF.get(dtype, dtype)
+    dtype = rate_of(dtype)
     if table is None or dtype not in table.mac_pj:
         return None
     dynamic = flops / 2 * table.mac_pj[dtype] + vector_ops * table.vector_op_pj

@@ -145,9 +145,9 @@ def _add_replay(vector: Int64Array, out: Int64Array) -> None:
 
 
 def _bits(dtype: str, quantize: bool) -> Bits:
-    """Bits of the operands; quantized matmuls leave results of 16."""
+    """Bits of the operands; quantized matmuls, and those of 4 bits, leave results of 16."""
     bits = BITS[dtype]
-    return bits, bits, max(bits, 16) if quantize else bits, bits, bits
+    return bits, bits, max(bits, 16) if quantize or bits < 8 else bits, bits, bits
 
 
 @lru_cache(maxsize=64)
