@@ -132,6 +132,7 @@ class Nvfp4Config(LibraryConfig):
 
     step: Delay
     macs: Macs
+    mac_energy: Share
 
 
 class QuantizationConfig(LibraryConfig):

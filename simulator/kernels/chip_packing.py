@@ -135,7 +135,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
         _pack_tensor_core(unit, tiles, out, dtype)
         _pack_fused(chip, out)
-        libraries = chip.libraries or _usual_libraries()
+        libraries = libraries_of(chip)
         out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
         if unit.kernels is not None:
             _pack_gpu(chip, unit.kernels, libraries, out, dtype)
@@ -195,11 +195,20 @@ def _pack_tensor_core(
         out[TILES + 2 * index + 1] = cols
 
 
-def _usual_libraries() -> KernelLibraries:
-    # for chips that are made in Python; those of files bring theirs
+def libraries_of(chip: Chip) -> KernelLibraries:
+    """The kernel libraries of a chip, the usual ones where it was made in Python without any."""
+    if chip.libraries is not None:
+        return chip.libraries
     from simulator.config.loader import load_libraries
 
     return load_libraries()
+
+
+def mac_share(chip: Chip, dtype: str) -> float:
+    """Energy of a multiply-accumulate of a GPU over that of one of 16 bits."""
+    if rate_of(dtype) == "fp4":
+        return libraries_of(chip).nvfp4.mac_energy
+    return mac_energy_share(dtype)
 
 
 def _pack_fused(chip: Chip, out: Int64Array) -> None:
@@ -258,7 +267,7 @@ def _pack_gpu(
         out[GPU_STEP_PS] = out[NVFP4_STEP_PS]
         out[GPU_SCALED_MACS_PER_S] = out[NVFP4_MACS] * chip.sustained_clock_hz
     out[GPU_RAMP_PS] = gpu.ramp_ps
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_share(chip, dtype))
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0

@@ -165,7 +165,8 @@ def gpu_search(
     result = bits_to_bytes(m * n * max(bits[2], bits[3]))
     out[SRAM] = bits_to_bytes(m * k * bits[3] + k * n * bits[4]) + result
     if chip[GPU_SCALED] > 0:
-        out[SRAM] += ceil_div(m * k, chip[GPU_SCALED]) + ceil_div(k * n, chip[GPU_SCALED])
+        out[SRAM] = operand_bytes(chip, m * k, bits[3]) + operand_bytes(chip, k * n, bits[4])
+        out[SRAM] += result
     missed = float(out[READ] + out[WRITE])
     others = float(a_fetched + out[WRITE])
     stored, total = float(out[WRITE]), float(out[SRAM])

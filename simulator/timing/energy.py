@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from simulator.hardware import Chip, Energy, TensorCore, rate_of
-from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
+from simulator.kernels.chip_packing import mac_share
+from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE
 
 
 def energies(chip: Chip) -> Energy | None:
@@ -22,7 +23,7 @@ def energies(chip: Chip) -> Energy | None:
     if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
         return None
     model = Energy(
-        mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.rates},
+        mac_pj={dtype: unit.kernels.mac_pj * mac_share(chip, dtype) for dtype in unit.rates},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
         hbm_byte_pj=HBM_BYTE_PJ,
