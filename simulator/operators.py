@@ -27,19 +27,26 @@ def price_matmul(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
 
     ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
     L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before a matmul of 4 or 8
     bits on a GPU, the kernel that scales the activations from 16 bits, ``replay`` what a benchmark
-    pays that replays a captured graph of one matmul.
+    pays that replays a captured graph of one matmul. With ``blocks`` operands of 8 bits have scales
+    in blocks.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
     case = (m, k, n, dtype)
     return price_matmuls(
-        chip, [case], rotating_buffers=rotating_buffers, quantize=quantize, replay=replay
+        chip,
+        [case],
+        rotating_buffers=rotating_buffers,
+        quantize=quantize,
+        replay=replay,
+        blocks=blocks,
     )[0]
 
 
@@ -50,11 +57,17 @@ def price_matmuls(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     machine = load_chip(chip) if isinstance(chip, str) else chip
     return operators.price_matmuls(
-        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize, replay=replay
+        machine,
+        cases,
+        rotating_buffers=rotating_buffers,
+        quantize=quantize,
+        replay=replay,
+        blocks=blocks,
     )
 
 
@@ -66,6 +79,7 @@ def matmul_seconds(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> Float64Array:
     """Seconds of many matmuls of one data type, as ``price_matmuls`` has them in ``time_s``.
 
@@ -79,6 +93,7 @@ def matmul_seconds(
         rotating_buffers=rotating_buffers,
         quantize=quantize,
         replay=replay,
+        blocks=blocks,
     )
 
 

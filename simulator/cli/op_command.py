@@ -32,6 +32,7 @@ class _Options(TypedDict):
     rotating_buffers: int
     quantize: bool
     replay: bool
+    blocks: bool
 
 
 @click.group("op")
@@ -72,6 +73,11 @@ op.add_command(moe)
     is_flag=True,
     help="As a benchmark on a GPU that replays a captured graph of this matmul alone.",
 )
+@click.option(
+    "--blocks",
+    is_flag=True,
+    help="Operands of 8 bits have scales in blocks, as DeepSeek's, on a GPU.",
+)
 @set_option
 @explain_option
 @format_option
@@ -83,6 +89,7 @@ def matmul(
     rotating_buffers: int,
     quantize: bool,
     replay: bool,
+    blocks: bool,
     overrides: tuple[str, ...],
     explain: bool,
     output_format: str,
@@ -105,6 +112,7 @@ def matmul(
         "rotating_buffers": rotating_buffers,
         "quantize": quantize,
         "replay": replay,
+        "blocks": blocks,
     }
     if cases_file is not None:
         if explain:

@@ -66,6 +66,7 @@ from simulator.kernels.chip_vector import (
     GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
+    GPU_PROMOTED_PER_S,
     GPU_RAMP_PS,
     GPU_ROTATING,
     GPU_SCALED,
@@ -109,19 +110,22 @@ from simulator.kernels.chip_vector import (
     VECTOR_OPS,
     mac_energy_share,
 )
-from simulator.kernels.library_vector import NVFP4_MACS, NVFP4_STEP_PS
+from simulator.kernels.library_vector import NVFP4_MACS, NVFP4_STEP_PS, TRITON_PROMOTION_OPS
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
 from simulator.mapping.memory import BITS, SCALED_ELEMENTS
 
 _DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 
 
-def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
+def pack_chip(
+    chip: Chip, dtype: str, rotating_buffers: int = 0, blocks: bool = False
+) -> Int64Array:
     """The vector of a chip that computes in ``dtype``.
 
     ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
     what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
-    weights that were last read a whole model ago.
+    weights that were last read a whole model ago. ``blocks``: matmuls of 8 bits whose operands have
+    scales in blocks.
 
     Raises InputError where the chip has no rate for that data type.
     """
@@ -140,6 +144,8 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         if unit.kernels is not None:
             _pack_gpu(chip, unit.kernels, libraries, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
+            if blocks:
+                _pack_blocks(chip, unit, out)
     _pack_memories(chip, out)
     out[CLOCK_HZ] = chip.sustained_clock_hz
     out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
@@ -282,6 +288,18 @@ def _pack_gpu(
     to_l2 = int(fastest / libraries.cublas.l2_write_cost)
     out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
+
+
+def _pack_blocks(chip: Chip, unit: TensorCore, out: Int64Array) -> None:
+    """Change the fields of 8-bit kernels to those of operands with scales in blocks.
+
+    Tensor cores that multiply floats of 4 bits take scales; before them results are promoted after
+    each 128 of the inner dimension, the depth of a step (``kernels.gpu_experts``).
+    """
+    out[GPU_SPLITS] = BEST_TILE
+    if "fp4" not in unit.rates:
+        rate = chip.vector.ops_per_cycle * chip.sustained_clock_hz / unit.count
+        out[GPU_PROMOTED_PER_S] = int(rate * PER_MILLION / out[TRITON_PROMOTION_OPS])
 
 
 def require_dtype(chip: Chip, dtype: str) -> None:

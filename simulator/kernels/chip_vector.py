@@ -82,7 +82,10 @@ GPU_SCALED = GPU + 20
 """Elements of an operand that share a scale of 8 bits; 0: they have none to speak of."""
 GPU_SCALED_MACS_PER_S = GPU + 21
 """Multiply-accumulates per second of a multiprocessor for which scales arrive."""
-SRAM_BYTES = GPU + 22
+GPU_PROMOTED_PER_S = GPU + 22
+"""Results per second that a multiprocessor's vector units scale and add up after each step; 0:
+none are, or the tensor cores do it."""
+SRAM_BYTES = GPU + 23
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in

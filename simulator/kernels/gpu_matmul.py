@@ -12,6 +12,7 @@ import math
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    BEST_TILE,
     FIXED,
     GPU_EXPOSED_ENDS,
     GPU_FEED,
@@ -21,6 +22,7 @@ from simulator.kernels.chip_vector import (
     GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
+    GPU_PROMOTED_PER_S,
     GPU_RAMP_PS,
     GPU_ROTATING,
     GPU_SCALED,
@@ -199,9 +201,8 @@ def tiles_ps(
     m, k, n = shape
     rows, cols = chip[TILES + 2 * tile], chip[TILES + 2 * tile + 1]
     depth = chip[TILE_K]
-    scales, r_bits = 0.0, a_bits
-    if chip[GPU_SCALED] > 0:
-        scales, r_bits = 8.0 / chip[GPU_SCALED], RESULT_BITS
+    scales = 8.0 / chip[GPU_SCALED] if chip[GPU_SCALED] > 0 else 0.0
+    r_bits = RESULT_BITS if chip[GPU_SPLITS] == BEST_TILE else a_bits
     blocks = ceil_div(m, rows) * ceil_div(n, cols) * split
     share = blocks / chip[UNIT_COUNT]
     # tiles of persistent kernels run on into each other; a wave of blocks is a wave
@@ -220,6 +221,8 @@ def tiles_ps(
     feed = sides * depth / 8.0 * 1e12 / chip[GPU_FEED]
     scaled = float(issued) * 1e12 / chip[GPU_SCALED_MACS_PER_S]
     step = blend(issue, max(feed, max(scaled, float(chip[GPU_STEP_PS]))))
+    if chip[GPU_PROMOTED_PER_S] > 0:
+        step += float(rows * cols) * 1e12 / chip[GPU_PROMOTED_PER_S]
     if chip[GPU_EXPOSED_ENDS] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
         first = blocks * sides * min(part, depth) / 8.0

@@ -53,8 +53,8 @@ def convert_ps(chip: Int64Array, width: int, size: int) -> float:
 
 @inner
 def convert_rows_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
-    """Time of the kernel before a 4-bit matmul: as ``convert_ps``, but that a multiprocessor has
-    no more than so many rows in flight."""
+    """Time of the kernel before a matmul whose operands share scales in groups: as ``convert_ps``,
+    but that a multiprocessor has no more than so many rows in flight."""
     resident = chip[UNIT_COUNT] * (chip[QUANTIZE_RESIDENT] / PER_MILLION)
     row = blend(1.0, rows / resident) * quantize_row_ps(chip, width)
     return chip[QUANTIZE_GAP_PS] + join(chip, row, size * 1e12 / chip[HBM_BYTES_PER_S])

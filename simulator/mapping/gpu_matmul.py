@@ -11,6 +11,7 @@ from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_u
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     BEST_SPLIT,
+    BEST_TILE,
     CLOCK_HZ,
     GPU_EXPOSED_ENDS,
     GPU_PERSISTENT,
@@ -215,7 +216,7 @@ def gpu_search(
 @kernel
 def add_quantization(chip: Int64Array, shapes: Int64Array, bits: int, out: Int64Array) -> None:
     """Add to priced matmuls the kernel that scales the activations from 16 bits to ``bits``: with a
-    scale for each row, or, where elements share scales, with a static one besides.
+    scale for each row, or, where elements share scales, with those of groups of them.
 
     ``shapes`` is int64[R, 3] of (m, k, n), ``out`` int64[R, MAP_FIELDS].
     """
@@ -224,7 +225,7 @@ def add_quantization(chip: Int64Array, shapes: Int64Array, bits: int, out: Int64
         read, written = bits_to_bytes(m * k * 16), operand_bytes(chip, m * k, bits)
         size = read + written
         time = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
-        if chip[GPU_SCALED] > 0:
+        if chip[GPU_SPLITS] == BEST_TILE:
             time += convert_rows_ps(chip, m, k, size)
         else:
             time += quantize_ps(chip, m, k, size)

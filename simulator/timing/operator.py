@@ -51,6 +51,7 @@ def price_matmuls(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> list[MatmulTiming]:
     """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
 
@@ -60,12 +61,13 @@ def price_matmuls(
 
     ``quantize`` adds, for data types of 4 and 8 bits on a GPU, the kernel that scales the
     activations from 16 bits, and leaves results of 16 bits. ``replay`` adds what a benchmark on a
-    GPU pays that replays a captured graph of one matmul.
+    GPU pays that replays a captured graph of one matmul. With ``blocks`` operands of 8 bits have a
+    scale for each 128 of a row of A and each 128 x 128 of B, as DeepSeek-V3's.
 
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize, replay)
+    chip = _benchmarked(chip, rotating_buffers, quantize, replay, blocks)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
@@ -73,8 +75,8 @@ def price_matmuls(
         shapes.setdefault(dtype, []).append((m, k, n))
     priced: dict[str, Iterator[list[int]]] = {}
     for dtype, sizes in shapes.items():
-        vector = pack_chip(chip, dtype, rotating_buffers)
-        out = _mapped(vector, sizes, _bits(dtype, quantize))
+        vector = pack_chip(chip, dtype, rotating_buffers, _in_blocks(dtype, blocks))
+        out = _mapped(vector, sizes, _bits(dtype, quantize or blocks))
         if quantize and BITS[dtype] < 16:
             add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
         if replay:
@@ -92,20 +94,22 @@ def matmul_seconds(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> Float64Array:
     """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
 
     ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize, replay)
+    chip = _benchmarked(chip, rotating_buffers, quantize, replay, blocks)
     # what may be out of range by its rounded product is looked at exactly
     strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
     strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
     for m, k, n in sizes[strange].tolist():
         _check_size(m, k, n)
-    vector = pack_chip(chip, dtype, rotating_buffers)
+    vector = pack_chip(chip, dtype, rotating_buffers, _in_blocks(dtype, blocks))
+    bits = _bits(dtype, quantize or blocks)
     out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
-    mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
+    mapper.search_all(vector, np.ascontiguousarray(sizes), bits, out)
     if quantize and BITS[dtype] < 16:
         add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
     if replay:
@@ -126,15 +130,28 @@ def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
     return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
 
 
-def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool, replay: bool) -> Chip:
+def _benchmarked(
+    chip: Chip, rotating_buffers: int, quantize: bool, replay: bool, blocks: bool
+) -> Chip:
     """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
     if rotating_buffers < 0:
         raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
     if isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None:
-        for asked, what in ((quantize, "the quantization kernel is"), (replay, "replays are")):
+        for asked, what in (
+            (quantize, "the quantization kernel is"),
+            (replay, "replays are"),
+            (blocks, "scales in blocks are"),
+        ):
             if asked:
                 raise InputError(f"{what} known for GPUs only, {chip.name} is none")
     return resolve_memory(chip)
+
+
+def _in_blocks(dtype: str, blocks: bool) -> bool:
+    """InputError for scales in blocks of other operands than those of 8 bits."""
+    if blocks and BITS[dtype] != 8:
+        raise InputError(f"scales in blocks are of operands of 8 bits, found {dtype}")
+    return blocks
 
 
 def _add_replay(vector: Int64Array, out: Int64Array) -> None:
@@ -193,11 +210,17 @@ def price_matmul(
     rotating_buffers: int = 0,
     quantize: bool = False,
     replay: bool = False,
+    blocks: bool = False,
 ) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
     case = (m, k, n, dtype)
     return price_matmuls(
-        chip, [case], rotating_buffers=rotating_buffers, quantize=quantize, replay=replay
+        chip,
+        [case],
+        rotating_buffers=rotating_buffers,
+        quantize=quantize,
+        replay=replay,
+        blocks=blocks,
     )[0]
 
 
