@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,16 +23,8 @@ from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip
+    from simulator.timing.matmul_ways import MatmulWays
     from simulator.timing.results import MatmulTiming
-
-
-class _Options(TypedDict):
-    """What ``simulator.api.price_matmuls`` takes beside the shapes."""
-
-    rotating_buffers: int
-    quantize: bool
-    replay: bool
-    blocks: bool
 
 
 @click.group("op")
@@ -108,7 +100,7 @@ def matmul(
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
     check_override_roots(overrides, ("chip", "library"))
-    options: _Options = {
+    options: MatmulWays = {
         "rotating_buffers": rotating_buffers,
         "quantize": quantize,
         "replay": replay,
@@ -129,7 +121,7 @@ def _price_one(
     overrides: tuple[str, ...],
     explain: bool,
     form: str,
-    options: _Options,
+    options: MatmulWays,
 ) -> None:
     from simulator.cli.matmul_cases import parse_shape
 
@@ -158,7 +150,7 @@ def _price_cases(
     dtype: str,
     overrides: tuple[str, ...],
     form: str,
-    options: _Options,
+    options: MatmulWays,
 ) -> None:
     from simulator.cli.matmul_cases import read_matmuls, result_rows
     from simulator.config.loader import load_chip
@@ -180,7 +172,7 @@ def _price_cases(
     print_cases("op", chip, result_rows(cases, results), form)
 
 
-def _check_options(options: _Options, chip: Chip) -> None:
+def _check_options(options: MatmulWays, chip: Chip) -> None:
     """Refuse what only the kernels of a GPU have, where there are none."""
     if getattr(chip.matrix, "kernels", None) is not None:
         return
