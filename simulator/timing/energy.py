@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from simulator.hardware import Chip, Energy, TensorCore, rate_of
-from simulator.kernels.chip_packing import mac_share
-from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE
+from simulator.kernels.chip_packing import libraries_of, mac_share
 
 
 def energies(chip: Chip) -> Energy | None:
@@ -22,16 +21,17 @@ def energies(chip: Chip) -> Energy | None:
     unit = chip.matrix
     if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
         return None
-    model = Energy(
-        mac_pj={dtype: unit.kernels.mac_pj * mac_share(chip, dtype) for dtype in unit.rates},
+    own, model = unit.kernels.mac_pj, libraries_of(chip).cublas
+    found = Energy(
+        mac_pj={dtype: own * mac_share(chip, dtype) for dtype in unit.rates},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
-        hbm_byte_pj=HBM_BYTE_PJ,
+        hbm_byte_pj=model.hbm_byte_pj,
         link_byte_pj=0.0,
-        idle_w=chip.power.tdp_w * (1 - SWITCHING_SHARE),
+        idle_w=chip.power.tdp_w * (1 - model.switching_share),
         basis="estimate from the power model of matmuls",
     )
-    return _with_stated(model, chip.power.stated)
+    return _with_stated(found, chip.power.stated)
 
 
 def _with_stated(model: Energy, stated: tuple[tuple[str, float], ...]) -> Energy:
