@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from simulator.config.loader import load_chip, load_group
 from simulator.hardware import Chip
@@ -12,6 +13,7 @@ from simulator.timing import attention_operator, latent_operator, moe_operator
 from simulator.timing import operator as operators
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.latent_operator import LatentCase
+from simulator.timing.matmul_ways import MatmulWays
 from simulator.timing.moe_operator import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CopyTiming, MatmulTiming
@@ -23,52 +25,44 @@ def price_matmul(
     k: int,
     n: int,
     dtype: str = "bf16",
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> MatmulTiming:
     """Price C[m,n] = A[m,k] B[k,n] on one chip, with operands and result in HBM.
 
     ``rotating_buffers`` reproduces a benchmark that cycles through so many copies of B: what the
-    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before an 8-bit matmul on a
-    GPU, the kernel that scales the activations from 16 bits.
+    L2 of a GPU keeps of them does not come from HBM. ``quantize`` adds, before a matmul of 4 or 8
+    bits on a GPU, the kernel that scales the activations from 16 bits, ``replay`` what a benchmark
+    pays that replays a captured graph of one matmul. With ``blocks`` operands of 8 bits have scales
+    in blocks.
 
     Raises InputError for bad sizes or a dtype without a rate, InfeasibleError where no tile fits.
     """
     case = (m, k, n, dtype)
-    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
+    return price_matmuls(chip, [case], **ways)[0]
 
 
 def price_matmuls(
     chip: Chip | str,
     cases: Sequence[tuple[int, int, int, str]],
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> list[MatmulTiming]:
     """Price many matmuls (m, k, n, dtype) on one chip; see ``price_matmul``."""
     machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.price_matmuls(
-        machine, cases, rotating_buffers=rotating_buffers, quantize=quantize
-    )
+    return operators.price_matmuls(machine, cases, **ways)
 
 
 def matmul_seconds(
     chip: Chip | str,
     sizes: Int64Array,
     dtype: str,
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> Float64Array:
     """Seconds of many matmuls of one data type, as ``price_matmuls`` has them in ``time_s``.
 
     ``sizes`` is int64[rows, 3]: m, k and n of each.
     """
     machine = load_chip(chip) if isinstance(chip, str) else chip
-    return operators.matmul_seconds(
-        machine, sizes, dtype, rotating_buffers=rotating_buffers, quantize=quantize
-    )
+    return operators.matmul_seconds(machine, sizes, dtype, **ways)
 
 
 def price_copies(chip: Chip | str, sizes: Sequence[int]) -> list[CopyTiming]:

@@ -19,9 +19,21 @@ def lost(capacity: float, touched: float) -> float:
     return 1 / (1 + (capacity / touched) ** 12)
 
 
+NAMES = {2: "bf16", 1: "int8", 0.5: "fp4"}
+"""Data types by the bytes of an element."""
+
+SCALED_STEP_S, SCALED_MACS, SCALED_ENERGY = 108e-9, 8660, 0.33
+"""Of 4 bits, whose elements share scales (configs/libraries/nvfp4.yaml)."""
+
+
 def unsplit_kernels(gpu: GpuKernels, size: float) -> bool:
-    """Whether the kernels of elements of ``size`` bytes do not split the inner dimension."""
-    return ("bf16" if size == 2 else "int8") in gpu.unsplit
+    """Whether the kernels of elements of ``size`` bytes choose their tile by the rows alone."""
+    return NAMES[size] in gpu.unsplit
+
+
+def with_scales(size: float) -> float:
+    """Bytes of an element with its sixteenth of a scale."""
+    return size + 1 / 16 if size == 0.5 else size
 
 
 def tiles_s(
@@ -30,13 +42,10 @@ def tiles_s(
     """Seconds of the best output tile and split of the inner dimension."""
     m, k, n = shape
     depth = int(unit.tile_k * 2 / size)
-    rate = (
-        unit.macs_per_sm["bf16" if size == 2 else "int8"]
-        * chip.sustained_clock_hz
-        * gpu.issue_efficiency
-    )
+    rate = unit.macs_per_sm[NAMES[size]] * chip.sustained_clock_hz * gpu.issue_efficiency
     found = []
     unsplit = unsplit_kernels(gpu, size)
+    own, least = with_scales(size), SCALED_STEP_S if size == 0.5 else gpu.step_ps * 1e-12
     wanted = 0
     if unsplit and m > 64:
         areas = [rows * cols for rows, cols in gpu.tiles]
@@ -53,7 +62,7 @@ def tiles_s(
         blocks = math.ceil(m / rows) * math.ceil(n / cols)
         real = min(rows, m), min(cols, n)
         for fewer, parts in zip((0, *PARTS), PARTS, strict=False):
-            if parts > 1 and unsplit:
+            if parts > 1 and (unsplit or size == 0.5):
                 break
             if parts > 1 and (blocks * parts > 2 * unit.count or fewer * depth >= k):
                 break
@@ -65,25 +74,28 @@ def tiles_s(
                 waves = max(1, share + gpu.wave_loss * (math.ceil(share) - share))
             part = math.ceil(k / parts)
             steps = math.ceil(part / depth)
-            feed = sum(real) * depth * size / gpu.feed_bytes_per_s
-            step = norm(4, multiplied * cols * depth / rate, max(feed, gpu.step_ps * 1e-12))
-            out = real[0] * real[1] * size / gpu.feed_bytes_per_s
+            feed = sum(real) * depth * own / gpu.feed_bytes_per_s
+            issued = multiplied * cols * depth
+            if size == 0.5:
+                feed = max(feed, issued / (SCALED_MACS * chip.sustained_clock_hz))
+            step = norm(4, issued / rate, max(feed, least))
+            out = real[0] * real[1] * (2 if size == 0.5 else size) / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
             if gpu.exposed_ends:
-                first = blocks * parts * sum(real) * size * min(part, depth)
+                first = blocks * parts * sum(real) * own * min(part, depth)
                 start = gpu.tile_ps * 1e-12
                 filled = steps if parts > 1 else math.ceil(2 * part / depth) / 2
                 time = max(1, waves * filled) * step + max(0, start - step)
                 fastest = chip.sram.bandwidth_bytes_per_s
                 time += min(start, first / min(fastest, gpu.stream_bytes_per_s or fastest))
             if gpu.shared_feed:
-                pulled = blocks * parts * part * sum(real) * size
+                pulled = blocks * parts * part * sum(real) * own
                 time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)
             if parts > 1:
                 sums = blocks * parts * real[0] * real[1] * 4
                 time += gpu.split_ps * 1e-12 + sums / chip.sram.bandwidth_bytes_per_s
             found.append(time)
-    if longest < k:
+    if longest < k and size != 0.5:
         return max(min(found), tiles_s(chip, unit, gpu, (m, longest, n), size))
     return min(found)
 
@@ -93,8 +105,8 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     unit = chip.matrix
     assert isinstance(unit, TensorCore) and unit.kernels is not None
     gpu = unit.kernels
-    weights, others = k * n * size, (m * k + m * n) * size
-    result = m * n * size
+    result = m * n * (2 if size == 0.5 else size)
+    weights, others = k * n * with_scales(size), m * k * with_scales(size) + result
     of_weights = of_others = 1.0
     if copies:
         capacity = int(chip.sram.capacity_bytes / (1 + (gpu.l2_partitions - 1) / 3))
@@ -116,13 +128,14 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
     if chip.power.tdp_w is not None:
-        joule = m * k * n * gpu.mac_pj * (8 * size + 8) / 24 * 1e-12 + missed * 50e-12
+        share = SCALED_ENERGY if size == 0.5 else (8 * size + 8) / 24
+        joule = m * k * n * gpu.mac_pj * share * 1e-12 + missed * 50e-12
         energy = joule / (0.85 * chip.power.tdp_w)
         if energy > tiles:
             fourth = (tiles / 800e-6) ** 4
             tiles += (energy - tiles) * fourth / (1 + fourth)
     fixed = (chip.operator_overhead_ps + chip.hbm.latency_ps) * 1e-12
     time = norm(2.5, tiles, memory)
-    if m == 1 and not gpu.persistent and not unsplit_kernels(gpu, size):
+    if m == 1 and not gpu.persistent and not unsplit_kernels(gpu, size) and size != 0.5:
         time = min(time, memory + gpu.tile_ps * 1e-12 + k / 1024 * 0.29e-6)
     return fixed + time + after

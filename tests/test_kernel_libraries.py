@@ -82,12 +82,18 @@ def prices(library: str, *overrides: str) -> list[float]:
     if library == "quantization":
         shapes = np.array([[8, 1024, 1024], [512, 4096, 4096], [512, 8192, 64]])
         found += api.matmul_seconds(chip("h100"), shapes, "fp8", quantize=True).tolist()
+        found += api.matmul_seconds(chip("b200"), shapes, "nvfp4", quantize=True).tolist()
+    if library == "nvfp4":
+        shapes = np.array([[64, 8192, 128], [8192, 8192, 8192]])
+        gb200 = load_chip("gb200", (*overrides, "chip.power.tdp=300W"))
+        for one in (chip("b200"), gb200):
+            found += api.matmul_seconds(one, shapes, "nvfp4").tolist()
     if library == "cublas":
         shapes = np.array([[1, 4096, 32], [2048, 64, 2048], [256, 4096, 4096], [8192, 8192, 8192]])
         for name in ("h100", "l40s"):
             for buffers in (0, 6):
                 found += api.matmul_seconds(
-                    chip(name), shapes, "bf16", rotating_buffers=buffers
+                    chip(name), shapes, "bf16", rotating_buffers=buffers, replay=buffers == 0
                 ).tolist()
         found += api.matmul_seconds(chip("h100"), shapes, "fp8").tolist()
     if library == "fused-attention":

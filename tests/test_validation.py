@@ -22,7 +22,7 @@ from simulator.validation.compare import compare, regimes_of, summarize
 from simulator.validation.files import read_tables
 from simulator.validation.layer_rows import SAME
 from simulator.validation.machine import Machine
-from simulator.validation.operators import OPERATORS
+from simulator.validation.operators import MATMUL_WAYS, OPERATORS
 from simulator.validation.run import validate
 from simulator.validation.table import Table, without_faults
 from simulator.validation.totals import totals
@@ -34,7 +34,7 @@ MATMUL = OPERATORS["matmul"]
 def matmul_table(shapes, seconds, chip="h100", source="mine", stack="mine"):
     columns = np.array(shapes, dtype=np.int64).T
     inputs = dict(zip("mkn", columns, strict=True)) | dict.fromkeys(
-        ("buffers", "quantize"), np.zeros(len(shapes), int)
+        MATMUL_WAYS, np.zeros(len(shapes), int)
     )
     return Table(chip, "matmul", "bf16", source, stack, inputs, np.array(seconds, dtype=float))
 
@@ -215,7 +215,7 @@ def test_the_page_holds_its_data_and_nothing_from_elsewhere(tmp_path, shapes, pr
     data = text.split('id="data">')[1].split("</script>")[0]
     plot = json.loads(data)["plots"][0]
     assert len(plot["measured"]) == len(shapes) == plot["count"]
-    assert plot["names"] == ["m", "k", "n", "buffers", "quantize"]
+    assert plot["names"] == ["m", "k", "n", "buffers", "quantize", "replay", "blocks"]
     assert plot["mape"] == 50
     assert "http://www.w3.org" in text
     assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
@@ -296,9 +296,7 @@ def test_a_lookup_knows_only_the_other_half(monkeypatch, with_tree):
         monkeypatch.setattr("simulator.validation.baselines._tree", lambda: None)
     sizes = 2 ** np.arange(4, 13)
     grid = np.array(np.meshgrid(sizes, sizes, sizes)).reshape(3, -1)
-    inputs = dict(zip("mkn", grid, strict=True)) | dict.fromkeys(
-        ("buffers", "quantize"), 0 * grid[0]
-    )
+    inputs = dict(zip("mkn", grid, strict=True)) | dict.fromkeys(MATMUL_WAYS, 0 * grid[0])
     work = MATMUL.work(Machine("h100"), "bf16", inputs)
     smooth = 2 * work.roofline_s
     found = lookup(MATMUL, inputs, work, smooth, 0)
@@ -503,11 +501,11 @@ def test_columns_of_installed_tables_are_ours():
     gemm = {
         "latency": np.array([0.01, 0.02]),
         **{name: np.array([64, 64]) for name in "mkn"},
-        "gemm_dtype": np.array(["fp8", "nvfp4"], dtype=object),
+        "gemm_dtype": np.array(["fp8", "int4_wo"], dtype=object),
     }
     (only,) = READERS["matmul"](gemm, "b200", "s 1", "s")
     assert only.inputs["quantize"].tolist() == [1]
-    assert [note.reason for note in only.left_out] == ["no price for data type nvfp4"]
+    assert [note.reason for note in only.left_out] == ["no price for data type int4_wo"]
     nccl = {
         "latency": np.array([0.01, 0.02]),
         "message_size": np.array([512, 512]),

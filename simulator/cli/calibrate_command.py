@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from simulator.cli.once import OnceCommand
-from simulator.cli.options import DTYPES, format_option
+from simulator.cli.options import MATMUL_DTYPES, format_option
 from simulator.cli.validate_command import OPERATORS
 from simulator.cli.values import NameText, OneOf, PathText, Positive, Whole
 from simulator.errors import InputError
@@ -28,7 +28,7 @@ from simulator.errors import InputError
     multiple=True,
     help="Only this operator (repeatable; default: all operators of the chip's own file).",
 )
-@click.option("--dtype", type=OneOf(*DTYPES), help="Only this data type.")
+@click.option("--dtype", type=OneOf(*MATMUL_DTYPES), help="Only this data type.")
 @click.option(
     "--parameter",
     "parameters",

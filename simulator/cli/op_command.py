@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +10,7 @@ from simulator.cli.copy_command import copy
 from simulator.cli.op_attention import attention
 from simulator.cli.op_moe import moe
 from simulator.cli.options import (
-    DTYPES,
+    MATMUL_DTYPES,
     cases_option,
     check_override_roots,
     chip_option,
@@ -23,14 +23,8 @@ from simulator.errors import InputError
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip
+    from simulator.timing.matmul_ways import MatmulWays
     from simulator.timing.results import MatmulTiming
-
-
-class _Options(TypedDict):
-    """What ``simulator.api.price_matmuls`` takes beside the shapes."""
-
-    rotating_buffers: int
-    quantize: bool
 
 
 @click.group("op")
@@ -49,7 +43,7 @@ op.add_command(moe)
 @cases_option("columns m,k,n[,dtype][,chip.PATH...]")
 @click.option(
     "--dtype",
-    type=OneOf(*DTYPES),
+    type=OneOf(*MATMUL_DTYPES),
     default="bf16",
     show_default=True,
     help="Data type; with --cases of the rows that state none.",
@@ -64,7 +58,17 @@ op.add_command(moe)
 @click.option(
     "--quantize",
     is_flag=True,
-    help="With the kernel that scales A from 16 bits, before an 8-bit matmul on a GPU.",
+    help="With the kernel that scales A from 16 bits, before a matmul of 4 or 8 bits on a GPU.",
+)
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="As a benchmark on a GPU that replays a captured graph of this matmul alone.",
+)
+@click.option(
+    "--blocks",
+    is_flag=True,
+    help="Operands of 8 bits have scales in blocks, as DeepSeek's, on a GPU.",
 )
 @set_option
 @explain_option
@@ -76,6 +80,8 @@ def matmul(
     dtype: str,
     rotating_buffers: int,
     quantize: bool,
+    replay: bool,
+    blocks: bool,
     overrides: tuple[str, ...],
     explain: bool,
     output_format: str,
@@ -94,7 +100,12 @@ def matmul(
     if (shape is None) == (cases_file is None):
         raise click.UsageError("give either a shape MxKxN or --cases FILE")
     check_override_roots(overrides, ("chip", "library"))
-    options: _Options = {"rotating_buffers": rotating_buffers, "quantize": quantize}
+    options: MatmulWays = {
+        "rotating_buffers": rotating_buffers,
+        "quantize": quantize,
+        "replay": replay,
+        "blocks": blocks,
+    }
     if cases_file is not None:
         if explain:
             raise click.UsageError("--explain is for one shape, not for --cases")
@@ -110,7 +121,7 @@ def _price_one(
     overrides: tuple[str, ...],
     explain: bool,
     form: str,
-    options: _Options,
+    options: MatmulWays,
 ) -> None:
     from simulator.cli.matmul_cases import parse_shape
 
@@ -130,7 +141,7 @@ def _price_one(
 
     result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
-    evidence = Evidence(chip, "matmul", dtype)
+    evidence = Evidence(chip, "matmul", dtype, " fp8 blocks" if options["blocks"] else "")
     emit_operator(form, op_json(result), lambda c: print_op(result, c), evidence, reasons)
 
 
@@ -140,7 +151,7 @@ def _price_cases(
     dtype: str,
     overrides: tuple[str, ...],
     form: str,
-    options: _Options,
+    options: MatmulWays,
 ) -> None:
     from simulator.cli.matmul_cases import read_matmuls, result_rows
     from simulator.config.loader import load_chip
@@ -162,7 +173,7 @@ def _price_cases(
     print_cases("op", chip, result_rows(cases, results), form)
 
 
-def _check_options(options: _Options, chip: Chip) -> None:
+def _check_options(options: MatmulWays, chip: Chip) -> None:
     """Refuse what only the kernels of a GPU have, where there are none."""
     if getattr(chip.matrix, "kernels", None) is not None:
         return

@@ -16,7 +16,7 @@ from simulator.cli.operator_cases import (
     yes_no,
 )
 from simulator.cli.options import (
-    DTYPES,
+    MATMUL_DTYPES,
     WEIGHT_DTYPES,
     cases_option,
     check_override_roots,
@@ -61,7 +61,7 @@ NEEDED = ("tokens", "hidden", "intermediate", "experts", "top_k")
     default="sorted",
     help="Sort, exchange, grouped matmuls, exchange back; or one fused kernel.",
 )
-@click.option("--dtype", type=OneOf(*DTYPES, "fp4"), default="bf16", show_default=True)
+@click.option("--dtype", type=OneOf(*MATMUL_DTYPES), default="bf16", show_default=True)
 @click.option(
     "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Type of the weights (default: dtype)."
 )

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from simulator.hardware import ServingEngine, System
 
 DTYPES = ("bf16", "fp8", "int8")
-WEIGHT_DTYPES = (*DTYPES, "fp4", "int4")
-"""Weights of 4 bits are converted to the arithmetic's type on the way."""
+MATMUL_DTYPES = (*DTYPES, "nvfp4", "fp4")
+"""Of matmuls and experts; arithmetic in fp4 is that of nvfp4 by a shorter name."""
+WEIGHT_DTYPES = (*DTYPES, "nvfp4", "fp4", "int4")
+"""Weights that are narrower than the arithmetic's type are converted to it on the way."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,9 +90,11 @@ def choice_option(
 
 def dtype_options(command: F) -> F:
     """``--dtype`` and the three it stands for."""
-    kind = OneOf(*DTYPES)
+    kind = OneOf(*MATMUL_DTYPES)
     for option in (
-        click.option("--kv-dtype", type=kind, help="Data type of the KV cache (default: bf16)."),
+        click.option(
+            "--kv-dtype", type=OneOf(*DTYPES), help="Data type of the KV cache (default: bf16)."
+        ),
         click.option("--activation-dtype", type=kind, help="Type that sets the arithmetic rate."),
         click.option(
             "--weight-dtype", type=OneOf(*WEIGHT_DTYPES), help="Data type of the weights."
@@ -144,10 +148,10 @@ def resolve_dtypes(
     dtype: str | None, weight: str | None, activation: str | None, kv: str | None
 ) -> dict[str, str]:
     """The three data types as keyword arguments of ``simulate`` and ``price_step``."""
-    both = dtype or "bf16"
+    both = "nvfp4" if dtype == "fp4" else dtype or "bf16"
     return {
         "weight_dtype": weight or both,
-        "activation_dtype": activation or both,
+        "activation_dtype": ("nvfp4" if activation == "fp4" else activation) or both,
         "kv_dtype": kv or "bf16",
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from simulator.cli.once import OnceCommand
-from simulator.cli.options import DTYPES, check_override_roots, format_option, set_option
+from simulator.cli.options import MATMUL_DTYPES, check_override_roots, format_option, set_option
 from simulator.cli.values import OneOf, PathText, Whole
 
 OPERATORS = (
@@ -28,7 +28,7 @@ OPERATORS = (
     multiple=True,
     help="Only this operator (repeatable; default: all that have tables).",
 )
-@click.option("--dtype", type=OneOf(*DTYPES), help="Only this data type.")
+@click.option("--dtype", type=OneOf(*MATMUL_DTYPES), help="Only this data type.")
 @click.option(
     "--table",
     "table_file",

@@ -184,7 +184,7 @@ def _describe_system(loaded: LoadedSystem) -> Description:
         *_rows(loaded.chip, "chip"),
         *_peaks(system.chip),
     ]
-    for dtype in system.chip.matrix.dtypes:
+    for dtype in system.chip.matrix.rates:
         peak = system.chips * system.chip.peak_flops_per_s(dtype)
         rows.append(_computed(f"system.peak.{dtype}", peak, "FLOP/s"))
     return Description("system", system.name, str(loaded.system.path), tuple(rows))
@@ -207,7 +207,7 @@ def _describe_memory(path: Path) -> Description:
 
 
 def _peaks(chip: Chip) -> Iterator[Row]:
-    for dtype in chip.matrix.dtypes:
+    for dtype in chip.matrix.rates:
         yield _computed(f"chip.peak.{dtype}", chip.peak_flops_per_s(dtype), "FLOP/s")
 
 

@@ -154,7 +154,7 @@ class ValidatedConfig(Section):
     """A comparison with measurements, as ``chipsim validate`` reports it."""
 
     operator: Name
-    dtype: Dtype
+    dtype: Dtype | Literal["nvfp4"]
     table: Note
     count: Count
     mape_percent: Percent
@@ -279,7 +279,7 @@ class ChipConfig(Section):
         if energy is not None and not self._has_power_model():
             if absent := energy.missing():
                 raise _missing_keys(("power", "energy"), absent)
-            missing = [dtype for dtype in self.matrix.build().dtypes if dtype not in energy.mac]
+            missing = [dtype for dtype in self.matrix.build().rates if dtype not in energy.mac]
             if missing:
                 raise user_error(
                     f"power.energy.mac has no energy for {', '.join(missing)}",
@@ -297,7 +297,7 @@ class ChipConfig(Section):
         energy = self.power.energy
         if energy is None:
             return Power(self.power.tdp)
-        dtypes = self.matrix.build().dtypes
+        dtypes = self.matrix.build().rates
         if not energy.missing() and all(dtype in energy.mac for dtype in dtypes):
             return Power(self.power.tdp, _energy(energy))
         return Power(self.power.tdp, stated=energy.stated())

@@ -20,6 +20,7 @@ LibraryName = Literal[
     "marlin",
     "openai-experts",
     "cublas",
+    "nvfp4",
     "quantization",
     "fused-attention",
     "all-reduce",
@@ -144,11 +145,20 @@ class CublasConfig(LibraryConfig):
     boost: Boost
     boost_order: WholeOrder
     trip: Delay
+    replay: Delay
     l2_kept: Kept
     l2_edge_order: WholeOrder
     switching_share: Share
     hbm_byte: EnergyPj
     accumulator_bits: Multiple
+
+
+class Nvfp4Config(LibraryConfig):
+    """See ``hardware.kernel_libraries.Nvfp4``."""
+
+    step: Delay
+    macs: Macs
+    mac_energy: Share
 
 
 class QuantizationConfig(LibraryConfig):
@@ -159,6 +169,7 @@ class QuantizationConfig(LibraryConfig):
     further: Delay
     pass_elements: Count
     group: Delay
+    resident_rows: AtLeastOne
 
 
 class FusedAttentionConfig(LibraryConfig):
@@ -225,6 +236,7 @@ SCHEMAS: dict[str, type[LibraryConfig]] = {
     "marlin": MarlinConfig,
     "openai-experts": OpenaiExpertsConfig,
     "cublas": CublasConfig,
+    "nvfp4": Nvfp4Config,
     "quantization": QuantizationConfig,
     "fused-attention": FusedAttentionConfig,
     "all-reduce": AllReduceConfig,

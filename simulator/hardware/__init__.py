@@ -16,7 +16,7 @@ from simulator.hardware.fabric import Fabric, Pod, Protocol
 from simulator.hardware.fused_kernels import FusedKernels
 from simulator.hardware.gpu_kernels import GpuKernels
 from simulator.hardware.kernel_libraries import KernelLibraries
-from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore
+from simulator.hardware.matrix_unit import MatrixUnit, SystolicArray, TensorCore, rate_of
 from simulator.hardware.serving_engine import EngineAttention, ServingEngine
 from simulator.hardware.system import System
 
@@ -43,4 +43,5 @@ __all__ = [
     "TensorCore",
     "Validated",
     "VectorUnit",
+    "rate_of",
 ]

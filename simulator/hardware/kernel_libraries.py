@@ -102,7 +102,8 @@ class Cublas(NamedTuple):
     ``trip_ps``: a block that multiplies one row without tensor cores fetches 1,024 elements from
     L2. ``l2_kept``: share of its capacity in which an L2 of two partitions keeps what is read again
     and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the power of
-    capacity over bytes by which what is kept falls around that edge.
+    capacity over bytes by which what is kept falls around that edge. ``replay_ps``: what a
+    benchmark pays more that replays a captured graph of one operator, and not of several.
 
     The clock that a matmul sustains follows from its energy over ``switching_share`` of the power
     limit; the rest is drawn whatever runs (leakage, clocks, voltage regulators). ``hbm_byte_pj`` is
@@ -115,6 +116,7 @@ class Cublas(NamedTuple):
     boost_ps: int
     boost_order: int
     trip_ps: int
+    replay_ps: int
     l2_kept: float
     l2_edge_order: int
     switching_share: float
@@ -126,6 +128,20 @@ class Cublas(NamedTuple):
         return (bits + self.accumulator_bits) / (16 + self.accumulator_bits)
 
 
+class Nvfp4(NamedTuple):
+    """Matmuls of 4-bit operands, each 16 elements of which share an 8-bit scale.
+
+    ``step_ps``: least time of a step through the inner dimension, whose scales are copied to tensor
+    memory, in place of ``GpuKernels.step_ps``. ``macs``: multiply-accumulates a cycle and
+    multiprocessor for which operands and scales arrive. ``mac_energy``: energy of one of them over
+    that of one of 16 bits.
+    """
+
+    step_ps: int
+    macs: int
+    mac_energy: float
+
+
 class Quantization(NamedTuple):
     """Kernels before a matmul that scale and round its activations.
 
@@ -133,6 +149,7 @@ class Quantization(NamedTuple):
     block that scales one row of up to ``pass_elements``: two trips to memory and a reduction;
     ``further_ps``: the same again, in part overlapped, for each further ``pass_elements``.
     ``group_ps``: a multiprocessor that scales a group of 128 activations, one after the other.
+    ``resident_rows`` that a multiprocessor converts at a time where their scales are static.
     """
 
     gap_ps: int
@@ -140,6 +157,7 @@ class Quantization(NamedTuple):
     further_ps: int
     pass_elements: int
     group_ps: int
+    resident_rows: float
 
 
 class FusedAttention(NamedTuple):
@@ -223,6 +241,7 @@ class KernelLibraries(NamedTuple):
     marlin: Marlin
     openai_experts: OpenaiExperts
     cublas: Cublas
+    nvfp4: Nvfp4
     quantization: Quantization
     fused_attention: FusedAttention
     all_reduce: AllReduce
@@ -242,6 +261,7 @@ LIBRARY_TYPES: dict[str, type[Any]] = {
     "marlin": Marlin,
     "openai-experts": OpenaiExperts,
     "cublas": Cublas,
+    "nvfp4": Nvfp4,
     "quantization": Quantization,
     "fused-attention": FusedAttention,
 }

@@ -11,6 +11,19 @@ from simulator.hardware.gpu_kernels import GpuKernels
 Dataflow = Literal["ws", "os", "is"]
 WeightLoad = Literal["single", "double"]
 
+FORMATS = {"nvfp4": "fp4"}
+"""Formats whose elements share scales, and the data type at whose rate they are multiplied."""
+
+
+def rate_of(dtype: str) -> str:
+    """The data type that has the rate of a data type or format."""
+    return FORMATS.get(dtype, dtype)
+
+
+def with_formats(rates: Mapping[str, int]) -> tuple[str, ...]:
+    """The data types that have a rate, and the formats that are multiplied at one of these."""
+    return *rates, *(name for name, of in FORMATS.items() if of in rates)
+
 
 @dataclass(frozen=True, slots=True)
 class SystolicArray:
@@ -37,6 +50,11 @@ class SystolicArray:
     def dtypes(self) -> tuple[str, ...]:
         """The data types that this unit has a rate for."""
         return tuple(self.macs_per_cell)
+
+    @property
+    def rates(self) -> Mapping[str, int]:
+        """Multiply-accumulates of a cell by data type."""
+        return self.macs_per_cell
 
     @property
     def load_cycles(self) -> int:
@@ -66,12 +84,17 @@ class TensorCore:
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The data types that this unit has a rate for."""
-        return tuple(self.macs_per_sm)
+        """The data types that this unit can multiply, formats with scales among them."""
+        return with_formats(self.macs_per_sm)
+
+    @property
+    def rates(self) -> Mapping[str, int]:
+        """Multiply-accumulates of a multiprocessor by data type."""
+        return self.macs_per_sm
 
     def macs_per_cycle(self, dtype: str) -> int:
         """Peak multiply-accumulates per cycle of the whole chip."""
-        return self.count * self.macs_per_sm[dtype]
+        return self.count * self.macs_per_sm[rate_of(dtype)]
 
 
 MatrixUnit = SystolicArray | TensorCore

@@ -15,15 +15,19 @@ from simulator.hardware import (
     KernelLibraries,
     SystolicArray,
     TensorCore,
+    rate_of,
 )
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     ACCUMULATORS,
     ACTIVATION_BYTES,
+    BEST_SPLIT,
+    BEST_TILE,
     CLOCK_HZ,
     COLS,
     DATAFLOW,
     DEPTH,
+    FIXED,
     FUSED_ABSENT,
     FUSED_COPIES,
     FUSED_EDGES,
@@ -62,8 +66,11 @@ from simulator.kernels.chip_vector import (
     GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
+    GPU_PROMOTED_PER_S,
     GPU_RAMP_PS,
     GPU_ROTATING,
+    GPU_SCALED,
+    GPU_SCALED_MACS_PER_S,
     GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
@@ -101,18 +108,22 @@ from simulator.kernels.chip_vector import (
     UNIT_RATE,
     VECTOR_OPS,
 )
+from simulator.kernels.library_vector import NVFP4_MACS, NVFP4_STEP_PS, TRITON_PROMOTION_OPS
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
-from simulator.mapping.memory import BITS
+from simulator.mapping.memory import BITS, SCALED_ELEMENTS
 
 _DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 
 
-def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
+def pack_chip(
+    chip: Chip, dtype: str, rotating_buffers: int = 0, blocks: bool = False
+) -> Int64Array:
     """The vector of a chip that computes in ``dtype``.
 
     ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
     what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
-    weights that were last read a whole model ago.
+    weights that were last read a whole model ago. ``blocks``: matmuls of 8 bits whose operands have
+    scales in blocks.
 
     Raises InputError where the chip has no rate for that data type.
     """
@@ -131,6 +142,8 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         if unit.kernels is not None:
             _pack_gpu(chip, unit.kernels, libraries, out, dtype)
             out[GPU_ROTATING] = rotating_buffers
+            if blocks:
+                _pack_blocks(chip, unit, out)
     _pack_memories(chip, out)
     out[CLOCK_HZ] = chip.sustained_clock_hz
     out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
@@ -172,7 +185,7 @@ def _pack_tensor_core(
     unit: TensorCore, tiles: Sequence[tuple[int, int]], out: Int64Array, dtype: str
 ) -> None:
     out[UNIT_KIND] = TENSOR_CORE
-    out[UNIT_RATE] = unit.macs_per_sm[dtype]
+    out[UNIT_RATE] = unit.macs_per_sm[rate_of(dtype)]
     out[ACCUMULATORS] = NO_LIMIT
     # The mapper cuts L2 tiles in multiples of the largest output tile that a kernel uses, and
     # deep enough that a kernel's pipeline is full.
@@ -192,6 +205,14 @@ def libraries_of(chip: Chip) -> KernelLibraries:
     from simulator.config.loader import load_libraries
 
     return chip.libraries or load_libraries()
+
+
+def mac_share(chip: Chip, dtype: str) -> float:
+    """Energy of a multiply-accumulate of a GPU over that of one of 16 bits."""
+    libraries = libraries_of(chip)
+    if rate_of(dtype) == "fp4":
+        return libraries.nvfp4.mac_energy
+    return libraries.cublas.mac_energy_share(BITS[dtype])
 
 
 def _pack_fused(chip: Chip, out: Int64Array) -> None:
@@ -240,10 +261,18 @@ def _pack_gpu(
     out[GPU_FEED] = gpu.feed_bytes_per_s
     out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
     out[GPU_SPLIT_PS] = gpu.split_ps
-    out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
+    out[GPU_SPLITS] = FIXED if dtype in gpu.unsplit else BEST_SPLIT
+    out[GPU_SCALED_MACS_PER_S] = NO_LIMIT
+    # there is no arithmetic on floats of 4 bits without scales
+    shared = SCALED_ELEMENTS.get("nvfp4" if dtype == "fp4" else dtype)
+    if shared is not None:
+        out[GPU_SPLITS] = BEST_TILE
+        out[GPU_SCALED] = shared
+        out[GPU_STEP_PS] = out[NVFP4_STEP_PS]
+        out[GPU_SCALED_MACS_PER_S] = out[NVFP4_MACS] * chip.sustained_clock_hz
     out[GPU_RAMP_PS] = gpu.ramp_ps
     cublas = libraries.cublas
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * cublas.mac_energy_share(BITS[dtype]))
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_share(chip, dtype))
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * cublas.switching_share)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
@@ -260,6 +289,18 @@ def _pack_gpu(
     # of each further partition; 1 / kept of two are all lines with the copies
     copies = 1 / cublas.l2_kept - 1
     out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + copies * (gpu.l2_partitions - 1)))
+
+
+def _pack_blocks(chip: Chip, unit: TensorCore, out: Int64Array) -> None:
+    """Change the fields of 8-bit kernels to those of operands with scales in blocks.
+
+    Tensor cores that multiply floats of 4 bits take scales; before them results are promoted after
+    each 128 of the inner dimension, the depth of a step (``kernels.gpu_experts``).
+    """
+    out[GPU_SPLITS] = BEST_TILE
+    if "fp4" not in unit.rates:
+        rate = chip.vector.ops_per_cycle * chip.sustained_clock_hz / unit.count
+        out[GPU_PROMOTED_PER_S] = int(rate * PER_MILLION / out[TRITON_PROMOTION_OPS])
 
 
 def require_dtype(chip: Chip, dtype: str) -> None:

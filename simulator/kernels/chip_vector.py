@@ -64,7 +64,7 @@ GPU_L2_BYTES = GPU + 10
 GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
 GPU_SPLITS = GPU + 12
-"""1 where the kernels of this data type can split the inner dimension."""
+"""How the kernels of this data type choose: FIXED, BEST_SPLIT or BEST_TILE."""
 GPU_WAVE_LOSS = GPU + 13
 """Share of an unfinished wave that is lost where blocks are launched in waves, in parts of
 PER_MILLION."""
@@ -79,7 +79,14 @@ GPU_STREAM_BYTES_PER_S = GPU + 18
 """At which L2 gives what is read once."""
 GPU_STORE_BYTES_PER_S = GPU + 19
 """At which results are written while nothing else runs."""
-SRAM_BYTES = GPU + 20
+GPU_SCALED = GPU + 20
+"""Elements of an operand that share a scale of 8 bits; 0: they have none to speak of."""
+GPU_SCALED_MACS_PER_S = GPU + 21
+"""Multiply-accumulates per second of a multiprocessor for which scales arrive."""
+GPU_PROMOTED_PER_S = GPU + 22
+"""Results per second that a multiprocessor's vector units scale and add up after each step; 0:
+none are, or the tensor cores do it."""
+SRAM_BYTES = GPU + 23
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -117,6 +124,12 @@ FUSED_GENERIC = FUSED + 28
 LIBRARY_VALUES = FUSED + 29
 """Values of the kernel libraries; ``kernels.library_vector`` says which."""
 TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
+FIXED = 0
+"""The tile by the number of rows alone, and the inner dimension whole."""
+BEST_SPLIT = 1
+"""The best tile and split of the inner dimension."""
+BEST_TILE = 2
+"""The best tile, and the inner dimension whole."""
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 
-from simulator.kernels.arithmetic import ceil_div
+from simulator.kernels.arithmetic import bits_to_bytes, ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    BEST_TILE,
+    FIXED,
     GPU_EXPOSED_ENDS,
     GPU_FEED,
     GPU_L2_BYTES,
@@ -20,8 +22,11 @@ from simulator.kernels.chip_vector import (
     GPU_NARROW_ROWS,
     GPU_PERSISTENT,
     GPU_POWER_MW,
+    GPU_PROMOTED_PER_S,
     GPU_RAMP_PS,
     GPU_ROTATING,
+    GPU_SCALED,
+    GPU_SCALED_MACS_PER_S,
     GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLITS,
@@ -51,6 +56,9 @@ from simulator.kernels.library_vector import (
 
 PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
+
+RESULT_BITS = 16
+"""Of what operands with scales are multiplied to."""
 
 MOST_SPLITS = 128
 
@@ -158,11 +166,10 @@ def results_ps(chip: Int64Array, written: float, stored: float) -> float:
 def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
     """Whether the library has this tile for a product of ``m`` rows.
 
-    One that does not split k has a fixed choice by m alone: 64 x 64 up to 64 rows, twice that up
-    to 128 (or what ``narrow_rows`` says), and 128 x 128 or more beyond (the dispatch of vLLM's
-    CUTLASS kernels).
+    A fixed choice is one by m alone: 64 x 64 up to 64 rows, twice that up to 128 (or what
+    ``narrow_rows`` says), and 128 x 128 or more beyond (the dispatch of vLLM's CUTLASS kernels).
     """
-    if chip[GPU_SPLITS] == 1:
+    if chip[GPU_SPLITS] != FIXED:
         return True
     least = chip[TILES] * chip[TILES + 1]
     last = TILES + 2 * (chip[TILE_COUNT] - 1)
@@ -173,12 +180,21 @@ def offered(chip: Int64Array, m: int, rows: int, cols: int) -> bool:
 
 
 @inner
+def operand_bytes(chip: Int64Array, elements: int, bits: int) -> int:
+    """Bytes of an operand with the scales that its elements share."""
+    size = bits_to_bytes(elements * bits)
+    if chip[GPU_SCALED] > 0 and bits > 0:
+        size += ceil_div(elements, chip[GPU_SCALED])
+    return size
+
+
+@inner
 def multiplied_rows(chip: Int64Array, m: int, rows: int) -> int:
     """Rows that a tile of so many multiplies for a product of ``m``, padding among them.
 
-    Kernels that do not split come in tiles of 16 and 32 rows, too, where the instruction allows.
+    Kernels of a fixed choice come in tiles of 16 and 32 rows, too, where the instruction allows.
     """
-    if chip[GPU_SPLITS] == 0 and chip[GPU_PERSISTENT] == 0:
+    if chip[GPU_SPLITS] == FIXED and chip[GPU_PERSISTENT] == 0:
         while rows > FEWEST_ROWS and rows >= 2 * m:
             rows //= 2
     return rows
@@ -197,6 +213,8 @@ def tiles_ps(
     m, k, n = shape
     rows, cols = chip[TILES + 2 * tile], chip[TILES + 2 * tile + 1]
     depth = chip[TILE_K]
+    scales = 8.0 / chip[GPU_SCALED] if chip[GPU_SCALED] > 0 else 0.0
+    r_bits = RESULT_BITS if chip[GPU_SPLITS] == BEST_TILE else a_bits
     blocks = ceil_div(m, rows) * ceil_div(n, cols) * split
     share = blocks / chip[UNIT_COUNT]
     # tiles of persistent kernels run on into each other; a wave of blocks is a wave
@@ -211,23 +229,25 @@ def tiles_ps(
     issue = float(issued) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
     real_rows, real_cols = min(rows, m), min(cols, n)
-    fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
-    feed = fetched * 1e12 / chip[GPU_FEED]
-    step = blend(issue, max(feed, float(chip[GPU_STEP_PS])))
+    sides = real_rows * (a_bits + scales) + real_cols * (b_bits + scales)
+    feed = sides * depth / 8.0 * 1e12 / chip[GPU_FEED]
+    scaled = float(issued) * 1e12 / chip[GPU_SCALED_MACS_PER_S]
+    step = blend(issue, max(feed, max(scaled, float(chip[GPU_STEP_PS]))))
+    if chip[GPU_PROMOTED_PER_S] > 0:
+        step += float(rows * cols) * 1e12 / chip[GPU_PROMOTED_PER_S]
     if chip[GPU_EXPOSED_ENDS] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
-        sides = real_rows * a_bits + real_cols * b_bits
-        first = float(blocks * sides * min(part, depth)) / 8.0
+        first = blocks * sides * min(part, depth) / 8.0
         first *= 1e12 / chip[GPU_STREAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
         # a step that is half filled issues half; one is the least, its latency
         filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
         time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
     else:
-        results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
+        results = real_rows * real_cols * r_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
     if chip[GPU_SHARED_FEED] == 1:
-        pulled = float(blocks * part * (real_rows * a_bits + real_cols * b_bits)) / 8.0
+        pulled = blocks * part * sides / 8.0
         time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     if split > 1:
         # every block sends its sums to L2, where they are added

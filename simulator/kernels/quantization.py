@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
-from simulator.kernels.chip_vector import HBM_BYTES_PER_S, UNIT_COUNT
+from simulator.kernels.chip_vector import HBM_BYTES_PER_S, PER_MILLION, UNIT_COUNT
 from simulator.kernels.gpu_matmul import blend, join
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
     QUANTIZE_FURTHER_PS,
     QUANTIZE_GAP_PS,
     QUANTIZE_PASS,
+    QUANTIZE_RESIDENT,
     QUANTIZE_ROW_PS,
 )
 
@@ -47,6 +48,15 @@ def convert_ps(chip: Int64Array, width: int, size: int) -> float:
     and written.
     """
     row = quantize_row_ps(chip, width)
+    return chip[QUANTIZE_GAP_PS] + join(chip, row, size * 1e12 / chip[HBM_BYTES_PER_S])
+
+
+@inner
+def convert_rows_ps(chip: Int64Array, rows: int, width: int, size: int) -> float:
+    """Time of the kernel before a matmul whose operands share scales in groups: as ``convert_ps``,
+    but that a multiprocessor has no more than so many rows in flight."""
+    resident = chip[UNIT_COUNT] * (chip[QUANTIZE_RESIDENT] / PER_MILLION)
+    row = blend(1.0, rows / resident) * quantize_row_ps(chip, width)
     return chip[QUANTIZE_GAP_PS] + join(chip, row, size * 1e12 / chip[HBM_BYTES_PER_S])
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div, clear, scale_up
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    BEST_SPLIT,
+    BEST_TILE,
     CLOCK_HZ,
     GPU_EXPOSED_ENDS,
     GPU_PERSISTENT,
+    GPU_SCALED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
     GPU_SPLITS,
@@ -36,12 +39,13 @@ from simulator.kernels.gpu_matmul import (
     missed_share,
     next_split,
     offered,
+    operand_bytes,
     results_ps,
     tiles_ps,
     vector_ps,
 )
 from simulator.kernels.jit import inner, kernel
-from simulator.kernels.quantization import quantize_ps
+from simulator.kernels.quantization import convert_rows_ps, quantize_ps
 from simulator.mapping.loads import Bits
 from simulator.mapping.tiles import (
     ARRAY,
@@ -106,7 +110,7 @@ def best_tiles(
     best, busy, tile, split = -1.0, 0.0, 0, 1
     next_best, next_tile, next_parts = -1.0, 0, 1
     least_split = float(chip[GPU_SPLIT_PS] + chip[GPU_TILE_PS])
-    splits = chip[GPU_SPLITS] == 1 and (
+    splits = chip[GPU_SPLITS] == BEST_SPLIT and (
         chip[GPU_SPLIT_RATIO] == 0 or longest_unsplit(chip, shape) < k
     )
     for index in range(chip[TILE_COUNT]):
@@ -153,14 +157,17 @@ def gpu_search(
     m, k, n = shape
     clear(out)
     clock = chip[CLOCK_HZ]
-    weights = max(bits_to_bytes(k * n * bits[1]) - prefetched, 0)
-    a_moved, c_moved = bits_to_bytes(m * k * bits[0]), bits_to_bytes(m * n * bits[2])
+    weights = max(operand_bytes(chip, k * n, bits[1]) - prefetched, 0)
+    a_moved, c_moved = operand_bytes(chip, m * k, bits[0]), bits_to_bytes(m * n * bits[2])
     of_weights, of_others = missed_share(chip, float(weights), float(a_moved + c_moved))
     fetched, a_fetched = int(weights * of_weights), int(a_moved * of_others)
     out[READ] = fetched + a_fetched
     out[WRITE] = int(c_moved * of_others)
     result = bits_to_bytes(m * n * max(bits[2], bits[3]))
     out[SRAM] = bits_to_bytes(m * k * bits[3] + k * n * bits[4]) + result
+    if chip[GPU_SCALED] > 0:
+        out[SRAM] = operand_bytes(chip, m * k, bits[3]) + operand_bytes(chip, k * n, bits[4])
+        out[SRAM] += result
     missed = float(out[READ] + out[WRITE])
     others = float(a_fetched + out[WRITE])
     stored, total = float(out[WRITE]), float(out[SRAM])
@@ -182,7 +189,7 @@ def gpu_search(
     # the bounds hold in the reals; these keep them to the cycle
     least = max(ceil_div(m * k * n, chip[UNIT_COUNT] * chip[UNIT_RATE]), max(out[FEED], out[HBM]))
     whole = fixed + join(chip, limited, streamed) + after
-    if m == 1 and chip[GPU_PERSISTENT] == 0 and chip[GPU_SPLITS] == 1:
+    if m == 1 and chip[GPU_PERSISTENT] == 0 and chip[GPU_SPLITS] == BEST_SPLIT:
         # a kernel without tensor cores, in libraries before Hopper
         vector = vector_ps(chip, k)
         if fixed + streamed + vector + after < whole:
@@ -208,16 +215,20 @@ def gpu_search(
 
 @kernel
 def add_quantization(chip: Int64Array, shapes: Int64Array, bits: int, out: Int64Array) -> None:
-    """Add to priced matmuls the kernel that scales the activations from 16 bits to ``bits``.
+    """Add to priced matmuls the kernel that scales the activations from 16 bits to ``bits``: with a
+    scale for each row, or, where elements share scales, with those of groups of them.
 
     ``shapes`` is int64[R, 3] of (m, k, n), ``out`` int64[R, MAP_FIELDS].
     """
     for row in range(len(shapes)):
         m, k = shapes[row, 0], shapes[row, 1]
-        read, written = bits_to_bytes(m * k * 16), bits_to_bytes(m * k * bits)
+        read, written = bits_to_bytes(m * k * 16), operand_bytes(chip, m * k, bits)
         size = read + written
-        fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
-        time = fixed + quantize_ps(chip, m, k, size)
+        time = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
+        if chip[GPU_SPLITS] == BEST_TILE:
+            time += convert_rows_ps(chip, m, k, size)
+        else:
+            time += quantize_ps(chip, m, k, size)
         moving = scale_up(size, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S])
         out[row, CYCLES] += max(to_cycles(chip, time), moving)
         if out[row, SECOND] >= 0:

@@ -24,8 +24,21 @@ from simulator.model.operators import (
 from simulator.model.transformer import Transformer
 from simulator.units import format_bytes
 
-BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4, "int4": 4}
-"""Bits an element of each data type."""
+BITS = {
+    **{"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8},
+    **{"fp4": 4, "int4": 4, "nvfp4": 4},
+}
+"""Bits an element of each data type, without scales."""
+
+SCALED_ELEMENTS = {"nvfp4": 16}
+"""Elements that share a scale of 8 bits (nvfp4: arXiv 2509.25149, section 2), by format."""
+
+
+def stored_bits(dtype: str) -> float:
+    """Bits of an element of a data type with its share of a scale."""
+    shared = SCALED_ELEMENTS.get(dtype)
+    return BITS[dtype] + (8 / shared if shared else 0)
+
 
 LOGIT_BYTES = 4
 """Logits are kept in fp32 for sampling."""
@@ -91,7 +104,7 @@ def memory_of(
     model: Transformer,
     layout: Layout,
     *,
-    weight_bits: int,
+    weight_bits: float,
     activation_bits: int,
     kv_bits: int,
     tokens: int,
@@ -121,7 +134,7 @@ def memory_of(
     stored = -(-int((weights + tables + model.vector_parameters) * scale) // 8)
     activations = _activations(model, layout, parts, tokens, logits, activation_bits)
     # matrices are multiplied shard by shard as they arrive: one in use, one on its way
-    buffers = 2 * -(-gathered * weight_bits // (8 * layout.stage))
+    buffers = 2 * int(-(-gathered * weight_bits // (8 * layout.stage)))
     return Memory(
         capacity=hbm.capacity_bytes,
         reserve=system.reserve_bytes(hbm.capacity_bytes - stored - activations - buffers),
@@ -150,10 +163,11 @@ def check_room(system: System, model: Transformer, layout: Layout, memory: Memor
     )
 
 
-def _with_scales(model: Transformer, weight_bits: int) -> float:
-    """Bits of a weight with its share of a block's scale, where the model has block scales."""
+def _with_scales(model: Transformer, weight_bits: float) -> float:
+    """Bits of a weight with its share of a block's scale, where the model has block scales; those
+    of a format that has its own are no whole number."""
     stored = model.quantization
-    if stored.block and weight_bits <= 8:
+    if stored.block and weight_bits <= 8 and weight_bits == int(weight_bits):
         return weight_bits + stored.scale_bits / stored.block
     return weight_bits
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from simulator.hardware.matrix_unit import rate_of
 from simulator.report.figures import count
 from simulator.timing.evidence import LATENT
 
@@ -113,7 +114,10 @@ class Evidence:
         """All of the operator, those of latent attention left out; the nearest first."""
         of_all = self.chip.validation
         own = [e for e in of_all if e.operator == self.operator and not e.table.endswith(LATENT)]
-        return tuple(sorted(own, key=lambda e: (e.dtype != self.dtype, not self._is_of_form(e))))
+        return tuple(sorted(own, key=self._distance))
+
+    def _distance(self, entry: Validated) -> tuple[bool, bool]:
+        return rate_of(entry.dtype) != rate_of(self.dtype), not self._is_of_form(entry)
 
     def line(self) -> str:
         """What the price rests on."""
@@ -123,7 +127,7 @@ class Evidence:
         if not entries:
             return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
         first = entries[0]
-        other = first.dtype != self.dtype and first.operator not in OF_BYTES
+        other = rate_of(first.dtype) != rate_of(self.dtype) and first.operator not in OF_BYTES
         rows = count(first.count, "measurements")
         line = (
             f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on "
@@ -147,8 +151,9 @@ def expert_form(dtype: str, weight_dtype: str, blocks: bool) -> str:
     """That of ``FORMS`` of a layer of experts, "" for plain ones."""
     if blocks:
         return " fp8 blocks"
-    narrow = {"fp4": " nvfp4" if dtype == "fp4" else " mxfp4", "int4": " int4"}
-    return narrow.get(weight_dtype, "")
+    if rate_of(dtype) == "fp4":
+        return " nvfp4"
+    return {"fp4": " mxfp4", "int4": " int4"}.get(weight_dtype, "")
 
 
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
@@ -157,9 +162,11 @@ def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
     if entry.operator in OF_BYTES:
         return True
     activation = dtypes.get("activation", "bf16")
-    if entry.operator in OF_CACHE and dtypes.get("kv", "bf16") != activation:
-        return False
-    return entry.dtype == activation
+    if entry.operator in OF_CACHE:
+        # beside matmuls of 4 bits attention computes in the type of its cache, or in 16 bits
+        kv = dtypes.get("kv", "bf16")
+        return entry.dtype == kv and (kv == activation or rate_of(activation) == "fp4")
+    return rate_of(entry.dtype) == rate_of(activation)
 
 
 def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | None) -> str:

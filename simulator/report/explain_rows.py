@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from simulator.hardware.matrix_unit import rate_of
 from simulator.report.explain import Explanation
 from simulator.report.figures import bytes_text, count, duration, mean, percent, rate, scaled, usd
 from simulator.timing.energy import energies
@@ -148,7 +149,7 @@ def pool_costs(result: RunResult, systems: Mapping[str, Sequence[System]]) -> li
 
 def energies_of(chip: Chip, energy: Energy, dtype: str) -> dict[str, str]:
     """The values of the chip file that its energies come from."""
-    mac = f"{energy.mac_pj[dtype]:.3g} pJ"
+    mac = f"{energy.mac_pj[rate_of(dtype)]:.3g} pJ"
     if chip.power.energy is None:  # those of a GPU's power model, but for what is stated
         return {
             "chip.matrix.kernels.mac_energy": f"{mac} in {dtype}",

@@ -89,7 +89,8 @@ function command(p, i) {
   const tail = chip + ' --dtype ' + p.dtype;
   if (p.operator === 'matmul')
     return 'chipsim op matmul ' + row.m + 'x' + row.k + 'x' + row.n + tail + copies +
-      (row.quantize ? ' --quantize' : '');
+      (row.quantize ? ' --quantize' : '') + (row.replay ? ' --replay' : '') +
+      (row.blocks ? ' --blocks' : '');
   if (p.operator.startsWith('attention-') && !row.latent)
     return 'chipsim op attention --phase ' + p.operator.slice(10) + ' --batch ' + row.batch +
       ' --heads ' + row.heads + ' --kv-heads ' + row.kv_heads + ' --head-dim ' + row.head_dim +

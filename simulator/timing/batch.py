@@ -1,8 +1,8 @@
 """The price of a batch, from the prices of its operators: what the serving loop calls.
 
 ``Packed`` is a plan as the kernels see it: (chip, bits, rows, weighted, sections, stages,
-pipeline), all arrays; see ``timing.plan.Plan`` for their meaning. Only the functions of this file
-take it apart.
+pipeline), all arrays, of which chip and bits are those of attention; see ``timing.plan.Plan`` for
+their meaning. Only the functions of this file take it apart.
 """
 
 from __future__ import annotations

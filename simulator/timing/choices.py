@@ -9,7 +9,7 @@ import numpy as np
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Chip, ServingEngine
 from simulator.kernels.arrays import Int64Array
-from simulator.mapping.memory import BITS
+from simulator.mapping.memory import BITS, stored_bits
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
 from simulator.timing.operator_checks import check_known
 
@@ -27,23 +27,50 @@ class Dtypes:
 
     def __post_init__(self) -> None:
         check_known(self.weight, self.activation, self.kv)
+        if self._narrow and BITS[self.weight] > 4:
+            raise InputError(
+                f"activations in {self.activation} are multiplied with weights of 4 bits, found "
+                f"weights in {self.weight}",
+                hint=f"--dtype {self.activation} sets both",
+            )
+
+    @property
+    def _narrow(self) -> bool:
+        """Whether matmuls take 4 bits, in which nothing else computes."""
+        return BITS[self.activation] < 8
+
+    @property
+    def weight_bits(self) -> float:
+        """Bits of a weight as it is stored, with its share of a scale where its format has some."""
+        return stored_bits(self.weight)
 
     def bits(self, residual: str | None = None) -> Int64Array:
         """Bits of (weight, activation, kv, residual) elements.
 
-        What lies between matmuls has the type of the activations, or ``residual`` if that is wider.
+        What lies between matmuls has the type of the activations, or ``residual`` if that is wider;
+        activations of 4 bits are made for a matmul and have 16 between.
         """
         own = BITS[self.activation]
-        between = own if residual is None else max(own, BITS[residual])
+        between = max(BITS[residual] if residual else own, 16 if self._narrow else own)
         return np.array([BITS[self.weight], own, BITS[self.kv], between], dtype=np.int64)
+
+    def attention(self, chip: Chip) -> Dtypes:
+        """The types that attention computes with: these, or, beside matmuls of 4 bits, bf16, and
+        fp8 over a cache in it where a GPU's kernels convert queries to that."""
+        if not self._narrow:
+            return self
+        converts = chip.fused is not None and chip.fused.quantizes_queries
+        arithmetic = "fp8" if converts and self.kv == "fp8" else "bf16"
+        return Dtypes(arithmetic, arithmetic, self.kv)
 
     def cache_note(self, chip: Chip) -> str:
         """What to say where a GPU's attention has to turn a 16-bit cache into 8 bits; else ""."""
-        if chip.fused is None or BITS[self.activation] > 8 or BITS[self.kv] <= 8:
+        arithmetic = self.attention(chip).activation
+        if chip.fused is None or BITS[arithmetic] > 8 or BITS[self.kv] <= 8:
             return ""
         return (
-            f"attention in {self.activation} converts a cache in {self.kv} as it reads it, and may "
-            f"take longer than with 16 bits for both: --kv-dtype {self.activation} avoids that"
+            f"attention in {arithmetic} converts a cache in {self.kv} as it reads it, and may "
+            f"take longer than with 16 bits for both: --kv-dtype {arithmetic} avoids that"
         )
 
     def as_dict(self) -> dict[str, str]:

@@ -109,6 +109,8 @@ def check_step(
             f"{dtypes[1]}",
             hint="--dtype sets both",
         )
+    if BITS.get(dtypes[0], 16) < 8:
+        raise InputError(f"convolutions have no price in {dtypes[0]}", hint="fp8, int8 or bf16")
 
 
 def _spans(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from simulator.hardware import Chip, Energy, TensorCore
-from simulator.kernels.chip_packing import libraries_of
-from simulator.mapping.memory import BITS
+from simulator.hardware import Chip, Energy, TensorCore, rate_of
+from simulator.kernels.chip_packing import libraries_of, mac_share
 
 
 def energies(chip: Chip) -> Energy | None:
@@ -24,7 +23,7 @@ def energies(chip: Chip) -> Energy | None:
         return None
     own, model = unit.kernels.mac_pj, libraries_of(chip).cublas
     found = Energy(
-        mac_pj={dtype: own * model.mac_energy_share(BITS[dtype]) for dtype in unit.dtypes},
+        mac_pj={dtype: own * mac_share(chip, dtype) for dtype in unit.rates},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
         hbm_byte_pj=model.hbm_byte_pj,
@@ -73,6 +72,7 @@ def energy_j(
     a price that does not know of it; in a row of them it holds the mean at the limit.
     """
     table = energies(chip)
+    dtype = rate_of(dtype)
     if table is None or dtype not in table.mac_pj:
         return None
     dynamic = flops / 2 * table.mac_pj[dtype] + vector_ops * table.vector_op_pj

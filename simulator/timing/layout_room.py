@@ -76,14 +76,14 @@ def fits(
     search: Search,
 ) -> bool:
     """Whether weights, activations and the cache of a share fit the fullest chip."""
-    weight, activation, kv = (int(bits) for bits in dtypes.bits()[:3])
+    beside = dtypes.attention(system.chip).bits()
     memory = memory_of(
         system,
         model,
         layout,
-        weight_bits=weight,
-        activation_bits=activation,
-        kv_bits=kv,
+        weight_bits=dtypes.weight_bits,
+        activation_bits=int(beside[1]),
+        kv_bits=int(beside[2]),
         tokens=share.tokens,
         logits=share.logits,
     )
@@ -143,7 +143,7 @@ def smallest_sufficient(
     that is looked at; what decides is the memory.
     """
     room = system.chip.hbm.capacity_bytes - system.reserve_bytes(0)
-    weight, _, kv = (int(bits) for bits in dtypes.bits()[:3])
+    weight, kv = dtypes.weight_bits, int(dtypes.bits()[2])
     cache = search.batch * model.kv_elements(search.context) * kv / 8
     cache = 0.0 if model.kv_heads == 1 else cache
     start = max(1, math.floor((model.parameters * weight / 8 + cache) * 0.9 / room))

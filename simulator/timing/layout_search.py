@@ -173,7 +173,7 @@ def _bound_ps(
 
     Of experts those that tokens meet at least: as many as they can where the load is ``even``.
     """
-    weight, _, _ = (int(bits) for bits in dtypes.bits()[:3])
+    weight = dtypes.weight_bits
     chip = system.chip
     peak = chip.peak_flops_per_s(dtypes.activation)
     worst = 0.0
@@ -208,8 +208,7 @@ def _no_layout(
     least = smallest_sufficient(system, model, dtypes, search)
     if least:
         hint = in_words(system, least)
-    weight = int(dtypes.bits()[0])
-    size = format_bytes(model.parameters * weight // 8)
+    size = format_bytes(int(model.parameters * dtypes.weight_bits / 8))
     return InfeasibleError(
         f"{model.name} ({size} of weights) with a batch of {search.batch} x {search.context} "
         f"tokens fits {system.name} in no layout",

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Unpack
 
 import numpy as np
 
 from simulator.errors import InfeasibleError, InputError
-from simulator.hardware import Chip, SystolicArray
+from simulator.hardware import Chip
 from simulator.kernels import executor
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import CLOCK_HZ
 from simulator.mapping import matmul as mapper
 from simulator.mapping import tiles
-from simulator.mapping.gpu_matmul import add_quantization
 from simulator.mapping.loads import Bits
-from simulator.mapping.memory import BITS
 from simulator.timing import prices
 from simulator.timing.hbm import resolve_memory
+from simulator.timing.matmul_ways import MatmulWay, MatmulWays
 from simulator.timing.results import CAUSES, CopyTiming, MatmulTiming
 
 LARGEST = 2**31
@@ -46,23 +46,18 @@ _ORDERS = tuple(
 def price_matmuls(
     chip: Chip,
     cases: Iterable[tuple[int, int, int, str]],
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> list[MatmulTiming]:
     """Price C[m,n] = A[m,k] B[k,n] for each (m, k, n, dtype), all operands and results in HBM.
 
-    ``rotating_buffers`` reproduces a benchmark on a GPU that cycles through so many copies of B
-    and uses the same A and C again: what of them is still in L2 does not come from HBM. 0, as in
-    a model whose other layers came between: nothing is.
-
-    ``quantize`` adds, for data types of 8 bits on a GPU, the kernel that scales the activations
-    from 16 bits row by row, and leaves results of 16 bits.
+    ``ways`` are those of ``MatmulWay``.
 
     Raises InputError for sizes that are not positive or beyond the kernels' range and for a dtype
     without a rate, InfeasibleError where SRAM is smaller than one tile.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize)
+    way = MatmulWay(**ways)
+    way.check(chip)
+    chip = resolve_memory(chip)
     rows = list(cases)
     shapes: dict[str, list[tuple[int, int, int]]] = {}
     for m, k, n, dtype in rows:
@@ -70,10 +65,9 @@ def price_matmuls(
         shapes.setdefault(dtype, []).append((m, k, n))
     priced: dict[str, Iterator[list[int]]] = {}
     for dtype, sizes in shapes.items():
-        vector = pack_chip(chip, dtype, rotating_buffers)
-        out = _mapped(vector, sizes, _bits(dtype, quantize))
-        if quantize and BITS[dtype] < 16:
-            add_quantization(vector, np.array(sizes, np.int64), BITS[dtype], out)
+        vector = way.pack(chip, dtype)
+        out = _mapped(vector, sizes, way.bits(dtype))
+        way.add_around(vector, dtype, np.array(sizes, np.int64), out)
         priced[dtype] = iter(out.tolist())
     facts = {dtype: _Facts.of(chip, dtype) for dtype in shapes}
     return [_timing(facts[row[3]], row, next(priced[row[3]])) for row in rows]
@@ -83,25 +77,24 @@ def matmul_seconds(
     chip: Chip,
     sizes: Int64Array,
     dtype: str,
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> Float64Array:
     """Seconds of matmuls of one data type; the ``time_s`` of ``price_matmuls``, and nothing else.
 
     ``sizes`` is int64[rows, 3], m, k and n of each. Raises as ``price_matmuls``.
     """
-    chip = _benchmarked(chip, rotating_buffers, quantize)
+    way = MatmulWay(**ways)
+    way.check(chip)
+    chip = resolve_memory(chip)
     # what may be out of range by its rounded product is looked at exactly
     strange = ((sizes < 1) | (sizes > LARGEST)).any(axis=1)
     strange |= sizes.astype(np.float64).prod(axis=1) > LARGEST_VOLUME / 2
     for m, k, n in sizes[strange].tolist():
         _check_size(m, k, n)
-    vector = pack_chip(chip, dtype, rotating_buffers)
+    vector = way.pack(chip, dtype)
     out = np.empty((len(sizes), tiles.MAP_FIELDS), dtype=np.int64)
-    mapper.search_all(vector, np.ascontiguousarray(sizes), _bits(dtype, quantize), out)
-    if quantize and BITS[dtype] < 16:
-        add_quantization(vector, np.ascontiguousarray(sizes), BITS[dtype], out)
+    mapper.search_all(vector, np.ascontiguousarray(sizes), way.bits(dtype), out)
+    way.add_around(vector, dtype, sizes, out)
     cycles = out[:, tiles.CYCLES].tolist()
     if min(cycles, default=0) < 0:
         raise _no_tile(chip.name, *sizes[cycles.index(min(cycles))].tolist())
@@ -116,21 +109,6 @@ def _seconds(cycles: int, clock_hz: int) -> float:
 
 def _no_tile(chip: str, m: int, k: int, n: int) -> InfeasibleError:
     return InfeasibleError(f"the SRAM of {chip} is smaller than one tile of {m}x{k}x{n}")
-
-
-def _benchmarked(chip: Chip, rotating_buffers: int, quantize: bool) -> Chip:
-    """The chip with the memory model's figures; InputError for a benchmark that it cannot run."""
-    if rotating_buffers < 0:
-        raise InputError(f"rotating buffers must be at least 0, found {rotating_buffers}")
-    if quantize and (isinstance(chip.matrix, SystolicArray) or chip.matrix.kernels is None):
-        raise InputError(f"the quantization kernel is known for GPUs only, {chip.name} is none")
-    return resolve_memory(chip)
-
-
-def _bits(dtype: str, quantize: bool) -> Bits:
-    """Bits of the operands; quantized matmuls leave results of 16."""
-    bits = BITS[dtype]
-    return bits, bits, max(bits, 16) if quantize else bits, bits, bits
 
 
 @lru_cache(maxsize=64)
@@ -172,13 +150,11 @@ def price_matmul(
     k: int,
     n: int,
     dtype: str = "bf16",
-    *,
-    rotating_buffers: int = 0,
-    quantize: bool = False,
+    **ways: Unpack[MatmulWays],
 ) -> MatmulTiming:
     """Price one matmul; see ``price_matmuls``."""
     case = (m, k, n, dtype)
-    return price_matmuls(chip, [case], rotating_buffers=rotating_buffers, quantize=quantize)[0]
+    return price_matmuls(chip, [case], **ways)[0]
 
 
 def _order(code: int) -> str:

@@ -37,6 +37,8 @@ from simulator.timing.sequences import Batch
 class Plan:
     """One replica's work, packed for the kernels.
 
+    ``chip`` and ``bits`` are those of matmuls and of all that rows alone decide, ``attention``
+    those of attention, which computes in other types beside matmuls of 4 bits.
     ``rows`` is int64[operators, PLAN_FIELDS], ``weighted`` bool[operators], ``sections`` int64[
     sections, 3] (first operator, count, repeats), ``stages`` int64[kinds, STAGE_FIELDS] and
     ``pipeline`` of ``timing.batch``, ``fabrics`` int64[groups, fields] (each
@@ -53,6 +55,7 @@ class Plan:
     sharded: Sharded
     operators: tuple[Operator, ...]
     chip: Int64Array
+    attention: tuple[Int64Array, Int64Array]
     fabrics: Int64Array
     bits: Int64Array
     rows: Int64Array
@@ -69,8 +72,7 @@ class Plan:
     def packed(self) -> Packed:
         """What the kernels of ``timing.batch`` take."""
         return (
-            self.chip,
-            self.bits,
+            *self.attention,
             self.rows,
             self.weighted,
             self.sections,
@@ -109,12 +111,12 @@ class Plan:
     def memory(self, tokens: int, logits: int) -> Memory:
         """Memory of the fullest chip for batches of a replica of at most so many tokens and
         positions with logits; see ``mapping.memory.memory_of``."""
-        weight_bits, activation_bits, kv_bits = (int(b) for b in self.bits[:3])
+        activation_bits, kv_bits = int(self.attention[1][1]), int(self.bits[2])
         return memory_of(
             self.system,
             self.model,
             self.layout,
-            weight_bits=weight_bits,
+            weight_bits=self.dtypes.weight_bits,
             activation_bits=activation_bits,
             kv_bits=kv_bits,
             tokens=tokens,
@@ -317,6 +319,8 @@ def make_plan(
     engine = system.engine
     if engine is not None and is_grouped(model):
         system = replace(system, chip=engine.with_attention(system.chip, kinds.kv))
+    residual = None if engine is None else engine.residual
+    beside = kinds.attention(system.chip)
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
@@ -335,8 +339,12 @@ def make_plan(
         sharded=sharded,
         operators=operators,
         chip=pack_chip(system.chip, kinds.activation),
+        attention=(
+            pack_chip(system.chip, beside.activation),
+            beside.bits(residual),
+        ),
         fabrics=pack_groups(system.fabric, sharded),
-        bits=kinds.bits(None if engine is None else engine.residual),
+        bits=kinds.bits(residual),
         rows=rows,
         weighted=np.array([isinstance(op, Matmul) for op in operators]),
         sections=section_rows(sharded),

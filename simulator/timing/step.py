@@ -16,6 +16,7 @@ from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.evidence import compared, uncompared
 from simulator.timing.plan import Plan
 from simulator.timing.plan_rows import engine_notes
+from simulator.timing.prices import KV_BITS
 from simulator.timing.results import CAUSES, UNITS, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
 from simulator.timing.spans import collective_rows, operator_spans
@@ -83,8 +84,9 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
         count * plan.model.kv_elements(int(past))
         for past, count in zip(*np.unique(batch.past, return_counts=True), strict=True)
     )
-    weight_bits, _, kv_bits = (int(b) for b in plan.bits[:3])
-    return (weights * weight_bits + int(cache) * kv_bits) // 8
+    # of a weight with its scale there are halves of bits
+    half_bits, kv_bits = int(2 * plan.dtypes.weight_bits), int(plan.bits[KV_BITS])
+    return (weights * half_bits + 2 * int(cache) * kv_bits) // 16
 
 
 @dataclass(frozen=True, slots=True)

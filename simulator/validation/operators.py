@@ -51,15 +51,27 @@ class Operator:
         return tuple(name for name in every if name not in self.defaults)
 
 
+MATMUL_WAYS = ("buffers", "quantize", "replay", "blocks")
+"""How matmuls are measured: copies of the weights, whether activations are quantized, each is
+replayed alone, and operands have scales in blocks."""
+
+
 def _matmul_seconds(machine: Machine, dtype: str, inputs: Inputs) -> FloatArray:
-    """By how the rows were measured: copies of the weights, and quantization of the activations."""
+    """By how the rows were measured (``MATMUL_WAYS``)."""
     out = np.empty(len(inputs["m"]))
-    ways = np.column_stack([inputs["buffers"], inputs["quantize"]])
-    for buffers, quantize in np.unique(ways, axis=0).tolist():
-        rows = np.flatnonzero((ways == (buffers, quantize)).all(axis=1))
+    ways = np.column_stack([inputs[name] for name in MATMUL_WAYS])
+    for way in np.unique(ways, axis=0).tolist():
+        buffers, quantize, replay, blocks = way
+        rows = np.flatnonzero((ways == way).all(axis=1))
         sizes = np.column_stack([inputs[name][rows] for name in ("m", "k", "n")])
         out[rows] = api.matmul_seconds(
-            machine.chip, sizes, dtype, rotating_buffers=buffers, quantize=bool(quantize)
+            machine.chip,
+            sizes,
+            dtype,
+            rotating_buffers=buffers,
+            quantize=bool(quantize),
+            replay=bool(replay),
+            blocks=bool(blocks),
         )
     return out
 
@@ -131,11 +143,11 @@ OPERATORS: dict[str, Operator] = {
     for operator in (
         Operator(
             "matmul",
-            ("m", "k", "n", "buffers", "quantize"),
+            ("m", "k", "n", *MATMUL_WAYS),
             _matmul_seconds,
             _matmul_work,
             ("m", "k", "n"),
-            defaults={"buffers": 0, "quantize": 0},
+            defaults=dict.fromkeys(MATMUL_WAYS, 0),
         ),
         Operator(
             "attention-decode",

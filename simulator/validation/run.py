@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.config.names import list_names
 from simulator.errors import InputError
+from simulator.hardware import rate_of
 from simulator.validation import published, silicon
 from simulator.validation.compare import UNFIT, Comparison, Row, compare, usable
 from simulator.validation.files import read_tables
@@ -96,7 +97,7 @@ def validate(
         for operator in wanted:
             tables, others = tables_of(machine, operator, file, every_stack)
             kinds = dict.fromkeys(table.dtype for table in tables)
-            tables = [table for table in tables if dtype is None or table.dtype == dtype]
+            tables = [t for t in tables if dtype is None or rate_of(t.dtype) == rate_of(dtype)]
             if file is not None and kinds and not tables:
                 raise InputError(
                     f"{file}: no row has the data type {dtype}", hint=f"it has {', '.join(kinds)}"

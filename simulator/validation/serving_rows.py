@@ -8,10 +8,10 @@ their prompts are prefilled between its tokens:
 
 Both are prices of ``price_step``; the context is that of the middle of the answer. The host's time
 is that of the system under its serving engine (``System.host_ps``), w the engine's
-``prompt_wait``. Engines multiply in 8 bits where the weights have them, and keep all else in 16:
-the activations between matmuls, the arithmetic of attention, and what the chips exchange. So the
-matmuls of such a step are those of a step in 8 bits, and its other operators those of a step with
-16-bit activations. The KV cache has a data type of its own.
+``prompt_wait``. Engines multiply in 4 or 8 bits where the weights have them, and keep all else in
+16: the activations between matmuls, the arithmetic of attention, and what the chips exchange. So
+the matmuls of such a step are those of a step in as many bits, and its other operators those of a
+step with 16-bit activations. The KV cache has a data type of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from simulator.hardware import System
 from simulator.timing.results import StepTiming
 from simulator.validation.machine import Machine
 from simulator.validation.table import Column, FloatArray
+from simulator.validation.work import dtype_bytes
 
 Key = tuple[str, str, int, str, str, int, int]
 """Phase, model, chips, data type of the KV cache, engine, batch, context."""
@@ -110,7 +111,7 @@ def server_work(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Flops, bytes and chips of a decode step of each row: weights and KV cache read once."""
     models = {name: api.load_model(name) for name in sorted(set(inputs["model"].tolist()))}
-    size = 1 if dtype in ("fp8", "int8") else 2
+    size = dtype_bytes(dtype)
     kv_size = np.where(inputs["kv_dtype"] == "bf16", 2, 1)
     batch = inputs["batch"].astype(float)
     context = inputs["prompt_tokens"] + inputs["output_tokens"] / 2

@@ -7,6 +7,7 @@ elements; a decode step has ``step`` tokens cached before its own; a window of 0
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,33 @@ from simulator.validation.table import Column, LeftOut, Table
 Columns = Mapping[str, npt.NDArray[Any]]
 Reader = Callable[[Columns, str, str, str], list[Table]]
 
-DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "half": "bf16", "int8": "int8"}
+BLOCK_SCALED = "fp8_block"
+"""Their name for activations and weights that have scales in blocks."""
+
+DTYPES = {
+    **{"bfloat16": "bf16", "half": "bf16", "int8": "int8", "nvfp4": "nvfp4"},
+    **{"fp8": "fp8", BLOCK_SCALED: "fp8"},
+}
 """Data types of theirs that have a price here; the rest is left out by name."""
 
 WEIGHT_COPIES = 6
 """Copies of the weights that vLLM's collector of matmuls cycles through."""
 
+EAGER_BLOCKS = ("vllm",)
+"""Stacks whose collectors run matmuls with scales in blocks without a captured graph, so that it is
+the host that was timed (the same file)."""
+
+BLOCKS_NOTE = " fp8 blocks"
+"""Behind the source of operands with scales in blocks."""
+
+ONE_COPY = {("vllm", "nvfp4")}
+"""Stack and data type of matmuls of which its collector has one copy of the weights, and one matmul
+in a captured graph (collector/vllm/collect_gemm.py)."""
+
 EXPERT_FORMATS = {
     "bfloat16": ("bf16", "", ""),
     "fp8": ("fp8", "", ""),
-    "fp8_block": ("fp8", "", " fp8 blocks"),
+    BLOCK_SCALED: ("fp8", "", BLOCKS_NOTE),
     "nvfp4": ("fp4", "", " nvfp4"),
     "w4a8_mxfp4_mxfp8": ("fp8", "fp4", " mxfp4"),
     "w4a16_mxfp4": ("bf16", "fp4", " mxfp4"),
@@ -37,9 +55,6 @@ EXPERT_FORMATS = {
 }
 """Data types of experts in their words: ours of the arithmetic, that of the weights where it is
 another, and what stands behind the source's name."""
-
-BLOCK_SCALED = "fp8_block"
-"""Their name for activations and weights that have scales in blocks."""
 
 LATENT_RANK = 512
 """Of latent attention (DeepSeek-V3, beside a rotary part of 64)."""
@@ -90,10 +105,26 @@ def _tables(
 def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]:
     """``gemm_perf``."""
     inputs = {name: columns[name] for name in ("m", "k", "n")}
-    inputs["buffers"] = np.full(len(inputs["m"]), WEIGHT_COPIES)
-    # fp8 layers quantize their activations by the row as they come
-    inputs["quantize"] = (columns["gemm_dtype"] == "fp8").astype(np.int64)
-    return _tables(columns, chip, source, stack, "matmul", columns["gemm_dtype"], inputs)
+    kinds = columns["gemm_dtype"].astype(object)
+    blocks = kinds == BLOCK_SCALED
+    eager = blocks & (stack in EAGER_BLOCKS)
+    alone = np.isin(kinds, [kind for of, kind in ONE_COPY if of == stack])
+    inputs["buffers"] = np.where(alone, 1, WEIGHT_COPIES)
+    inputs["replay"] = alone.astype(np.int64)
+    # layers of 4 and 8 bits quantize their activations as they come
+    inputs["quantize"] = np.isin(kinds, ["fp8", "nvfp4", BLOCK_SCALED]).astype(np.int64)
+    inputs["blocks"] = blocks.astype(np.int64)
+
+    def part(rows: Column, note: str) -> list[Table]:
+        own = {name: column[rows] for name, column in columns.items()}
+        picked = {name: column[rows] for name, column in inputs.items()}
+        return _tables(own, chip, source + note, stack, "matmul", kinds[rows], picked)
+
+    found = part(~blocks, "")
+    if found and eager.any():
+        note = LeftOut(f"{BLOCK_SCALED} run eagerly, outside of a captured graph", int(eager.sum()))
+        found[0] = replace(found[0], left_out=(*found[0].left_out, note))
+    return found + part(blocks & ~eager, BLOCKS_NOTE)
 
 
 def _attention(

@@ -23,7 +23,7 @@ MODELS = {
 }
 """Dense models; Llama 3.1 has the dimensions of Llama 3."""
 
-DTYPES = {"fp8": "fp8", "fp8_block": "fp8", "": "bf16"}
+DTYPES = {"fp8": "fp8", "fp8_block": "fp8", "nvfp4": "nvfp4", "": "bf16"}
 """By the quantization of the matmuls; none named is bf16."""
 
 PUBLISHED_RUNS = "source_file=2026-04-06.csv"
@@ -70,11 +70,12 @@ def load_servers(path: Path, chip: str, system: str) -> list[Table]:
 def _kv_dtype(row: dict[str, str]) -> str:
     """Data type of the KV cache, which the table does not state.
 
-    The scripts of InferenceMAX set it to fp8 for every fp8 run, on H100, H200 and B200, under vLLM
-    and TensorRT-LLM (github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_fp8_*.sh). NVIDIA's own
-    fp8 checkpoints ask for the same (``kv_cache_quant_algo`` of ``hf_quant_config.json``).
+    The scripts of InferenceMAX set it to fp8 for every fp8 and fp4 run, on H100, H200 and B200,
+    under vLLM and TensorRT-LLM (github.com/SemiAnalysisAI/InferenceX, benchmarks/70b_fp*_*.sh).
+    NVIDIA's own checkpoints ask for the same (``kv_cache_quant_algo`` of
+    ``hf_quant_config.json``).
     """
-    if row["gemm_quant_mode"] != "fp8":
+    if row["gemm_quant_mode"] not in ("fp8", "nvfp4"):
         return "bf16"
     runs = row["silicon_data_source"].startswith(PUBLISHED_RUNS)
     checkpoint = row["model_path"].startswith("nvidia/")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simulator.cases import Cases, read_cases
 from simulator.errors import InputError, Location
+from simulator.hardware import rate_of
 from simulator.validation import published, silicon
 from simulator.validation.files import read_tables
 from simulator.validation.machine import Machine
@@ -58,7 +59,8 @@ def measured_tables(
             elif name in silicon.SYSTEMS:
                 found += tables_of(machine, operator)[0]
     known = machine.chip.matrix.dtypes
-    found = [t for t in found if t.dtype in known and (dtype is None or t.dtype == dtype)]
+    wanted = None if dtype is None else rate_of(dtype)
+    found = [t for t in found if t.dtype in known and wanted in (None, rate_of(t.dtype))]
     if not found:
         raise InputError(f"'{source}' has no rows of {name} for {', '.join(names)}")
     return found, unread

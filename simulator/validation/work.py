@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InputError
+from simulator.mapping.memory import stored_bits
 from simulator.validation.machine import Machine
 from simulator.validation.table import Column, FloatArray
 
@@ -66,5 +67,5 @@ def chip_work(machine: Machine, dtype: str, flops: FloatArray, moved: FloatArray
 
 
 def dtype_bytes(dtype: str) -> float:
-    """Bytes of an element."""
-    return {"bf16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5, "int4": 0.5}[dtype]
+    """Bytes of an element, with its share of a scale."""
+    return stored_bits(dtype) / 8
