@@ -153,6 +153,7 @@ class FusedAttentionConfig(LibraryConfig):
     result_sums: Count
     cluster_tiles: AtLeastOne
     generic_elements: Multiple
+    converted_elements: Multiple
 
 
 SCHEMAS: dict[str, type[LibraryConfig]] = {

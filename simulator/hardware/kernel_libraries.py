@@ -142,7 +142,8 @@ class FusedAttention(NamedTuple):
     8-bit values that it turns round a cycle. ``result_sums`` that a tile keeps beside its scores.
     ``cluster_tiles`` of a prompt that load their keys together. A kernel that takes any head gets
     through ``generic_elements`` of keys and values a cycle and multiprocessor, for each program
-    anew.
+    anew. Warps that multiply in 16 bits get ``converted_elements`` of 8-bit keys and values a cycle
+    and multiprocessor into their registers, each warp for itself.
     """
 
     scan_ps: int
@@ -160,6 +161,7 @@ class FusedAttention(NamedTuple):
     result_sums: int
     cluster_tiles: float
     generic_elements: float
+    converted_elements: float
 
 
 class KernelLibraries(NamedTuple):

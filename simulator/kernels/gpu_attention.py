@@ -22,8 +22,11 @@ from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
+    ATTENTION_RATE,
     CLOCK_HZ,
     FUSED_EDGES,
+    FUSED_FITS,
     FUSED_GENERIC,
     FUSED_KERNEL_PS,
     FUSED_MATRIX,
@@ -37,12 +40,13 @@ from simulator.kernels.chip_vector import (
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     PER_MILLION,
+    PLAIN_RATE,
     SRAM_BYTES_PER_S,
     UNIT_COUNT,
-    UNIT_RATE,
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
+    ATTENTION_CONVERTED,
     ATTENTION_EXPONENTIALS,
     ATTENTION_GENERIC,
     ATTENTION_SOFTMAX_OVERLAP,
@@ -51,6 +55,11 @@ from simulator.kernels.library_vector import (
 
 NARROW_HEAD = 64
 """Elements of a head of which more query rows fit the registers."""
+
+SHORT_TILE = 16
+MIDDLE_TILE = 64
+TILE_WARPS = 4
+"""Rows of FlashInfer's tiles of few queries (FA2DetermineCtaTileQ, utils.cuh)."""
 
 GENERIC_ROWS = 16
 """Least query rows of a program of Triton's kernel, which packs a group's heads (BLOCK_M of vLLM's
@@ -158,9 +167,11 @@ def power_of_two(least: int) -> int:
 
 
 @inner
-def products(chip: Int64Array, rows: int, shape: Shape) -> float:
-    """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value."""
-    return rows * (shape[1] + shape[2]) / float(chip[UNIT_RATE])
+def products(chip: Int64Array, rows: int, shape: Shape, bits: int) -> float:
+    """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value, all
+    of ``bits``: those that attention multiplies in, or 16."""
+    rate = chip[ATTENTION_RATE] if bits == chip[ATTENTION_BITS] else chip[PLAIN_RATE]
+    return rows * (shape[1] + shape[2]) / float(rate)
 
 
 @inner
@@ -176,7 +187,7 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
     Warps that wait for each other's results do both one after the other, others side by side,
     with waits in between.
     """
-    matrix = products(chip, rows, shape)
+    matrix = products(chip, rows, shape, bits)
     scores = softmax(chip, rows)
     arithmetic = matrix + scores
     if chip[FUSED_OVERLAPS] == 1:
@@ -187,10 +198,20 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
         # values come, are turned round in shared memory, and go to the tensor cores
         time += shape[2] / (chip[ATTENTION_TRANSPOSED] / PER_MILLION)
         fetched *= 2.0
+    if bits > 8 and shape[1] == shape[2] and token_bytes <= 2 * shape[1]:
+        # every warp converts the keys and values that it multiplies its 16 or 32 rows with
+        warps = 1 if rows <= SHORT_TILE else TILE_WARPS
+        time += warps * (shape[1] + shape[2]) / (chip[ATTENTION_CONVERTED] / PER_MILLION)
     if is_generic(chip, shape, token_bytes):
         each = chip[ATTENTION_GENERIC] / PER_MILLION
         time = max(time, 2 * power_of_two(shape[1]) / each)
     return max(time, fetched)
+
+
+@inner
+def fitting_rows(rows: int) -> int:
+    """Rows of the least tile that holds ``rows``, or the largest of those below 128."""
+    return SHORT_TILE if rows <= SHORT_TILE else MIDDLE_TILE
 
 
 @inner
@@ -212,13 +233,15 @@ def decode_tile(
     parts = decode_tiles(new, group)
     step = chip[FUSED_ROW_TILE]
     rows = min(DECODE_ROWS, ceil_div(ceil_div(new * group, parts), step) * step)
+    if chip[FUSED_FITS] == 1:
+        rows = fitting_rows(rows)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
     whole = np.inf
     share = 1.0
     if group >= chip[FUSED_SPLIT_GROUP]:
         whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
         share = chip[UNIT_COUNT] / float(all_tiles)
-    cost = products(chip, rows, shape)
+    cost = products(chip, rows, shape, bits)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     partial = float(kv_heads * new * group) * shape[2] * 8.0
     scores = softmax(chip, rows)

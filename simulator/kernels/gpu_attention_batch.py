@@ -9,6 +9,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    FUSED_FITS,
     FUSED_KERNEL_PS,
     FUSED_NARROW_TILE,
     FUSED_PACKS,
@@ -27,6 +28,7 @@ from simulator.kernels.gpu_attention import (
     GENERIC_ROWS,
     LONGEST_DECODE,
     LONGEST_PROMPT,
+    MIDDLE_TILE,
     MMA_CYCLES,
     NARROW_HEAD,
     PARTIAL_BYTES,
@@ -38,6 +40,7 @@ from simulator.kernels.gpu_attention import (
     cycles_of,
     decode_tile,
     decode_tiles,
+    fitting_rows,
     is_decode,
     is_generic,
     key_block,
@@ -53,12 +56,16 @@ from simulator.kernels.library_vector import (
     ATTENTION_RESULT_SUMS,
 )
 
+WIDE_HEAD = 256
+"""Elements of a head from which FlashInfer has no tiles of 128 rows."""
+
 
 @inner
 def prompt_heads(
-    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float
+    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float, new: int
 ) -> tuple[int, int, float]:
-    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
+    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt of
+    ``new`` tokens.
 
     A tile that packs a group's heads may begin and end between the heads of a query.
     """
@@ -69,6 +76,10 @@ def prompt_heads(
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
     rows = min(rows, max(1, chip[ATTENTION_RESULT_SUMS] // shape[2]))
+    if chip[FUSED_FITS] == 1:
+        own = new * shape[0] if chip[FUSED_PACKS] == 1 else new
+        if own <= MIDDLE_TILE or shape[2] >= WIDE_HEAD:
+            rows = min(rows, fitting_rows(own))
     if chip[FUSED_PACKS] == 1:
         return rows, kv_heads, rows / float(shape[0])
     return rows, kv_heads * shape[0], float(rows)
@@ -119,7 +130,7 @@ def add_prompt(
     prompts have ``all_tiles`` tiles. ``bits`` are those of the arithmetic and of the results."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
-    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes, new)
     block = key_block(chip, shape, token_bytes)
     blocks, total, longest = prompt_keys(new, past, window, queries, block)
     each = key_cycles(chip, rows, shape, bits[0], token_bytes)
@@ -148,7 +159,7 @@ def add_prompt(
     if not is_generic(chip, shape, token_bytes):
         sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
     tiles[FED_BYTES] += count * total * token_bytes / sharers
-    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
+    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits[0])
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
     tiles[ROUNDS] += count * (blocks + math.ceil(total / block))
 
@@ -182,11 +193,11 @@ def add_batch(
     group = shape[0]
     competing = 0
     prompts = 0
-    _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
     for i in range(len(new)):
         if is_decode(chip, new[i], group):
             competing += kv_heads * decode_tiles(new[i], group)
         else:
+            _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes, new[i])
             prompts += heads * query_blocks(new[i], block)
     start = 0
     queries = 1

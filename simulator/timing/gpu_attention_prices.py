@@ -15,13 +15,16 @@ from simulator.kernels.arithmetic import clear
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import attended_pairs, needed_keys
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
     CLOCK_HZ,
     FUSED_COPIES,
+    FUSED_JOINS,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
     FUSED_MATRIX,
     FUSED_OVERLAPS,
     FUSED_QUANTIZES,
+    FUSED_REGROUPS,
     FUSED_STREAM,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
@@ -54,7 +57,6 @@ from simulator.kernels.library_vector import (
     ATTENTION_WARM_RAMP,
 )
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     KV_BITS,
     PLAN_BUFFERS,
     PLAN_HEAD_DIM,
@@ -110,18 +112,18 @@ def count_bytes(
     chip: Int64Array,
     bits: Int64Array,
     group: int,
-    widths: tuple[int, int, int, int],
+    widths: tuple[int, int, int, int, int],
     new: Int64Array,
     past: Int64Array,
     window: int,
     sizes: Float64Array,
 ) -> None:
     """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results), bits
-    of results and of new keys and values."""
+    of results and of new keys and values, bits of queries."""
     cache_bytes = widths[0] * bits[KV_BITS] / 8.0
     new_bytes = widths[0] * widths[3] / 8.0
     result = widths[2] * widths[3] / 8.0
-    each = widths[1] * bits[ACTIVATION_BITS] / 8.0 + result
+    each = widths[1] * widths[4] / 8.0 + result
     for field in range(BYTE_FIELDS):
         sizes[field] = 0.0
     for i in range(len(new)):
@@ -149,6 +151,7 @@ def settle(
     kernels: int,
     tiles: Float64Array,
     extra: tuple[float, float],
+    passes: tuple[int, float],
     work: Int64Array,
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
@@ -157,7 +160,8 @@ def settle(
     one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
-    products before and after.
+    products before and after, ``passes`` = (heads that read the same keys one after the other,
+    bytes that each reads).
     """
     clock = float(chip[CLOCK_HZ])
     near = clock / chip[SRAM_BYTES_PER_S]
@@ -180,6 +184,10 @@ def settle(
     if sizes[QUERIES_PROMPT] > 0.0 or sizes[CACHED_PROMPT] > 0.0:
         own = sizes[NEW_WRITTEN]
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
+    # what one head after the other reads comes from HBM again where L2 does not hold it meanwhile
+    heads, share = passes
+    again = 1.0 - warm_share(chip, share, 1)
+    decode += (heads - 1) * again * sizes[CACHED_DECODE]
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
@@ -199,7 +207,9 @@ def settle(
         # loads that a warp of their own issues run far ahead of the products
         if chip[FUSED_OVERLAPS] == 1:
             order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
-        body = joined(on_chip, main + near_main, order)
+        # heads that find their keys in L2 leave HBM idle
+        alone = (1.0 - again) * (heads - 1) / heads * on_chip
+        body = alone + joined(on_chip - alone, main + near_main, order)
     if tiles[SPLIT] > 1.0:
         kernels += 1
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
@@ -227,7 +237,7 @@ def count_gpu_attention(
     work: Int64Array,
 ) -> None:
     """Fill ``work`` for grouped-query attention over a batch on a GPU."""
-    a_bits = bits[ACTIVATION_BITS]
+    a_bits = chip[ATTENTION_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     window = row[PLAN_WINDOW]
     group = (heads + kv_heads - 1) // kv_heads
@@ -237,8 +247,13 @@ def count_gpu_attention(
     shape = (group, dim, dim, window)
     r_bits = result_bits(a_bits)
     token_bytes = 2 * dim * bits[KV_BITS] / 8.0
-    add_batch(chip, shape, kv_heads, (a_bits, r_bits), token_bytes, new, past, tiles)
-    widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits)
+    alone = window > 0 and group > 1 and chip[FUSED_REGROUPS] == 0
+    if alone:
+        own = (1, dim, dim, window)
+        add_batch(chip, own, heads, (a_bits, r_bits), token_bytes, new, past, tiles)
+    else:
+        add_batch(chip, shape, kv_heads, (a_bits, r_bits), token_bytes, new, past, tiles)
+    widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits, a_bits)
     count_bytes(chip, bits, group, widths, new, past, window, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -250,7 +265,9 @@ def count_gpu_attention(
         # queries are read in 16 bits and written in 8
         sizes[NEW_READ] += 2.0 * tokens * heads * dim
         sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
-    if chip[FUSED_COPIES] == 1 and group > 1 and kv_heads > 1 and len(new) > 1:
+    if chip[FUSED_JOINS] == 1 and sizes[QUERIES_DECODE] > 0.0 and tiles[SPLIT] <= 1.0:
+        kernels += 1
+    if chip[FUSED_COPIES] == 1 and not alone and group > 1 and kv_heads > 1 and len(new) > 1:
         kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
@@ -259,7 +276,8 @@ def count_gpu_attention(
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
     batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
-    settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
+    passes = (group, sizes[CACHED_DECODE] / kv_heads) if alone else (1, 0.0)
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), passes, work)
 
 
 @inner
@@ -273,10 +291,12 @@ def count_gpu_latent(
 ) -> None:
     """Fill ``work`` for latent attention over a batch on a GPU; W_UK and W_UV are kernels of their
     own, whose weights come from HBM."""
-    a_bits = bits[ACTIVATION_BITS]
+    a_bits = chip[ATTENTION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
+    # absorbed queries are multiplied in 16 bits whatever the cache holds
+    plain = result_bits(a_bits)
     clear(work)
     tiles = np.zeros(TILE_FIELDS)
     sizes = np.empty(BYTE_FIELDS)
@@ -308,7 +328,7 @@ def count_gpu_latent(
             chip,
             shape,
             1,
-            (a_bits, a_bits),
+            (plain, plain),
             latent_bytes,
             absorbing[:several],
             absorbed_past[:several],
@@ -321,7 +341,13 @@ def count_gpu_latent(
         add_batch(chip, shape, heads, (a_bits, a_bits), each, queries, cached, tiles)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_FLOPS] += flops
-    widths = (rank + rope, heads * (nope + rope), heads * value, a_bits)
+    widths = (
+        rank + rope,
+        heads * (nope + rope),
+        heads * value,
+        a_bits,
+        plain if several > 0 else a_bits,
+    )
     count_bytes(chip, bits, heads, widths, new, past, 0, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -345,4 +371,4 @@ def count_gpu_latent(
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
     batch = (len(new), tokens, rank + rope, rank + rope, bits[KV_BITS])
-    settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, (1, 0.0), work)

@@ -298,7 +298,7 @@ def make_plan(
         speculation=drafts,
         sharded=sharded,
         operators=operators,
-        chip=pack_chip(system.chip, kinds.activation),
+        chip=pack_chip(system.chip, kinds.activation, cache=kinds.kv),
         fabrics=pack_groups(system.fabric, sharded),
         bits=kinds.bits(None if engine is None else engine.residual),
         rows=rows,
