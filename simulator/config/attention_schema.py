@@ -48,6 +48,7 @@ class EightBitCacheConfig(Section):
     regroups_windows: Flag | None = None
     fits_tiles: Flag | None = None
     always_joins: Flag | None = None
+    block_elements: Count | None = None
 
     def figures(self) -> tuple[tuple[str, Any], ...]:
         """Pairs of a field of ``hardware.FusedKernels`` and its value."""

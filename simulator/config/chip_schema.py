@@ -197,6 +197,7 @@ class FusedKernelsConfig(Section):
     regroups_windows: Flag = True
     fits_tiles: Flag = False
     always_joins: Flag = False
+    block_elements: Count | None = None
     eight_bit_cache: EightBitCacheConfig = EightBitCacheConfig()
 
     def build(self) -> FusedKernels:
@@ -235,6 +236,7 @@ class FusedKernelsConfig(Section):
             regroups_windows=self.regroups_windows,
             fits_tiles=self.fits_tiles,
             always_joins=self.always_joins,
+            block_elements=self.block_elements,
             eight_bit_cache=self.eight_bit_cache.figures(),
         )
 

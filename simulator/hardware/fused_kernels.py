@@ -63,7 +63,9 @@ class FusedKernels:
     of a group share a tile while decoding with a window, too; else each has its own, one head after
     the other over the whole batch, and keys are not split. ``fits_tiles``: tiles have 16 or 64 rows
     where a sequence has no more, and 64 of heads of 256 elements. ``always_joins``: decoding ends
-    with the kernel that joins parts even of keys that are not split. ``eight_bit_cache``: fields
+    with the kernel that joins parts even of keys that are not split. ``block_elements``: elements
+    of a block of keys, which has a power of two of them and is computed whole; blocks of 128 keys
+    unless given. ``eight_bit_cache``: fields
     that are different for a cache of 8 bits, which another library reads.
     """
 
@@ -100,6 +102,7 @@ class FusedKernels:
     regroups_windows: bool = True
     fits_tiles: bool = False
     always_joins: bool = False
+    block_elements: int | None = None
     eight_bit_cache: tuple[tuple[str, Any], ...] = ()
 
     def with_cache(self, bits: int) -> FusedKernels:

@@ -133,8 +133,9 @@ class FusedAttention(NamedTuple):
     rounding itself of ``rounded_elements`` a cycle and multiprocessor, by threads of
     ``update_registers`` each. ``small_kernel_ps``: least time of a small kernel that latent
     attention waits for, launch included, in captured graphs. ``warm_ramp``: a cache of keys that is
-    cycled through stays in L2 up to 1 - ``warm_ramp`` of its capacity, nothing of as much as its
-    capacity; between, a share that falls evenly.
+    cycled through stays in L2 up to 1 - ``warm_ramp`` / 2 of what L2 keeps of data that is read
+    again (its capacity, less what its partitions hold twice), nothing of 1 + ``warm_ramp`` / 2;
+    between, a share that falls evenly.
 
     Orders of norms: ``overlap_order`` of multiprocessors and HBM, ``ahead_overlap_order`` of the
     same where warps of their own load, ``softmax_overlap_order`` of products and softmax where

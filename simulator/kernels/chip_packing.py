@@ -28,6 +28,7 @@ from simulator.kernels.chip_vector import (
     DATAFLOW,
     DEPTH,
     FUSED_ABSENT,
+    FUSED_BLOCK_ELEMENTS,
     FUSED_COPIES,
     FUSED_EDGES,
     FUSED_EIGHT_BIT,
@@ -252,6 +253,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_GENERIC] = int(fused.generic_eight_bit)
     out[FUSED_REGROUPS] = int(fused.regroups_windows)
     out[FUSED_FITS] = int(fused.fits_tiles)
+    out[FUSED_BLOCK_ELEMENTS] = fused.block_elements or 0
     out[FUSED_JOINS] = int(fused.always_joins)
 
 

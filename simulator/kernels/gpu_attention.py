@@ -25,6 +25,7 @@ from simulator.kernels.chip_vector import (
     ATTENTION_BITS,
     ATTENTION_RATE,
     CLOCK_HZ,
+    FUSED_BLOCK_ELEMENTS,
     FUSED_EDGES,
     FUSED_FITS,
     FUSED_GENERIC,
@@ -65,6 +66,10 @@ GENERIC_ROWS = 16
 """Least query rows of a program of Triton's kernel, which packs a group's heads (BLOCK_M of vLLM's
 triton_unified_attention.py)."""
 
+LEAST_BLOCK = 64
+MOST_BLOCK = 256
+"""Keys of a block where it has so many elements (FlashAttention-2, flash_fwd_launch_template.h)."""
+
 GENERIC_KEYS = 32
 """Keys that it takes at a time (TILE_SIZE)."""
 
@@ -89,7 +94,9 @@ PARTIAL_BYTES = 9
 them."""
 SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
-TILE_FIELDS = 11
+DECODE_BUSY = 11
+"""What decodes have of ``BUSY``."""
+TILE_FIELDS = 12
 
 DecodeTile = tuple[int, float, float, float, float, float, float, float, float, int, int]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work
@@ -145,9 +152,34 @@ def is_generic(chip: Int64Array, shape: Shape, token_bytes: float) -> bool:
 
 
 @inner
-def key_block(chip: Int64Array, shape: Shape, token_bytes: float) -> int:
-    """Keys that are fetched and multiplied together."""
-    return GENERIC_KEYS if is_generic(chip, shape, token_bytes) else KV_BLOCK_TOKENS
+def power_of_two(least: int) -> int:
+    """The least power of two that is not below ``least``."""
+    power = 1
+    while power < least:
+        power *= 2
+    return power
+
+
+@inner
+def fitting_keys(rows: int, dim: int) -> int:
+    """Keys of a block of FlashInfer's tiles of 64 or 128 rows: what registers hold of the scores,
+    and shared memory of heads of 256 elements (prefill.cuh, max_num_mma_kv_reg and _smem)."""
+    if rows > MIDDLE_TILE:
+        return 64
+    return 128 if dim < 256 else 32
+
+
+@inner
+def key_block(chip: Int64Array, shape: Shape, token_bytes: float, rows: int) -> int:
+    """Keys that a tile of so many rows fetches and multiplies together."""
+    if is_generic(chip, shape, token_bytes):
+        return GENERIC_KEYS
+    if chip[FUSED_FITS] == 1 and rows > SHORT_TILE:
+        return fitting_keys(rows, shape[1])
+    if chip[FUSED_BLOCK_ELEMENTS] == 0:
+        return KV_BLOCK_TOKENS
+    most = chip[FUSED_BLOCK_ELEMENTS] // shape[1]
+    return max(LEAST_BLOCK, min(MOST_BLOCK, power_of_two(most // 2 + 1)))
 
 
 @inner
@@ -155,15 +187,6 @@ def result_bits(bits: int) -> int:
     """Bits of an element of the results of attention in ``bits``, and of new keys and values, which
     come from other operators: 16, or more."""
     return max(16, bits)
-
-
-@inner
-def power_of_two(least: int) -> int:
-    """The least power of two that is not below ``least``."""
-    power = 1
-    while power < least:
-        power *= 2
-    return power
 
 
 @inner
@@ -247,7 +270,7 @@ def decode_tile(
     scores = softmax(chip, rows)
     # what all sequences of the batch leave to be joined, as if they were like this one
     joining = all_tiles / float(kv_heads * parts) * through_l2(chip, partial)
-    block = key_block(chip, shape, token_bytes)
+    block = key_block(chip, shape, token_bytes, rows)
     most = chip[FUSED_SPLITS]
     if block == GENERIC_KEYS:
         most = min(most, GENERIC_SPLITS)
@@ -268,7 +291,10 @@ def add_decode(
     heads, scores, each, latency, whole, share, cost, partial, joining, block, most = tile
     new, past, copies = sequence
     keys = past + new
-    if 0 < window < keys:
+    if chip[FUSED_BLOCK_ELEMENTS] > 0:
+        first = 0 if window == 0 else max(0, keys - window - new + 1)
+        keys = (ceil_div(keys, block) - first // block) * block
+    elif 0 < window < keys:
         # a window that begins inside a block touches one block more
         keys = window + new - 1 + block
         latency = chip[FUSED_EDGES] * latency
@@ -278,6 +304,7 @@ def add_decode(
     one = latency + max(keys / split, float(block)) * each
     count = float(copies * heads)
     tiles[BUSY] += count * split * one
+    tiles[DECODE_BUSY] += count * split * one
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
     tiles[SPLIT] = max(tiles[SPLIT], split)
     if split > 1.0:

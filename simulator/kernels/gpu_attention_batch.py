@@ -131,7 +131,7 @@ def add_prompt(
     new, past, copies = sequence
     group, window = shape[0], shape[3]
     rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes, new)
-    block = key_block(chip, shape, token_bytes)
+    block = key_block(chip, shape, token_bytes, rows)
     blocks, total, longest = prompt_keys(new, past, window, queries, block)
     each = key_cycles(chip, rows, shape, bits[0], token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])

@@ -26,15 +26,16 @@ from simulator.kernels.chip_vector import (
     FUSED_QUANTIZES,
     FUSED_REGROUPS,
     FUSED_STREAM,
+    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     PER_MILLION,
-    SRAM_BYTES,
     SRAM_BYTES_PER_S,
     UNIT_COUNT,
     run_bandwidth,
 )
 from simulator.kernels.gpu_attention import (
+    DECODE_BUSY,
     EXP_CYCLES,
     FED_BYTES,
     MMA_CYCLES,
@@ -102,8 +103,9 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
     """Share of ``size`` bytes that a cache holds when ``buffers`` copies are cycled through."""
     if buffers == 0:
         return 0.0
-    free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
+    kept = max(chip[GPU_L2_BYTES], 1)
     ramp: float = chip[ATTENTION_WARM_RAMP] / PER_MILLION
+    free = 1.0 + ramp / 2.0 - size * buffers / float(kept)
     return max(0.0, min(1.0, free / ramp))
 
 
@@ -208,7 +210,7 @@ def settle(
         if chip[FUSED_OVERLAPS] == 1:
             order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
         # heads that find their keys in L2 leave HBM idle
-        alone = (1.0 - again) * (heads - 1) / heads * on_chip
+        alone = (1.0 - again) * (heads - 1) / heads * tiles[DECODE_BUSY] / chip[UNIT_COUNT]
         body = alone + joined(on_chip - alone, main + near_main, order)
     if tiles[SPLIT] > 1.0:
         kernels += 1
