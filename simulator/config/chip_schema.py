@@ -197,6 +197,7 @@ class FusedKernelsConfig(Section):
     regroups_windows: Flag = True
     fits_tiles: Flag = False
     always_joins: Flag = False
+    splits_latent: Flag = True
     block_elements: Count | None = None
     eight_bit_cache: EightBitCacheConfig = EightBitCacheConfig()
 
@@ -236,6 +237,7 @@ class FusedKernelsConfig(Section):
             regroups_windows=self.regroups_windows,
             fits_tiles=self.fits_tiles,
             always_joins=self.always_joins,
+            splits_latent=self.splits_latent,
             block_elements=self.block_elements,
             eight_bit_cache=self.eight_bit_cache.figures(),
         )

@@ -65,8 +65,8 @@ class FusedKernels:
     where a sequence has no more, and 64 of heads of 256 elements. ``always_joins``: decoding ends
     with the kernel that joins parts even of keys that are not split. ``block_elements``: elements
     of a block of keys, which has a power of two of them and is computed whole; blocks of 128 keys
-    unless given. ``eight_bit_cache``: fields
-    that are different for a cache of 8 bits, which another library reads.
+    unless given. ``splits_latent``: keys of latent attention are split, too.
+    ``eight_bit_cache``: what is different for a cache of 8 bits, which another library reads.
     """
 
     launch_ps: int
@@ -102,6 +102,7 @@ class FusedKernels:
     regroups_windows: bool = True
     fits_tiles: bool = False
     always_joins: bool = False
+    splits_latent: bool = True
     block_elements: int | None = None
     eight_bit_cache: tuple[tuple[str, Any], ...] = ()
 

@@ -55,6 +55,7 @@ from simulator.kernels.chip_vector import (
     FUSED_SOFTMAX,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
+    FUSED_SPLITS_LATENT,
     FUSED_SPLITS_PROMPTS,
     FUSED_STREAM,
     FUSED_TILE_OF_MEAN,
@@ -254,6 +255,7 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_REGROUPS] = int(fused.regroups_windows)
     out[FUSED_FITS] = int(fused.fits_tiles)
     out[FUSED_BLOCK_ELEMENTS] = fused.block_elements or 0
+    out[FUSED_SPLITS_LATENT] = int(fused.splits_latent)
     out[FUSED_JOINS] = int(fused.always_joins)
 
 

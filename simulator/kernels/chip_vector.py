@@ -124,7 +124,8 @@ PLAIN_RATE = FUSED + 34
 """The same with operands of 16 bits, or of ``ATTENTION_BITS`` where they are wider."""
 FUSED_BLOCK_ELEMENTS = FUSED + 35
 """Of a block of keys; 0 where blocks are as long for all heads."""
-LIBRARY_VALUES = FUSED + 36
+FUSED_SPLITS_LATENT = FUSED + 36
+LIBRARY_VALUES = FUSED + 37
 """Values of the kernel libraries; ``kernels.library_vector`` says which."""
 TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 PER_MILLION = 1_000_000

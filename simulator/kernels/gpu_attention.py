@@ -38,6 +38,7 @@ from simulator.kernels.chip_vector import (
     FUSED_SOFTMAX,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
+    FUSED_SPLITS_LATENT,
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     PER_MILLION,
@@ -261,7 +262,8 @@ def decode_tile(
     each = key_cycles(chip, rows, shape, bits, token_bytes)
     whole = np.inf
     share = 1.0
-    if group >= chip[FUSED_SPLIT_GROUP]:
+    latent = shape[1] != shape[2]
+    if group >= chip[FUSED_SPLIT_GROUP] and not (latent and chip[FUSED_SPLITS_LATENT] == 0):
         whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
         share = chip[UNIT_COUNT] / float(all_tiles)
     cost = products(chip, rows, shape, bits)
