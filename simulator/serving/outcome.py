@@ -114,7 +114,7 @@ def outcome(cluster: Cluster) -> RunResult:
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
         timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
-    note = next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), "")
+    note = next(filter(None, map(plan.dtypes.attention_note, (s.chip for s in systems))), "")
     said = advice(result, note, experts=plan.model.experts is not None)
     return dataclasses.replace(result, advice=said)
 

@@ -9,6 +9,7 @@ import numpy as np
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Chip, ServingEngine
 from simulator.kernels.arrays import Int64Array
+from simulator.mapping.attention_dtype import attention_dtype
 from simulator.mapping.memory import BITS
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
 from simulator.timing.operator_checks import check_known
@@ -37,14 +38,17 @@ class Dtypes:
         between = own if residual is None else max(own, BITS[residual])
         return np.array([BITS[self.weight], own, BITS[self.kv], between], dtype=np.int64)
 
-    def cache_note(self, chip: Chip) -> str:
-        """What to say where a GPU's attention has to turn a 16-bit cache into 8 bits; else ""."""
-        if chip.fused is None or BITS[self.activation] > 8 or BITS[self.kv] <= 8:
+    def attention_note(self, chip: Chip) -> str:
+        """What to say where attention multiplies in another type than the matmuls; else ""."""
+        own = attention_dtype(chip, self.activation, self.kv)
+        if own == self.activation:
             return ""
-        return (
-            f"attention in {self.activation} converts a cache in {self.kv} as it reads it, and may "
-            f"take longer than with 16 bits for both: --kv-dtype {self.activation} avoids that"
-        )
+        if own == self.kv and BITS[own] < BITS[self.activation]:
+            return (
+                f"attention converts queries to the {own} of the cache and multiplies in it, as the "
+                f"chip's library does (chip.fused_kernels.cache_arithmetic)"
+            )
+        return f"attention multiplies in {own}, whatever the matmuls do: no kernel takes less here"
 
     def as_dict(self) -> dict[str, str]:
         """The names, for reports."""
