@@ -45,8 +45,8 @@ class Dtypes:
             return ""
         if own == self.kv and BITS[own] < BITS[self.activation]:
             return (
-                f"attention converts queries to the {own} of the cache and multiplies in it, as the "
-                f"chip's library does (chip.fused_kernels.cache_arithmetic)"
+                f"attention converts queries to {own} for a cache in {own} and multiplies in it, as "
+                "the chip's library does (chip.fused_kernels.cache_arithmetic)"
             )
         return f"attention multiplies in {own}, whatever the matmuls do: no kernel takes less here"
 

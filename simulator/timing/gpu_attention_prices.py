@@ -189,7 +189,8 @@ def settle(
     # what one head after the other reads comes from HBM again where L2 does not hold it meanwhile
     heads, share = passes
     again = 1.0 - warm_share(chip, share, 1)
-    decode += (heads - 1) * again * sizes[CACHED_DECODE]
+    anew = (heads - 1) * again * sizes[CACHED_DECODE]
+    decode += anew
     main = cold * (decode * paged + (prompt + own) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
@@ -216,7 +217,7 @@ def settle(
         kernels += 1
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
     queries = sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT] - sizes[RESULTS]
-    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + own
+    read = sizes[CACHED_DECODE] + anew + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + own
     work[WORK_READ] += math.ceil(cold * read)
     work[WORK_WRITE] += math.ceil(cold * (sizes[RESULTS] + sizes[NEW_WRITTEN]))
     work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
