@@ -45,7 +45,7 @@ class Dtypes:
             return ""
         if own == self.kv and BITS[own] < BITS[self.activation]:
             return (
-                f"attention converts queries to {own} for a cache in {own} and multiplies in it, as "
+                f"attention converts its queries to the cache's {own} and multiplies in it, as "
                 "the chip's library does (chip.fused_kernels.cache_arithmetic)"
             )
         return f"attention multiplies in {own}, whatever the matmuls do: no kernel takes less here"
