@@ -193,11 +193,11 @@ def test_validate_prices_a_server_with_the_host_of_the_step():
     prompt = api.price_step(system, "llama3-8b", phase="prefill", batch=1, context=64)
     refill = 4 / 16 * (prompt.time_ps - prompt.host_ps) / 1e12
     assert found[1] == pytest.approx(steps[1] + refill)
-    # half the bytes of a cache make no token slower
+    # half the bytes of a cache make a token slower by no more than the kernels that convert queries
     small = OPERATORS["server"].price(
         machine, "bf16", {**inputs, "kv_dtype": np.array(["fp8"] * 2)}
     )
-    assert (small <= found).all()
+    assert (small <= 1.01 * found).all()
     with pytest.raises(InputError, match="unknown engine 'vlm'"):
         OPERATORS["server"].price(machine, "bf16", {**inputs, "engine": np.array(["vlm"] * 2)})
 

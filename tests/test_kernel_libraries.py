@@ -69,6 +69,7 @@ ATTENTION = [
     ("b200", AttentionCase(2, 16, 4, 96, 2048, "prefill", dtype="fp8")),
     ("a100", AttentionCase(4, 32, 32, 512, 4096, "prefill")),
     ("h100", AttentionCase(16, 8, 1, 128, 1300, "decode", buffers=3)),
+    ("l40s", AttentionCase(4, 32, 8, 128, 4096, "prefill", kv_dtype="fp8")),
 ]
 
 

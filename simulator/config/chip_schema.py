@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from simulator.config.attention_schema import EightBitCacheConfig
 from simulator.config.fields import (
     Bandwidth,
     Bytes,
@@ -192,6 +193,13 @@ class FusedKernelsConfig(Section):
     gathers_rows: Flag = False
     tile_of_mean: Flag = False
     generic_eight_bit: Flag = False
+    cache_arithmetic: list[Dtype] = Field(default=[])
+    regroups_windows: Flag = True
+    fits_tiles: Flag = False
+    always_joins: Flag = False
+    splits_latent: Flag = True
+    block_elements: Count | None = None
+    eight_bit_cache: EightBitCacheConfig = EightBitCacheConfig()
 
     def build(self) -> FusedKernels:
         """The kernels' specification."""
@@ -225,6 +233,13 @@ class FusedKernelsConfig(Section):
             gathers_rows=self.gathers_rows,
             tile_of_mean=self.tile_of_mean,
             generic_eight_bit=self.generic_eight_bit,
+            cache_arithmetic=tuple(str(dtype) for dtype in self.cache_arithmetic),
+            regroups_windows=self.regroups_windows,
+            fits_tiles=self.fits_tiles,
+            always_joins=self.always_joins,
+            splits_latent=self.splits_latent,
+            block_elements=self.block_elements,
+            eight_bit_cache=self.eight_bit_cache.figures(),
         )
 
 

@@ -9,18 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from simulator.config.attention_schema import AttentionFields
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
 from simulator.config.fields import (
-    Bandwidth,
     Delay,
     Dtype,
-    Flag,
     Fraction,
     FractionOrZero,
     Name,
     Note,
-    RowTile,
     Scheduler,
     Section,
     user_error,
@@ -69,32 +67,14 @@ class ServerValidatedConfig(ValidatedConfig):
     chip: Name
 
 
-class AttentionConfig(Section):
+class AttentionConfig(AttentionFields):
     """Attention kernels of the engine in place of the chip's; see ``hardware.FusedKernels``."""
 
     chips: list[Name] = Field(min_length=1)
-    launch: Delay | None = None
-    kernel_launch: Delay | None = None
-    tile_latency: Delay | None = None
-    sm_bandwidth: Bandwidth | None = None
-    row_tile: RowTile | None = None
-    packs_groups: Flag | None = None
-    splits_prompts: Flag | None = None
-    quantizes_queries: Flag | None = None
-    scans_sequences: Flag | None = None
-    transposes_values: Flag | None = None
 
     def build(self, cache: str) -> EngineAttention:
         """The kernels for a cache of one data type."""
-        names = {
-            "launch": "launch_ps",
-            "kernel_launch": "kernel_launch_ps",
-            "tile_latency": "tile_latency_ps",
-            "sm_bandwidth": "sm_bandwidth_bytes_per_s",
-        }
-        given = self.model_dump(exclude={"chips"}, exclude_none=True)
-        figures = tuple((names.get(name, name), value) for name, value in given.items())
-        return EngineAttention(cache, tuple(self.chips), figures)
+        return EngineAttention(cache, tuple(self.chips), self.figures())
 
 
 class AttentionsConfig(Section):

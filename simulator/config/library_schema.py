@@ -190,6 +190,7 @@ class FusedAttentionConfig(LibraryConfig):
     result_sums: Count
     cluster_tiles: AtLeastOne
     generic_elements: Multiple
+    converted_elements: Multiple
     wave_loss: Share
 
 

@@ -7,7 +7,8 @@ bounds of its units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 NO_LIMIT_BYTES_PER_S = 1 << 50
 
@@ -56,6 +57,16 @@ class FusedKernels:
     gate their results themselves. ``tile_of_mean``: the rows of their tiles follow from the mean of
     the tokens of an expert, not from what is fastest. ``generic_eight_bit``: heads in 8-bit caches
     whose elements are no power of two go to a kernel that takes any, in Triton.
+
+    ``cache_arithmetic``: types of the cache to which queries are converted, so that attention
+    multiplies in them; over others it multiplies in 16 bits. ``regroups_windows``: the query heads
+    of a group share a tile while decoding with a window, too; else each has its own, one head after
+    the other over the whole batch, and keys are not split. ``fits_tiles``: tiles have 16 or 64 rows
+    where a sequence has no more, and 64 of heads of 256 elements. ``always_joins``: decoding ends
+    with the kernel that joins parts even of keys that are not split. ``block_elements``: elements
+    of a block of keys, which has a power of two of them and is computed whole; blocks of 128 keys
+    unless given. ``splits_latent``: keys of latent attention are split, too.
+    ``eight_bit_cache``: what is different for a cache of 8 bits, which another library reads.
     """
 
     launch_ps: int
@@ -87,6 +98,17 @@ class FusedKernels:
     gathers_rows: bool = False
     tile_of_mean: bool = False
     generic_eight_bit: bool = False
+    cache_arithmetic: tuple[str, ...] = ()
+    regroups_windows: bool = True
+    fits_tiles: bool = False
+    always_joins: bool = False
+    splits_latent: bool = True
+    block_elements: int | None = None
+    eight_bit_cache: tuple[tuple[str, Any], ...] = ()
+
+    def with_cache(self, bits: int) -> FusedKernels:
+        """The kernels for a cache of so many bits an element."""
+        return self if bits > 8 else replace(self, **dict(self.eight_bit_cache))
 
     @property
     def expert_launch(self) -> int:

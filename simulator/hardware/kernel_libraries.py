@@ -169,8 +169,9 @@ class FusedAttention(NamedTuple):
     rounding itself of ``rounded_elements`` a cycle and multiprocessor, by threads of
     ``update_registers`` each. ``small_kernel_ps``: least time of a small kernel that latent
     attention waits for, launch included, in captured graphs. ``warm_ramp``: a cache of keys that is
-    cycled through stays in L2 up to 1 - ``warm_ramp`` of its capacity, nothing of as much as its
-    capacity; between, a share that falls evenly.
+    cycled through stays in L2 up to 1 - ``warm_ramp`` / 2 of what L2 keeps of data that is read
+    again (its capacity, less what its partitions hold twice), nothing of 1 + ``warm_ramp`` / 2;
+    between, a share that falls evenly.
 
     Orders of norms: ``overlap_order`` of multiprocessors and HBM, ``ahead_overlap_order`` of the
     same where warps of their own load, ``softmax_overlap_order`` of products and softmax where
@@ -178,7 +179,9 @@ class FusedAttention(NamedTuple):
     8-bit values that it turns round a cycle. ``result_sums`` that a tile keeps beside its scores.
     ``cluster_tiles`` of a prompt that load their keys together. A kernel that takes any head gets
     through ``generic_elements`` of keys and values a cycle and multiprocessor, for each program
-    anew. ``wave_loss`` as Triton's experts', of a prompt's tiles.
+    anew. Warps that multiply in 16 bits get ``converted_elements`` of 8-bit keys and values a cycle
+    and multiprocessor into their registers, each warp for itself. ``wave_loss`` as Triton's
+    experts', of a prompt's tiles.
     """
 
     scan_ps: int
@@ -196,6 +199,7 @@ class FusedAttention(NamedTuple):
     result_sums: int
     cluster_tiles: float
     generic_elements: float
+    converted_elements: float
     wave_loss: float
 
 

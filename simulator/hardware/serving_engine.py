@@ -61,5 +61,7 @@ class ServingEngine:
         where the engine's were not measured on it."""
         for own in self.attention:
             if own.cache == cache and chip.name in own.chips and chip.fused is not None:
-                return replace(chip, fused=replace(chip.fused, **dict(own.figures)))
+                return replace(
+                    chip, fused=replace(chip.fused, eight_bit_cache=(), **dict(own.figures))
+                )
         return chip

@@ -15,13 +15,13 @@ from __future__ import annotations
 from simulator.kernels.arithmetic import bits_to_bytes, ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    ATTENTION_RATE,
     COLS,
     DATAFLOW,
     ROWS,
     SYSTOLIC,
     TILE_BYTES,
     UNIT_KIND,
-    UNIT_RATE,
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.matrix_unit import ACCUMULATOR_BYTES, fold_stream
@@ -68,7 +68,7 @@ def block_keys(last: int, size: int, window: int) -> int:
 @inner
 def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
     """Cycles of one array (or multiprocessor) for rows x k times k x n, either operand held."""
-    rate = chip[UNIT_RATE]
+    rate = chip[ATTENTION_RATE]
     if chip[UNIT_KIND] != SYSTOLIC:
         padded = ceil_div(rows, WARP_ROWS) * WARP_ROWS
         return ceil_div(padded * k * n, rate)
@@ -85,7 +85,7 @@ def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
 def query_block(chip: Int64Array, group: int) -> int:
     """Query tokens of one block, when ``group`` query heads share a key-value head."""
     if chip[UNIT_KIND] == SYSTOLIC:
-        return max(1, ceil_div(chip[ROWS] * chip[UNIT_RATE], group))
+        return max(1, ceil_div(chip[ROWS] * chip[ATTENTION_RATE], group))
     return max(1, TENSOR_CORE_QUERIES // group)
 
 

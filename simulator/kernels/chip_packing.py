@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     ACCUMULATORS,
     ACTIVATION_BYTES,
+    ATTENTION_BITS,
+    ATTENTION_RATE,
     BEST_SPLIT,
     BEST_TILE,
     CLOCK_HZ,
@@ -29,14 +32,17 @@ from simulator.kernels.chip_vector import (
     DEPTH,
     FIXED,
     FUSED_ABSENT,
+    FUSED_BLOCK_ELEMENTS,
     FUSED_COPIES,
     FUSED_EDGES,
     FUSED_EIGHT_BIT,
     FUSED_EXPERT,
     FUSED_EXPERT_LAUNCH_PS,
     FUSED_EXPERT_ROWS,
+    FUSED_FITS,
     FUSED_GATHERS,
     FUSED_GENERIC,
+    FUSED_JOINS,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
     FUSED_MATRIX,
@@ -46,12 +52,14 @@ from simulator.kernels.chip_vector import (
     FUSED_PACKS,
     FUSED_QUANTIZES,
     FUSED_QUERY_TILE,
+    FUSED_REGROUPS,
     FUSED_ROW_TILE,
     FUSED_SCANS,
     FUSED_SM_BYTES_PER_S,
     FUSED_SOFTMAX,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
+    FUSED_SPLITS_LATENT,
     FUSED_SPLITS_PROMPTS,
     FUSED_STREAM,
     FUSED_TILE_OF_MEAN,
@@ -89,6 +97,7 @@ from simulator.kernels.chip_vector import (
     NO_LIMIT,
     OVERHEAD_PS,
     PER_MILLION,
+    PLAIN_RATE,
     PREFETCH_BYTES,
     REGISTER_RESULTS,
     ROWS,
@@ -110,15 +119,20 @@ from simulator.kernels.chip_vector import (
 )
 from simulator.kernels.library_vector import NVFP4_MACS, NVFP4_STEP_PS, TRITON_PROMOTION_OPS
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
+from simulator.mapping.attention_dtype import attention_dtype, plain_dtype
 from simulator.mapping.memory import BITS, SCALED_ELEMENTS
 
 _DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 
 
 def pack_chip(
-    chip: Chip, dtype: str, rotating_buffers: int = 0, blocks: bool = False
+    chip: Chip,
+    dtype: str,
+    rotating_buffers: int = 0,
+    blocks: bool = False,
+    cache: str | None = None,
 ) -> Int64Array:
-    """The vector of a chip that computes in ``dtype``.
+    """The vector of a chip that computes in ``dtype``, with a KV cache of type ``cache``, if any.
 
     ``rotating_buffers`` is how many copies of the weights a benchmark cycles through, which decides
     what of them lies in the L2 of a GPU when their turn comes again; 0 is the ordinary case of
@@ -128,6 +142,8 @@ def pack_chip(
     Raises InputError where the chip has no rate for that data type.
     """
     require_dtype(chip, dtype)
+    if cache is not None and chip.fused is not None:
+        chip = replace(chip, fused=chip.fused.with_cache(BITS[cache]))
     unit = chip.matrix
     if isinstance(unit, SystolicArray):
         out = np.zeros(TILES, dtype=np.int64)
@@ -144,6 +160,7 @@ def pack_chip(
             out[GPU_ROTATING] = rotating_buffers
             if blocks:
                 _pack_blocks(chip, unit, out)
+    _pack_attention(chip, attention_dtype(chip, dtype, cache or dtype), out)
     _pack_memories(chip, out)
     out[CLOCK_HZ] = chip.sustained_clock_hz
     out[TILE_OVERHEAD_PS] = chip.tile_overhead_ps
@@ -151,6 +168,14 @@ def pack_chip(
     out[VECTOR_OPS] = chip.vector.ops_per_cycle
     out[UNIT_COUNT] = unit.count
     return out
+
+
+def _pack_attention(chip: Chip, dtype: str, out: Int64Array) -> None:
+    unit = chip.matrix
+    rates = unit.macs_per_cell if isinstance(unit, SystolicArray) else unit.macs_per_sm
+    out[ATTENTION_BITS] = BITS[dtype]
+    out[ATTENTION_RATE] = rates[dtype]
+    out[PLAIN_RATE] = rates[plain_dtype(chip, dtype)]
 
 
 def _pack_memories(chip: Chip, out: Int64Array) -> None:
@@ -249,6 +274,11 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_GATHERS] = int(fused.gathers_rows)
     out[FUSED_TILE_OF_MEAN] = int(fused.tile_of_mean)
     out[FUSED_GENERIC] = int(fused.generic_eight_bit)
+    out[FUSED_REGROUPS] = int(fused.regroups_windows)
+    out[FUSED_FITS] = int(fused.fits_tiles)
+    out[FUSED_BLOCK_ELEMENTS] = fused.block_elements or 0
+    out[FUSED_SPLITS_LATENT] = int(fused.splits_latent)
+    out[FUSED_JOINS] = int(fused.always_joins)
 
 
 def _pack_gpu(

@@ -121,7 +121,19 @@ FUSED_NARROW_LAUNCH_PS = FUSED + 25
 FUSED_GATHERS = FUSED + 26
 FUSED_TILE_OF_MEAN = FUSED + 27
 FUSED_GENERIC = FUSED + 28
-LIBRARY_VALUES = FUSED + 29
+FUSED_REGROUPS = FUSED + 29
+FUSED_FITS = FUSED + 30
+FUSED_JOINS = FUSED + 31
+ATTENTION_BITS = FUSED + 32
+"""Bits of the operands that attention multiplies (``mapping.attention_dtype``)."""
+ATTENTION_RATE = FUSED + 33
+"""Multiply-accumulates a cycle of one array or multiprocessor with such operands."""
+PLAIN_RATE = FUSED + 34
+"""The same with operands of 16 bits, or of ``ATTENTION_BITS`` where they are wider."""
+FUSED_BLOCK_ELEMENTS = FUSED + 35
+"""Of a block of keys; 0 where blocks are as long for all heads."""
+FUSED_SPLITS_LATENT = FUSED + 36
+LIBRARY_VALUES = FUSED + 37
 """Values of the kernel libraries; ``kernels.library_vector`` says which."""
 TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 FIXED = 0

@@ -21,8 +21,12 @@ from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import KV_BLOCK_TOKENS, Shape
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
+    ATTENTION_RATE,
     CLOCK_HZ,
+    FUSED_BLOCK_ELEMENTS,
     FUSED_EDGES,
+    FUSED_FITS,
     FUSED_GENERIC,
     FUSED_MATRIX,
     FUSED_OVERLAPS,
@@ -32,14 +36,16 @@ from simulator.kernels.chip_vector import (
     FUSED_SOFTMAX,
     FUSED_SPLIT_GROUP,
     FUSED_SPLITS,
+    FUSED_SPLITS_LATENT,
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     PER_MILLION,
+    PLAIN_RATE,
     SRAM_BYTES_PER_S,
-    UNIT_RATE,
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
+    ATTENTION_CONVERTED,
     ATTENTION_EXPONENTIALS,
     ATTENTION_GENERIC,
     ATTENTION_SOFTMAX_OVERLAP,
@@ -49,9 +55,18 @@ from simulator.kernels.library_vector import (
 NARROW_HEAD = 64
 """Elements of a head of which more query rows fit the registers."""
 
+SHORT_TILE = 16
+MIDDLE_TILE = 64
+TILE_WARPS = 4
+"""Rows of FlashInfer's tiles of few queries (FA2DetermineCtaTileQ, utils.cuh)."""
+
 GENERIC_ROWS = 16
 """Least query rows of a program of Triton's kernel, which packs a group's heads (BLOCK_M of vLLM's
 triton_unified_attention.py)."""
+
+LEAST_BLOCK = 64
+MOST_BLOCK = 256
+"""Keys of a block where it has so many elements (FlashAttention-2, flash_fwd_launch_template.h)."""
 
 GENERIC_KEYS = 32
 """Keys that it takes at a time (TILE_SIZE)."""
@@ -82,7 +97,9 @@ LATENCIES = 11
 """Cycles of all multiprocessors together in which tiles do nothing with keys, unless split."""
 LATENCY = 12
 """The same of one tile."""
-TILE_FIELDS = 13
+DECODE_BUSY = 13
+"""What decodes have of ``BUSY`` and ``LATENCIES``."""
+TILE_FIELDS = 14
 
 DecodeTile = tuple[int, float, float, float, float, float, float, int, int]
 """(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile,
@@ -137,9 +154,34 @@ def is_generic(chip: Int64Array, shape: Shape, token_bytes: float) -> bool:
 
 
 @inner
-def key_block(chip: Int64Array, shape: Shape, token_bytes: float) -> int:
-    """Keys that are fetched and multiplied together."""
-    return GENERIC_KEYS if is_generic(chip, shape, token_bytes) else KV_BLOCK_TOKENS
+def power_of_two(least: int) -> int:
+    """The least power of two that is not below ``least``."""
+    power = 1
+    while power < least:
+        power *= 2
+    return power
+
+
+@inner
+def fitting_keys(rows: int, dim: int) -> int:
+    """Keys of a block of FlashInfer's tiles of 64 or 128 rows: what registers hold of the scores,
+    and shared memory of heads of 256 elements (prefill.cuh, max_num_mma_kv_reg and _smem)."""
+    if rows > MIDDLE_TILE:
+        return 64
+    return 128 if dim < 256 else 32
+
+
+@inner
+def key_block(chip: Int64Array, shape: Shape, token_bytes: float, rows: int) -> int:
+    """Keys that a tile of so many rows fetches and multiplies together."""
+    if is_generic(chip, shape, token_bytes):
+        return GENERIC_KEYS
+    if chip[FUSED_FITS] == 1 and rows > SHORT_TILE:
+        return fitting_keys(rows, shape[1])
+    if chip[FUSED_BLOCK_ELEMENTS] == 0:
+        return KV_BLOCK_TOKENS
+    most = chip[FUSED_BLOCK_ELEMENTS] // shape[1]
+    return max(LEAST_BLOCK, min(MOST_BLOCK, power_of_two(most // 2 + 1)))
 
 
 @inner
@@ -150,18 +192,11 @@ def result_bits(bits: int) -> int:
 
 
 @inner
-def power_of_two(least: int) -> int:
-    """The least power of two that is not below ``least``."""
-    power = 1
-    while power < least:
-        power *= 2
-    return power
-
-
-@inner
-def products(chip: Int64Array, rows: int, shape: Shape) -> float:
-    """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value."""
-    return rows * (shape[1] + shape[2]) / float(chip[UNIT_RATE])
+def products(chip: Int64Array, rows: int, shape: Shape, bits: int) -> float:
+    """Cycles of one multiprocessor for the products of ``rows`` queries with one key and value, all
+    of ``bits``: those that attention multiplies in, or 16."""
+    rate = chip[ATTENTION_RATE] if bits == chip[ATTENTION_BITS] else chip[PLAIN_RATE]
+    return rows * (shape[1] + shape[2]) / float(rate)
 
 
 @inner
@@ -177,7 +212,7 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
     Warps that wait for each other's results do both one after the other, others side by side,
     with waits in between.
     """
-    matrix = products(chip, rows, shape)
+    matrix = products(chip, rows, shape, bits)
     scores = softmax(chip, rows)
     arithmetic = matrix + scores
     if chip[FUSED_OVERLAPS] == 1:
@@ -188,10 +223,20 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
         # values come, are turned round in shared memory, and go to the tensor cores
         time += shape[2] / (chip[ATTENTION_TRANSPOSED] / PER_MILLION)
         fetched *= 2.0
+    if bits > 8 and shape[1] == shape[2] and token_bytes <= 2 * shape[1]:
+        # every warp converts the keys and values that it multiplies its 16 or 32 rows with
+        warps = 1 if rows <= SHORT_TILE else TILE_WARPS
+        time += warps * (shape[1] + shape[2]) / (chip[ATTENTION_CONVERTED] / PER_MILLION)
     if is_generic(chip, shape, token_bytes):
         each = chip[ATTENTION_GENERIC] / PER_MILLION
         time = max(time, 2 * power_of_two(shape[1]) / each)
     return max(time, fetched)
+
+
+@inner
+def fitting_rows(rows: int) -> int:
+    """Rows of the least tile that holds ``rows``, or the largest of those below 128."""
+    return SHORT_TILE if rows <= SHORT_TILE else MIDDLE_TILE
 
 
 @inner
@@ -213,16 +258,19 @@ def decode_tile(
     parts = decode_tiles(new, group)
     step = chip[FUSED_ROW_TILE]
     rows = min(DECODE_ROWS, ceil_div(ceil_div(new * group, parts), step) * step)
+    if chip[FUSED_FITS] == 1:
+        rows = fitting_rows(rows)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
-    cost = products(chip, rows, shape)
+    cost = products(chip, rows, shape, bits)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
     partial = new * group / float(parts) * shape[2] * 8.0
     scores = softmax(chip, rows)
-    block = key_block(chip, shape, token_bytes)
+    block = key_block(chip, shape, token_bytes, rows)
     most = chip[FUSED_SPLITS]
     if block == GENERIC_KEYS:
         most = min(most, GENERIC_SPLITS)
-    if group < chip[FUSED_SPLIT_GROUP]:
+    latent = shape[1] != shape[2]
+    if group < chip[FUSED_SPLIT_GROUP] or (latent and chip[FUSED_SPLITS_LATENT] == 0):
         share = 1.0
     return kv_heads * parts, scores, each, latency, share, cost, partial, block, most
 
@@ -240,7 +288,10 @@ def add_decode(
     heads, scores, each, latency, share, cost, partial, block, most = tile
     new, past, copies = sequence
     keys = past + new
-    if 0 < window < keys:
+    if chip[FUSED_BLOCK_ELEMENTS] > 0:
+        first = 0 if window == 0 else max(0, keys - window - new + 1)
+        keys = (ceil_div(keys, block) - first // block) * block
+    elif 0 < window < keys:
         # a window that begins inside a block touches one block more
         keys = window + new - 1 + block
         latency = chip[FUSED_EDGES] * latency
@@ -253,6 +304,7 @@ def add_decode(
     tiles[BUSY] += count * max(keys, block) * each
     tiles[LATENCIES] += count * latency
     tiles[LATENCY] = max(tiles[LATENCY], latency)
+    tiles[DECODE_BUSY] += count * (latency + max(keys, block) * each)
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * cost

@@ -9,6 +9,7 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
+    FUSED_FITS,
     FUSED_NARROW_TILE,
     FUSED_PACKS,
     FUSED_QUERY_TILE,
@@ -28,6 +29,7 @@ from simulator.kernels.gpu_attention import (
     LATENCY,
     LONGEST_DECODE,
     LONGEST_PROMPT,
+    MIDDLE_TILE,
     MMA_CYCLES,
     NARROW_HEAD,
     PART_BYTES,
@@ -39,6 +41,7 @@ from simulator.kernels.gpu_attention import (
     cycles_of,
     decode_tile,
     decode_tiles,
+    fitting_rows,
     is_decode,
     is_generic,
     key_block,
@@ -54,12 +57,16 @@ from simulator.kernels.library_vector import (
     ATTENTION_WAVE_LOSS,
 )
 
+WIDE_HEAD = 256
+"""Elements of a head from which FlashInfer has no tiles of 128 rows."""
+
 
 @inner
 def prompt_heads(
-    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float
+    chip: Int64Array, kv_heads: int, shape: Shape, token_bytes: float, new: int
 ) -> tuple[int, int, float]:
-    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt.
+    """(rows of a tile, heads that have tiles of their own, queries of a tile) of a prompt of
+    ``new`` tokens.
 
     A tile that packs a group's heads may begin and end between the heads of a query.
     """
@@ -70,6 +77,10 @@ def prompt_heads(
     if shape[2] <= NARROW_HEAD:
         rows = chip[FUSED_NARROW_TILE]
     rows = min(rows, max(1, chip[ATTENTION_RESULT_SUMS] // shape[2]))
+    if chip[FUSED_FITS] == 1:
+        own = new * shape[0] if chip[FUSED_PACKS] == 1 else new
+        if own <= MIDDLE_TILE or shape[2] >= WIDE_HEAD:
+            rows = min(rows, fitting_rows(own))
     if chip[FUSED_PACKS] == 1:
         return rows, kv_heads, rows / float(shape[0])
     return rows, kv_heads * shape[0], float(rows)
@@ -120,8 +131,8 @@ def add_prompt(
     ``share`` multiprocessors. ``bits`` are those of the arithmetic and of the results."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
-    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
-    block = key_block(chip, shape, token_bytes)
+    rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes, new)
+    block = key_block(chip, shape, token_bytes, rows)
     blocks, total, longest = prompt_keys(new, past, window, queries, block)
     each = key_cycles(chip, rows, shape, bits[0], token_bytes)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
@@ -148,7 +159,7 @@ def add_prompt(
     if not is_generic(chip, shape, token_bytes):
         sharers = chip[ATTENTION_CLUSTER] / PER_MILLION
     tiles[FED_BYTES] += count * total * token_bytes / sharers
-    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape)
+    tiles[MMA_CYCLES] += count * total * products(chip, rows, shape, bits[0])
     tiles[EXP_CYCLES] += count * total * softmax(chip, rows)
     tiles[ROUNDS] += count * (blocks + math.ceil(total / block))
 
@@ -201,13 +212,13 @@ def add_batch(
     decoding = 1.0
     prompting = 1.0
     if splits:
-        _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
         each = kv_heads * decode_tiles(1, group)
         all_tiles = 0
         for i in range(len(new)):
             if is_decode(chip, new[i], group):
                 all_tiles += each
             else:
+                _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes, new[i])
                 all_tiles += heads * query_blocks(new[i], block)
         decoding = max(1.0, chip[UNIT_COUNT] / float(len(new) * each))
         prompting = max(1.0, chip[UNIT_COUNT] / float(all_tiles))

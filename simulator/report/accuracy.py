@@ -24,8 +24,8 @@ SHORT = {"attention-decode": "decode attention", "attention-prefill": "prefill a
 OF_CACHE = ("attention-decode", "attention-prefill")
 """Operators whose tables are by the data type of the KV cache; others by that of the arithmetic.
 
-They were compared with prices of that type's own arithmetic, so that a cache of another type than
-the activations is of neither table.
+What attention multiplies in follows from the type of the cache, whatever the activations are
+(``mapping.attention_dtype``); of 8-bit activations over a 16-bit cache it is that of the cache.
 """
 
 OF_BYTES = ("collective", "copy")
@@ -163,9 +163,7 @@ def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:
         return True
     activation = dtypes.get("activation", "bf16")
     if entry.operator in OF_CACHE:
-        # beside matmuls of 4 bits attention computes in the type of its cache, or in 16 bits
-        kv = dtypes.get("kv", "bf16")
-        return entry.dtype == kv and (kv == activation or rate_of(activation) == "fp4")
+        return entry.dtype == dtypes.get("kv", activation)
     return rate_of(entry.dtype) == rate_of(activation)
 
 
@@ -174,6 +172,9 @@ def _part(entry: Validated, dtypes: Mapping[str, str], engine: ServingEngine | N
     if entry.operator == "server" and engine is not None:
         name = f"{engine.name} server"
     other = "" if _used(entry, dtypes) else f" in {entry.dtype}"
+    cache = dtypes.get("kv")
+    if not other and entry.operator in OF_CACHE and cache != dtypes.get("activation"):
+        other = f" over a cache in {cache}"
     return f"{name} {entry.mape_percent:.1f} %{other}"
 
 

@@ -118,8 +118,8 @@ def outcome(cluster: Cluster) -> RunResult:
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
         timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
-    of_cache = next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), "")
-    note = "; ".join(filter(None, (of_cache, *load_notes(plan))))
+    own = next(filter(None, map(plan.dtypes.attention_note, (s.chip for s in systems))), "")
+    note = "; ".join(filter(None, (own, *load_notes(plan))))
     said = advice(result, note, experts=plan.model.experts is not None)
     return dataclasses.replace(result, advice=said)
 

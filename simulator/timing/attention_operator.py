@@ -13,6 +13,7 @@ from simulator.kernels.arithmetic import scale_up
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import CLOCK_HZ, HBM_BYTES_PER_S, SRAM_BYTES_PER_S
+from simulator.mapping.attention_dtype import attention_dtype
 from simulator.mapping.memory import BITS
 from simulator.timing import attention_prices as kernels
 from simulator.timing import prices
@@ -35,8 +36,9 @@ class AttentionCase:
     """``batch`` sequences: whole prompts of ``context`` tokens (prefill), or one token each after
     ``context`` cached ones (decode).
 
-    ``dtype`` is that of queries and arithmetic, ``kv_dtype`` (the same unless given) that of the
-    cache. ``window`` limits the keys that a query sees, itself included. ``buffers`` copies of the
+    ``dtype`` is that of the model's activations, ``kv_dtype`` (the same unless given) that of the
+    cache; which of them it multiplies in is up to the chip (``mapping.attention_dtype``).
+    ``window`` limits the keys that a query sees, itself included. ``buffers`` copies of the
     operands are cycled through, as benchmarks do, so that a cache may hold them; 0: it is cold.
     """
 
@@ -73,7 +75,7 @@ def _price_group(
 ) -> list[OperatorTiming]:
     """Cases that have data types of arithmetic and cache in common."""
     dtype, kv_dtype = dtypes
-    vector = pack_chip(chip, dtype)
+    vector = pack_chip(chip, dtype, cache=kv_dtype)
     bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
     rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
     batches = np.empty((len(cases), 3), dtype=np.int64)
@@ -124,7 +126,8 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
     clock = int(vector[CLOCK_HZ])
     cycles = work[work_fields.WORK_CYCLES]
     flops = work[work_fields.WORK_FLOPS]
-    peak = 2 * chip.matrix.macs_per_cycle(case.dtype)
+    arithmetic = attention_dtype(chip, case.dtype, case.kv_dtype or case.dtype)
+    peak = 2 * chip.matrix.macs_per_cycle(arithmetic)
     moved = work[work_fields.WORK_READ] + work[work_fields.WORK_WRITE]
     sram = work[work_fields.WORK_SRAM_BYTES]
     busy = (
@@ -147,6 +150,7 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
             "phase": case.phase,
             "dtype": case.dtype,
             "kv_dtype": case.kv_dtype or case.dtype,
+            "arithmetic_dtype": arithmetic,
             "window": case.window,
             "rotating_buffers": case.buffers,
             "prefetch": case.prefetch,
@@ -161,7 +165,7 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
         sram_bytes=sram,
         fabric_bytes=0,
         flops=flops,
-        utilization=flops * clock / (chip.peak_flops_per_s(case.dtype) * cycles),
+        utilization=flops * clock / (chip.peak_flops_per_s(arithmetic) * cycles),
         limits_cycles={
             "peak": -(-flops // peak),
             "hbm": int(scale_up(moved, clock, int(vector[HBM_BYTES_PER_S]))),

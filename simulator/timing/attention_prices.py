@@ -20,6 +20,7 @@ from simulator.kernels.attention import (
     sequence_cycles,
 )
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
     CLOCK_HZ,
     COLS,
     HBM_BYTES_PER_S,
@@ -48,7 +49,6 @@ from simulator.mapping import tiles
 from simulator.model.operators import SOFTMAX_OPS
 from simulator.timing.gpu_attention_prices import count_gpu_attention
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     KV_BITS,
     PLAN_HEAD_DIM,
     PLAN_HEADS,
@@ -157,7 +157,7 @@ def count_attention(
     kv_heads, dim = row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     clear(work)
     shape = (ceil_div(row[PLAN_HEADS], kv_heads), dim, dim, row[PLAN_WINDOW])
-    kv_read = add_batch(chip, shape, kv_heads, bits[ACTIVATION_BITS], new, past, work)
+    kv_read = add_batch(chip, shape, kv_heads, chip[ATTENTION_BITS], new, past, work)
     tokens = 0
     for i in range(len(new)):
         tokens += new[i]
@@ -174,7 +174,7 @@ def close_attention(
     work: Int64Array,
 ) -> None:
     """Complete ``work`` that holds the sums of ``add_sequences`` over a batch of ``tokens``."""
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    a_bits, kv_bits = chip[ATTENTION_BITS], bits[KV_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
     if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):

@@ -9,6 +9,7 @@ import numpy as np
 from simulator.errors import InputError, did_you_mean
 from simulator.hardware import Chip, ServingEngine
 from simulator.kernels.arrays import Int64Array
+from simulator.mapping.attention_dtype import attention_dtype
 from simulator.mapping.memory import BITS, stored_bits
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
 from simulator.timing.operator_checks import check_known
@@ -54,24 +55,23 @@ class Dtypes:
         between = max(BITS[residual] if residual else own, 16 if self._narrow else own)
         return np.array([BITS[self.weight], own, BITS[self.kv], between], dtype=np.int64)
 
-    def attention(self, chip: Chip) -> Dtypes:
-        """The types that attention computes with: these, or, beside matmuls of 4 bits, bf16, and
-        fp8 over a cache in it where a GPU's kernels convert queries to that."""
-        if not self._narrow:
-            return self
-        converts = chip.fused is not None and chip.fused.quantizes_queries
-        arithmetic = "fp8" if converts and self.kv == "fp8" else "bf16"
-        return Dtypes(arithmetic, arithmetic, self.kv)
+    @property
+    def beside(self) -> Dtypes:
+        """The types of what stands beside the matmuls: these, or 16 bits where those take 4."""
+        return Dtypes("bf16", "bf16", self.kv) if self._narrow else self
 
-    def cache_note(self, chip: Chip) -> str:
-        """What to say where a GPU's attention has to turn a 16-bit cache into 8 bits; else ""."""
-        arithmetic = self.attention(chip).activation
-        if chip.fused is None or BITS[arithmetic] > 8 or BITS[self.kv] <= 8:
+    def attention_note(self, chip: Chip) -> str:
+        """What to say where attention multiplies in another type than its activations; else ""."""
+        activation = self.beside.activation
+        own = attention_dtype(chip, activation, self.kv)
+        if own == activation:
             return ""
-        return (
-            f"attention in {arithmetic} converts a cache in {self.kv} as it reads it, and may "
-            f"take longer than with 16 bits for both: --kv-dtype {arithmetic} avoids that"
-        )
+        if own == self.kv and BITS[own] < BITS[activation]:
+            return (
+                f"attention converts its queries to the cache's {own} and multiplies in it, as "
+                "the chip's library does (chip.fused_kernels.cache_arithmetic)"
+            )
+        return f"attention multiplies in {own}, whatever the matmuls do: no kernel takes less here"
 
     def as_dict(self) -> dict[str, str]:
         """The names, for reports."""

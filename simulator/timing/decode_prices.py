@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from simulator.kernels.arithmetic import ceil_div, clear
 from simulator.kernels.arrays import BoolArray, Int64Array
-from simulator.kernels.chip_vector import SYSTOLIC, UNIT_KIND
+from simulator.kernels.chip_vector import ATTENTION_BITS, SYSTOLIC, UNIT_KIND
 from simulator.kernels.executor import COLD, TOTAL_FIELDS
 from simulator.kernels.jit import inner, kernel
 from simulator.timing.attention_prices import (
@@ -34,7 +34,6 @@ from simulator.timing.batch import (
 from simulator.timing.latent_prices import close_latent
 from simulator.timing.outline import add_groups
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     ATTENTION,
     LATENT,
     PLAN_CONTEXT,
@@ -95,7 +94,7 @@ def fill_parts(
         kv_heads = row[PLAN_KV_HEADS]
         shape = (ceil_div(heads, kv_heads), dim, dim, row[PLAN_WINDOW])
     one = (1, own, 1)
-    into[PART_READ] = add_sequences(chip, shape, kv_heads, bits[ACTIVATION_BITS], one, work)
+    into[PART_READ] = add_sequences(chip, shape, kv_heads, chip[ATTENTION_BITS], one, work)
     into[PART_MATRIX] = work[WORK_MATRIX]
     into[PART_VECTOR] = work[WORK_VECTOR]
     into[PART_SRAM] = work[WORK_SRAM_BYTES]
@@ -277,7 +276,7 @@ def price_mixed(
             if new[i] != 1:
                 queries = ceil_div(new[i], row[PLAN_CONTEXT])
                 one = (queries, past[i] + (new[i] - queries) // 2, 1)
-                read += add_sequences(chip, shape, kv_heads, bits[ACTIVATION_BITS], one, work)
+                read += add_sequences(chip, shape, kv_heads, chip[ATTENTION_BITS], one, work)
             tokens += queries
         close_attention(chip, bits, row, tokens, read, work)
         to_price(chip, work, prices[op, COLD])

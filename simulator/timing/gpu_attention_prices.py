@@ -15,23 +15,27 @@ from simulator.kernels.arithmetic import clear
 from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import attended_pairs, needed_keys
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
     CLOCK_HZ,
     FUSED_COPIES,
+    FUSED_JOINS,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
     FUSED_MATRIX,
     FUSED_OVERLAPS,
     FUSED_QUANTIZES,
+    FUSED_REGROUPS,
     FUSED_STREAM,
+    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     PER_MILLION,
-    SRAM_BYTES,
     SRAM_BYTES_PER_S,
     UNIT_COUNT,
     run_bandwidth,
 )
 from simulator.kernels.gpu_attention import (
+    DECODE_BUSY,
     EXP_CYCLES,
     FED_BYTES,
     MMA_CYCLES,
@@ -58,7 +62,6 @@ from simulator.kernels.library_vector import (
     ATTENTION_WARM_RAMP,
 )
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     KV_BITS,
     PLAN_BUFFERS,
     PLAN_HEAD_DIM,
@@ -104,8 +107,9 @@ def warm_share(chip: Int64Array, size: float, buffers: int) -> float:
     """Share of ``size`` bytes that a cache holds when ``buffers`` copies are cycled through."""
     if buffers == 0:
         return 0.0
-    free = 1.0 - size * buffers / float(chip[SRAM_BYTES])
+    kept = max(chip[GPU_L2_BYTES], 1)
     ramp: float = chip[ATTENTION_WARM_RAMP] / PER_MILLION
+    free = 1.0 + ramp / 2.0 - size * buffers / float(kept)
     return max(0.0, min(1.0, free / ramp))
 
 
@@ -114,18 +118,18 @@ def count_bytes(
     chip: Int64Array,
     bits: Int64Array,
     group: int,
-    widths: tuple[int, int, int, int],
+    widths: tuple[int, int, int, int, int],
     new: Int64Array,
     past: Int64Array,
     window: int,
     sizes: Float64Array,
 ) -> None:
     """Fill ``sizes`` for a batch; ``widths`` = elements a token of (cache, queries, results), bits
-    of results and of new keys and values."""
+    of results and of new keys and values, bits of queries."""
     cache_bytes = widths[0] * bits[KV_BITS] / 8.0
     new_bytes = widths[0] * widths[3] / 8.0
     result = widths[2] * widths[3] / 8.0
-    each = widths[1] * bits[ACTIVATION_BITS] / 8.0 + result
+    each = widths[1] * widths[4] / 8.0 + result
     for field in range(BYTE_FIELDS):
         sizes[field] = 0.0
     for i in range(len(new)):
@@ -153,6 +157,7 @@ def settle(
     kernels: int,
     both: Float64Array,
     extra: tuple[float, float],
+    passes: tuple[int, float],
     work: Int64Array,
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
@@ -163,7 +168,8 @@ def settle(
     one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
-    products before and after.
+    products before and after, ``passes`` = (heads that read the same keys one after the other,
+    bytes that each reads).
     """
     tiles = both[0]
     clock = float(chip[CLOCK_HZ])
@@ -171,6 +177,7 @@ def settle(
     # what comes from HBM passes through L2: never faster than what lies there already
     stream = max(near, clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S])
     paged = max(near, clock / run_bytes_per_s)
+    decodes = sizes[QUERIES_DECODE] > 0.0
     if resident_tensors[0]:
         sizes[QUERIES_DECODE] = 0.0
         sizes[QUERIES_PROMPT] = 0.0
@@ -187,6 +194,11 @@ def settle(
     if sizes[QUERIES_PROMPT] > 0.0 or sizes[CACHED_PROMPT] > 0.0:
         again = sizes[NEW_WRITTEN]
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
+    # what one head after the other reads comes from HBM again where L2 does not hold it meanwhile
+    heads, share = passes
+    missed = 1.0 - warm_share(chip, share, 1)
+    anew = (heads - 1) * missed * sizes[CACHED_DECODE]
+    decode += anew
     main = cold * (decode * paged + (prompt + again) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
@@ -209,15 +221,18 @@ def settle(
             waits = tiles[ROUNDS] / chip[UNIT_COUNT] * cycles_of(chip, chip[HBM_LATENCY_PS])
             time = on_chip + main + near_main + waits
         else:
-            time = joined(on_chip, main + near_main, order)
+            # heads that find their keys in L2 leave HBM idle
+            alone = (1.0 - missed) * (heads - 1) / heads * own[DECODE_BUSY] / chip[UNIT_COUNT]
+            time = alone + joined(on_chip - alone, main + near_main, order)
         if splits == 1:
             # parts of results are joined out of L2, by a kernel of its own
             time += part_count(chip, own) * own[PART_BYTES] * near
+        if splits == 1 or (decodes and chip[FUSED_JOINS] == 1):
             time += cycles_of(chip, chip[FUSED_KERNEL_PS])
         body = min(body, time)
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
     queries = sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT] - sizes[RESULTS]
-    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + again
+    read = sizes[CACHED_DECODE] + anew + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + again
     work[WORK_READ] += math.ceil(cold * read)
     work[WORK_WRITE] += math.ceil(cold * (sizes[RESULTS] + sizes[NEW_WRITTEN]))
     work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
@@ -240,7 +255,7 @@ def count_gpu_attention(
     work: Int64Array,
 ) -> None:
     """Fill ``work`` for grouped-query attention over a batch on a GPU."""
-    a_bits = bits[ACTIVATION_BITS]
+    a_bits = chip[ATTENTION_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     window = row[PLAN_WINDOW]
     group = (heads + kv_heads - 1) // kv_heads
@@ -250,11 +265,15 @@ def count_gpu_attention(
     shape = (group, dim, dim, window)
     r_bits = result_bits(a_bits)
     token_bytes = 2 * dim * bits[KV_BITS] / 8.0
+    alone = window > 0 and group > 1 and chip[FUSED_REGROUPS] == 0
+    apart = heads if alone else kv_heads
+    if alone:
+        shape = (1, dim, dim, window)
     own = (a_bits, r_bits)
-    add_batch(chip, shape, kv_heads, own, token_bytes, new, past, False, tiles[0])
-    if may_split(chip, shape, kv_heads, len(new)):
-        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, True, tiles[1])
-    widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits)
+    add_batch(chip, shape, apart, own, token_bytes, new, past, False, tiles[0])
+    if may_split(chip, shape, apart, len(new)):
+        add_batch(chip, shape, apart, own, token_bytes, new, past, True, tiles[1])
+    widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits, a_bits)
     count_bytes(chip, bits, group, widths, new, past, window, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -266,7 +285,7 @@ def count_gpu_attention(
         # queries are read in 16 bits and written in 8
         sizes[NEW_READ] += 2.0 * tokens * heads * dim
         sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
-    if chip[FUSED_COPIES] == 1 and group > 1 and kv_heads > 1 and len(new) > 1:
+    if chip[FUSED_COPIES] == 1 and not alone and group > 1 and kv_heads > 1 and len(new) > 1:
         # a prompt's chunk as well, so that a token more never saves them
         kernels += 2 if sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
@@ -276,7 +295,8 @@ def count_gpu_attention(
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
     batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
-    settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), work)
+    passes = (group, sizes[CACHED_DECODE] / kv_heads) if alone else (1, 0.0)
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), passes, work)
 
 
 @inner
@@ -291,10 +311,12 @@ def count_gpu_latent(
 ) -> None:
     """Fill ``work`` for latent attention over a batch on a GPU, where all prompts ``absorb`` or
     each as has fewer flops; W_UK and W_UV are kernels of their own, whose weights come from HBM."""
-    a_bits = bits[ACTIVATION_BITS]
+    a_bits = chip[ATTENTION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
+    # absorbed queries are multiplied in 16 bits whatever the cache holds
+    plain = result_bits(a_bits)
     clear(work)
     tiles = np.zeros((2, TILE_FIELDS))
     sizes = np.empty(BYTE_FIELDS)
@@ -321,6 +343,7 @@ def count_gpu_latent(
     a_bytes = a_bits / 8.0
     latent_bytes = (rank + rope) * bits[KV_BITS] / 8.0
     own = (a_bits, a_bits)
+    wide = (plain, plain)
     one = (heads, rank + rope, rank, 0)
     other = (1, nope + rope, value, 0)
     each = (nope + rope + value) * a_bytes
@@ -332,13 +355,19 @@ def count_gpu_latent(
         into = tiles[splits]
         if several > 0:
             queries, cached = absorbing[:several], absorbed_past[:several]
-            add_batch(chip, one, 1, own, latent_bytes, queries, cached, splits == 1, into)
+            add_batch(chip, one, 1, wide, latent_bytes, queries, cached, splits == 1, into)
         if others > 0:
             queries, cached = expanding[:others], expanded_past[:others]
             add_batch(chip, other, heads, own, each, queries, cached, splits == 1, into)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_FLOPS] += flops
-    widths = (rank + rope, heads * (nope + rope), heads * value, a_bits)
+    widths = (
+        rank + rope,
+        heads * (nope + rope),
+        heads * value,
+        a_bits,
+        plain if several > 0 else a_bits,
+    )
     count_bytes(chip, bits, heads, widths, new, past, 0, sizes)
     tokens = 0
     for i in range(len(new)):
@@ -362,4 +391,4 @@ def count_gpu_latent(
     )
     rate = run_bandwidth(chip, int(16 * latent_bytes))
     batch = (len(new), tokens, rank + rope, rank + rope, bits[KV_BITS])
-    settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, work)
+    settle(chip, row, rate, batch, sizes, near, kernels, tiles, extra, (1, 0.0), work)

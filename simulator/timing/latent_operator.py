@@ -19,12 +19,13 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.attention import attended_pairs
 from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
     CLOCK_HZ,
     FUSED_KERNEL_PS,
     FUSED_QUANTIZES,
     run_bandwidth,
 )
-from simulator.kernels.gpu_attention import TILE_FIELDS
+from simulator.kernels.gpu_attention import TILE_FIELDS, result_bits
 from simulator.kernels.gpu_attention_batch import add_batch, may_split
 from simulator.kernels.jit import kernel
 from simulator.kernels.library_vector import ATTENTION_SMALL_KERNEL_PS
@@ -41,7 +42,7 @@ from simulator.timing.gpu_attention_prices import (
 )
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes, check_phase, price_by_kind
-from simulator.timing.prices import ACTIVATION_BITS, KV_BITS
+from simulator.timing.prices import KV_BITS
 from simulator.timing.work import WORK_CYCLES, WORK_FIELDS, WORK_FLOPS
 
 
@@ -89,7 +90,7 @@ def latent_seconds(chip: Chip, cases: Sequence[LatentCase]) -> list[float]:
 def _price_group(chip: Chip, dtypes: tuple[str, str], cases: Sequence[LatentCase]) -> list[float]:
     """Seconds of cases that have data types of arithmetic and cache in common."""
     dtype, kv_dtype = dtypes
-    vector = pack_chip(chip, dtype)
+    vector = pack_chip(chip, dtype, cache=kv_dtype)
     bits = np.array([BITS[dtype], BITS[dtype], BITS[kv_dtype]], dtype=np.int64)
     rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
     batches = np.empty((len(cases), 4), dtype=np.int64)
@@ -139,7 +140,7 @@ def count_latent_kernels(
     vectors are written to the cache; expanded keys and values are read where another kernel has
     put them.
     """
-    a_bytes = bits[ACTIVATION_BITS] / 8.0
+    a_bytes = chip[ATTENTION_BITS] / 8.0
     for i in range(len(rows)):
         row = rows[i]
         heads, rank, rope = (
@@ -165,11 +166,14 @@ def count_latent_kernels(
             shape = (heads, key_dim, value_dim, 0)
             kv_heads = 1
             token_bytes = key_dim * bits[KV_BITS] / 8.0
-        own = (bits[ACTIVATION_BITS], bits[ACTIVATION_BITS])
+        a_bits = chip[ATTENTION_BITS]
+        if batches[i, 3] == 1:
+            a_bits = result_bits(a_bits)
+        own = (a_bits, a_bits)
         add_batch(chip, shape, kv_heads, own, token_bytes, new, past, False, tiles[0])
         if may_split(chip, shape, kv_heads, len(new)):
             add_batch(chip, shape, kv_heads, own, token_bytes, new, past, True, tiles[1])
-        widths = (rank + rope, heads * key_dim, heads * value_dim, own[1])
+        widths = (rank + rope, heads * key_dim, heads * value_dim, a_bits, a_bits)
         count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]
         if batches[i, 3] == 0:
@@ -178,10 +182,10 @@ def count_latent_kernels(
         work[i, WORK_FLOPS] = 2 * pairs * heads * (key_dim + value_dim)
         # prompts are rotated, and their latent vectors cached, by a kernel of their own
         kernels = 1 - batches[i, 3]
-        if bits[ACTIVATION_BITS] == 8 and chip[FUSED_QUANTIZES] == 1:
+        if a_bits == 8 and chip[FUSED_QUANTIZES] == 1:
             kernels += 1
             # queries, and expanded keys and values, are read in 16 bits and written in 8
-            each = key_dim if batches[i, 3] == 1 else key_dim + nope + value_dim
+            each = key_dim + nope + value_dim
             sizes[NEW_READ] += 2.0 * tokens * heads * each
             sizes[NEW_WRITTEN] += 1.0 * tokens * heads * each
         rate = run_bandwidth(chip, int(KV_RUN_TOKENS * token_bytes))
@@ -189,6 +193,6 @@ def count_latent_kernels(
         written = tokens if batches[i, 3] == 1 else 0
         batch = (len(new), written, rank + rope, rank + rope, bits[KV_BITS])
         none = (False, False)
-        settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), work[i])
+        settle(chip, row, rate, batch, sizes, none, kernels, tiles, (0.0, 0.0), (1, 0.0), work[i])
         waiting = kernels * max(0, chip[ATTENTION_SMALL_KERNEL_PS] - chip[FUSED_KERNEL_PS])
         work[i, WORK_CYCLES] += ps_to_cycles(waiting, chip[CLOCK_HZ])

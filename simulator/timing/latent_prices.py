@@ -7,6 +7,7 @@ import numpy as np
 from simulator.kernels.arithmetic import bits_to_bytes, clear, scale_up
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
+    ATTENTION_BITS,
     CLOCK_HZ,
     HBM_BYTES_PER_S,
     SYSTOLIC,
@@ -18,7 +19,6 @@ from simulator.kernels.latent_attention import absorbs, latent_projections
 from simulator.timing.attention_prices import KV_RUN_TOKENS, add_sequences, finish, to_price
 from simulator.timing.gpu_attention_prices import count_gpu_latent
 from simulator.timing.prices import (
-    ACTIVATION_BITS,
     KV_BITS,
     PLAN_HEADS,
     PLAN_KV_RANK,
@@ -59,7 +59,7 @@ def count_latent(
     if chip[UNIT_KIND] != SYSTOLIC:
         count_gpu_latent(chip, bits, row, new, past, absorb, work)
         return
-    a_bits = bits[ACTIVATION_BITS]
+    a_bits = chip[ATTENTION_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
@@ -101,7 +101,7 @@ def close_latent(
     ``counts`` are tokens, of these absorbed ones, expanded tokens, and elements fed to the array.
     """
     tokens, absorbed, expanded, fed = counts
-    a_bits, kv_bits = bits[ACTIVATION_BITS], bits[KV_BITS]
+    a_bits, kv_bits = chip[ATTENTION_BITS], bits[KV_BITS]
     heads, rank, rope = row[PLAN_HEADS], row[PLAN_KV_RANK], row[PLAN_ROPE_DIM]
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)

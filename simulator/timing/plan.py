@@ -320,7 +320,7 @@ def make_plan(
     if engine is not None and is_grouped(model):
         system = replace(system, chip=engine.with_attention(system.chip, kinds.kv))
     residual = None if engine is None else engine.residual
-    beside = kinds.attention(system.chip)
+    beside = kinds.beside
     chosen = layout or choose_layout(system, model, tp=tp)
     check_layout(system, model, chosen)
     drafts = speculation or Speculation()
@@ -338,9 +338,9 @@ def make_plan(
         speculation=drafts,
         sharded=sharded,
         operators=operators,
-        chip=pack_chip(system.chip, kinds.activation),
+        chip=pack_chip(system.chip, kinds.activation, cache=kinds.kv),
         attention=(
-            pack_chip(system.chip, beside.activation),
+            pack_chip(system.chip, beside.activation, cache=kinds.kv),
             beside.bits(residual),
         ),
         fabrics=pack_groups(system.fabric, sharded),

@@ -202,7 +202,7 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
             *engine_notes(plan.system, plan.sharded),
             *_padding_notes(plan, share),
             *load_notes(plan),
-            *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
+            *filter(None, [plan.dtypes.attention_note(plan.system.chip)]),
         ),
         accuracy=entries,
         unvalidated=tuple(("", name) for name in uncompared(plan.system, plan.model, entries)),

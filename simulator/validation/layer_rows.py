@@ -1,7 +1,7 @@
 """Attention and routed experts as measured rows: their prices and their least work.
 
-The data type of attention rows is that of the KV cache; queries are bf16, and so is the arithmetic
-but for chips whose serving engine converts queries to the cache's type (``quantizes_queries``).
+The data type of attention rows is that of the KV cache; queries are bf16, and what attention
+multiplies in follows from the chip (``mapping.attention_dtype``).
 """
 
 from __future__ import annotations
@@ -49,10 +49,6 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
     if len(inputs["latent"]) and inputs["latent"].any():
         return _latent_seconds(machine, dtype, inputs, phase)
     rows = zip(*(inputs[name].tolist() for name in ATTENTION_COLUMNS[:-1]), strict=True)
-    fused = machine.chip.fused
-    # engines that convert queries to the type of the cache compute in it
-    converts = fused is not None and fused.quantizes_queries
-    arithmetic = dtype if converts else QUERY_DTYPE
     cases = [
         api.AttentionCase(
             batch,
@@ -61,7 +57,7 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
             head_dim,
             context,
             phase,
-            dtype=arithmetic,
+            dtype=QUERY_DTYPE,
             kv_dtype=dtype,
             window=window or None,
             buffers=buffers,
@@ -72,15 +68,12 @@ def attention_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) 
 
 
 def _latent_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) -> FloatArray:
-    """Latent attention: absorbed while decoding, in 16 bits whatever the cache holds, expanded in
-    prompts; other rows as they are."""
+    """Latent attention: absorbed while decoding, expanded in prompts; other rows as they are."""
     out = np.empty(len(inputs["latent"]))
     latent = inputs["latent"] > 0
     others = {name: column[~latent] for name, column in inputs.items()}
     if len(others["latent"]):
         out[~latent] = attention_seconds(machine, dtype, others, phase)
-    fused = machine.chip.fused
-    converts = phase == "prefill" and fused is not None and fused.quantizes_queries
     columns = ("batch", "heads", "context", "latent", "head_dim", "buffers")
     cases = [
         api.LatentCase(
@@ -93,7 +86,7 @@ def _latent_seconds(machine: Machine, dtype: str, inputs: Inputs, phase: str) ->
             ROPE,
             head_dim,
             head_dim,
-            dtype if converts else QUERY_DTYPE,
+            QUERY_DTYPE,
             dtype,
             buffers,
         )
