@@ -239,7 +239,10 @@ def _pack_gpu(
     out[GPU_TILE_PS] = gpu.tile_ps
     out[GPU_STEP_PS] = gpu.step_ps
     out[GPU_FEED] = gpu.feed_bytes_per_s
-    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
+    issued = gpu.issue_efficiency
+    if BITS[dtype] == 8 and gpu.eight_bit_issue is not None:
+        issued = gpu.eight_bit_issue
+    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * issued)
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps

@@ -125,6 +125,11 @@ SWITCHING_SHARE = 0.85
 HBM_BYTE_PJ = 50.0
 """Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
 
+EIGHT_BIT_ENERGY = 0.57
+"""Of a multiply-accumulate of 8 bits against one of 16: AMD, Measuring Max-Achievable FLOPs part 2,
+ROCm blogs, February 2025, what MI300X sustains at the same power. Long fp8 matmuls of B200, B300
+and L40S find 0.55, those of H200 and GB300 0.6."""
+
 L2_COPIES = 1 / 3
 """Share of the lines of an L2 that each further partition holds a copy of: what is read again stays
 up to 1.0 of one partition's capacity (L40S) and 0.75 of two (H100, B200)."""
@@ -147,6 +152,8 @@ def run_bandwidth(chip: Int64Array, run: int) -> int:
 def mac_energy_share(dtype: str) -> float:
     """Energy of a multiply-accumulate against that of 16 bits.
 
-    Operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits.
+    Of other widths: operands and multipliers are as wide as the bits, the accumulators are not, a
+    third at 16 bits.
     """
-    return (BITS[dtype] + 8) / 24
+    bits = BITS[dtype]
+    return EIGHT_BIT_ENERGY if bits == 8 else (bits + 8) / 24
