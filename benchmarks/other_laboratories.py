@@ -68,11 +68,12 @@ def collective_seconds(rows: list[Row]) -> np.ndarray:
 
 def attention_seconds(rows: list[Row]) -> np.ndarray:
     """Seconds of causal prompts with as many key-value as query heads, without the update."""
-    names = ("batch", "heads", "heads", "head_dim", "context")
-    cases = [
-        api.AttentionCase(*(int(row[name]) for name in names), "prefill", update=False)
-        for row in rows
-    ]
+    cases = []
+    for row in rows:
+        batch, heads, dim, context = (
+            int(row[name]) for name in ("batch", "heads", "head_dim", "context")
+        )
+        cases.append(api.AttentionCase(batch, heads, heads, dim, context, "prefill", update=False))
     return np.array([timing.time_s for timing in api.price_attentions(rows[0]["chip"], cases)])
 
 
@@ -112,16 +113,15 @@ def main() -> None:
             price = price_of(rows)
             error = 100 * (price / measured - 1)
             above = 100 * (np.maximum(price, measured.min()) / measured - 1)
-            print(
-                f"| {kind} | {' | '.join(key)} | {len(rows)}"
-                f" | {measured.min() * 1e6:.4g}–{measured.max() * 1e6:.4g} µs"
-                f" | {abs(error).mean():.1f} % | {error.mean():+.1f} % | {abs(above).mean():.1f} % |"
+            spread = f"{measured.min() * 1e6:.4g}–{measured.max() * 1e6:.4g} µs"
+            wrongs = (
+                f"{abs(error).mean():.1f} % | {error.mean():+.1f} % | {abs(above).mean():.1f} %"
             )
+            print(f"| {kind} | {' | '.join(key)} | {len(rows)} | {spread} | {wrongs} |")
             if words.rows:
                 for row, each, wrong in zip(rows, measured, error, strict=True):
-                    print(
-                        f"    {'x'.join(row[n] for n in shape)} {each * 1e6:.5g} µs {wrong:+.1f} %"
-                    )
+                    name = "x".join(row[column] for column in shape)
+                    print(f"    {name} {each * 1e6:.5g} µs {wrong:+.1f} %")
 
 
 if __name__ == "__main__":
