@@ -45,7 +45,6 @@ def gpus(draw: st.DrawFn) -> Chip:
         store_bytes_per_s=draw(st.sampled_from([None, 10**11, 10**13])),
         smallest_tile=draw(st.sampled_from([16, 32, 64])),
         largest_tile=draw(st.sampled_from([(64, 64), (64, 128), (128, 256)])),
-        eight_bit_issue=draw(st.sampled_from([None, 0.7])),
     )
     return Chip(
         name="random",
@@ -109,6 +108,17 @@ def test_the_formula_for_shipped_chips(name: str) -> None:
         assert got == pytest.approx(matmul_s(chip, *shape), rel=1e-6, abs=3e-9)
 
 
+def test_hopper_issues_less_of_its_peak_in_eight_bits() -> None:
+    """No fp8 product of H100 or H200 was ever measured above 0.74 of the peak, in 16 bits 0.85."""
+    for name in ("h100", "h200"):
+        chip = SHIPPED.get(name) or load_chip(name)
+        for shape in ((513, 7168, 2048), (4096, 4096, 4096), (8192, 8192, 8192)):
+            got = price_matmul(chip, *shape, "int8").time_s
+            assert got == pytest.approx(matmul_s(chip, *shape, 1), rel=1e-4)
+        best = price_matmul(chip, 8192, 8192, 8192, "fp8")
+        assert 0.6 < best.flops / best.time_s / chip.peak_flops_per_s("fp8") < 0.76
+
+
 def not_slower(more: MatmulTiming, base: MatmulTiming) -> bool:
     """Up to the rounding of either to a whole cycle, and of floats."""
     return more.time_s <= base.time_s * (1 + 1e-9) + 1 / base.clock_hz
@@ -145,7 +155,7 @@ def test_a_part_never_takes_longer(
         assert not_slower(price_matmul(chip, m_, k_, n_, rotating_buffers=copies), whole), shape
         eight = price_matmul(chip, m_, k_, n_, "int8")
         assert not_slower(eight, price_matmul(chip, m, k, n, "int8")), shape
-    if not unit.kernels.unsplit and unit.kernels.eight_bit_issue is None:
+    if not unit.kernels.unsplit:
         assert not_slower(price_matmul(chip, m, k, n, "int8"), price_matmul(chip, m, k, n))
 
 
