@@ -42,7 +42,10 @@ def tiles_s(
     """Seconds of the best output tile and split of the inner dimension."""
     m, k, n = shape
     depth = int(unit.tile_k * 2 / size)
-    rate = unit.macs_per_sm[NAMES[size]] * chip.sustained_clock_hz * gpu.issue_efficiency
+    issued = gpu.issue_efficiency
+    if size == 1 and gpu.eight_bit_issue is not None:
+        issued = gpu.eight_bit_issue
+    rate = unit.macs_per_sm[NAMES[size]] * chip.sustained_clock_hz * issued
     found = []
     unsplit = unsplit_kernels(gpu, size)
     own, least = with_scales(size), SCALED_STEP_S if size == 0.5 else gpu.step_ps * 1e-12
@@ -128,7 +131,7 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)
     tiles = tiles_s(chip, unit, gpu, (m, k, n), size)
     if chip.power.tdp_w is not None:
-        share = SCALED_ENERGY if size == 0.5 else (8 * size + 8) / 24
+        share = SCALED_ENERGY if size == 0.5 else (8 * size + 2.6) / 18.6
         joule = m * k * n * gpu.mac_pj * share * 1e-12 + missed * 50e-12
         energy = joule / (0.85 * chip.power.tdp_w)
         if energy > tiles:

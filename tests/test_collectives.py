@@ -30,18 +30,27 @@ def full(n):
     return Fabric("fully-connected", (n,), (False,), 64 * GB, 10**6)
 
 
-def fabrics():
+FILLS = (0, 10**6, 10**10)
+"""Picoseconds that a pipeline takes to fill: nothing, little and more than most transfers here."""
+
+
+def fabrics(fills=(0,)):
     """Fabrics of every kind, small enough to enumerate."""
     size = st.integers(2, 6)
+    protocols = st.sampled_from([(Protocol("plain", fill_ps=fill),) for fill in fills])
     grids = st.builds(
-        lambda axes, wraps: Fabric("torus", tuple(axes), tuple(wraps[: len(axes)]), 10**8, 10**5),
+        lambda axes, wraps, own: Fabric(
+            "torus", tuple(axes), tuple(wraps[: len(axes)]), 10**8, 10**5, protocols=own
+        ),
         st.lists(size, min_size=1, max_size=3),
         st.lists(st.booleans(), min_size=3, max_size=3),
+        protocols,
     )
     flat = st.builds(
-        lambda n, kind: Fabric(kind, (n,), (False,), 10**8, 10**5),
+        lambda n, kind, own: Fabric(kind, (n,), (False,), 10**8, 10**5, protocols=own),
         st.integers(2, 9),
         st.sampled_from(["switch", "fully-connected", "pcie"]),
+        protocols,
     )
     one = st.one_of(grids, flat)
     nested = st.builds(lambda inner, outer: nest("hierarchy", inner, outer), one, flat)
@@ -209,11 +218,28 @@ def test_nccl_tables(system, op, size, microseconds, within):
     assert found.time_s * 1e6 == pytest.approx(microseconds, rel=within)
 
 
+def test_a_pipeline_is_filled_once_however_long_the_transfer():
+    """By hand: 7 steps of an eighth of 8 MB at 0.5 GB/s are 14 ms; a fill of 2 ms adds 1.75."""
+    plain = Fabric("switch", (8,), (False,), 10**9, protocols=(Protocol("p", efficiency=0.5),))
+    filled = replace(plain, protocols=(replace(plain.protocols[0], fill_ps=2 * 10**9),))
+    times = [
+        price_collective(one, "all-gather", 8 * 10**6, algorithm="ring").time_ps
+        for one in (plain, filled)
+    ]
+    assert times == [14 * 10**9, 15_750_000_000]
+    for op in ("all-gather", "all-reduce"):
+        for size in (10**4, 10**7, 10**10):
+            short, long = (
+                price_collective(one, op, size, algorithm="ring").time_ps for one in (plain, filled)
+            )
+            assert short < long <= min(2 * short, short + 2 * 10**9)
+
+
 # -- physics ---------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
-@given(fabrics(), st.sampled_from(OPS), st.integers(0, 10**9), st.integers(1, 4))
+@given(fabrics(FILLS), st.sampled_from(OPS), st.integers(0, 10**9), st.integers(1, 4))
 def test_no_price_breaks_physics(fabric, op, size, concurrent):
     for algorithm in sorted({s.algorithm for s in all_schedules(fabric, op)}):
         found = price_collective(fabric, op, size, algorithm=algorithm, concurrent=concurrent)
@@ -285,7 +311,7 @@ def test_turning_a_torus_changes_nothing(axes, op, size):
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
-@given(fabrics(), st.sampled_from(OPS), st.integers(0, 10**8), st.integers(1, 10**6))
+@given(fabrics(FILLS), st.sampled_from(OPS), st.integers(0, 10**8), st.integers(1, 10**6))
 def test_more_bytes_are_never_faster_and_company_never_helps(fabric, op, size, more):
     alone = price_collective(fabric, op, size).time_ps
     assert price_collective(fabric, op, size + more).time_ps >= alone
@@ -293,7 +319,7 @@ def test_more_bytes_are_never_faster_and_company_never_helps(fabric, op, size, m
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)
-@given(fabrics(), st.sampled_from(OPS), st.integers(0, 10**9))
+@given(fabrics(FILLS), st.sampled_from(OPS), st.integers(0, 10**9))
 def test_the_kernel_prices_as_python_does(fabric, op, size):
     table = pack_fabric(fabric)
     found = price_collective(fabric, op, size)

@@ -126,6 +126,25 @@ def test_a_part_never_takes_longer_than_the_whole(
 
 
 @FEW
+@given(chips(), KERNELS, CASES)
+def test_attention_alone_is_less_by_what_goes_to_the_cache(
+    chip: Chip, kernels: FusedKernels | None, case: AttentionCase
+) -> None:
+    machine = with_kernels(chip, kernels)
+    whole = price(machine, case)
+    alone = price(machine, dataclasses.replace(case, update=False))
+    assert alone.flops == whole.flops
+    assert alone.cycles <= whole.cycles
+    assert alone.hbm_read_bytes <= whole.hbm_read_bytes
+    tokens = case.batch * (case.context if case.phase == "prefill" else 1)
+    if case.buffers == 0 and case.dtype == "bf16" and case.kv_dtype in (None, "bf16"):
+        written = tokens * 2 * case.kv_heads * case.head_dim * 2
+        assert whole.hbm_write_bytes - alone.hbm_write_bytes == written
+    for unit, busy in alone.busy_cycles.items():
+        assert busy <= alone.cycles, unit
+
+
+@FEW
 @given(chips(), CASES)
 def test_a_window_of_the_whole_context_changes_nothing(chip: Chip, case: AttentionCase) -> None:
     wide = dataclasses.replace(case, window=case.context + 1)

@@ -57,6 +57,12 @@ NEEDED = ("batch", "heads", "kv_heads", "head_dim", "context", "phase")
     show_default=True,
     help="Whether queries and the next block of keys are fetched ahead.",
 )
+@click.option(
+    "--update/--no-update",
+    default=True,
+    show_default=True,
+    help="Whether new keys and values are written to the cache, by a kernel of its own on GPUs.",
+)
 @chip_option
 @cases_option("columns batch,heads,kv_heads,head_dim,context,phase[,dtype,...][,chip.PATH...]")
 @set_option
@@ -114,7 +120,14 @@ def _price_cases(
     table, cases = read_operator_cases(
         path,
         {name: str if name == "phase" else whole for name in NEEDED},
-        {"dtype": str, "kv_dtype": str, "window": whole, "buffers": count, "prefetch": yes_no},
+        {
+            "dtype": str,
+            "kv_dtype": str,
+            "window": whole,
+            "buffers": count,
+            "prefetch": yes_no,
+            "update": yes_no,
+        },
         lambda **cells: AttentionCase(**{**defaults, **cells}),
         lambda case: check_case(case, chip),
     )

@@ -55,6 +55,7 @@ class ProtocolConfig(Section):
     step_latency: Delay = 0
     efficiency: Fraction = 1.0
     peer_bandwidth: Bandwidth | None = None
+    fill: Delay = 0
     algorithms: list[Algorithm] = Field(default_factory=list)
 
     def build(self, name: str) -> Protocol:
@@ -66,6 +67,7 @@ class ProtocolConfig(Section):
             self.efficiency,
             self.peer_bandwidth or 0,
             tuple(self.algorithms),
+            self.fill,
         )
 
 

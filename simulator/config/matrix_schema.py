@@ -80,6 +80,7 @@ class KernelsConfig(Section):
     tile: Delay
     feed: Bandwidth
     issue_efficiency: Fraction
+    eight_bit_issue: Fraction | None = None
     split: Delay
     mac_energy: EnergyPj
     step: Delay = 0
@@ -117,6 +118,7 @@ class KernelsConfig(Section):
             step_ps=self.step,
             feed_bytes_per_s=self.feed,
             issue_efficiency=self.issue_efficiency,
+            eight_bit_issue=self.eight_bit_issue,
             split_ps=self.split,
             ramp_ps=self.ramp,
             mac_pj=self.mac_energy,

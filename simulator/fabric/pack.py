@@ -38,5 +38,6 @@ def pack_fabric(fabric: Fabric, ops: tuple[Op, ...] = OPS) -> Int64Array:
                     phase.reduce_num,
                     phase.reduce_den,
                     phase.reduce_rate,
+                    phase.fill_ps,
                 ]
     return np.array(head + body, dtype=np.int64)

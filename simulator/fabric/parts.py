@@ -73,6 +73,7 @@ def assemble(
 ) -> Schedule:
     """A schedule from its steps; ``copied`` is the share that a chip moves within itself."""
     per_step = protocol.step_latency_ps + fabric.endpoint_delay_ps
+    count = sum(step.steps for step in steps)
     phases = [
         Phase(
             steps=step.steps,
@@ -84,6 +85,7 @@ def assemble(
             reduce_den=step.reduced.denominator,
             reduce_rate=fabric.reduce_bytes_per_s,
             resource=step.resource,
+            fill_ps=protocol.fill_ps * step.steps // count,
         )
         for step in steps
         if step.steps > 0

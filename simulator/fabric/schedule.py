@@ -21,7 +21,9 @@ class Phase:
 
     In a step the busiest link carries size * link_num / link_den bytes, rounded up, at ``rate``
     bytes a second; then size * reduce_num / reduce_den bytes are reduced before the next step.
-    ``resource`` says whether that link is one of many or the chip's only port.
+    ``resource`` says whether that link is one of many or the chip's only port. A transfer of x in
+    all steps takes x + x f / (x + f) with f = ``fill_ps``: chunks grow with the buffer until they
+    are as large as the library's, and the pipeline waits for the first and the last of them.
     """
 
     steps: int
@@ -33,6 +35,7 @@ class Phase:
     reduce_den: int = 1
     reduce_rate: int = 0
     resource: Resource = "link"
+    fill_ps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ def evaluate(schedule: Schedule, size: int, concurrent: int = 1) -> Breakdown:
         carried = ceil_div(size * phase.link_num * concurrent, phase.link_den)
         moving = phase.steps * ceil_div(carried * PS_PER_S, phase.rate)
         latency += phase.steps * phase.latency_ps
+        if phase.fill_ps and moving:
+            latency += ceil_div(moving * phase.fill_ps, moving + phase.fill_ps)
         if phase.resource == "link":
             link += moving
         else:

@@ -40,7 +40,8 @@ class Protocol:
     A low-latency protocol polls flags that travel with the data: little start-up, a poor share of
     the link. A bandwidth protocol synchronises per chunk: more start-up, most of the link.
 
-    ``startup_ps`` is paid once a collective, ``step_latency_ps`` by every step beside the hops.
+    ``startup_ps`` is paid once a collective, ``step_latency_ps`` by every step beside the hops, and
+    ``fill_ps`` is what long transfers wait in all for a pipeline whose chunks grow with them.
     ``efficiency`` is the share of the link rate that reaches the payload. ``peer_bytes_per_s`` is
     what one channel carries to one peer in a direct exchange; 0 means no limit but the link's.
     ``algorithms`` are those that the library has for reductions and gathers; empty means all.
@@ -52,6 +53,7 @@ class Protocol:
     efficiency: float = 1.0
     peer_bytes_per_s: int = 0
     algorithms: tuple[str, ...] = ()
+    fill_ps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ class GpuKernels:
     the inner dimension (a stage of the pipeline: load, barrier, issue).
     ``feed_bytes_per_s`` is what one multiprocessor can pull from L2 or from its neighbours in a
     cluster. ``issue_efficiency`` is the share of the peak rate at which a full pipeline issues,
-    before the power limit. ``split_ps`` is what cutting the inner dimension adds: the partial
+    before the power limit, ``eight_bit_issue`` that in 8 bits where it is another.
+    ``split_ps`` is what cutting the inner dimension adds: the partial
     sums of other multiprocessors are waited for. ``ramp_ps`` is how long the memory takes until it
     delivers its full rate. ``mac_pj`` is the energy of a 16-bit multiply-accumulate with all that
     it moves on chip, at the full clock.
@@ -56,6 +57,7 @@ class GpuKernels:
     store_bytes_per_s: int | None = None
     smallest_tile: int = 64
     largest_tile: tuple[int, int] = (128, 256)
+    eight_bit_issue: float | None = None
 
     @property
     def tiles(self) -> tuple[tuple[int, int], ...]:

@@ -289,7 +289,10 @@ def _pack_gpu(
     out[GPU_TILE_PS] = gpu.tile_ps
     out[GPU_STEP_PS] = gpu.step_ps
     out[GPU_FEED] = gpu.feed_bytes_per_s
-    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * gpu.issue_efficiency)
+    issued = gpu.issue_efficiency
+    if BITS[dtype] == 8 and gpu.eight_bit_issue is not None:
+        issued = gpu.eight_bit_issue
+    out[GPU_MACS_PER_S] = int(out[UNIT_RATE] * chip.sustained_clock_hz * issued)
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = FIXED if dtype in gpu.unsplit else BEST_SPLIT
     out[GPU_SCALED_MACS_PER_S] = NO_LIMIT
@@ -302,7 +305,7 @@ def _pack_gpu(
         out[GPU_SCALED_MACS_PER_S] = out[NVFP4_MACS] * chip.sustained_clock_hz
     out[GPU_RAMP_PS] = gpu.ramp_ps
     cublas = libraries.cublas
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_share(chip, dtype))
+    out[GPU_MAC_ATTOJOULE] = round(gpu.mac_pj * 1e6 * mac_share(chip, dtype))
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * cublas.switching_share)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0

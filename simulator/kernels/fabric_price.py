@@ -19,7 +19,9 @@ RATE = 4
 REDUCE_NUM = 5
 REDUCE_DEN = 6
 REDUCE_RATE = 7
-PHASE_FIELDS = 8
+FILL_PS = 8
+"""What the pipeline of the protocol adds to the transfer of x picoseconds: x fill / (x + fill)."""
+PHASE_FIELDS = 9
 
 HEAD_SCHEDULES = 0
 """Of each operation: number of schedules, and where its first one lies."""
@@ -43,7 +45,10 @@ def phase_ps(phase: Int64Array, size: int, concurrent: int) -> tuple[int, int]:
         reduced = scale_up(size, phase[REDUCE_NUM], phase[REDUCE_DEN])
         reducing = transfer_ps(reduced, phase[REDUCE_RATE])
     steps = phase[STEPS]
-    return steps * (phase[LATENCY_PS] + moving + reducing), steps * moving
+    total = steps * (phase[LATENCY_PS] + moving + reducing)
+    if phase[FILL_PS] > 0 and moving > 0:
+        total += scale_up(steps * moving, phase[FILL_PS], steps * moving + phase[FILL_PS])
+    return total, steps * moving
 
 
 @kernel

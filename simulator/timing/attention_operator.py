@@ -40,6 +40,8 @@ class AttentionCase:
     cache; which of them it multiplies in is up to the chip (``mapping.attention_dtype``).
     ``window`` limits the keys that a query sees, itself included. ``buffers`` copies of the
     operands are cycled through, as benchmarks do, so that a cache may hold them; 0: it is cold.
+    Without ``update`` it is the attention kernel alone, of which benchmarks of kernels speak: new
+    keys and values are in the cache already.
     """
 
     batch: int
@@ -53,6 +55,7 @@ class AttentionCase:
     window: int | None = None
     buffers: int = 0
     prefetch: bool = True
+    update: bool = True
 
 
 def price_attentions(chip: Chip, cases: Sequence[AttentionCase]) -> list[OperatorTiming]:
@@ -115,6 +118,7 @@ def _fill(case: AttentionCase, row: Int64Array, batch: Int64Array) -> None:
     row[prices.PLAN_HEAD_DIM] = case.head_dim
     row[prices.PLAN_WINDOW] = case.window or 0
     row[prices.PLAN_NO_PREFETCH] = int(not case.prefetch)
+    row[prices.PLAN_NO_UPDATE] = int(not case.update)
     row[prices.PLAN_BUFFERS] = case.buffers
     decode = case.phase == "decode"
     batch[0] = case.batch
@@ -154,6 +158,7 @@ def _timing(chip: Chip, vector: Int64Array, case: AttentionCase, work: list[int]
             "window": case.window,
             "rotating_buffers": case.buffers,
             "prefetch": case.prefetch,
+            "update": case.update,
         },
         clock_hz=clock,
         cycles=cycles,

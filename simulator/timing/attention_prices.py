@@ -54,6 +54,7 @@ from simulator.timing.prices import (
     PLAN_HEADS,
     PLAN_KV_HEADS,
     PLAN_NO_PREFETCH,
+    PLAN_NO_UPDATE,
     PLAN_WINDOW,
     resident,
     to_ps,
@@ -177,11 +178,12 @@ def close_attention(
     a_bits, kv_bits = chip[ATTENTION_BITS], bits[KV_BITS]
     heads, kv_heads, dim = row[PLAN_HEADS], row[PLAN_KV_HEADS], row[PLAN_HEAD_DIM]
     token_bytes = bits_to_bytes(2 * kv_heads * dim * kv_bits)
+    cached = 0 if row[PLAN_NO_UPDATE] == 1 else tokens
     if not resident(chip, tokens * 2 * kv_heads * dim, a_bits):
-        kv_read += tokens
+        kv_read += cached
     clock = chip[CLOCK_HZ]
     work[WORK_READ] = kv_read * token_bytes
-    work[WORK_WRITE] = tokens * token_bytes
+    work[WORK_WRITE] = cached * token_bytes
     # A block of the paged cache keeps one head's tokens together.
     paged = run_bandwidth(chip, bits_to_bytes(KV_RUN_TOKENS * dim * kv_bits))
     work[WORK_HBM] = scale_up(work[WORK_READ] + work[WORK_WRITE], clock, paged)

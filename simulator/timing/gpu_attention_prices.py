@@ -69,6 +69,7 @@ from simulator.timing.prices import (
     PLAN_KV_HEADS,
     PLAN_KV_RANK,
     PLAN_NO_PREFETCH,
+    PLAN_NO_UPDATE,
     PLAN_NOPE_DIM,
     PLAN_ROPE_DIM,
     PLAN_VALUE_DIM,
@@ -164,8 +165,8 @@ def settle(
 
     ``both`` are the tiles with keys that are not split, and with keys that are, if they can be: the
     faster way is taken, so that more of anything that both take longer for takes no less time.
-    ``batch`` = (sequences, new tokens, elements of a key, those of a token in the cache, bits of
-    one).
+    ``batch`` = (sequences, tokens that go to the cache, elements of a key, those of a token in the
+    cache, bits of one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after, ``passes`` = (heads that read the same keys one after the other,
@@ -203,7 +204,9 @@ def settle(
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
     order = chip[ATTENTION_OVERLAP] / PER_MILLION
-    update = joined(cold * moved * stream + warm * moved * near, blocks, order)
+    update = 0.0
+    if moved > 0.0:
+        update = joined(cold * moved * stream + warm * moved * near, blocks, order)
     near_main = warm * (decode + prompt + again) * near
     fed = tiles[FED_BYTES] + sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]
     fed += sizes[NEW_READ] + sizes[NEW_WRITTEN]
@@ -280,8 +283,14 @@ def count_gpu_attention(
         tokens += new[i]
         work[WORK_FLOPS] += 4 * attended_pairs(new[i], past[i], window) * heads * dim
     kernels = 0
+    written = tokens
+    if row[PLAN_NO_UPDATE] == 1:
+        kernels = -1
+        written = 0
+        sizes[NEW_READ] = 0.0
+        sizes[NEW_WRITTEN] = 0.0
     if a_bits == 8 and chip[FUSED_QUANTIZES] == 1:
-        kernels = 1
+        kernels += 1
         # queries are read in 16 bits and written in 8
         sizes[NEW_READ] += 2.0 * tokens * heads * dim
         sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
@@ -294,7 +303,7 @@ def count_gpu_attention(
         fit and resident(chip, tokens * 2 * kv_heads * dim, r_bits),
     )
     rate = run_bandwidth(chip, 2 * dim * bits[KV_BITS])
-    batch = (len(new), tokens, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
+    batch = (len(new), written, kv_heads * dim, 2 * kv_heads * dim, bits[KV_BITS])
     passes = (group, sizes[CACHED_DECODE] / kv_heads) if alone else (1, 0.0)
     settle(chip, row, rate, batch, sizes, near, kernels, tiles, (0.0, 0.0), passes, work)
 

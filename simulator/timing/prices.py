@@ -110,7 +110,9 @@ PLAN_EXPERT_FORM = 33
 """How operands of experts are quantized: PLAIN, BLOCKS or INTEGERS (``kernels.expert_kernels``)."""
 PLAN_EXPERT_KERNELS = 34
 """1 + the library of ``kernels.expert_kernels`` that runs experts; 0 for the engine's choice."""
-PLAN_FIELDS = 35
+PLAN_NO_UPDATE = 35
+"""1 for attention alone: its new keys and values are in the cache already."""
+PLAN_FIELDS = 36
 
 # Bits of the data types, int64[4]; a single attention has only the first three.
 WEIGHT_BITS = 0
