@@ -30,16 +30,14 @@ class FusedKernels:
     ``EXPERT_KERNELS`` kernels unless given. ``tile_latency_ps``: what a multiprocessor needs for a
     tile of queries beside its keys (prologue, masked edge, epilogue).
     ``sm_bandwidth_bytes_per_s``: what one multiprocessor can fetch, with the loads that it keeps in
-    flight. ``matrix_efficiency`` of the products of attention, ``expert_efficiency`` of grouped
-    matmuls, ``stream_efficiency`` of HBM for prompts and for elementwise kernels, as shares of the
-    peak or of the sustained bandwidth.
+    flight. ``expert_efficiency`` of grouped matmuls, ``stream_efficiency`` of HBM for prompts and for
+    elementwise kernels, as shares of the peak or of the sustained bandwidth.
 
     ``row_tile``: rows to whose multiples the queries of a decode tile are padded, a divisor of
     ``DECODE_ROWS``; ``query_tile``: query rows of a prompt's tile, of all heads of a group if
     ``packs_groups``; ``most_splits`` of the keys of a sequence, for at least ``split_group`` query
     heads a key-value head; ``window_edges``: tile latencies of a windowed decode tile;
-    ``eight_bit_rate``: share of the 8-bit rate that attention reaches; ``quantizes_queries``: 8-bit
-    attention begins with a kernel that converts its queries, and experts of 8 bits with one that
+    ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries, and experts of 8 bits with one that
     converts their tokens; ``carries_absent``: Triton's expert kernels carry the rows of tokens for
     other ranks' experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
     ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
@@ -62,7 +60,6 @@ class FusedKernels:
     kernel_launch_ps: int = 0
     tile_latency_ps: int = 0
     sm_bandwidth_bytes_per_s: int = NO_LIMIT_BYTES_PER_S
-    matrix_efficiency: float = 1.0
     expert_efficiency: float = 1.0
     stream_efficiency: float = 1.0
     row_tile: int = 64
@@ -70,7 +67,6 @@ class FusedKernels:
     most_splits: int = 32
     split_group: int = 1
     window_edges: int = 1
-    eight_bit_rate: float = 1.0
     packs_groups: bool = True
     quantizes_queries: bool = False
     carries_absent: bool = False

@@ -27,7 +27,6 @@ from simulator.kernels.chip_vector import (
     FUSED_ABSENT,
     FUSED_COPIES,
     FUSED_EDGES,
-    FUSED_EIGHT_BIT,
     FUSED_EXPERT,
     FUSED_EXPERT_LAUNCH_PS,
     FUSED_EXPERT_ROWS,
@@ -35,7 +34,6 @@ from simulator.kernels.chip_vector import (
     FUSED_GENERIC,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
-    FUSED_MATRIX,
     FUSED_NARROW_LAUNCH_PS,
     FUSED_NARROW_TILE,
     FUSED_OVERLAPS,
@@ -202,10 +200,8 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_TILE_PS] = fused.tile_latency_ps
     out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
     for field, share in (
-        (FUSED_MATRIX, fused.matrix_efficiency),
         (FUSED_EXPERT, fused.expert_efficiency),
         (FUSED_STREAM, fused.stream_efficiency),
-        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
         (FUSED_SOFTMAX, fused.softmax_efficiency),
     ):
         out[field] = max(1, int(share * PER_MILLION))

@@ -26,7 +26,6 @@ from simulator.kernels.chip_vector import (
     FUSED_EDGES,
     FUSED_GENERIC,
     FUSED_KERNEL_PS,
-    FUSED_MATRIX,
     FUSED_OVERLAPS,
     FUSED_PACKS,
     FUSED_ROW_TILE,
@@ -178,11 +177,10 @@ def key_cycles(chip: Int64Array, rows: int, shape: Shape, bits: int, token_bytes
     """
     matrix = products(chip, rows, shape)
     scores = softmax(chip, rows)
-    arithmetic = matrix + scores
+    time = matrix + scores
     if chip[FUSED_OVERLAPS] == 1:
-        arithmetic = joined(matrix, scores, chip[ATTENTION_SOFTMAX_OVERLAP] / PER_MILLION)
+        time = joined(matrix, scores, chip[ATTENTION_SOFTMAX_OVERLAP] / PER_MILLION)
     fetched = token_bytes / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
-    time = arithmetic * PER_MILLION / chip[FUSED_MATRIX]
     if bits == 8 and chip[FUSED_TRANSPOSES] == 1:
         # values come, are turned round in shared memory, and go to the tensor cores
         time += shape[2] / (chip[ATTENTION_TRANSPOSED] / PER_MILLION)

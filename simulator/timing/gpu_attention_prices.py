@@ -19,7 +19,6 @@ from simulator.kernels.chip_vector import (
     FUSED_COPIES,
     FUSED_KERNEL_PS,
     FUSED_LAUNCH_PS,
-    FUSED_MATRIX,
     FUSED_OVERLAPS,
     FUSED_QUANTIZES,
     FUSED_STREAM,
@@ -213,8 +212,7 @@ def settle(
     work[WORK_SRAM] = math.ceil(fed * near)
     work[WORK_SRAM_BYTES] = math.ceil(fed)
     work[WORK_ROUNDS] = int(tiles[ROUNDS])
-    around = max(extra[0] * PER_MILLION / chip[FUSED_MATRIX], extra[1])
-    work[WORK_CYCLES] = math.ceil(fixed + body + update + join + around)
+    work[WORK_CYCLES] = math.ceil(fixed + body + update + join + max(extra[0], extra[1]))
 
 
 @inner

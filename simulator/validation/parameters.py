@@ -175,16 +175,6 @@ PARAMETERS = (
         must_exist=True,
     ),
     Parameter(
-        "chip.fused_kernels.matrix_efficiency",
-        "",
-        0.2,
-        1.0,
-        1.0,
-        "share of the peak rate in attention",
-        ATTENTION,
-        must_exist=True,
-    ),
-    Parameter(
         "chip.fused_kernels.expert_launch",
         "us",
         0.5,
