@@ -30,19 +30,20 @@ class FusedKernels:
     ``EXPERT_KERNELS`` kernels unless given. ``tile_latency_ps``: what a multiprocessor needs for a
     tile of queries beside its keys (prologue, masked edge, epilogue).
     ``sm_bandwidth_bytes_per_s``: what one multiprocessor can fetch, with the loads that it keeps in
-    flight. ``expert_efficiency`` of grouped matmuls, ``stream_efficiency`` of HBM for prompts and for
-    elementwise kernels, as shares of the peak or of the sustained bandwidth.
+    flight. ``expert_efficiency`` of grouped matmuls, ``stream_efficiency`` of HBM for prompts and
+    for elementwise kernels, as shares of the peak or of the sustained bandwidth.
 
     ``row_tile``: rows to whose multiples the queries of a decode tile are padded, a divisor of
     ``DECODE_ROWS``; ``query_tile``: query rows of a prompt's tile, of all heads of a group if
     ``packs_groups``; ``most_splits`` of the keys of a sequence, for at least ``split_group`` query
     heads a key-value head; ``window_edges``: tile latencies of a windowed decode tile;
-    ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries, and experts of 8 bits with one that
-    converts their tokens; ``carries_absent``: Triton's expert kernels carry the rows of tokens for
-    other ranks' experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
-    ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
-    begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
-    prompt are split as well where its tiles are fewer than the multiprocessors;
+    ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries, and
+    experts of 8 bits with one that converts their tokens; ``carries_absent``: Triton's expert
+    kernels carry the rows of tokens for other ranks' experts along; ``expert_row_tile``: most rows
+    of a tile of their matmuls; ``copies_groups``: decoding several sequences with several key-value
+    heads and grouped queries begins and ends with a kernel that regroups queries and results;
+    ``splits_prompts``: keys of a prompt are split as well where its tiles are fewer than the
+    multiprocessors;
     ``narrow_query_tile``: the ``query_tile`` of heads of up to 64 elements, whose results take half
     the registers; the same unless given. ``softmax_efficiency``: share of its 16 exponentials a
     cycle that a multiprocessor reaches; ``overlaps_softmax``: other warps compute them while the

@@ -52,8 +52,8 @@ from simulator.kernels.chip_vector import (
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     GPU,
-    GPU_EXPOSED_ENDS,
     GPU_FEED,
+    GPU_IN_STEP,
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
@@ -62,7 +62,6 @@ from simulator.kernels.chip_vector import (
     GPU_POWER_MW,
     GPU_RAMP_PS,
     GPU_ROTATING,
-    GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
     GPU_SPLITS,
@@ -70,7 +69,6 @@ from simulator.kernels.chip_vector import (
     GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
-    GPU_WAVE_LOSS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     INPUT_BUFFER,
@@ -243,10 +241,8 @@ def _pack_gpu(
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
-    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
-    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_IN_STEP] = 1 if gpu.in_step else 0
     out[GPU_NARROW_ROWS] = gpu.narrow_rows
-    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
     out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)

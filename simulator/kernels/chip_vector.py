@@ -64,21 +64,18 @@ GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
 GPU_SPLITS = GPU + 12
 """1 where the kernels of this data type can split the inner dimension."""
-GPU_WAVE_LOSS = GPU + 13
-"""Share of an unfinished wave that is lost where blocks are launched in waves, in parts of
-PER_MILLION."""
-GPU_EXPOSED_ENDS = GPU + 14
-GPU_SHARED_FEED = GPU + 15
-GPU_NARROW_ROWS = GPU + 16
+GPU_IN_STEP = GPU + 13
+"""1 where the blocks of a wave do not drift apart."""
+GPU_NARROW_ROWS = GPU + 14
 """Rows up to which kernels that do not split have tiles smaller than 128 x 128."""
-GPU_SPLIT_RATIO = GPU + 17
+GPU_SPLIT_RATIO = GPU + 15
 """Inner dimension over the longer side of the result from which kernels split, in parts of
 PER_MILLION; 0 where the library looks for the best split."""
-GPU_STREAM_BYTES_PER_S = GPU + 18
+GPU_STREAM_BYTES_PER_S = GPU + 16
 """At which L2 gives what is read once."""
-GPU_STORE_BYTES_PER_S = GPU + 19
+GPU_STORE_BYTES_PER_S = GPU + 17
 """At which results are written while nothing else runs."""
-SRAM_BYTES = GPU + 20
+SRAM_BYTES = GPU + 18
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in

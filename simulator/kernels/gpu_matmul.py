@@ -12,8 +12,8 @@ import math
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
-    GPU_EXPOSED_ENDS,
     GPU_FEED,
+    GPU_IN_STEP,
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
@@ -22,14 +22,12 @@ from simulator.kernels.chip_vector import (
     GPU_POWER_MW,
     GPU_RAMP_PS,
     GPU_ROTATING,
-    GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_STEP_PS,
     GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
-    GPU_WAVE_LOSS,
     HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
     PER_MILLION,
@@ -51,6 +49,9 @@ PARTIAL_SUM_BYTES = 4
 """Partial sums of a split inner dimension are exchanged in fp32."""
 
 MOST_SPLITS = 128
+
+DRIFTING_LOSS = 0.5
+"""Share of what the last wave of blocks leaves empty that is lost where blocks drift apart."""
 
 TRIP_ELEMENTS = 1024
 """Elements of a row that a block without tensor cores fetches at once."""
@@ -190,8 +191,8 @@ def tiles_ps(
     # tiles of persistent kernels run on into each other; a wave of blocks is a wave
     waves = blend(1.0, share)
     if chip[GPU_PERSISTENT] == 0:
-        # blocks drift apart and fill some of the gaps
-        loss = chip[GPU_WAVE_LOSS] / PER_MILLION
+        # blocks that are not in step drift apart and fill some of the gaps
+        loss = 1.0 if chip[GPU_IN_STEP] == 1 else DRIFTING_LOSS
         waves = max(1.0, share + loss * (math.ceil(share) - share))
     part = ceil_div(k, split)
     steps = ceil_div(part, depth)
@@ -202,7 +203,7 @@ def tiles_ps(
     fetched = (real_rows * a_bits + real_cols * b_bits) * depth / 8.0
     feed = fetched * 1e12 / chip[GPU_FEED]
     step = blend(issue, max(feed, float(chip[GPU_STEP_PS])))
-    if chip[GPU_EXPOSED_ENDS] == 1:
+    if chip[GPU_IN_STEP] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
         sides = real_rows * a_bits + real_cols * b_bits
         first = float(blocks * sides * min(part, depth)) / 8.0
@@ -211,12 +212,11 @@ def tiles_ps(
         # a step that is half filled issues half; one is the least, its latency
         filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
         time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
+        pulled = float(blocks * part * sides) / 8.0
+        time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     else:
         results = real_rows * real_cols * a_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
-    if chip[GPU_SHARED_FEED] == 1:
-        pulled = float(blocks * part * (real_rows * a_bits + real_cols * b_bits)) / 8.0
-        time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     if split > 1:
         # every block sends its sums to L2, where they are added
         sums = float(blocks * real_rows * real_cols) * PARTIAL_SUM_BYTES
