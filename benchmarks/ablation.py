@@ -51,6 +51,14 @@ def removals(chip: str) -> list[str]:
     return [f"{path}={NEUTRAL[path]}" for path in paths]
 
 
+def concerns(path: str, operator: str) -> bool:
+    """Whether a value can make a difference to an operator."""
+    for parameter in PARAMETERS:
+        if parameter.path == path:
+            return operator in parameter.operators
+    return path.startswith("chip.matrix.kernels") == (operator == "matmul")
+
+
 def sample(table: Table, rows: int) -> Table:
     """That many rows of a table, chosen by chance but always the same; all of them for 0."""
     if not 0 < rows < len(table):
@@ -86,22 +94,25 @@ def main() -> None:
             operator: [
                 sample(table, words.rows)
                 for table in tables_of(Machine(chip), operator)[0]
-                if "MLA" not in table.stack and compare(Machine(chip), table, baselines=False)
+                if "MLA" not in table.source and compare(Machine(chip), table, baselines=False)
             ]
             for operator in words.operator or OPERATORS
         }
         again = [f"{operator} fitted again" for operator in found if words.refit]
         names = [
-            f"{table.operator} {table.dtype} {table.stack}"
+            f"{table.operator} {table.dtype} {table.source}"
             for each in found.values()
             for table in each
         ]
         print(",".join((f"{chip} without", *names, *again)), flush=True)
         for removed in [(), *((one,) for one in removals(chip) + words.without)]:
             name = removed[0].partition("=")[0].removeprefix("chip.") if removed else "nothing"
+            path = f"chip.{name}"
             errors = [
                 f"{error_percent(chip, table, removed):.2f}"
-                for each in found.values()
+                if not removed or removed[0] in words.without or concerns(path, operator)
+                else "-"
+                for operator, each in found.items()
                 for table in each
             ]
             if words.refit:
