@@ -195,7 +195,7 @@ def tiles_ps(
         loss = 1.0 if chip[GPU_IN_STEP] == 1 else DRIFTING_LOSS
         waves = max(1.0, share + loss * (math.ceil(share) - share))
     part = ceil_div(k, split)
-    steps = ceil_div(part, depth)
+    steps = float(ceil_div(part, depth))
     issued = multiplied_rows(chip, m, rows) * cols * depth
     issue = float(issued) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
@@ -210,8 +210,9 @@ def tiles_ps(
         first *= 1e12 / chip[GPU_STREAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
         # a step that is half filled issues half; one is the least, its latency
-        filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
-        time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
+        if split == 1:
+            steps = ceil_div(2 * part, depth) / 2.0
+        time = max(1.0, waves * steps) * step + max(0.0, start - step) + min(first, start)
         pulled = float(blocks * part * sides) / 8.0
         time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     else:
