@@ -134,7 +134,8 @@ def _parsed(text: str, dimension: Dimension) -> int | float:
     number = Fraction(match.group())
     if number < 0:
         raise InputError(
-            f"'{stripped}' is negative", hint=f"expected a {_word(dimension)} of at least 0"
+            f"'{stripped}' is negative",
+            hint=f"expected {article(word := _word(dimension))} {word} of at least 0",
         )
     value = number * _unit_size(stripped, stripped[match.end() :].strip(), dimension)
     if value > _LARGEST:

@@ -9,7 +9,7 @@ import pytest
 from simulator.cli import main
 from simulator.config.loader import load_model, load_system
 from simulator.hardware import Validated
-from simulator.report.accuracy import UNVALIDATED, accuracy_line
+from simulator.report.accuracy import OVERRIDDEN, UNVALIDATED, accuracy_line
 from simulator.timing.evidence import compared
 
 STEP = ("step", "{}", "llama-toy", "--phase", "decode", "--batch", "1", "--context", "8")
@@ -108,7 +108,7 @@ def test_only_tables_of_what_the_model_has_are_cited():
 def test_the_line_names_what_the_model_has_and_nobody_compared(capsys):
     step = ("--phase", "decode", "--batch", "1", "--context", "8", "--format", "json")
     found = json.loads(run(capsys, "step", "tpu-v6e:2x4", "llama3-8b", *step)[1])["unvalidated"]
-    names = ["matmul", "attention-decode", "attention-prefill", "collective"]
+    names = ["attention-decode", "attention-prefill"]
     assert found == [{"operator": name} for name in names]
     entries = [Validated("copy", "bf16", "t", 2, 1.0)]
     line = accuracy_line(entries, {}, None, [("", "matmul"), ("", "moe")])
@@ -148,7 +148,6 @@ def test_runs_searches_and_curves_say_it_too(system, capsys, tmp_path):
         ),
         ("moe --tokens 64 --hidden 128 --intermediate 128 --experts 8 --top-k 2", "moe bf16"),
         ("copy 1MB", None),
-        ("matmul 64x64x64 --set chip.hbm.bandwidth=1TB/s", None),
     ],
 )
 def test_an_operator_names_its_own_table(words, said, capsys):
@@ -165,3 +164,87 @@ def test_an_operator_names_its_own_table(words, said, capsys):
     assert f"{first['operator']} {first['dtype']}" == said
     assert not first["table"].endswith("MLA")
     assert f"mean error {first['mape_percent']:.1f} % against {first['count']:,} " in line
+
+
+LLAMA = ("llama3-8b", "--phase", "decode", "--batch", "4", "--context", "128")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("op", "matmul", "64x64x64", "--chip", "h100", "--set", "chip.hbm.bandwidth=1TB/s"),
+        ("op", "matmul", "64x64x64", "--chip", "h100", "--set", "library.cublas.hbm_byte=9pJ"),
+        ("step", "h100", *LLAMA, "--set", "chip.hbm.bandwidth=1TB/s"),
+        ("layout", "h100:2", *LLAMA, "--set", "chip.hbm.bandwidth=1TB/s"),
+        (
+            "run",
+            "h100",
+            "llama3-8b",
+            "chat",
+            "--set",
+            "workload.requests=2",
+            "--set",
+            "chip.clock=1GHz",
+        ),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_what_was_compared_is_not_the_chip_with_overrides(words, capsys):
+    status, out, err = run(capsys, *words)
+    assert status == 0, err
+    assert out.rstrip().endswith(OVERRIDDEN)
+    assert json.loads(run(capsys, *words, "--format", "json")[1])["accuracy"] == []
+
+
+def test_an_override_of_what_nobody_compared_is_no_news(capsys):
+    words = ("op", "matmul", "8x8x8", "--chip", "toy", "--set", "chip.hbm.bandwidth=1TB/s")
+    assert "accuracy: unvalidated (no measurement" in run(capsys, *words)[1]
+
+
+def test_another_fabric_is_not_the_one_whose_collectives_were_compared(capsys):
+    words = ("step", "h100:8", *LLAMA)
+    usual = run(capsys, *words)[1]
+    assert "collective 8.6 %" in " ".join(usual.split())
+    other = " ".join(run(capsys, *words, "--set", "system.fabric.hop_latency=9us")[1].split())
+    assert "matmul 5.6 %" in other and "not validated: collective, the host's time" in other
+
+
+@pytest.mark.parametrize(
+    ("words", "table", "rest"),
+    [
+        ("", "vllm 0.24.0", None),
+        ("--kernels triton", "vllm 0.24.0", None),
+        ("--kernels cutlass", "vllm 0.24.0", "not validated: kernels of cutlass"),
+        ("--weight-dtype int4", "vllm 0.24.0 int4", None),
+        ("--weight-dtype int4 --kernels marlin", "vllm 0.24.0 int4", None),
+        ("--weight-dtype fp4", "vllm 0.24.0 mxfp4", None),
+        (
+            "--weight-dtype fp4 --kernels marlin",
+            "vllm 0.24.0 mxfp4",
+            "not validated: kernels of marlin",
+        ),
+        ("--dtype fp8 --blocks", "vllm 0.24.0 fp8 blocks", None),
+        ("--dtype fp8", "trtllm 1.3.0rc20", None),
+    ],
+)
+def test_experts_name_the_table_of_their_format_and_what_it_leaves_out(words, table, rest, capsys):
+    layer = "moe --tokens 64 --hidden 4096 --intermediate 2048 --experts 64 --top-k 8 --chip h100"
+    status, out, err = run(capsys, "op", *layer.split(), *words.split())
+    assert status == 0, err
+    line = " ".join(out[out.rindex("accuracy:") :].split())
+    assert f"({table})" in line
+    assert line.endswith(rest or f"({table})")
+
+
+def test_a_run_says_how_its_engine_loads_experts(capsys):
+    words = ("run", "h100:8", "mixtral-8x7b", "chat", "--set", "workload.requests=2")
+    note = "vllm loads experts by random:1 (--expert-load for another)"
+    assert note in " ".join(run(capsys, *words, "--engine", "vllm")[1].split())
+    assert note not in " ".join(run(capsys, *words)[1].split())
+    given = ("--engine", "vllm", "--expert-load", "balanced")
+    assert note not in " ".join(run(capsys, *words, *given)[1].split())
+
+
+def test_a_step_cites_the_experts_of_its_weights(capsys):
+    words = ("step", "h100", "mixtral-8x7b", *LLAMA[1:], "--weight-dtype", "int4")
+    assert "moe 9.9 %" in " ".join(run(capsys, *words)[1].split())

@@ -65,7 +65,7 @@ def test_peaks_are_the_published_ones(name):
 @pytest.mark.parametrize(
     ("name", "capacity", "bandwidth"),
     [
-        ("tpu-v5e", 16e9, 819e9),
+        ("tpu-v5e", 15.75 * 2**30, 819e9),
         ("tpu-v5p", 95 * 2**30, 2765e9),
         ("tpu-v6e", 32 * 2**30, 1640e9),
         ("tpu-v7x", 192 * 2**30, 7380e9),

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,3 +136,36 @@ def test_memories_are_listed_shown_and_checked(capsys):
     assert "(memory)" in capsys.readouterr().out
     assert main(["config", "show", "hbm2-200"]) == 3
     assert "hbm2-2000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("h100 --kind chip --set model.layers=3", "this command has chip"),
+        ("h100 --kind chip --set library.cublas.boost=3ms", "this command has chip"),
+        ("h100:8 --set engine.iteration=3ms", "this command has system, chip"),
+        ("vllm --set chip.clock=1GHz", "this command has engine"),
+        ("hbm3-6400 --set memory.rate=3", "a memory has no values to set"),
+        ("h100 --kind chip --set chip", "expected PATH=VALUE"),
+    ],
+)
+def test_show_refuses_values_of_what_it_does_not_show(words, said, capsys):
+    assert main(["config", "show", *words.split()]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == "" and said in shown.err
+
+
+@pytest.mark.parametrize("columns", [60, 100, 180])
+def test_list_and_show_are_as_wide_as_the_terminal(columns, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "simulator.report.console.make_console", lambda: SimpleNamespace(width=columns)
+    )
+    for words, kept in (
+        (["list"], "2x2x1, 2x2x2, 2x2x4, 2x4x4"),
+        (["show", "marlin"], "vLLM 0.24.0, fused_marlin_moe"),
+        (["show", "tpu-v4:2x2x1"], "Jouppi et al., ISCA 2023, table 4"),
+    ):
+        assert main(["config", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert kept in " ".join(" ".join(lines).split())

@@ -329,3 +329,9 @@ def test_figures_are_rounded_once(preset: str, capsys: pytest.CaptureFixture[str
     burst = Fraction(channel.timing.burst * channel.clock_ps, 10**12)
     each = channel.organisation.pseudo_channels * channel.organisation.burst_bytes
     assert document["peak_bytes_per_s"] == float(each / burst)
+
+
+def test_a_wrong_preset_is_said_before_a_missing_pattern(capsys):
+    assert main(["memory", "hbm3-64"]) == 3
+    assert "unknown memory 'hbm3-64'" in capsys.readouterr().err
+    assert main(["memory", "hbm3-6400"]) == 2

@@ -52,8 +52,8 @@ def test_as_many_experts_have_so_many_tokens_as_are_expected(
     share = top_k / experts
     for least in {1, 2, 1 + tokens // 2}:
         expected = experts * sum(chance_of(n, tokens, share) for n in range(least, tokens + 1))
-        # whole experts, and rounding of what came before
-        assert sum(n >= least for n in found) == pytest.approx(expected, abs=2.0)
+        # whole experts, as many as a few tokens less have or more
+        assert sum(n >= least for n in found) == pytest.approx(expected, abs=3.0)
 
 
 def test_one_assignment_an_expert_leaves_37_percent_without() -> None:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from simulator.cli import main
 from simulator.config import load_system
+from simulator.config.loader import load_libraries
 from simulator.errors import InputError
 from simulator.fabric.collectives import price_collective
 from simulator.fabric.pack import OP_INDEX, pack_fabric
 from simulator.fabric.peer import library_ranges, peer_schedules
-from simulator.hardware.engine_kernels import ENGINES, KIB, MIB, PULL_ONE, ROUND_TRIP
+from simulator.hardware.engine_kernels import ENGINES, KIB, MIB
 from simulator.hardware.fabric import Engine, Fabric, Protocol, nest
 from simulator.kernels.fabric_price import collective
 
@@ -65,11 +66,13 @@ def test_copies_and_launches_of_symmetric_memory_by_hand():
 
 def test_a_reading_kernel_waits_for_a_round_trip_for_each_window():
     slow = replace(switch(2, named("vllm-0.14")), hop_latency_ps=10**7)
-    size = 10 * PULL_ONE.window_bytes
+    kernels = load_libraries().all_reduce
+    own = kernels.pull_one_shot
+    size = 10 * own.window_bytes
     found = time_of(slow, size, "vllm-0.14")
-    round_trips = 10 * ROUND_TRIP * 10**7
-    latency = 3_000_000 + (PULL_ONE.hops + 2 * PULL_ONE.hops_per_rank) * 10**7
-    assert found.time_ps == pytest.approx(float(latency + round_trips), rel=1e-6)
+    round_trips = 10 * kernels.round_trip * 10**7
+    latency = 3_000_000 + (own.hops + 2 * own.hops_per_rank) * 10**7
+    assert found.time_ps == pytest.approx(latency + round_trips, rel=1e-6)
     # a faster link does not help
     faster = replace(slow, link_bandwidth_bytes_per_s=10**12)
     assert time_of(faster, size, "vllm-0.14").time_ps == found.time_ps

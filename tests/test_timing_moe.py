@@ -139,7 +139,7 @@ def test_loads_are_shares_of_the_busiest_rank() -> None:
         assert np.all(np.diff(one) <= 0)
         assert np.all(np.diff(eight) <= 0)
         assert 1 / 8 < eight.sum() < 1
-    assert histogram([1, 1, 0, 6], 2) == pytest.approx([0.75, 0])
+    assert histogram([1, 1, 0, 6], 2, 100, 1) == pytest.approx([0.75, 0])
 
 
 @pytest.mark.parametrize(

@@ -173,20 +173,26 @@ def test_unknown_names_and_grammar(tmp_path, capsys):
 
 def test_published_points_of_tpus_are_met(capsys):
     status, out, _ = run(
-        capsys, "validate", "tpu-v7x-die", "tpu-v7x", "tpu-v6e", "--format", "json"
+        capsys, "validate", "tpu-v7x-die", "tpu-v7x", "tpu-v6e", "tpu-v5p", "--format", "json"
     )
     assert status == 0
     whole = {
-        (row["chip"], row["operator"]): row
+        (row["chip"], row["operator"], row["dtype"]): row
         for row in json.loads(out)["rows"]
         if row["regime"] == "all"
     }
+    # nothing of the chip file knows why the arrays of TPU v6e are slower in 8 bits
+    int8 = whole.pop(("tpu-v6e", "matmul", "int8"))
+    assert -20 < int8["bias_percent"] < -10
     assert set(whole) == {
-        ("tpu-v7x-die", "matmul"),
-        ("tpu-v7x-die", "copy"),
-        ("tpu-v7x", "copy"),
-        ("tpu-v7x", "collective"),
-        ("tpu-v6e", "copy"),
+        ("tpu-v7x-die", "matmul", "bf16"),
+        ("tpu-v7x-die", "copy", "bf16"),
+        ("tpu-v7x", "copy", "bf16"),
+        ("tpu-v7x", "collective", "bf16"),
+        ("tpu-v6e", "matmul", "bf16"),
+        ("tpu-v6e", "copy", "bf16"),
+        ("tpu-v6e", "collective", "bf16"),
+        ("tpu-v5p", "collective", "bf16"),
     }
     for row in whole.values():
         assert row["mape_percent"] < 8

@@ -34,7 +34,7 @@ def price_rows(
     from simulator.fabric.collectives import price_collective
     from simulator.report.collective_out import collective_fields
 
-    check_override_roots(overrides, ("system", "chip"))
+    check_override_roots(overrides, ("system", "chip", "library"))
     table = read_cases(path, REQUIRED)
     refuse_typos(table, REQUIRED + OPTIONAL)
     rows = []

@@ -87,7 +87,7 @@ def collective(
     from simulator.config.loader import load_system
     from simulator.fabric.collectives import price_collective
 
-    check_override_roots(overrides, ("system", "chip"))
+    check_override_roots(overrides, ("system", "chip", "library"))
     count = 0 if size is None else parse_size(size, "BYTES")
     system = load_system(system_name, overrides)
     if matrix_file is not None:

@@ -13,6 +13,12 @@ KINDS = ("chips", "systems", "models", "workloads", "memories", "engines", "libr
 WIDEST = 40
 """Columns of ``show`` are padded to this width at most; longer texts push the next one on."""
 
+NARROWEST = 20
+"""Characters of a line of folded text, however narrow the terminal is."""
+
+SHOWN = {"system": ("system", "chip"), "memory": ()}
+"""Parts that ``--set`` may change of a kind, where they are not that kind alone."""
+
 
 @click.group("config")
 def config() -> None:
@@ -45,14 +51,16 @@ def list_command(kind: str | None, output_format: str) -> None:
         ]
         click.echo(to_json({"schema": "chipsim.config-list/1", "rows": rows}))
         return
+    if kind:
+        click.echo("\n".join(list_names(kind)))
+        return
     for one in kinds:
-        if not kind:
-            click.echo(f"{one}:")
+        click.echo(f"{one}:")
         names = list_names(one)
         widest = max(map(len, names), default=0)
         for name in names:
-            shapes = "" if kind or one != "systems" else _shapes(name)
-            click.echo(name if kind else f"  {name.ljust(widest)}{shapes}".rstrip())
+            shapes = _shapes(name) if one == "systems" else ""
+            click.echo(_beside(f"  {name.ljust(widest)}", shapes))
 
 
 @config.command("show", cls=OnceCommand, short_help="Show what a name or file resolves to.")
@@ -69,9 +77,14 @@ def show_command(
     name: str, kind: str | None, overrides: tuple[str, ...], output_format: str
 ) -> None:
     """Show the resolved values of NAME with units, sources and confidence."""
-    from simulator.config.catalog import describe
+    from simulator.cli.options import check_override_roots
+    from simulator.config.catalog import describe, kind_of_name
     from simulator.report.json_out import to_json
 
+    kind = kind or kind_of_name(name)
+    if overrides and not SHOWN.get(kind, (kind,)):
+        raise InputError(f"--set: a {kind} has no values to set")
+    check_override_roots(overrides, SHOWN.get(kind, (kind,)))
     found = describe(name, kind, overrides)
     if output_format == "json":
         rows = [
@@ -96,30 +109,45 @@ def show_command(
         return
     click.echo(f"{found.kind} {found.name} ({found.file})")
     cells = [(row.path, row.text, row.confidence or "", row.source or "") for row in found.rows]
+    from simulator.report.console import make_console
+
+    room = make_console().width
     widths = [min(WIDEST, max(len(cell[column]) for cell in cells)) for column in range(3)]
     for cell in cells:
-        click.echo("\n".join(_folded(cell, widths)))
+        click.echo("\n".join(_folded(cell, widths, room)))
 
 
-def _folded(cell: tuple[str, str, str, str], widths: list[int]) -> list[str]:
+def _beside(name: str, text: str) -> str:
+    """A text behind a name, folded in a column of its own where the line gets too long."""
+    from textwrap import wrap
+
+    from simulator.report.console import make_console
+
+    room = max(NARROWEST, make_console().width - len(name) - 2)
+    lines = wrap(text, room, break_on_hyphens=False) or [""]
+    befores = [name, *(" " * len(name) for _ in lines[1:])]
+    pairs = zip(befores, lines, strict=True)
+    return "\n".join(f"{before}  {line}".rstrip() for before, line in pairs)
+
+
+def _folded(cell: tuple[str, str, str, str], widths: list[int], room: int) -> list[str]:
     """Path, value, confidence and source: in one line, or what is too long folded below the path.
 
-    A source that does not fit beside the others stands below them.
+    ``room`` is the width of the terminal. A source that does not fit beside the others stands below
+    them.
     """
     from textwrap import wrap
 
-    from simulator.report.console import PLAIN_WIDTH
-
     path, text, confidence, source = cell
     padded = "  ".join(part.ljust(width) for part, width in zip(cell, widths, strict=False))
-    if len(f"  {padded}  {source}".rstrip()) <= PLAIN_WIDTH:
+    if len(f"  {padded}  {source}".rstrip()) <= room:
         return [f"  {padded}  {source}".rstrip()]
     lines = [f"  {padded}".rstrip()]
     below = [source]
-    if len(lines[0]) > PLAIN_WIDTH:
+    if len(lines[0]) > room:
         lines, below = [f"  {path}"], [text, ": ".join(filter(None, (confidence, source)))]
     for part in below:
-        folded = wrap(part, PLAIN_WIDTH - 6, break_on_hyphens=False)
+        folded = wrap(part, max(NARROWEST, room - 6), break_on_hyphens=False)
         lines += [f"      {line}" for line in folded]
     return lines
 
@@ -151,6 +179,6 @@ def _shapes(family: str) -> str:
     try:
         loaded = load_system_file(family)
     except ChipsimError:
-        return "  (its file is bad: see 'chipsim config check')"
+        return "(its file is bad: see 'chipsim config check')"
     shapes = loaded.system.config.fabric.allowed()
-    return f"  one chip; with :SHAPE {listing(shapes)}" if shapes else "  one chip"
+    return f"one chip; with :SHAPE {listing(shapes)}" if shapes else "one chip"

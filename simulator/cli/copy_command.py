@@ -56,10 +56,11 @@ def copy(
 
     from simulator.api import price_copies
     from simulator.cli.output import emit_operator
+    from simulator.report.accuracy import Evidence
     from simulator.report.copy_out import copy_json, print_copy
 
     timing = price_copies(chip, [count])[0]
-    evidence = (chip, "copy", "bf16")
+    evidence = Evidence(chip, "copy", "bf16")
     emit_operator(output_format, copy_json(timing), lambda c: print_copy(timing, c), evidence)
 
 

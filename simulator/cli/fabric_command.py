@@ -82,7 +82,7 @@ def fabric(
     from simulator.fabric.failures import parse_failure
     from simulator.fabric.inspect import inspect
 
-    check_override_roots(overrides, ("system", "chip"))
+    check_override_roots(overrides, ("system", "chip", "library"))
     count = parse_size(size, "--bytes")
     system = load_system(system_name, overrides)
     broken = [parse_failure(system.fabric, text) for text in failures]

@@ -99,5 +99,6 @@ def layout(
         **evidence_json(entries, missing, host),
     }
     document = layout_json(found, asked)
-    line = accuracy_line(entries, asked["dtypes"], host, missing)
+    changed = ("",) if system.chip.overridden else ()
+    line = accuracy_line(entries, asked["dtypes"], host, missing, changed)
     emit(output_format, document, lambda console: print_layouts(found, asked, line, console), [])

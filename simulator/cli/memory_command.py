@@ -73,6 +73,10 @@ def memory(
             raise click.UsageError("with --cases, everything but --format comes from the file")
         _run_cases(cases_file, output_format)
         return
+    from simulator.config.loader import load_memory
+
+    # a wrong name is said before what else is missing
+    channel = load_memory(preset or "")
     if (pattern is None) == (trace_file is None):
         raise click.UsageError("give either --pattern or --trace FILE")
     if trace_clock is not None and trace_file is None:
@@ -80,10 +84,8 @@ def memory(
     if trace_file is not None and (write_fraction or "requests" in given or "seed" in given):
         raise click.UsageError("a trace has its own requests and writes")
     from simulator.cli.memory_cases import rounding_note
-    from simulator.config.loader import load_memory
     from simulator.timing.memory import parse_pattern, simulate_memory
 
-    channel = load_memory(preset or "")
     note = None
     if trace_file is not None:
         result = _replay(channel, trace_file, trace_clock, given)

@@ -92,11 +92,12 @@ def attention(
 def _price_one(chip: Chip, given: dict[str, Any], form: str) -> None:
     from simulator.api import AttentionCase, price_attention
     from simulator.cli.output import emit_operator
+    from simulator.report.accuracy import Evidence
     from simulator.report.op_table import print_operator
     from simulator.report.operator_json import operator_json
 
     result = price_attention(chip, AttentionCase(**given))
-    evidence = (chip, f"attention-{given['phase']}", given["kv_dtype"] or given["dtype"])
+    evidence = Evidence(chip, f"attention-{given['phase']}", given["kv_dtype"] or given["dtype"])
     emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 

@@ -123,13 +123,14 @@ def _price_one(
 
     from simulator.api import price_matmul
     from simulator.cli.output import emit_operator
+    from simulator.report.accuracy import Evidence
     from simulator.report.explain_results import explain_op
     from simulator.report.op_table import print_op
     from simulator.report.operator_json import op_json
 
     result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
-    evidence = (chip, "matmul", dtype)
+    evidence = Evidence(chip, "matmul", dtype)
     emit_operator(form, op_json(result), lambda c: print_op(result, c), evidence, reasons)
 
 

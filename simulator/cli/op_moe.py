@@ -120,14 +120,27 @@ def moe(
 def _price_one(
     chip_name: str, given: dict[str, Any], overrides: tuple[str, ...], form: str
 ) -> None:
+    from dataclasses import replace
+
     from simulator.api import MoeCase, price_moes
     from simulator.cli.output import emit_operator
     from simulator.config.loader import load_chip
+    from simulator.hardware.fused_kernels import USUAL
+    from simulator.report.accuracy import Evidence, expert_form
     from simulator.report.op_table import print_operator
     from simulator.report.operator_json import operator_json
 
-    result = price_moes(chip_name, [MoeCase(**given)], overrides=overrides)[0]
-    evidence = (load_chip(chip_name, overrides), "moe", given["dtype"])
+    case = MoeCase(**given)
+    # a library that costs what the usual one does is the usual one
+    both = [case, replace(case, kernels=USUAL)]
+    result, usual = price_moes(chip_name, both, overrides=overrides)
+    evidence = Evidence(
+        load_chip(chip_name, overrides),
+        "moe",
+        case.dtype,
+        expert_form(case.dtype, case.weight_dtype or case.dtype, case.blocks),
+        "" if result.cycles == usual.cycles else case.kernels,
+    )
     emit_operator(form, operator_json(result), lambda c: print_operator(result, c), evidence)
 
 

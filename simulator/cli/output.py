@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from simulator.hardware import Chip
+    from simulator.report.accuracy import Evidence
     from simulator.report.explain import Explanation
 
 
@@ -40,19 +40,16 @@ def emit_operator(
     output_format: str,
     document: dict[str, Any],
     print_tables: Callable[[Console], None],
-    evidence: tuple[Chip, str, str],
+    evidence: Evidence,
     explanations: Sequence[Explanation] = (),
 ) -> None:
-    """As ``emit``, with what the price of an operator rests on: ``evidence`` is the chip, the name
-    of the operator in its file, and the data type that its tables are by."""
-    from simulator.report.accuracy import accuracy_json, operator_entries, operator_line
+    """As ``emit``, with what the price of an operator rests on."""
+    from simulator.report.accuracy import accuracy_json
     from simulator.report.console import show
-
-    chip, operator, dtype = evidence
-    entries = operator_entries(chip.validation, operator, dtype)
 
     def print_all(console: Console) -> None:
         print_tables(console)
-        show(console, f"\n{operator_line(entries, dtype)}")
+        show(console, f"\n{evidence.line()}")
 
-    emit(output_format, {**document, "accuracy": accuracy_json(entries)}, print_all, explanations)
+    found = {**document, "accuracy": accuracy_json(evidence.entries())}
+    emit(output_format, found, print_all, explanations)

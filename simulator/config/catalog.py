@@ -70,7 +70,7 @@ def describe(name: str, kind: str | None = None, overrides: Iterable[str] = ()) 
     library in that order; a system shows its chip as well.
     """
     overrides = list(overrides)
-    kind = kind or _kind_of_name(name)
+    kind = kind or kind_of_name(name)
     if kind == "system":
         return _describe_system(load_system_file(name, parse_overrides(overrides)))
     path = find_config(plural(kind), name)
@@ -150,7 +150,11 @@ def check_file(path: str | Path) -> str:
     return kind
 
 
-def _kind_of_name(name: str) -> str:
+def kind_of_name(name: str) -> str:
+    """The kind of a name or of a file; ``describe`` says in which order they are looked up.
+
+    Raises ``InputError`` for what is neither.
+    """
     family = name.rpartition(":")[0] or name
     for text in (name, family):
         if is_file(Path(text)):

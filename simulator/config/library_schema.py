@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from simulator.config.fields import Count, Delay, Name, Quantity, Section
-from simulator.hardware.kernel_libraries import LIBRARY_TYPES
+from simulator.config.fields import Bytes, Count, Delay, EnergyPj, Name, Quantity, Section
+from simulator.hardware.kernel_libraries import LIBRARY_TYPES, AllReduce, AllReduceKernel
 
 LibraryName = Literal[
     "triton-experts",
@@ -22,6 +22,7 @@ LibraryName = Literal[
     "cublas",
     "quantization",
     "fused-attention",
+    "all-reduce",
 ]
 
 Order = Annotated[
@@ -49,6 +50,24 @@ Registers = Annotated[
     int,
     BeforeValidator(Quantity("count", at_least=1, at_most=128, range_text="at most 128")),
 ]
+# half of an L2 whose two partitions hold copies of all of each other's lines
+Kept = Annotated[
+    float, BeforeValidator(Quantity("fraction", at_least=0.5, at_most=1, range_text="0.5 to 1"))
+]
+# of a ratio, in the form r^n / (1 + r^n)
+WholeOrder = Annotated[
+    int,
+    BeforeValidator(Quantity("count", at_least=1, at_most=64, range_text="an order of 1 to 64")),
+]
+Hops = Annotated[
+    float, BeforeValidator(Quantity("fraction", at_least=0, at_most=1000, range_text="0 to 1000"))
+]
+Passes = Annotated[
+    int, BeforeValidator(Quantity("count", at_least=0, at_most=64, range_text="at most 64"))
+]
+Launches = Annotated[
+    int, BeforeValidator(Quantity("count", at_least=1, at_most=64, range_text="1 to 64"))
+]
 Macs = Annotated[int, BeforeValidator(Quantity("count", at_most=2**20))]
 
 
@@ -60,9 +79,10 @@ class LibraryConfig(Section):
     kernels: LibraryName
 
     def build(self) -> Any:
-        """The specification, one of ``LIBRARY_TYPES``."""
+        """The specification, as ``hardware.kernel_libraries`` has it."""
         kind = LIBRARY_TYPES[self.kernels]
-        values = (getattr(self, field.removesuffix("_ps")) for field in kind._fields)
+        keys = (field.removesuffix("_ps").removesuffix("_pj") for field in kind._fields)
+        values = (getattr(self, key) for key in keys)
         return kind(*values)
 
 
@@ -122,7 +142,13 @@ class CublasConfig(LibraryConfig):
     overlap_order: Order
     l2_write_cost: AtLeastOne
     boost: Boost
+    boost_order: WholeOrder
     trip: Delay
+    l2_kept: Kept
+    l2_edge_order: WholeOrder
+    switching_share: Share
+    hbm_byte: EnergyPj
+    accumulator_bits: Multiple
 
 
 class QuantizationConfig(LibraryConfig):
@@ -153,6 +179,43 @@ class FusedAttentionConfig(LibraryConfig):
     result_sums: Count
     cluster_tiles: AtLeastOne
     generic_elements: Multiple
+    wave_loss: Share
+
+
+class AllReduceKernelConfig(Section):
+    """See ``hardware.kernel_libraries.AllReduceKernel``."""
+
+    hops: Hops
+    hops_per_rank: Hops = 0.0
+    launches: Launches = 1
+    copies: Passes = 0
+    window: Bytes | None = None
+
+    def build(self) -> AllReduceKernel:
+        """The kernel's figures."""
+        return AllReduceKernel(
+            self.hops, self.hops_per_rank, self.launches, self.copies, self.window or 0
+        )
+
+
+class AllReduceConfig(LibraryConfig):
+    """See ``hardware.kernel_libraries.AllReduce``."""
+
+    round_trip: Multiple
+    pull_one_shot: AllReduceKernelConfig
+    pull_two_shot: AllReduceKernelConfig
+    push_one_shot: AllReduceKernelConfig
+    short_two_shot: AllReduceKernelConfig
+    lamport_one_shot: AllReduceKernelConfig
+    ordered_one_shot: AllReduceKernelConfig
+    staged_two_shot: AllReduceKernelConfig
+    symmetric_two_shot: AllReduceKernelConfig
+    multicast: AllReduceKernelConfig
+
+    def build(self) -> AllReduce:
+        """The specification."""
+        kernels = (getattr(self, field).build() for field in AllReduce._fields[1:])
+        return AllReduce(self.round_trip, *kernels)
 
 
 SCHEMAS: dict[str, type[LibraryConfig]] = {
@@ -164,6 +227,7 @@ SCHEMAS: dict[str, type[LibraryConfig]] = {
     "cublas": CublasConfig,
     "quantization": QuantizationConfig,
     "fused-attention": FusedAttentionConfig,
+    "all-reduce": AllReduceConfig,
 }
 """Schemas by the name of a library."""
 

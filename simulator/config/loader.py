@@ -47,6 +47,9 @@ _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
 _ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
+OF_FABRICS = ("collective", "server")
+"""What was measured on several chips, whose prices a fabric decides."""
+
 _LIBRARIES: Remembered[KernelLibraries] = Remembered("libraries")
 
 
@@ -61,7 +64,7 @@ def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
 
         path = find_config("chips", name_or_path)
         loaded = load_chip_file(path, parse_overrides(given))
-        return _completed(loaded.config.build(), loaded, given)
+        return _completed(loaded.config.build(), _libraries_of(loaded, given), given)
 
     return _CHIPS.value(name_or_path, given, load)
 
@@ -77,10 +80,14 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
     def load() -> System:
         from simulator.config.config_files import load_system_file
         from simulator.config.overrides import parse_overrides
+        from simulator.hardware.fabric import with_figures
 
         loaded = load_system_file(name, parse_overrides(given))
         system = loaded.build()
-        return replace(system, chip=_completed(system.chip, loaded.chip, given))
+        libraries = _libraries_of(loaded.chip, given)
+        chip = _completed(system.chip, libraries, given)
+        fabric = with_figures(system.fabric, libraries.all_reduce)
+        return replace(system, chip=chip, fabric=fabric)
 
     return _SYSTEMS.value(name, given, load)
 
@@ -94,13 +101,16 @@ def _listed(overrides: Iterable[str]) -> tuple[str, ...]:
     return tuple(overrides)
 
 
-def _completed(chip: Chip, loaded: Loaded[ChipConfig], overrides: tuple[str, ...]) -> Chip:
-    """The chip of a file with its kernel libraries, where it has multiprocessors."""
+def _libraries_of(loaded: Loaded[ChipConfig], overrides: tuple[str, ...]) -> KernelLibraries:
+    """The libraries of any chip, so that a bad override is refused whatever the chip is."""
     from simulator.config.library_files import named_libraries
 
+    return load_libraries(named_libraries(loaded), overrides)
+
+
+def _completed(chip: Chip, libraries: KernelLibraries, overrides: tuple[str, ...]) -> Chip:
+    """The chip of a file with its kernel libraries, where it has multiprocessors."""
     chip = _as_measured(chip, overrides)
-    # loaded for every chip, so that a bad override is refused whatever the chip is
-    libraries = load_libraries(named_libraries(loaded), overrides)
     return chip if isinstance(chip.matrix, SystolicArray) else replace(chip, libraries=libraries)
 
 
@@ -115,9 +125,12 @@ def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
         # nobody has said what the new price is
         chip = replace(chip, price_basis=None)
     changed += [text for text in texts if text.startswith("library.")]
-    if all(path.startswith(("price", "power.energy", "validation")) for path in changed):
-        return chip
-    return replace(chip, validation=())
+    if not all(path.startswith(("price", "power.energy", "validation")) for path in changed):
+        return replace(chip, validation=(), overridden=bool(chip.validation))
+    if any(text.startswith("system.fabric.") for text in texts):
+        kept = [entry for entry in chip.validation if entry.operator not in OF_FABRICS]
+        return replace(chip, validation=tuple(kept))
+    return chip
 
 
 def load_group(family: str, chips: int, overrides: Iterable[str] = ()) -> Fabric:

@@ -39,6 +39,7 @@ class SystolicConfig(Section):
     dataflow: Literal["ws", "os", "is"] = "ws"
     accumulators: Bytes | None = None
     weight_load: Literal["single", "double"] = "single"
+    load_rows: Count = 1
 
     @model_validator(mode="after")
     def _has_a_rate(self) -> SystolicConfig:
@@ -50,6 +51,11 @@ class SystolicConfig(Section):
             raise user_error(
                 "weight_load 'double' needs a stationary operand; dataflow 'os' has none",
                 "expected 'single', or dataflow 'ws' or 'is'",
+            )
+        if self.load_rows > self.rows:
+            raise user_error(
+                f"load_rows is {self.load_rows}, more than the {self.rows} rows of the array",
+                "expected how many rows of the stationary operand enter in a cycle",
             )
         _some_dtype(self.macs_per_cell, "macs_per_cell")
         return self
@@ -63,6 +69,7 @@ class SystolicConfig(Section):
             macs_per_cell={str(dtype): rate for dtype, rate in self.macs_per_cell.items()},
             dataflow=self.dataflow,
             weight_load=self.weight_load,
+            load_rows=self.load_rows,
             accumulator_bytes=self.accumulators,
         )
 

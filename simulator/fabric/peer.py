@@ -9,8 +9,9 @@ from fractions import Fraction
 from simulator.errors import InputError
 from simulator.fabric.parts import Op
 from simulator.fabric.schedule import PS_PER_S, Phase, Schedule
-from simulator.hardware.engine_kernels import ENGINES, ROUND_TRIP, EngineKernel, Limits, has_rules
+from simulator.hardware.engine_kernels import ENGINES, EngineKernel, Limits, has_rules
 from simulator.hardware.fabric import Engine, Fabric, with_kernels
+from simulator.hardware.kernel_libraries import AllReduce, AllReduceKernel
 
 PROTOCOL = "peer-memory"
 
@@ -84,26 +85,28 @@ def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
         "in-network": (2, Fraction(n + 1, 2 * n), Fraction(0), n + 1),
     }
     steps, share, reduced, wire = shares[kernel.algorithm]
-    passes = kernel.hops + n * kernel.hops_per_rank
+    library = engine.kernels or _usual_figures()
+    own: AllReduceKernel = getattr(library, kernel.figures)
+    passes = _exact(own.hops) + n * _exact(own.hops_per_rank)
     phases = [
         Phase(
             steps=steps,
             latency_ps=int(passes * fabric.hop_latency_ps / steps) + fabric.endpoint_delay_ps,
             link_num=share.numerator,
             link_den=share.denominator * links,
-            rate=_rate(fabric, engine, kernel, links),
+            rate=_rate(fabric, engine.efficiency, own.window_bytes, library.round_trip, links),
             reduce_num=reduced.numerator,
             reduce_den=reduced.denominator,
             reduce_rate=fabric.reduce_bytes_per_s,
             resource="link" if fabric.kind == "fully-connected" else "injection",
         )
     ]
-    if kernel.copies:
-        phases.append(Phase(1, 0, 0, 1, 1, kernel.copies, 1, engine.copy_bytes_per_s))
+    if own.copies:
+        phases.append(Phase(1, 0, 0, 1, 1, own.copies, 1, engine.copy_bytes_per_s))
     return Schedule(
         algorithm=kernel.algorithm,
         protocol=PROTOCOL,
-        fixed_ps=kernel.launches * engine.launch_ps + fabric.endpoint_delay_ps,
+        fixed_ps=own.launches * engine.launch_ps + fabric.endpoint_delay_ps,
         phases=tuple(phases),
         wire_num=wire,
         wire_den=1,
@@ -111,13 +114,25 @@ def _schedule(fabric: Fabric, engine: Engine, kernel: EngineKernel) -> Schedule:
     )
 
 
-def _rate(fabric: Fabric, engine: Engine, kernel: EngineKernel, links: int) -> int:
+def _rate(fabric: Fabric, efficiency: float, window: int, round_trip: float, links: int) -> int:
     """Bytes a second of a link: what it leaves, or a window for each round trip (Little's law).
 
-    The window is that of all ``links`` together.
+    The window, in bytes, is that of all ``links`` together; ``round_trip`` is in passes.
     """
-    link = int(fabric.link_bandwidth_bytes_per_s * engine.efficiency)
-    if kernel.window_bytes and fabric.hop_latency_ps:
-        round_trip = ROUND_TRIP * fabric.hop_latency_ps
-        link = min(link, int(kernel.window_bytes * PS_PER_S / round_trip / links))
+    link = int(fabric.link_bandwidth_bytes_per_s * efficiency)
+    if window and fabric.hop_latency_ps:
+        latency = _exact(round_trip) * fabric.hop_latency_ps
+        link = min(link, int(window * PS_PER_S / latency / links))
     return max(1, link)
+
+
+def _exact(figure: float) -> Fraction:
+    """The decimal figure of a file."""
+    return Fraction(str(figure))
+
+
+def _usual_figures() -> AllReduce:
+    # for fabrics that are made in Python; those of files bring theirs
+    from simulator.config.loader import load_libraries
+
+    return load_libraries().all_reduce

@@ -138,6 +138,7 @@ class Chip:
     the attention and expert kernels of a GPU's software; None: nothing but the bounds of the units
     is known of them. ``price_basis`` is what the price of an hour is: a ``rent``, or the cost of
     ``ownership``. ``libraries`` are the kernel libraries of a GPU; None: the usual ones.
+    ``overridden``: the chip was compared with measurements, but not as overrides have made it.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Chip:
     fused: FusedKernels | None = None
     price_basis: str | None = None
     libraries: KernelLibraries | None = None
+    overridden: bool = False
 
     @property
     def sustained_clock_hz(self) -> int:

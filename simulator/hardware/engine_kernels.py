@@ -1,8 +1,9 @@
 """All-reduce kernels of serving engines, and which one an engine takes for a buffer.
 
 They read or write the buffers of their peers through the switch and are launched from captured
-graphs. What is here is software: the same on every system. A system adds the time of a launch
-(``hardware.fabric.Engine``) and its own latency, link rate and memory.
+graphs. Their figures are those of a kernel library (``hardware.kernel_libraries.AllReduce``), the
+same on every system; a system adds the time of a launch (``hardware.fabric.Engine``) and its own
+latency, link rate and memory. What is here are facts of the engines' sources.
 
 n ranks, a buffer of S bytes in each. A kernel takes
 
@@ -10,76 +11,49 @@ n ranks, a buffer of S bytes in each. A kernel takes
     + bytes through a port / rate + copies x S / rate of a copy
 
 A rank that reads from its peers has at most ``window`` bytes under way, which return after
-``ROUND_TRIP`` passes; so the rate is the lesser of that and what the link's protocol leaves. The
-counts of passes, the copies of the two-shot kernel of TensorRT-LLM, and windows without a source
-are those of least mean error on all tables of aiconfigurator-core 0.12.0 together.
+``round_trip`` passes; so the rate is the lesser of that and what the link's protocol leaves.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import groupby
 from typing import Literal
 
 KIB = 2**10
 MIB = 2**20
 
-ROUND_TRIP = Fraction("1.2")
-"""Passes through the switch from a read to its data."""
-
 
 @dataclass(frozen=True, slots=True)
 class EngineKernel:
     """One kernel; ``algorithm`` says what it moves: (n-1) S, 2 (n-1) S / n or (n+1) S / n.
 
-    ``copies`` are passes over the buffer within the chip, ``window_bytes`` what is under way at
-    once (0: enough for the link).
+    ``figures`` is the field of ``hardware.kernel_libraries.AllReduce`` that it has.
     """
 
     name: str
     algorithm: Literal["one-shot", "two-shot", "in-network"]
-    hops: Fraction
-    hops_per_rank: Fraction = Fraction(0)
-    launches: int = 1
-    copies: int = 0
-    window_bytes: int = 0
+    figures: str
 
 
-# vLLM csrc/custom_all_reduce.cuh, which SGLang took over: at most 36 blocks of 512 threads, each
-# with 16 bytes under way. A barrier before and after; the two-shot kernel has one more in between,
-# which orders memory: its threads release their stores to one peer after the other.
-PULL_ONE = EngineKernel(
-    "pull one-shot", "one-shot", Fraction("3.45"), Fraction("0.055"), window_bytes=36 * 512 * 16
-)
-PULL_TWO = EngineKernel(
-    "pull two-shot", "two-shot", Fraction("3.9"), Fraction("1.12"), window_bytes=36 * 512 * 16
-)
+# vLLM csrc/custom_all_reduce.cuh, which SGLang took over. A barrier before and after; the two-shot
+# kernel has one more in between, which orders memory: its threads release their stores to one peer
+# after the other.
+PULL_ONE = EngineKernel("pull one-shot", "one-shot", "pull_one_shot")
+PULL_TWO = EngineKernel("pull two-shot", "two-shot", "pull_two_shot")
 # SGLang's second kernels (jit_kernel/csrc/distributed): push needs no barrier, two-shot three.
-PUSH_ONE = EngineKernel("push one-shot", "one-shot", Fraction("0.8"), Fraction("0.16"))
-SHORT_TWO = EngineKernel("pull two-shot", "two-shot", Fraction("6"), Fraction("0.2"))
+PUSH_ONE = EngineKernel("push one-shot", "one-shot", "push_one_shot")
+SHORT_TWO = EngineKernel("pull two-shot", "two-shot", "short_two_shot")
 # TensorRT-LLM allReduceFusionKernels.cu: one-shot pushes and polls the data itself (Lamport).
-LAMPORT_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.125"))
-STAGED_TWO = EngineKernel(
-    "staged two-shot", "two-shot", Fraction("5.8"), Fraction("0.87"), copies=4
-)
+LAMPORT_ONE = EngineKernel("Lamport one-shot", "one-shot", "lamport_one_shot")
+STAGED_TWO = EngineKernel("staged two-shot", "two-shot", "staged_two_shot")
 # Before 1.1 (TRTLLM-8129) its stores were ordered more strongly.
-ORDERED_ONE = EngineKernel("Lamport one-shot", "one-shot", Fraction("1.3"), Fraction("0.5"))
+ORDERED_ONE = EngineKernel("Lamport one-shot", "one-shot", "ordered_one_shot")
 # vLLM device_communicators/symm_mem.py: a copy into symmetric memory, a kernel of PyTorch
 # (CUDASymmetricMemoryOps.cu, few blocks), and a copy out of it: three launches.
-MULTICAST = EngineKernel(
-    "multicast", "in-network", Fraction("5.4"), launches=3, copies=2, window_bytes=710_000
-)
-SYMMETRIC_TWO = EngineKernel(
-    "symmetric two-shot",
-    "two-shot",
-    Fraction("3.9"),
-    Fraction("0.83"),
-    launches=3,
-    copies=2,
-    window_bytes=840_000,
-)
+MULTICAST = EngineKernel("multicast", "in-network", "multicast")
+SYMMETRIC_TWO = EngineKernel("symmetric two-shot", "two-shot", "symmetric_two_shot")
 
 Limits = tuple[tuple[EngineKernel | None, int], ...]
 """Kernels and the largest buffer of each, in order; None is the collective library."""

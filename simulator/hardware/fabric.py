@@ -7,8 +7,10 @@ how long that takes, is worked out in ``simulator.fabric``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from simulator.hardware.kernel_libraries import AllReduce
 
 FabricKind = Literal[
     "none",
@@ -59,7 +61,7 @@ class Engine:
     ``name`` is one of ``hardware.engine_kernels.ENGINES``, ``capability`` the compute capability
     that its rules go by. A kernel in a captured graph starts after ``launch_ps``; ``efficiency`` is
     the share of the link rate that its data get, ``copy_bytes_per_s`` how fast a chip copies within
-    its own memory.
+    its own memory. ``kernels`` are the figures of its kernels; None: the usual ones.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Engine:
     launch_ps: int
     efficiency: float
     copy_bytes_per_s: int
+    # fabrics are keys of many look-ups, and the figures seldom differ
+    kernels: AllReduce | None = field(default=None, hash=False)
 
 
 PLAIN = (Protocol("plain"),)
@@ -161,6 +165,13 @@ def with_kernels(fabric: Fabric, name: str) -> Fabric:
     engine = fabric.engine
     if engine is not None and has_rules(name, engine.capability):
         engine = replace(engine, name=name)
+    return replace(fabric, inner=inner, engine=engine)
+
+
+def with_figures(fabric: Fabric, kernels: AllReduce) -> Fabric:
+    """The fabric with these figures of all-reduce kernels, where it has an engine."""
+    inner = None if fabric.inner is None else with_figures(fabric.inner, kernels)
+    engine = None if fabric.engine is None else replace(fabric.engine, kernels=kernels)
     return replace(fabric, inner=inner, engine=engine)
 
 

@@ -98,14 +98,32 @@ class Cublas(NamedTuple):
     ``overlap_order``: order of the norm that joins the times of a kernel's tiles and of the memory
     beside them: infinity would be perfect overlap, 1 none. ``l2_write_cost``: time of a byte that
     is written to L2 over that of one that is read. ``boost_ps``: length of a kernel at which the
-    power limit has taken half of its effect. ``trip_ps``: a block that multiplies one row without
-    tensor cores fetches 1,024 elements from L2.
+    power limit has taken half of its effect, ``boost_order``: the power of the length in that.
+    ``trip_ps``: a block that multiplies one row without tensor cores fetches 1,024 elements from
+    L2. ``l2_kept``: share of its capacity in which an L2 of two partitions keeps what is read again
+    and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the power of
+    capacity over bytes by which what is kept falls around that edge.
+
+    The clock that a matmul sustains follows from its energy over ``switching_share`` of the power
+    limit; the rest is drawn whatever runs (leakage, clocks, voltage regulators). ``hbm_byte_pj`` is
+    the energy of a byte from HBM; that of a multiply-accumulate goes with the bits of its operands
+    and ``accumulator_bits`` more, which all data types have.
     """
 
     overlap_order: float
     l2_write_cost: float
     boost_ps: int
+    boost_order: int
     trip_ps: int
+    l2_kept: float
+    l2_edge_order: int
+    switching_share: float
+    hbm_byte_pj: float
+    accumulator_bits: float
+
+    def mac_energy_share(self, bits: int) -> float:
+        """Energy of a multiply-accumulate of operands of so many bits against that of 16."""
+        return (bits + self.accumulator_bits) / (16 + self.accumulator_bits)
 
 
 class Quantization(NamedTuple):
@@ -142,7 +160,7 @@ class FusedAttention(NamedTuple):
     8-bit values that it turns round a cycle. ``result_sums`` that a tile keeps beside its scores.
     ``cluster_tiles`` of a prompt that load their keys together. A kernel that takes any head gets
     through ``generic_elements`` of keys and values a cycle and multiprocessor, for each program
-    anew.
+    anew. ``wave_loss`` as Triton's experts', of a prompt's tiles.
     """
 
     scan_ps: int
@@ -160,6 +178,40 @@ class FusedAttention(NamedTuple):
     result_sums: int
     cluster_tiles: float
     generic_elements: float
+    wave_loss: float
+
+
+class AllReduceKernel(NamedTuple):
+    """One all-reduce kernel of a serving engine.
+
+    ``hops`` and ``hops_per_rank``: passes through the switch that it waits for, whatever the number
+    of ranks, and for each. ``launches`` of kernels, ``copies`` of the buffer within the chip.
+    ``window_bytes`` that a rank has under way at once; 0: enough for the link.
+    """
+
+    hops: float
+    hops_per_rank: float
+    launches: int
+    copies: int
+    window_bytes: int
+
+
+class AllReduce(NamedTuple):
+    """All-reduce kernels of serving engines (``hardware.engine_kernels``).
+
+    ``round_trip``: passes through the switch from a read to its data.
+    """
+
+    round_trip: float
+    pull_one_shot: AllReduceKernel
+    pull_two_shot: AllReduceKernel
+    push_one_shot: AllReduceKernel
+    short_two_shot: AllReduceKernel
+    lamport_one_shot: AllReduceKernel
+    ordered_one_shot: AllReduceKernel
+    staged_two_shot: AllReduceKernel
+    symmetric_two_shot: AllReduceKernel
+    multicast: AllReduceKernel
 
 
 class KernelLibraries(NamedTuple):
@@ -173,11 +225,13 @@ class KernelLibraries(NamedTuple):
     cublas: Cublas
     quantization: Quantization
     fused_attention: FusedAttention
+    all_reduce: AllReduce
 
     def packed(self, parts: int) -> list[int]:
-        """All values in order, as the kernels have them: those that are no whole numbers by their
-        type in parts of a 1 / ``parts``."""
-        values = (value for library in self for value in library)
+        """All values of ``LIBRARY_FIELDS``, as the kernels have them: those that are no whole
+        numbers by their type in parts of a 1 / ``parts``."""
+        of_operators = (library for library in self if not isinstance(library, AllReduce))
+        values = (value for library in of_operators for value in library)
         return [round(value * parts) if isinstance(value, float) else value for value in values]
 
 
@@ -191,9 +245,10 @@ LIBRARY_TYPES: dict[str, type[Any]] = {
     "quantization": Quantization,
     "fused-attention": FusedAttention,
 }
-"""Specifications by the name of a library, in the order of ``KernelLibraries``."""
+"""Specifications of the libraries of operators by name, in the order of ``KernelLibraries``; behind
+them comes that of collectives, which prices of operators do not need."""
 
 LIBRARY_FIELDS = tuple(
     f"{name}.{field}" for name, library in LIBRARY_TYPES.items() for field in library._fields
 )
-"""All values as ``library.field``, in the order of ``KernelLibraries.packed``."""
+"""All values of operators as ``library.field``, in the order of ``KernelLibraries.packed``."""

@@ -18,7 +18,8 @@ class SystolicArray:
 
     ``macs_per_cell[dtype]`` is the number of multiply-accumulates that one cell does in one cycle;
     a dtype that is absent has no rate on this chip. ``weight_load`` says whether a fold loads its
-    stationary operand before it streams (``single``) or behind the previous fold (``double``).
+    stationary operand before it streams (``single``) or behind the previous fold (``double``),
+    ``load_rows`` how many rows of it enter in a cycle: one where they shift through the array.
     ``accumulator_bytes`` is what all arrays together hold of 32-bit partial sums; more than that
     goes through SRAM for every fold of the inner dimension. None: as much as is needed.
     """
@@ -29,12 +30,18 @@ class SystolicArray:
     macs_per_cell: Mapping[str, int]
     dataflow: Dataflow = "ws"
     weight_load: WeightLoad = "single"
+    load_rows: int = 1
     accumulator_bytes: int | None = None
 
     @property
     def dtypes(self) -> tuple[str, ...]:
         """The data types that this unit has a rate for."""
         return tuple(self.macs_per_cell)
+
+    @property
+    def load_cycles(self) -> int:
+        """Cycles in which an array takes in the stationary operand of a fold."""
+        return -(-self.rows // self.load_rows)
 
     def macs_per_cycle(self, dtype: str) -> int:
         """Peak multiply-accumulates per cycle of the whole chip."""

@@ -17,7 +17,6 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     COLS,
     DATAFLOW,
-    LOAD,
     ROWS,
     SYSTOLIC,
     TILE_BYTES,
@@ -73,12 +72,12 @@ def product_cycles(chip: Int64Array, rows: int, k: int, n: int) -> int:
     if chip[UNIT_KIND] != SYSTOLIC:
         padded = ceil_div(rows, WARP_ROWS) * WARP_ROWS
         return ceil_div(padded * k * n, rate)
-    r, c, load = chip[ROWS], chip[COLS], chip[LOAD]
+    r, c = chip[ROWS], chip[COLS]
     if chip[DATAFLOW] == OS:
         return ceil_div(rows, r) * ceil_div(n, c) * (ceil_div(k, rate) + r + c - 2)
     depth = ceil_div(k, r)
-    held_n = depth * ceil_div(n, c) * fold_stream(load, ceil_div(rows, rate), r, c)
-    held_rows = depth * ceil_div(rows, c) * fold_stream(load, ceil_div(n, rate), r, c)
+    held_n = depth * ceil_div(n, c) * fold_stream(chip, ceil_div(rows, rate))
+    held_rows = depth * ceil_div(rows, c) * fold_stream(chip, ceil_div(n, rate))
     return min(held_n, held_rows)
 
 

@@ -72,9 +72,9 @@ from simulator.kernels.chip_vector import (
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     INPUT_BUFFER,
-    L2_COPIES,
     LIBRARY_VALUES,
     LOAD,
+    LOAD_CYCLES,
     NO_LIMIT,
     OVERHEAD_PS,
     PER_MILLION,
@@ -85,7 +85,6 @@ from simulator.kernels.chip_vector import (
     SRAM_BYTES,
     SRAM_BYTES_PER_S,
     SRAM_WRITE_BYTES_PER_S,
-    SWITCHING_SHARE,
     SYSTOLIC,
     TENSOR_CORE,
     TILE_BYTES,
@@ -97,7 +96,6 @@ from simulator.kernels.chip_vector import (
     UNIT_KIND,
     UNIT_RATE,
     VECTOR_OPS,
-    mac_energy_share,
 )
 from simulator.kernels.systolic import DOUBLE, IS, OS, SINGLE, WS
 from simulator.mapping.memory import BITS
@@ -124,7 +122,7 @@ def pack_chip(chip: Chip, dtype: str, rotating_buffers: int = 0) -> Int64Array:
         out = np.zeros(TILES + 2 * len(tiles), dtype=np.int64)
         _pack_tensor_core(unit, tiles, out, dtype)
         _pack_fused(chip, out)
-        libraries = chip.libraries or _usual_libraries()
+        libraries = libraries_of(chip)
         out[LIBRARY_VALUES:TILES] = libraries.packed(PER_MILLION)
         if unit.kernels is not None:
             _pack_gpu(chip, unit.kernels, libraries, out, dtype)
@@ -161,6 +159,7 @@ def _pack_array(unit: SystolicArray, out: Int64Array, dtype: str) -> None:
     out[COLS] = unit.cols
     out[ACCUMULATORS] = NO_LIMIT if unit.accumulator_bytes is None else unit.accumulator_bytes
     out[LOAD] = DOUBLE if unit.weight_load == "double" else SINGLE
+    out[LOAD_CYCLES] = unit.load_cycles
     out[DEPTH] = unit.rows
     out[DATAFLOW] = _DATAFLOWS[unit.dataflow]
 
@@ -184,11 +183,11 @@ def _pack_tensor_core(
         out[TILES + 2 * index + 1] = cols
 
 
-def _usual_libraries() -> KernelLibraries:
-    # for chips that are made in Python; those of files bring theirs
+def libraries_of(chip: Chip) -> KernelLibraries:
+    """The kernel libraries of a GPU: its own, or the usual ones for one that is made in Python."""
     from simulator.config.loader import load_libraries
 
-    return load_libraries()
+    return chip.libraries or load_libraries()
 
 
 def _pack_fused(chip: Chip, out: Int64Array) -> None:
@@ -237,9 +236,10 @@ def _pack_gpu(
     out[GPU_SPLIT_PS] = gpu.split_ps
     out[GPU_SPLITS] = 0 if dtype in gpu.unsplit else 1
     out[GPU_RAMP_PS] = gpu.ramp_ps
-    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * mac_energy_share(dtype))
+    cublas = libraries.cublas
+    out[GPU_MAC_ATTOJOULE] = int(gpu.mac_pj * 1e6 * cublas.mac_energy_share(BITS[dtype]))
     if chip.power.tdp_w is not None:
-        out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * SWITCHING_SHARE)
+        out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * cublas.switching_share)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
     out[GPU_IN_STEP] = 1 if gpu.in_step else 0
     out[GPU_NARROW_ROWS] = gpu.narrow_rows
@@ -247,9 +247,11 @@ def _pack_gpu(
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)
     slower = gpu.store_bytes_per_s if dtype in gpu.unsplit else None
-    to_l2 = int(fastest / libraries.cublas.l2_write_cost)
+    to_l2 = int(fastest / cublas.l2_write_cost)
     out[GPU_STORE_BYTES_PER_S] = min(to_l2, slower or to_l2)
-    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + L2_COPIES * (gpu.l2_partitions - 1)))
+    # of each further partition; 1 / kept of two are all lines with the copies
+    copies = 1 / cublas.l2_kept - 1
+    out[GPU_L2_BYTES] = int(chip.sram.capacity_bytes / (1 + copies * (gpu.l2_partitions - 1)))
 
 
 def require_dtype(chip: Chip, dtype: str) -> None:

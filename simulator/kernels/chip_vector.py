@@ -10,7 +10,6 @@ from simulator.hardware import RUN_CLASSES, SHORTEST_RUN_BYTES
 from simulator.hardware.kernel_libraries import LIBRARY_FIELDS
 from simulator.kernels.arrays import Int64Array
 from simulator.kernels.jit import inner
-from simulator.mapping.memory import BITS
 
 CLOCK_HZ = 0
 HBM_BYTES_PER_S = 1
@@ -44,7 +43,9 @@ SRAM_WRITE_BYTES_PER_S = RESULT_BUFFER + 1
 """Bandwidth of a separate write port; 0 where reads and writes share one."""
 TILE_OVERHEAD_PS = SRAM_WRITE_BYTES_PER_S + 1
 """What every tile of an operator but the first takes beside its work."""
-GPU = TILE_OVERHEAD_PS + 1
+LOAD_CYCLES = TILE_OVERHEAD_PS + 1
+"""Cycles in which an array takes in the stationary operand of a fold."""
+GPU = LOAD_CYCLES + 1
 """1 where the kernels of a GPU are known; the fields up to ``TILES`` hold for them alone."""
 GPU_TILE_PS = GPU + 1
 GPU_STEP_PS = GPU + 2
@@ -114,16 +115,6 @@ TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 PER_MILLION = 1_000_000
 NO_LIMIT = 1 << 62
 
-SWITCHING_SHARE = 0.85
-"""Of the board power; the rest is drawn whatever runs (leakage, clocks, voltage regulators)."""
-
-HBM_BYTE_PJ = 50.0
-"""Energy of a byte from HBM, 6 pJ a bit (O'Connor et al., MICRO 2017, table 1, and its PHY)."""
-
-L2_COPIES = 1 / 3
-"""Share of the lines of an L2 that each further partition holds a copy of: what is read again stays
-up to 1.0 of one partition's capacity (L40S) and 0.75 of two (H100, B200)."""
-
 SYSTOLIC = 0
 TENSOR_CORE = 1
 
@@ -137,11 +128,3 @@ def run_bandwidth(chip: Int64Array, run: int) -> int:
         length *= 2
         index += 1
     return chip[RUN_BANDWIDTH + index]
-
-
-def mac_energy_share(dtype: str) -> float:
-    """Energy of a multiply-accumulate against that of 16 bits.
-
-    Operands and multipliers are as wide as the bits, the accumulators are not: a third at 16 bits.
-    """
-    return (BITS[dtype] + 8) / 24

@@ -4,7 +4,8 @@
 A multiprocessor works on one tile at a time. A tile costs its latency and, for each key, the
 products with keys and values and the softmax of its rows, or what the multiprocessor can fetch if
 that is slower. Queries of decoding fill one tile a key-value head; where there are fewer tiles than
-multiprocessors their keys are split, and another kernel joins the parts.
+multiprocessors their keys can be split, and another kernel joins the parts: a batch has the
+shorter one of its times with and without.
 A prompt's tiles see whole blocks of keys up to their last query, and fetch their queries and write
 their results through the same port as the keys. The longest tiles go first, so that the last to end
 are the shortest: half of one of those is lost where the tiles do not fill the multiprocessors
@@ -15,8 +16,6 @@ All times are cycles of the chip, in float64: the kernels below only multiply an
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.hardware.fused_kernels import DECODE_ROWS
 from simulator.kernels.arithmetic import ceil_div
 from simulator.kernels.arrays import Float64Array, Int64Array
@@ -25,7 +24,6 @@ from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     FUSED_EDGES,
     FUSED_GENERIC,
-    FUSED_KERNEL_PS,
     FUSED_OVERLAPS,
     FUSED_PACKS,
     FUSED_ROW_TILE,
@@ -37,7 +35,6 @@ from simulator.kernels.chip_vector import (
     FUSED_TRANSPOSES,
     PER_MILLION,
     SRAM_BYTES_PER_S,
-    UNIT_COUNT,
     UNIT_RATE,
 )
 from simulator.kernels.jit import inner
@@ -61,31 +58,35 @@ GENERIC_KEYS = 32
 GENERIC_SPLITS = 16
 """Parts into which it splits the keys of a decoding sequence (NUM_PAR_SOFTMAX_SEGMENTS)."""
 
-# Counted over a batch, float64[TILE_FIELDS].
+# Counted over a batch, float64[TILE_FIELDS]; once as if no keys were split, once as if all were
+# that can be.
 BUSY = 0
-"""Cycles of all multiprocessors together."""
+"""Cycles of all multiprocessors together that they work on keys."""
 LONGEST_DECODE = 1
 LONGEST_PROMPT = 2
 PROMPT_TILES = 3
 FED_BYTES = 4
 """Keys and values that the tiles take from L2."""
-SPLIT = 5
-"""Largest number of parts of a sequence's keys."""
+PARTS = 5
+"""Tiles, with as many parts of their keys as they could have; 0 where keys are not split."""
 MMA_CYCLES = 6
 ROUNDS = 7
 EXP_CYCLES = 8
-PARTIAL_BYTES = 9
-"""Results of parts of the keys, in 32 bits, written by the tiles and read by the kernel that joins
-them."""
+PART_BYTES = 9
+"""Results of a part of the keys of a tile, in 32 bits, written by the tile and read by the kernel
+that joins the parts."""
 SHORT_PROMPT = 10
 """Cycles of a prompt's tile with one block of keys."""
-TILE_FIELDS = 11
+LATENCIES = 11
+"""Cycles of all multiprocessors together in which tiles do nothing with keys, unless split."""
+LATENCY = 12
+"""The same of one tile."""
+TILE_FIELDS = 13
 
-DecodeTile = tuple[int, float, float, float, float, float, float, float, float, int, int]
-"""(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile, work
-from which keys are split, multiprocessors for a tile, cycles of the products for a key, bytes of a
-part of a split, cycles in which L2 brings a part of all sequences to the kernel that joins them,
-keys of a block, most parts)"""
+DecodeTile = tuple[int, float, float, float, float, float, float, int, int]
+"""(tiles of a sequence, cycles of the softmax for a key, cycles for a key, latency of a tile,
+multiprocessors for a tile, cycles of the products for a key, bytes of a part of a split, keys of a
+block, most parts)"""
 
 
 @inner
@@ -199,35 +200,29 @@ def decode_tile(
     bits: int,
     token_bytes: float,
     new: int,
-    all_tiles: int,
+    share: float,
 ) -> DecodeTile:
     """What the decoding sequences of a batch with ``new`` queries each have in common.
 
-    ``all_tiles`` of the batch compete for the multiprocessors; ``token_bytes`` are those of one
-    key and value of one head.
+    ``share`` are the multiprocessors for each tile; ``token_bytes`` are those of one key and value
+    of one head.
     """
     group = shape[0]
     parts = decode_tiles(new, group)
     step = chip[FUSED_ROW_TILE]
     rows = min(DECODE_ROWS, ceil_div(ceil_div(new * group, parts), step) * step)
     each = key_cycles(chip, rows, shape, bits, token_bytes)
-    whole = np.inf
-    share = 1.0
-    if group >= chip[FUSED_SPLIT_GROUP]:
-        whole = cycles_of(chip, chip[FUSED_KERNEL_PS])
-        share = chip[UNIT_COUNT] / float(all_tiles)
     cost = products(chip, rows, shape)
     latency = cycles_of(chip, chip[FUSED_TILE_PS])
-    partial = float(kv_heads * new * group) * shape[2] * 8.0
+    partial = new * group / float(parts) * shape[2] * 8.0
     scores = softmax(chip, rows)
-    # what all sequences of the batch leave to be joined, as if they were like this one
-    joining = all_tiles / float(kv_heads * parts) * through_l2(chip, partial)
     block = key_block(chip, shape, token_bytes)
     most = chip[FUSED_SPLITS]
     if block == GENERIC_KEYS:
         most = min(most, GENERIC_SPLITS)
-    tiles = kv_heads * parts
-    return tiles, scores, each, latency, whole, share, cost, partial, joining, block, most
+    if group < chip[FUSED_SPLIT_GROUP]:
+        share = 1.0
+    return kv_heads * parts, scores, each, latency, share, cost, partial, block, most
 
 
 @inner
@@ -240,23 +235,23 @@ def add_decode(
     tiles: Float64Array,
 ) -> None:
     """Count ``sequence`` = (new, past, copies) equal decoding sequences."""
-    heads, scores, each, latency, whole, share, cost, partial, joining, block, most = tile
+    heads, scores, each, latency, share, cost, partial, block, most = tile
     new, past, copies = sequence
     keys = past + new
     if 0 < window < keys:
         # a window that begins inside a block touches one block more
         keys = window + new - 1 + block
         latency = chip[FUSED_EDGES] * latency
-    split = max(1.0, min(min(share, keys / float(block)), float(most)))
-    if (keys - max(keys / split, float(block))) * each <= whole + split * joining:
-        split = 1.0  # it would save less than the kernel that joins the parts takes
-    one = latency + max(keys / split, float(block)) * each
+    parts = max(1.0, min(keys / float(block), float(most)))
     count = float(copies * heads)
-    tiles[BUSY] += count * split * one
+    if share > 1.0:
+        tiles[PARTS] += count * parts
+        tiles[PART_BYTES] = max(tiles[PART_BYTES], partial)
+    one = latency + max(keys / min(share, parts), float(block)) * each
+    tiles[BUSY] += count * max(keys, block) * each
+    tiles[LATENCIES] += count * latency
+    tiles[LATENCY] = max(tiles[LATENCY], latency)
     tiles[LONGEST_DECODE] = max(tiles[LONGEST_DECODE], one)
-    tiles[SPLIT] = max(tiles[SPLIT], split)
-    if split > 1.0:
-        tiles[PARTIAL_BYTES] += copies * split * partial
     tiles[FED_BYTES] += count * keys * token_bytes
     tiles[MMA_CYCLES] += count * keys * cost
     tiles[EXP_CYCLES] += count * keys * scores

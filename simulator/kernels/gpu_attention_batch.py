@@ -9,7 +9,6 @@ from simulator.kernels.arrays import Float64Array, Int64Array
 from simulator.kernels.attention import Shape
 from simulator.kernels.chip_vector import (
     CLOCK_HZ,
-    FUSED_KERNEL_PS,
     FUSED_NARROW_TILE,
     FUSED_PACKS,
     FUSED_QUERY_TILE,
@@ -25,15 +24,17 @@ from simulator.kernels.gpu_attention import (
     EXP_CYCLES,
     FED_BYTES,
     GENERIC_ROWS,
+    LATENCIES,
+    LATENCY,
     LONGEST_DECODE,
     LONGEST_PROMPT,
     MMA_CYCLES,
     NARROW_HEAD,
-    PARTIAL_BYTES,
+    PART_BYTES,
+    PARTS,
     PROMPT_TILES,
     ROUNDS,
     SHORT_PROMPT,
-    SPLIT,
     add_decode,
     cycles_of,
     decode_tile,
@@ -45,12 +46,12 @@ from simulator.kernels.gpu_attention import (
     power_of_two,
     products,
     softmax,
-    through_l2,
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
     ATTENTION_CLUSTER,
     ATTENTION_RESULT_SUMS,
+    ATTENTION_WAVE_LOSS,
 )
 
 
@@ -112,11 +113,11 @@ def add_prompt(
     bits: tuple[int, int],
     token_bytes: float,
     sequence: tuple[int, int, int],
-    all_tiles: int,
+    share: float,
     tiles: Float64Array,
 ) -> None:
-    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, of a batch whose
-    prompts have ``all_tiles`` tiles. ``bits`` are those of the arithmetic and of the results."""
+    """Count ``sequence`` = (new, past, copies) equal prompts or chunks of them, where each tile has
+    ``share`` multiprocessors. ``bits`` are those of the arithmetic and of the results."""
     new, past, copies = sequence
     group, window = shape[0], shape[3]
     rows, heads, queries = prompt_heads(chip, kv_heads, shape, token_bytes)
@@ -128,21 +129,20 @@ def add_prompt(
     line = (shape[1] * bits[0] + shape[2] * bits[1]) / 8.0
     ends = line / float(chip[FUSED_SM_BYTES_PER_S]) * chip[CLOCK_HZ]
     count = float(copies * heads)
-    split = 1.0
-    if chip[FUSED_SPLITS_PROMPTS] == 1:
-        split = min(chip[UNIT_COUNT] / float(all_tiles), longest / float(block))
-        split = max(1.0, min(split, float(chip[FUSED_SPLITS])))
-        partial = float(all_tiles) * min(rows, lines) * shape[2] * 8.0
-        joining = cycles_of(chip, chip[FUSED_KERNEL_PS]) + split * through_l2(chip, partial)
-        if (longest - longest / split) * each <= joining:
-            split = 1.0  # it would save less than the kernel that joins the parts takes
-    tiles[SPLIT] = max(tiles[SPLIT], split)
-    if split > 1.0:
-        tiles[PARTIAL_BYTES] += count * lines * split * shape[2] * 8.0
-    tiles[BUSY] += count * (split * (blocks * latency + lines * ends) + total * each)
-    one = latency + min(rows, lines) * ends + longest / split * each
+    parts = max(1.0, min(longest / float(block), float(chip[FUSED_SPLITS])))
+    if chip[FUSED_SPLITS_PROMPTS] == 0:
+        parts = 1.0
+    if share > 1.0:
+        tiles[PARTS] += count * blocks * parts
+        if parts > 1.0:
+            tiles[PART_BYTES] = max(tiles[PART_BYTES], min(rows, lines) * shape[2] * 8.0)
+    still = latency + min(rows, lines) * ends
+    tiles[BUSY] += count * total * each
+    tiles[LATENCIES] += count * (blocks * latency + lines * ends)
+    tiles[LATENCY] = max(tiles[LATENCY], still)
+    one = still + longest / min(share, parts) * each
     tiles[LONGEST_PROMPT] = max(tiles[LONGEST_PROMPT], one)
-    tiles[PROMPT_TILES] += count * split * blocks
+    tiles[PROMPT_TILES] += count * blocks
     tiles[SHORT_PROMPT] = latency + block * each
     sharers = 1.0
     if not is_generic(chip, shape, token_bytes):
@@ -154,15 +154,30 @@ def add_prompt(
 
 
 @inner
+def part_count(chip: Int64Array, tiles: Float64Array) -> float:
+    """Parts of all tiles that run: as many as there are multiprocessors, if there can be."""
+    return min(tiles[PARTS], float(chip[UNIT_COUNT]))
+
+
+@inner
 def multiprocessor_cycles(chip: Int64Array, tiles: Float64Array) -> float:
     """Cycles until all tiles are done."""
     count = float(chip[UNIT_COUNT])
     tail = 0.0
     waves = tiles[PROMPT_TILES] / count
     if waves > 1.0:
-        tail = 0.5 * (math.ceil(waves) - waves) * tiles[SHORT_PROMPT]
+        idle = (math.ceil(waves) - waves) * (chip[ATTENTION_WAVE_LOSS] / PER_MILLION)
+        tail = idle * tiles[SHORT_PROMPT]
     longest = max(tiles[LONGEST_PROMPT], tiles[LONGEST_DECODE])
-    return max(longest, tiles[BUSY] / count + tail)
+    still = max(tiles[LATENCIES], part_count(chip, tiles) * tiles[LATENCY])
+    return max(longest, (tiles[BUSY] + still) / count + tail)
+
+
+@inner
+def may_split(chip: Int64Array, shape: Shape, kv_heads: int, sequences: int) -> bool:
+    """Whether a batch can have fewer tiles than there are multiprocessors."""
+    fewest: int = sequences * kv_heads * decode_tiles(1, shape[0])
+    return fewest < chip[UNIT_COUNT]
 
 
 @inner
@@ -174,23 +189,31 @@ def add_batch(
     token_bytes: float,
     new: Int64Array,
     past: Int64Array,
+    splits: bool,
     tiles: Float64Array,
 ) -> None:
-    """Count all sequences of a batch, runs of equal ones at once.
+    """Count all sequences of a batch, runs of equal ones at once, with keys that are split or not.
 
-    ``bits`` are those of the arithmetic and of the results."""
+    ``bits`` are those of the arithmetic and of the results. Sequences share the multiprocessors
+    evenly, prompts by their tiles.
+    """
     group = shape[0]
-    competing = 0
-    prompts = 0
-    _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
-    for i in range(len(new)):
-        if is_decode(chip, new[i], group):
-            competing += kv_heads * decode_tiles(new[i], group)
-        else:
-            prompts += heads * query_blocks(new[i], block)
+    decoding = 1.0
+    prompting = 1.0
+    if splits:
+        _, heads, block = prompt_heads(chip, kv_heads, shape, token_bytes)
+        each = kv_heads * decode_tiles(1, group)
+        all_tiles = 0
+        for i in range(len(new)):
+            if is_decode(chip, new[i], group):
+                all_tiles += each
+            else:
+                all_tiles += heads * query_blocks(new[i], block)
+        decoding = max(1.0, chip[UNIT_COUNT] / float(len(new) * each))
+        prompting = max(1.0, chip[UNIT_COUNT] / float(all_tiles))
     start = 0
     queries = 1
-    tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
+    tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, decoding)
     while start < len(new):
         end = start + 1
         while end < len(new) and new[end] == new[start] and past[end] == past[start]:
@@ -199,8 +222,8 @@ def add_batch(
         if is_decode(chip, new[start], group):
             if new[start] != queries:
                 queries = new[start]
-                tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, competing)
+                tile = decode_tile(chip, shape, kv_heads, bits[0], token_bytes, queries, decoding)
             add_decode(chip, tile, shape[3], token_bytes, sequence, tiles)
         else:
-            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompts, tiles)
+            add_prompt(chip, shape, kv_heads, bits, token_bytes, sequence, prompting, tiles)
         start = end

@@ -17,10 +17,10 @@ from simulator.kernels.chip_vector import (
     FUSED_EXPERT,
     FUSED_SM_BYTES_PER_S,
     FUSED_TILE_PS,
-    GPU_L2_BYTES,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES,
+    SRAM_BYTES_PER_S,
     TILE_K,
     UNIT_COUNT,
     UNIT_RATE,
@@ -103,7 +103,7 @@ def cold_share(
     for e in range(len(counts)):
         active += 1 if counts[e] > 0 else 0
     weights = float(active) * widths[0] * (widths[1] + widths[2]) * stored_bits(bits) / 8.0
-    return lost(float(chip[GPU_L2_BYTES]), weights * copies + others)
+    return lost(chip, weights * copies + others)
 
 
 @inner
@@ -160,10 +160,9 @@ def tile_cycles(
 
 
 @inner
-def part_time(
+def tile_time(
     chip: Int64Array,
     counts: Int64Array,
-    part: float,
     tile: tuple[int, int],
     sides: tuple[int, int],
     bits: tuple[int, int],
@@ -173,11 +172,10 @@ def part_time(
 ) -> tuple[float, float, float]:
     """(cycles, those of the matrix units, bytes of weights read) with one size of tiles.
 
-    ``part`` of each expert's tokens; ``tile`` = (rows, columns), ``sides`` = (k, n), ``kind`` =
-    (form, library). Tiles of the same rows follow each other. Where they are fewer than the
-    multiprocessors, the next rows of the expert run beside them and share the weights; else the
-    weights are read again, but for what L2 has kept. A share ``cold`` of what is read comes from
-    HBM.
+    ``tile`` = (rows, columns), ``sides`` = (k, n), ``kind`` = (form, library). Tiles of the same
+    rows follow each other. Where they are fewer than the multiprocessors, the next rows of the
+    expert run beside them and share the weights; else the weights are read again, but for what L2
+    has kept. A share ``cold`` of what is read comes from HBM.
     """
     clock = float(chip[CLOCK_HZ])
     k, n = sides
@@ -185,11 +183,8 @@ def part_time(
     blocks = 0
     active = 0
     for e in range(len(counts)):
-        if counts[e] == 0:
-            continue
-        tokens = max(1, int(counts[e] * part))
-        active += 1
-        blocks += ceil_div(tokens, tile[0])
+        active += 1 if counts[e] > 0 else 0
+        blocks += ceil_div(counts[e], tile[0])
     matrix = k * n * stored_bits(bits) / 8.0
     kept = 1.0 if library == CUTLASS else kept_share(chip, matrix)
     across = ceil_div(n, tile[1])
@@ -198,8 +193,10 @@ def part_time(
     beside = max(1.0, float(chip[UNIT_COUNT]) / across)
     again = max(float(active), blocks / beside)
     read = matrix * (active * kept + again * (1.0 - kept))
-    moving = (read * cold + rows_bytes * part) * clock / chip[HBM_BYTES_PER_S]
-    return joined(busy, moving, overlap_order(chip, library)), busy, read
+    moving = (read * cold + rows_bytes) * clock / chip[HBM_BYTES_PER_S]
+    time = joined(busy, moving, overlap_order(chip, library))
+    # what comes from HBM passes through L2 meanwhile
+    return max(time, (read + rows_bytes) * clock / chip[SRAM_BYTES_PER_S]), busy, read
 
 
 @inner
@@ -213,47 +210,37 @@ def tensor_core_experts(
     seen: tuple[float, float],
 ) -> tuple[int, int, int, int]:
     """Output tiles of all experts in one launch over the multiprocessors: (cycles of the matrix
-    units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles at least).
+    units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles of all).
 
     ``sides`` = (k, n), ``kind`` = (form, library), ``seen`` = (assignments that the kernels see for
     each local expert, those to other ranks' experts included; share of the weights that L2 does
-    not hold). The tile is the best of the set, or has the rows that follow from the mean. Then
-    larger tiles can take less time for uneven loads; but a matmul takes as long as the largest
-    load that would have had smaller ones.
+    not hold). The tile is the best of the set, or has the rows that follow from the mean: then more
+    tokens can take less time, which ``timing.expert_limits`` makes good.
     """
     library = kind[1]
     mean, cold = seen
-    active = 0
-    for e in range(len(counts)):
-        active += 1 if counts[e] > 0 else 0
-    if active == 0:
-        return 0, 0, 0, 0
-    guessed = guesses(chip, library)
     rows = first_rows(library)
     most = max(rows, most_rows(chip, bits, library))
     widest = WIDEST_COLUMNS if library == CUTLASS else WIDE_COLUMNS
     best = -1.0
-    least = 0.0
     cycles = 0.0
     weights = 0.0
-    last = False
-    while rows <= most and not last:
-        load = largest_load(chip, rows, library)
-        last = guessed and (load >= mean or rows == most)
-        part = 1.0 if last or not guessed else load / mean
-        if guessed:
-            least = max(least, best)
-            best = -1.0
+    while rows <= most and (best < 0.0 or not guesses(chip, library)):
+        larger = next_rows(rows, library)
         columns = WIDE_COLUMNS if library == TRTLLM else NARROW_COLUMNS
+        if guesses(chip, library) and largest_load(chip, rows, library) < mean and larger <= most:
+            columns = widest + 1  # too small a tile
         while columns <= widest:
-            time, busy, read = part_time(
-                chip, counts, part, (rows, columns), sides, bits, kind, rows_bytes, cold
+            time, busy, read = tile_time(
+                chip, counts, (rows, columns), sides, bits, kind, rows_bytes, cold
             )
             if best < 0.0 or time < best:
                 best = time
                 cycles = busy
                 weights = read
             columns *= 2
-        rows = next_rows(rows, library)
+        rows = larger
+    if weights == 0.0:
+        return 0, 0, 0, 0
     size = math.ceil(weights)
-    return math.ceil(cycles), size + rows_bytes, math.ceil(cold * size), math.ceil(least)
+    return math.ceil(cycles), size + rows_bytes, math.ceil(cold * size), math.ceil(best)

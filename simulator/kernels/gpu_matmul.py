@@ -28,7 +28,6 @@ from simulator.kernels.chip_vector import (
     GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
-    HBM_BYTE_PJ,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES_PER_S,
@@ -39,7 +38,10 @@ from simulator.kernels.chip_vector import (
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
+    MATMUL_BOOST_ORDER,
     MATMUL_BOOST_PS,
+    MATMUL_HBM_BYTE_PJ,
+    MATMUL_L2_EDGE,
     MATMUL_L2_WRITE,
     MATMUL_OVERLAP,
     MATMUL_TRIP_PS,
@@ -84,17 +86,28 @@ def blend(a: float, b: float) -> float:
 
 
 @inner
-def lost(capacity: float, touched: float) -> float:
-    """Share of what was last used ``touched`` bytes ago that a cache of so many bytes has lost.
+def whole_power(base: float, order: int) -> float:
+    """``base`` to a whole power of at least 1, by squaring."""
+    power = 1.0
+    while order > 0:
+        if order & 1:
+            power *= base
+        base *= base
+        order >>= 1
+    return power
+
+
+@inner
+def lost(chip: Int64Array, touched: float) -> float:
+    """Share of what was last used ``touched`` bytes ago that L2 has lost.
 
     The oldest lines go first: all of them stay while less than the capacity was touched since, and
     none beyond (the stack distance of Mattson et al., IBM Systems Journal 9, 1970). Sets fill
-    unevenly, so the edge is not sharp: a power of 12 takes the share from a tenth to nine tenths
-    within a fifth of the capacity on either side.
+    unevenly, so the edge is not sharp: an ``l2_edge_order`` of 12 takes the share from a tenth to
+    nine tenths within a fifth of the capacity on either side.
     """
-    ratio = capacity / max(touched, 1.0)
-    fourth = ratio * ratio * ratio * ratio
-    return 1.0 / (1.0 + fourth * fourth * fourth)
+    ratio = float(chip[GPU_L2_BYTES]) / max(touched, 1.0)
+    return 1.0 / (1.0 + whole_power(ratio, chip[MATMUL_L2_EDGE]))
 
 
 @inner
@@ -108,8 +121,7 @@ def missed_share(chip: Int64Array, weights: float, others: float) -> tuple[float
     copies = float(chip[GPU_ROTATING])
     if copies == 0.0:
         return 1.0, 1.0
-    capacity = float(chip[GPU_L2_BYTES])
-    return lost(capacity, copies * weights + others), lost(capacity, weights + others)
+    return lost(chip, copies * weights + others), lost(chip, weights + others)
 
 
 @inner
@@ -231,19 +243,18 @@ def limited_ps(chip: Int64Array, time: float, macs: float, missed: float) -> flo
 
     The energy of the work over the power for switching is a time, too: work cannot be sustained
     faster, so a longer one takes the place of ``time``, the clock falling to time / energy of the
-    full one. The share r^4 / (1 + r^4) of that, r = time / ``boost_ps``, is felt.
+    full one. The share r^n / (1 + r^n) of that, r = time / ``boost_ps``, n = ``boost_order``, is
+    felt.
     """
     if chip[GPU_POWER_MW] == 0:
         return time
     # aJ / mW = fs; pJ / mW = ns
-    energy = (macs * chip[GPU_MAC_ATTOJOULE] * 1e-3 + missed * HBM_BYTE_PJ * 1e3) / chip[
-        GPU_POWER_MW
-    ]
+    hbm_pj = chip[MATMUL_HBM_BYTE_PJ] / PER_MILLION
+    energy = (macs * chip[GPU_MAC_ATTOJOULE] * 1e-3 + missed * hbm_pj * 1e3) / chip[GPU_POWER_MW]
     if energy <= time:
         return time
-    ratio = time / chip[MATMUL_BOOST_PS]
-    square = ratio * ratio
-    return time + (energy - time) * (square * square) / (1.0 + square * square)
+    felt = whole_power(time / chip[MATMUL_BOOST_PS], chip[MATMUL_BOOST_ORDER])
+    return time + (energy - time) * felt / (1.0 + felt)
 
 
 @inner

@@ -15,6 +15,7 @@ from simulator.kernels.chip_vector import (
     COLS,
     DATAFLOW,
     LOAD,
+    LOAD_CYCLES,
     ROWS,
     SRAM_BYTES_PER_S,
     SRAM_WRITE_BYTES_PER_S,
@@ -59,11 +60,11 @@ def least_cycles(chip: Int64Array, m: int, k: int, n: int, bits: int) -> float:
 
 
 @inner
-def fold_stream(load: int, stream: int, rows: int, cols: int) -> int:
+def fold_stream(chip: Int64Array, stream: int) -> int:
     """Cycles between two folds of a stationary dataflow (see ``kernels.systolic``)."""
-    if load == DOUBLE:
-        return max(stream, rows)
-    return 2 * rows + stream + cols - 2
+    if chip[LOAD] == DOUBLE:
+        return max(stream, chip[LOAD_CYCLES])
+    return chip[LOAD_CYCLES] + chip[ROWS] + stream + chip[COLS] - 2
 
 
 @inner
@@ -77,12 +78,11 @@ def systolic_tile(chip: Int64Array, m: int, k: int, n: int) -> int:
     if chip[DATAFLOW] == IS:
         held, streamed = streamed, held
     folds = ceil_div(k, rows) * ceil_div(held, cols)
-    load = chip[LOAD]
-    best = ceil_div(folds, count) * fold_stream(load, ceil_div(streamed, rate), rows, cols)
+    best = ceil_div(folds, count) * fold_stream(chip, ceil_div(streamed, rate))
     if count > 1:
         # Fewer folds than arrays: let them share the stream instead of leaving some idle.
         part = ceil_div(ceil_div(streamed, count), rate)
-        best = min(best, folds * fold_stream(load, part, rows, cols))
+        best = min(best, folds * fold_stream(chip, part))
     return best
 
 
@@ -90,7 +90,7 @@ def systolic_tile(chip: Int64Array, m: int, k: int, n: int) -> int:
 def systolic_fill(chip: Int64Array) -> int:
     """Cycles before the first product of an operator: the first load of a ``double`` array."""
     if chip[DATAFLOW] != OS and chip[LOAD] == DOUBLE:
-        return chip[ROWS]
+        return chip[LOAD_CYCLES]
     return 0
 
 
@@ -100,7 +100,7 @@ def systolic_drain(chip: Int64Array, m: int, n: int) -> int:
     if chip[DATAFLOW] == OS or chip[LOAD] != DOUBLE:
         return 0
     stream = ceil_div(max(m, n), chip[UNIT_RATE])
-    return chip[ROWS] + chip[COLS] - 2 - max(0, chip[ROWS] - stream)
+    return chip[ROWS] + chip[COLS] - 2 - max(0, chip[LOAD_CYCLES] - stream)
 
 
 @inner

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from simulator.report.figures import count
 from simulator.timing.evidence import LATENT
 
 if TYPE_CHECKING:
-    from simulator.hardware import ServingEngine, Validated
+    from simulator.hardware import Chip, ServingEngine, Validated
     from simulator.serving.results import RunResult
     from simulator.timing.results import StepTiming
+
+OVERRIDDEN = "accuracy: not validated with these overrides (--set changes what was measured)"
 
 UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how good its prices are)"
 
@@ -31,7 +33,9 @@ OF_BYTES = ("collective", "copy")
 
 def rests_on(result: RunResult | StepTiming) -> str:
     """The line of a run or a step."""
-    return accuracy_line(result.accuracy, result.dtypes, result.engine, result.unvalidated)
+    return accuracy_line(
+        result.accuracy, result.dtypes, result.engine, result.unvalidated, result.overridden
+    )
 
 
 def evidence_json(
@@ -52,6 +56,7 @@ def accuracy_line(
     dtypes: Mapping[str, str],
     engine: ServingEngine | None = None,
     unvalidated: Sequence[tuple[str, str]] = (),
+    overridden: Sequence[str] = (),
 ) -> str:
     """``accuracy: mean error against measurements: matmul 5.9 %, ...`` for the data types in use.
 
@@ -62,6 +67,7 @@ def accuracy_line(
         dtypes: of ``weight``, ``activation`` and ``kv``.
         engine: whose host time is used; None where it is the system's estimate.
         unvalidated: (chip, operator) of what the model has and nobody compared.
+        overridden: chips that were compared, but not with these overrides.
     """
     chips = dict.fromkeys([*(entry.chip for entry in entries), *(chip for chip, _ in unvalidated)])
     if len(chips) > 1:
@@ -69,15 +75,19 @@ def accuracy_line(
         for chip in chips:
             own = [replace(entry, chip="") for entry in entries if entry.chip == chip]
             missing = [("", name) for of, name in unvalidated if of == chip]
-            line = accuracy_line(own, dtypes, engine, missing).removeprefix("accuracy: ")
+            changed = ("",) if chip in overridden else ()
+            line = accuracy_line(own, dtypes, engine, missing, changed).removeprefix("accuracy: ")
             parts.append(f"{chip}: {line}")
         return f"accuracy: {'; '.join(parts)}"
     first: dict[str, Validated] = {}
-    for entry in sorted(entries, key=lambda entry: not _used(entry, dtypes)):
+    form = expert_form(dtypes.get("activation", "bf16"), dtypes.get("weight", "bf16"), False)
+    narrow = [e for e in entries if form and e.operator == "moe" and e.table.endswith(form)]
+    # of experts with weights of 4 bits the tables of that format
+    for entry in sorted([*narrow, *entries], key=lambda entry: not _used(entry, dtypes)):
         if _used(entry, dtypes) or entry.operator != "server":
             first.setdefault(entry.operator, entry)
     if not first:
-        return UNVALIDATED
+        return OVERRIDDEN if overridden else UNVALIDATED
     order = dict.fromkeys(entry.operator for entry in entries)
     listed = ", ".join(_part(first[name], dtypes, engine) for name in order if name in first)
     rows = count(sum(entry.count for entry in first.values()), "measurements")
@@ -85,25 +95,60 @@ def accuracy_line(
     return f"accuracy: mean error against {rows} of this chip: {listed}{rest}"
 
 
-def operator_entries(
-    entries: Sequence[Validated], operator: str, dtype: str
-) -> tuple[Validated, ...]:
-    """The comparisons of one operator, those of latent attention left out; ``dtype`` first."""
-    own = [e for e in entries if e.operator == operator and not e.table.endswith(LATENT)]
-    return tuple(sorted(own, key=lambda entry: entry.dtype != dtype))
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Which comparisons of a ``chip`` say something of one operator's price.
+
+    ``dtype`` is the one that its tables are by. Of experts, ``form`` ends the name of the tables of
+    the same format, and ``kernels`` is a library that was named; "" is what an engine takes.
+    """
+
+    chip: Chip
+    operator: str
+    dtype: str
+    form: str = ""
+    kernels: str = ""
+
+    def entries(self) -> tuple[Validated, ...]:
+        """All of the operator, those of latent attention left out; the nearest first."""
+        of_all = self.chip.validation
+        own = [e for e in of_all if e.operator == self.operator and not e.table.endswith(LATENT)]
+        return tuple(sorted(own, key=lambda e: (e.dtype != self.dtype, not self._is_of_form(e))))
+
+    def line(self) -> str:
+        """What the price rests on."""
+        entries = self.entries()
+        if not entries and self.chip.overridden:
+            return OVERRIDDEN
+        if not entries:
+            return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
+        first = entries[0]
+        other = first.dtype != self.dtype and first.operator not in OF_BYTES
+        rows = count(first.count, "measurements")
+        line = (
+            f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on "
+            f"this chip{f' in {first.dtype}' if other else ''} ({first.table})"
+        )
+        missing = [] if self._is_of_form(first) else ["this format of weights"]
+        missing += [f"kernels of {self.kernels}"] if self.kernels else []
+        return f"{line}; not validated: {', '.join(missing)}" if missing else line
+
+    def _is_of_form(self, entry: Validated) -> bool:
+        if self.form:
+            return entry.table.endswith(self.form)
+        return not entry.table.endswith(FORMS)
 
 
-def operator_line(entries: Sequence[Validated], dtype: str) -> str:
-    """What the price of one operator rests on; ``entries`` are those of ``operator_entries``."""
-    if not entries:
-        return "accuracy: unvalidated (no measurement of this operator on this chip is at hand)"
-    first = entries[0]
-    other = first.dtype != dtype and first.operator not in OF_BYTES
-    rows = count(first.count, "measurements")
-    return (
-        f"accuracy: mean error {first.mape_percent:.1f} % against {rows} of this operator on this "
-        f"chip{f' in {first.dtype}' if other else ''} ({first.table})"
-    )
+FORMS = (" fp8 blocks", " nvfp4", " mxfp4", " int4")
+"""Ends of the names of tables of experts whose weights have scales in blocks or 4 bits."""
+
+
+def expert_form(dtype: str, weight_dtype: str, blocks: bool) -> str:
+    """That of ``FORMS`` of a layer of experts, "" for plain ones."""
+    if blocks:
+        return " fp8 blocks"
+    narrow = {"fp4": " nvfp4" if dtype == "fp4" else " mxfp4", "int4": " int4"}
+    return narrow.get(weight_dtype, "")
 
 
 def _used(entry: Validated, dtypes: Mapping[str, str]) -> bool:

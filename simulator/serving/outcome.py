@@ -21,6 +21,7 @@ from simulator.serving.timeline import timeline
 from simulator.serving.work import PS_PER_S, Work, added, shares, work_of
 from simulator.timing.energy import energy_basis
 from simulator.timing.evidence import compared, uncompared
+from simulator.timing.step import load_notes
 
 if TYPE_CHECKING:
     from simulator.serving.cluster import Cluster
@@ -66,6 +67,9 @@ def outcome(cluster: Cluster) -> RunResult:
             (name, operator)
             for name, system, entries in zip(names, systems, known, strict=True)
             for operator in uncompared(system, plan.model, entries)
+        ),
+        overridden=tuple(
+            name for name, system in zip(names, systems, strict=True) if system.chip.overridden
         ),
         engine=plan.system.engine,
         options=_options(cluster),
@@ -114,7 +118,8 @@ def outcome(cluster: Cluster) -> RunResult:
         added(fitted.prices.gaps for fitted in cluster.fitted.values()),
         timeline(by_role(cluster), result.table, start) if done.any() else None,
     )
-    note = next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), "")
+    of_cache = next(filter(None, map(plan.dtypes.cache_note, (s.chip for s in systems))), "")
+    note = "; ".join(filter(None, (of_cache, *load_notes(plan))))
     said = advice(result, note, experts=plan.model.experts is not None)
     return dataclasses.replace(result, advice=said)
 

@@ -157,15 +157,15 @@ class RunResult:
     ``block_tokens``, ``peak_fraction``, ``mean_fraction``. ``memory_bytes`` is per chip:
     ``weights``, ``activations``, ``reserve``, ``kv``. ``layout`` is a replica's, ``accuracy`` lists
     the measurements that prices of this chip were compared with, ``unvalidated`` what nobody
-    compared (chip, operator), ``engine`` is whose host it is
-    (None: the system's), ``energy_basis`` says what its energies rest on. ``itl_s`` are the times
-    between two tokens of a request; ``failures`` counts those of replicas and links,
-    ``pool_changes`` replicas that changed from prefill to decode or back. ``goodput`` is None
-    without an SLO, ``queue_growth`` where the queue is stable. ``speculation`` has ``drafts`` and
-    ``acceptance`` as chosen, and the tokens of decode steps: ``verified_tokens`` computed,
-    ``emitted_tokens`` of them kept.
-    ``kv_tiers`` has the sizes and rates of a decode replica's tiers, the bytes that all replicas
-    moved (``to_host_bytes``, ``from_host_bytes``, of these ``from_pool_bytes``) and ``swaps``.
+    compared (chip, operator), ``overridden`` the chips that were, but not with these overrides,
+    ``engine`` is whose host it is (None: the system's), ``energy_basis`` says what its energies
+    rest on. ``itl_s`` are the times between two tokens of a request; ``failures`` counts those of
+    replicas and links, ``pool_changes`` replicas that changed from prefill to decode or back.
+    ``goodput`` is None without an SLO, ``queue_growth`` where the queue is stable. ``speculation``
+    has ``drafts`` and ``acceptance`` as chosen, and the tokens of decode steps: ``verified_tokens``
+    computed, ``emitted_tokens`` of them kept. ``kv_tiers`` has the sizes and rates of a decode
+    replica's tiers, the bytes that all replicas moved (``to_host_bytes``, ``from_host_bytes``, of
+    these ``from_pool_bytes``) and ``swaps``.
     Both are None where there is no such thing.
     """
 
@@ -213,6 +213,7 @@ class RunResult:
     kv_transfer: TransferResult | None = None
     accuracy: tuple[Validated, ...] = ()
     unvalidated: tuple[tuple[str, str], ...] = ()
+    overridden: tuple[str, ...] = ()
     energy_basis: str | None = None
     cost_basis: dict[str, str | None] = field(default_factory=dict)
     engine: ServingEngine | None = None

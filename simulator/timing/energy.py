@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from simulator.hardware import Chip, Energy, TensorCore
-from simulator.kernels.chip_vector import HBM_BYTE_PJ, SWITCHING_SHARE, mac_energy_share
+from simulator.kernels.chip_packing import libraries_of
+from simulator.mapping.memory import BITS
 
 
 def energies(chip: Chip) -> Energy | None:
@@ -21,16 +22,17 @@ def energies(chip: Chip) -> Energy | None:
     unit = chip.matrix
     if not isinstance(unit, TensorCore) or unit.kernels is None or chip.power.tdp_w is None:
         return None
-    model = Energy(
-        mac_pj={dtype: unit.kernels.mac_pj * mac_energy_share(dtype) for dtype in unit.dtypes},
+    own, model = unit.kernels.mac_pj, libraries_of(chip).cublas
+    found = Energy(
+        mac_pj={dtype: own * model.mac_energy_share(BITS[dtype]) for dtype in unit.dtypes},
         vector_op_pj=0.0,
         sram_byte_pj=0.0,
-        hbm_byte_pj=HBM_BYTE_PJ,
+        hbm_byte_pj=model.hbm_byte_pj,
         link_byte_pj=0.0,
-        idle_w=chip.power.tdp_w * (1 - SWITCHING_SHARE),
+        idle_w=chip.power.tdp_w * (1 - model.switching_share),
         basis="estimate from the power model of matmuls",
     )
-    return _with_stated(model, chip.power.stated)
+    return _with_stated(found, chip.power.stated)
 
 
 def _with_stated(model: Energy, stated: tuple[tuple[str, float], ...]) -> Energy:

@@ -19,6 +19,7 @@ import numpy as np
 
 from simulator.errors import InputError
 from simulator.kernels.arrays import Float64Array, Int64Array
+from simulator.timing.expert_growth import GrowingLoads, capped
 from simulator.workload.normal import normal_quantile
 
 WORDS = ("balanced", "random")
@@ -39,6 +40,9 @@ _LEVELS = 8
 _DEVIATIONS = 9.0
 """Standard deviations of a load beyond which no expert is."""
 
+_TYPICAL_LOAD = 32
+"""Tokens of the group for each expert with which the busiest rank is looked for."""
+
 _SHUFFLE_SEED = 20240713
 _SHUFFLES = 15
 
@@ -49,7 +53,7 @@ def balanced(experts: int, ranks: int) -> Float64Array:
 
 
 def random_choice(
-    experts: int, ranks: int, tokens: int, top_k: int, spread: float = 0.0
+    experts: int, ranks: int, tokens: int, top_k: int, spread: float = 0.0, copies: int = 0
 ) -> Float64Array:
     """Shares of the busiest rank when each token picks its experts by chance; float64[experts /
     ranks], falling.
@@ -66,42 +70,31 @@ def random_choice(
         raise InputError(
             f"the spread of experts' popularity must be 0 to {MOST_SPREAD:g}, found {spread:g}"
         )
-    local = _local(experts, ranks)
-    loads = _random_loads(experts, tokens, top_k, spread)
-    if ranks > 1:
-        # whichever is the busiest with this many tokens, more must not take less
-        loads = loads[_busiest(experts, local, top_k, spread)]
-    return loads / (tokens * top_k)
+    return _shares(_random(experts, top_k, spread), ranks, tokens, top_k, copies)
+
+
+@lru_cache(maxsize=64)
+def _random(experts: int, top_k: int, spread: float) -> GrowingLoads:
+    return GrowingLoads(lambda n: _random_loads(experts, n, top_k, spread), experts, top_k)
 
 
 def _random_loads(experts: int, tokens: int, top_k: int, spread: float) -> Float64Array:
-    """Whole loads of all experts, falling; their sum is tokens x top_k."""
+    """Loads of all experts on average, falling; their sum is tokens x top_k."""
     levels = min(experts, _LEVELS) if spread else 1
     sizes = np.diff(np.arange(levels + 1) * experts // levels)
-    above = np.zeros(tokens)
-    for size, chance in zip(sizes, _chances(sizes, top_k, spread), strict=True):
-        low, beyond = _exceeding(tokens, float(chance))
-        above[:low] += size
-        above[low : low + len(beyond)] += size * beyond
-    # experts with more than 0, 1, 2, ... tokens in whole numbers whose sum is right
-    having = np.sort(np.diff(np.floor(np.cumsum(above) + 0.5), prepend=0.0))
+    parts = [_exceeding(tokens, float(c)) for c in _chances(sizes, top_k, spread)]
+    least = min(low for low, _ in parts)
+    # experts with more than least, least + 1, ... tokens
+    above = np.zeros(max(low + len(beyond) for low, beyond in parts) - least)
+    for size, (low, beyond) in zip(sizes, parts, strict=True):
+        above[: low - least] += size
+        above[low - least : low - least + len(beyond)] += size * beyond
     # each expert has as many tokens as there are numbers that more experts than it have
-    loads = len(having) - np.searchsorted(having, np.arange(experts), side="right")
-    return loads.astype(np.float64)
-
-
-@lru_cache(maxsize=256)
-def _busiest(experts: int, local: int, top_k: int, spread: float) -> Int64Array:
-    """Places of a busy rank's experts in the order of their loads, ascending: the busiest one of
-    the median shuffle, with as many tokens as there are experts."""
-    loads = _random_loads(experts, experts, top_k, spread)
-    random = np.random.default_rng(_SHUFFLE_SEED)
-    found = []
-    for _ in range(_SHUFFLES):
-        ranks = random.permutation(experts).reshape(-1, local)
-        found.append(ranks[loads[ranks].sum(axis=1).argmax()])
-    found.sort(key=lambda rank: float(loads[rank].sum()))
-    return np.sort(found[_SHUFFLES // 2])
+    whole = np.floor(above)
+    loads = len(above) - np.searchsorted(np.sort(whole), np.arange(experts), side="right")
+    parted = np.bincount(whole.astype(np.int64), weights=above - whole, minlength=experts)
+    found: Float64Array = parted[:experts] + (least + loads)
+    return found
 
 
 def _chances(sizes: Int64Array, top_k: int, spread: float) -> Float64Array:
@@ -138,7 +131,9 @@ def _exceeding(tokens: int, chance: float) -> tuple[int, Float64Array]:
     return low, np.maximum(0.0, 1.0 - np.cumsum(parts / parts.sum())[:-1])
 
 
-def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -> Float64Array:
+def power_law(
+    experts: int, ranks: int, alpha: float, tokens: int, top_k: int, copies: int = 0
+) -> Float64Array:
     """Shares of the busiest rank when loads follow a power law; float64[experts / ranks], falling.
 
     ``tokens`` of the whole group. With fewer assignments than experts the law runs from 0.01 to 2,
@@ -152,6 +147,16 @@ def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -
         raise InputError(
             f"the exponent of a power law must be at most {MOST_ALPHA:g}, found {alpha:g}"
         )
+    return _shares(_power(experts, top_k, alpha), ranks, tokens, top_k, copies)
+
+
+@lru_cache(maxsize=64)
+def _power(experts: int, top_k: int, alpha: float) -> GrowingLoads:
+    return GrowingLoads(lambda n: _power_loads(experts, n, top_k, alpha), experts, top_k)
+
+
+def _power_loads(experts: int, tokens: int, top_k: int, alpha: float) -> Float64Array:
+    """Loads of all experts by the quantiles of the law, rising; their sum is tokens x top_k."""
     low, high = 1.0, MOST_OF_TOKENS * tokens
     if tokens * top_k <= experts or high <= low:
         low, high = 0.01, 2.0
@@ -161,30 +166,81 @@ def power_law(experts: int, ranks: int, alpha: float, tokens: int, top_k: int) -
     else:
         power = 1.0 - alpha
         loads = (low**power + (high**power - low**power) * quantile) ** (1.0 / power)
-    return histogram(loads, ranks, shuffled=True)
+    return capped(loads * (tokens * top_k / loads.sum()), tokens)
+
+
+@lru_cache(maxsize=16)
+def _counted(loads: tuple[float, ...], top_k: int) -> GrowingLoads:
+    """Counted loads, one an expert in the order of their places, for any number of tokens.
+
+    Raises InputError for loads that are negative, not finite or all zero.
+    """
+    counts = np.asarray(loads, dtype=np.float64)
+    if not np.all(np.isfinite(counts)) or np.any(counts < 0) or counts.sum() <= 0:
+        raise InputError("expert loads must be numbers from 0, not all of them 0")
+    shares = counts / counts.sum()
+    return GrowingLoads(lambda n: capped(shares * (n * top_k), n), len(counts), top_k)
+
+
+def _shares(
+    loads: GrowingLoads, ranks: int, tokens: int, top_k: int, copies: int = 0, shuffled: bool = True
+) -> Float64Array:
+    """Shares of the busiest rank's experts, falling; the busiest ``copies`` experts have a copy
+    each that takes half of their tokens.
+
+    Which experts and which rank are the busiest is the same for all numbers of tokens.
+    """
+    places, split = _busiest(loads, ranks, copies, shuffled)
+    own = _with_copies(loads.of(tokens), split)[places]
+    own[0] = max(own[0], 1 - own[1:].sum())  # some rank has the only token
+    return np.sort(own / (tokens * top_k))[::-1].copy()
+
+
+def _with_copies(loads: Int64Array, split: Int64Array) -> Int64Array:
+    """Loads with those of copies of the experts ``split`` behind them."""
+    halves = loads[split] // 2
+    left = loads.copy()
+    left[split] -= halves
+    return np.concatenate([left, halves])
+
+
+@lru_cache(maxsize=64)
+def _busiest(
+    loads: GrowingLoads, ranks: int, copies: int, shuffled: bool
+) -> tuple[Int64Array, Int64Array]:
+    """(places of the busiest rank's experts, experts with a copy); the rank is that of the median
+    shuffle where experts are shuffled.
+
+    Raises InputError for experts that do not divide over the ranks.
+    """
+    mean = loads.of(_TYPICAL_LOAD * loads.experts)
+    split = np.argsort(-mean, kind="stable")[:copies]
+    mean = _with_copies(mean, split)
+    local = _local(len(mean), ranks)
+    random = np.random.default_rng(_SHUFFLE_SEED)
+    rounds = _SHUFFLES if shuffled and ranks > 1 else 0
+    orders = [random.permutation(len(mean)) for _ in range(rounds)] or [np.arange(len(mean))]
+    found = []
+    for order in orders:
+        members = order.reshape(ranks, local)
+        found.append(members[mean[members].sum(axis=1).argmax()])
+    found.sort(key=lambda rank: float(mean[rank].sum()))
+    return found[len(found) // 2], split
 
 
 def histogram(
-    loads: Sequence[float] | Float64Array, ranks: int, *, shuffled: bool = False
+    counts: Sequence[float], ranks: int, tokens: int, top_k: int, copies: int = 0
 ) -> Float64Array:
     """Shares of the busiest rank's experts for counted loads, one an expert; falling.
 
-    Experts lie on ranks in blocks of their order, or are ``shuffled``.
+    Experts lie on ranks in blocks of their order; where the busiest have copies, by chance.
 
     Raises InputError for loads that are negative, not finite or all zero, and for experts that do
     not divide over the ranks.
     """
-    counts = np.asarray(loads, dtype=np.float64)
-    local = _local(len(counts), ranks)
-    if not np.all(np.isfinite(counts)) or np.any(counts < 0) or counts.sum() <= 0:
-        raise InputError("expert loads must be numbers from 0, not all of them 0")
-    shares = counts / counts.sum()
-    placements = [shares.reshape(ranks, local)]
-    if shuffled and ranks > 1:
-        random = np.random.default_rng(_SHUFFLE_SEED)
-        placements = [random.permutation(shares).reshape(ranks, local) for _ in range(_SHUFFLES)]
-    busiest = sorted((p[p.sum(axis=1).argmax()] for p in placements), key=lambda rank: rank.sum())
-    return np.sort(busiest[len(busiest) // 2])[::-1].copy()
+    return _shares(
+        _counted(tuple(counts), top_k), ranks, tokens, top_k, copies, shuffled=copies > 0
+    )
 
 
 def version_of(text: str) -> tuple[int, int] | None:
@@ -201,18 +257,22 @@ def version_of(text: str) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: int) -> Float64Array:
+def parse_expert_load(
+    text: str, experts: int, ranks: int, tokens: int, top_k: int, copies: int = 0
+) -> Float64Array:
     """Shares by ``balanced``, ``random[:SPREAD]``, ``power:ALPHA``, or a file of loads.
+
+    The busiest experts have ``copies`` beside them that take half of their tokens.
 
     Raises InputError for anything else, with file and line of a bad number.
     """
     if text == "balanced":
-        return balanced(experts, ranks)
+        return balanced(experts + copies, ranks)
     if text == "random" or text.startswith("random:"):
         _, colon, number = text.partition(":")
         spread = number if colon else "0"
         try:
-            return random_choice(experts, ranks, tokens, top_k, float(spread))
+            return random_choice(experts, ranks, tokens, top_k, float(spread), copies)
         except ValueError:
             raise InputError(
                 f"expert load: found '{text[:40]}', expected random:SPREAD such as random:1"
@@ -224,10 +284,10 @@ def parse_expert_load(text: str, experts: int, ranks: int, tokens: int, top_k: i
             raise InputError(
                 f"expert load: found '{text[:40]}', expected power:ALPHA such as power:1.2"
             ) from None
-        return power_law(experts, ranks, alpha, tokens, top_k)
+        return power_law(experts, ranks, alpha, tokens, top_k, copies)
     from simulator.workload.expert_histogram import read_histogram
 
-    return histogram(read_histogram(text, experts), ranks)
+    return histogram(read_histogram(text, experts), ranks, tokens, top_k, copies)
 
 
 def _local(experts: int, ranks: int) -> int:

@@ -34,9 +34,8 @@ from simulator.kernels.executor import (
     VECTOR,
     WRITE,
 )
-from simulator.kernels.expert_kernels import BLOCKS, TRTLLM, overlap_order
+from simulator.kernels.expert_kernels import BLOCKS, TRTLLM
 from simulator.kernels.fabric_price import best_schedule, collective, exposed
-from simulator.kernels.gpu_attention import joined
 from simulator.kernels.gpu_experts import cold_share
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import QUANTIZE_GROUP_PS, TRTLLM_SCALED_PS
@@ -59,8 +58,8 @@ from simulator.timing.prices import (
 EXTRA_SRAM_BYTES = 0
 EXTRA_FLOPS = 1
 EXTRA_RECEIVED = 2
-EXTRA_LEAST = 3
-"""Picoseconds that the matmuls take at least."""
+EXTRA_MATMULS_PS = 3
+"""Picoseconds of the matmuls one after the other on a GPU."""
 EXTRA_FIELDS = 4
 """What a price row has no field for: int64[EXTRA_FIELDS], with the busiest rank's assignments."""
 
@@ -233,16 +232,6 @@ def elementwise(
 
 
 @inner
-def together(chip: Int64Array, on_chip: int, hbm: int, kernels: int) -> int:
-    """Time of arithmetic and HBM that overlap: the longer one, or nearly so on a GPU with the
-    ``kernels`` of a library."""
-    if chip[UNIT_KIND] == SYSTOLIC:
-        return max(on_chip, hbm)
-    slower: int = math.ceil(joined(float(on_chip), float(hbm), overlap_order(chip, kernels)))
-    return slower
-
-
-@inner
 def grouped(
     chip: Int64Array,
     bits: Int64Array,
@@ -265,15 +254,13 @@ def grouped(
         chip, counts, k, n, widths, kind, read + written, seen
     )
     extra[EXTRA_SRAM_BYTES] += fed
-    extra[EXTRA_LEAST] += to_ps(chip, least)
+    extra[EXTRA_MATMULS_PS] += to_ps(chip, least)
     read += weights
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
     clear(price)
-    price[DURATION] = fixed_ps(chip)
-    # what comes from HBM passes through L2 meanwhile
-    working = together(chip, to_ps(chip, matrix), to_ps(chip, hbm), kind[1])
-    price[DURATION] += max(max(working, to_ps(chip, sram)), to_ps(chip, least))
+    working = max(max(matrix, hbm), max(sram, least))
+    price[DURATION] = fixed_ps(chip) + to_ps(chip, working)
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)
     price[SRAM] = to_ps(chip, sram)

@@ -34,16 +34,20 @@ from simulator.kernels.gpu_attention import (
     EXP_CYCLES,
     FED_BYTES,
     MMA_CYCLES,
-    PARTIAL_BYTES,
+    PART_BYTES,
     ROUNDS,
-    SPLIT,
     TILE_FIELDS,
     cycles_of,
     is_decode,
     joined,
     result_bits,
 )
-from simulator.kernels.gpu_attention_batch import add_batch, multiprocessor_cycles
+from simulator.kernels.gpu_attention_batch import (
+    add_batch,
+    may_split,
+    multiprocessor_cycles,
+    part_count,
+)
 from simulator.kernels.gpu_batch import scan_cycles, update_cycles
 from simulator.kernels.jit import inner
 from simulator.kernels.latent_attention import absorbs, latent_projections
@@ -146,18 +150,21 @@ def settle(
     sizes: Float64Array,
     resident_tensors: tuple[bool, bool],
     kernels: int,
-    tiles: Float64Array,
+    both: Float64Array,
     extra: tuple[float, float],
     work: Int64Array,
 ) -> None:
     """Turn counted tiles and bytes into ``work``.
 
+    ``both`` are the tiles with keys that are not split, and with keys that are, if they can be: the
+    faster way is taken, so that more of anything that both take longer for takes no less time.
     ``batch`` = (sequences, new tokens, elements of a key, those of a token in the cache, bits of
     one).
     ``resident_tensors`` says whether (queries and results, new keys and values) stay on chip,
     ``kernels`` how many are launched beside the first, ``extra`` = cycles and HBM cycles of
     products before and after.
     """
+    tiles = both[0]
     clock = float(chip[CLOCK_HZ])
     near = clock / chip[SRAM_BYTES_PER_S]
     # what comes from HBM passes through L2: never faster than what lies there already
@@ -175,35 +182,41 @@ def settle(
     warm = warm_share(chip, total, row[PLAN_BUFFERS])
     cold = 1.0 - warm
     prompt = sizes[CACHED_PROMPT] + sizes[QUERIES_PROMPT]
-    own = 0.0
+    again = 0.0
     if sizes[QUERIES_PROMPT] > 0.0 or sizes[CACHED_PROMPT] > 0.0:
-        own = sizes[NEW_WRITTEN]
+        again = sizes[NEW_WRITTEN]
     decode = sizes[CACHED_DECODE] + sizes[QUERIES_DECODE]
-    main = cold * (decode * paged + (prompt + own) * stream)
+    main = cold * (decode * paged + (prompt + again) * stream)
     moved = sizes[NEW_READ] + sizes[NEW_WRITTEN]
     blocks = update_cycles(chip, batch[1], batch[2], batch[3], batch[4])
     order = chip[ATTENTION_OVERLAP] / PER_MILLION
     update = joined(cold * moved * stream + warm * moved * near, blocks, order)
-    near_main = warm * (decode + prompt + own) * near
-    # parts of results are joined out of L2
-    join = tiles[PARTIAL_BYTES] * near
+    near_main = warm * (decode + prompt + again) * near
     fed = tiles[FED_BYTES] + sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT]
     fed += sizes[NEW_READ] + sizes[NEW_WRITTEN]
-    busy = multiprocessor_cycles(chip, tiles) + scan_cycles(chip, batch[0])
-    on_chip = max(busy, fed * near)
-    if row[PLAN_NO_PREFETCH] == 1:
-        waits = tiles[ROUNDS] / chip[UNIT_COUNT] * cycles_of(chip, chip[HBM_LATENCY_PS])
-        body = on_chip + main + near_main + waits
-    else:
-        # loads that a warp of their own issues run far ahead of the products
-        if chip[FUSED_OVERLAPS] == 1:
-            order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
-        body = joined(on_chip, main + near_main, order)
-    if tiles[SPLIT] > 1.0:
-        kernels += 1
+    # loads that a warp of their own issues run far ahead of the products
+    if chip[FUSED_OVERLAPS] == 1:
+        order = chip[ATTENTION_AHEAD_OVERLAP] / PER_MILLION
+    body = np.inf
+    for splits in range(2):
+        own = both[splits]
+        if own[ROUNDS] == 0.0:
+            break
+        busy = multiprocessor_cycles(chip, own) + scan_cycles(chip, batch[0])
+        on_chip = max(busy, fed * near)
+        if row[PLAN_NO_PREFETCH] == 1:
+            waits = tiles[ROUNDS] / chip[UNIT_COUNT] * cycles_of(chip, chip[HBM_LATENCY_PS])
+            time = on_chip + main + near_main + waits
+        else:
+            time = joined(on_chip, main + near_main, order)
+        if splits == 1:
+            # parts of results are joined out of L2, by a kernel of its own
+            time += part_count(chip, own) * own[PART_BYTES] * near
+            time += cycles_of(chip, chip[FUSED_KERNEL_PS])
+        body = min(body, time)
     fixed = cycles_of(chip, chip[FUSED_LAUNCH_PS] + kernels * chip[FUSED_KERNEL_PS])
     queries = sizes[QUERIES_DECODE] + sizes[QUERIES_PROMPT] - sizes[RESULTS]
-    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + own
+    read = sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] + queries + sizes[NEW_READ] + again
     work[WORK_READ] += math.ceil(cold * read)
     work[WORK_WRITE] += math.ceil(cold * (sizes[RESULTS] + sizes[NEW_WRITTEN]))
     work[WORK_MATRIX] = math.ceil(tiles[MMA_CYCLES] / chip[UNIT_COUNT] + extra[0])
@@ -212,7 +225,7 @@ def settle(
     work[WORK_SRAM] = math.ceil(fed * near)
     work[WORK_SRAM_BYTES] = math.ceil(fed)
     work[WORK_ROUNDS] = int(tiles[ROUNDS])
-    work[WORK_CYCLES] = math.ceil(fixed + body + update + join + max(extra[0], extra[1]))
+    work[WORK_CYCLES] = math.ceil(fixed + body + update + max(extra[0], extra[1]))
 
 
 @inner
@@ -230,12 +243,15 @@ def count_gpu_attention(
     window = row[PLAN_WINDOW]
     group = (heads + kv_heads - 1) // kv_heads
     clear(work)
-    tiles = np.zeros(TILE_FIELDS)
+    tiles = np.zeros((2, TILE_FIELDS))
     sizes = np.empty(BYTE_FIELDS)
     shape = (group, dim, dim, window)
     r_bits = result_bits(a_bits)
     token_bytes = 2 * dim * bits[KV_BITS] / 8.0
-    add_batch(chip, shape, kv_heads, (a_bits, r_bits), token_bytes, new, past, tiles)
+    own = (a_bits, r_bits)
+    add_batch(chip, shape, kv_heads, own, token_bytes, new, past, False, tiles[0])
+    if may_split(chip, shape, kv_heads, len(new)):
+        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, True, tiles[1])
     widths = (2 * kv_heads * dim, heads * dim, heads * dim, r_bits)
     count_bytes(chip, bits, group, widths, new, past, window, sizes)
     tokens = 0
@@ -249,7 +265,8 @@ def count_gpu_attention(
         sizes[NEW_READ] += 2.0 * tokens * heads * dim
         sizes[NEW_WRITTEN] += 1.0 * tokens * heads * dim
     if chip[FUSED_COPIES] == 1 and group > 1 and kv_heads > 1 and len(new) > 1:
-        kernels += 2 if sizes[QUERIES_DECODE] > 0.0 else 0
+        # a prompt's chunk as well, so that a token more never saves them
+        kernels += 2 if sizes[CACHED_DECODE] + sizes[CACHED_PROMPT] > 0.0 else 0
     fit = row[PLAN_BUFFERS] == 0
     near = (
         fit and resident(chip, tokens * heads * dim, (a_bits + r_bits) // 2),
@@ -276,7 +293,7 @@ def count_gpu_latent(
     nope, value = row[PLAN_NOPE_DIM], row[PLAN_VALUE_DIM]
     dims = (heads, rank, rope, nope, value)
     clear(work)
-    tiles = np.zeros(TILE_FIELDS)
+    tiles = np.zeros((2, TILE_FIELDS))
     sizes = np.empty(BYTE_FIELDS)
     absorbing = np.empty(len(new), dtype=np.int64)
     absorbed_past = np.empty(len(new), dtype=np.int64)
@@ -300,23 +317,22 @@ def count_gpu_latent(
             work[WORK_FLOPS] += 2 * pairs * heads * (nope + rope + value)
     a_bytes = a_bits / 8.0
     latent_bytes = (rank + rope) * bits[KV_BITS] / 8.0
-    if several > 0:
-        shape = (heads, rank + rope, rank, 0)
-        add_batch(
-            chip,
-            shape,
-            1,
-            (a_bits, a_bits),
-            latent_bytes,
-            absorbing[:several],
-            absorbed_past[:several],
-            tiles,
-        )
-    if others > 0:
-        shape = (1, nope + rope, value, 0)
-        each = (nope + rope + value) * a_bytes
-        queries, cached = expanding[:others], expanded_past[:others]
-        add_batch(chip, shape, heads, (a_bits, a_bits), each, queries, cached, tiles)
+    own = (a_bits, a_bits)
+    one = (heads, rank + rope, rank, 0)
+    other = (1, nope + rope, value, 0)
+    each = (nope + rope + value) * a_bytes
+    for splits in range(2):
+        if splits == 1 and not (
+            may_split(chip, one, 1, several) and may_split(chip, other, heads, others)
+        ):
+            break
+        into = tiles[splits]
+        if several > 0:
+            queries, cached = absorbing[:several], absorbed_past[:several]
+            add_batch(chip, one, 1, own, latent_bytes, queries, cached, splits == 1, into)
+        if others > 0:
+            queries, cached = expanding[:others], expanded_past[:others]
+            add_batch(chip, other, heads, own, each, queries, cached, splits == 1, into)
     cycles, flops = latent_projections(chip, absorbed, expanded, dims)
     work[WORK_FLOPS] += flops
     widths = (rank + rope, heads * (nope + rope), heads * value, a_bits)

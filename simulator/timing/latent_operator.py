@@ -25,7 +25,7 @@ from simulator.kernels.chip_vector import (
     run_bandwidth,
 )
 from simulator.kernels.gpu_attention import TILE_FIELDS
-from simulator.kernels.gpu_attention_batch import add_batch
+from simulator.kernels.gpu_attention_batch import add_batch, may_split
 from simulator.kernels.jit import kernel
 from simulator.kernels.library_vector import ATTENTION_SMALL_KERNEL_PS
 from simulator.mapping.memory import BITS
@@ -154,7 +154,7 @@ def count_latent_kernels(
             new[sequence] = batches[i, 1]
             past[sequence] = batches[i, 2]
         clear(work[i])
-        tiles = np.zeros(TILE_FIELDS)
+        tiles = np.zeros((2, TILE_FIELDS))
         sizes = np.empty(BYTE_FIELDS)
         key_dim, value_dim = nope + rope, value
         shape = (1, key_dim, value_dim, 0)
@@ -166,7 +166,9 @@ def count_latent_kernels(
             kv_heads = 1
             token_bytes = key_dim * bits[KV_BITS] / 8.0
         own = (bits[ACTIVATION_BITS], bits[ACTIVATION_BITS])
-        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, tiles)
+        add_batch(chip, shape, kv_heads, own, token_bytes, new, past, False, tiles[0])
+        if may_split(chip, shape, kv_heads, len(new)):
+            add_batch(chip, shape, kv_heads, own, token_bytes, new, past, True, tiles[1])
         widths = (rank + rope, heads * key_dim, heads * value_dim, own[1])
         count_bytes(chip, bits, shape[0], widths, new, past, 0, sizes)
         tokens = len(new) * batches[i, 1]

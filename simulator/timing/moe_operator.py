@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +25,7 @@ from simulator.timing import expert_steps as steps
 from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
 from simulator.timing.expert_form import expert_form
+from simulator.timing.expert_limits import last_below, limits_of
 from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes, price_by_kind
@@ -94,28 +95,77 @@ def price_moes(
 def _price_group(
     chip: Chip, fabric: Fabric | None, kind: Kind, cases: Sequence[MoeCase]
 ) -> list[OperatorTiming]:
-    """Cases of one kind, whose rows have the same length."""
+    """Cases of one kind, whose rows have the same length; see ``timing.expert_limits``."""
     dtype, weights, local, ep, exchange = kind
     vector = pack_chip(chip, dtype)
     bits = np.array([BITS[weights], BITS[dtype], BITS[dtype], BITS[dtype]], dtype=np.int64)
     table = _table(fabric, ep) if exchange else np.zeros(1, dtype=np.int64)
-    rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
-    tokens = np.empty(len(cases), dtype=np.int64)
-    modes = np.empty(len(cases), dtype=np.int64)
-    loads = np.empty((len(cases), local))
-    for place, case in enumerate(cases):
+    before = [_with_smaller_tiles(vector, bits, case) for case in cases]
+    every = list(dict.fromkeys([*cases, *(each for found in before for each in found)]))
+    rows = np.zeros((len(every), prices.PLAN_FIELDS), dtype=np.int64)
+    tokens = np.empty(len(every), dtype=np.int64)
+    modes = np.empty(len(every), dtype=np.int64)
+    loads = np.empty((len(every), local))
+    for place, case in enumerate(every):
         _fill(case, rows[place])
-        tokens[place] = -(-case.tokens // case.ep) if case.exchange else case.tokens
+        tokens[place] = _own_tokens(case)
         modes[place] = MODES.index(case.moe)
-        version = version_of(case.expert_load)
-        loads[place] = _load(
-            case.expert_load, version, case.experts, case.ep, case.tokens, case.top_k
-        )
-    out = np.empty((len(cases), executor.PRICE_FIELDS), dtype=np.int64)
-    extra = np.empty((len(cases), steps.EXTRA_FIELDS), dtype=np.int64)
+        loads[place] = _load_of(case)
+    out = np.empty((len(every), executor.PRICE_FIELDS), dtype=np.int64)
+    extra = np.empty((len(every), steps.EXTRA_FIELDS), dtype=np.int64)
     kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
-    found = zip(cases, out.tolist(), extra.tolist(), strict=True)
-    return [_timing(chip, vector, *each) for each in found]
+    found = dict(zip(every, zip(out.tolist(), extra.tolist(), strict=True), strict=True))
+    timings = []
+    for case, smaller in zip(cases, before, strict=True):
+        price, beside = found[case]
+        least = max((found[each][0][executor.DURATION] for each in smaller), default=0)
+        price[executor.DURATION] = max(price[executor.DURATION], least)
+        timings.append(_timing(chip, vector, case, price, beside))
+    return timings
+
+
+def _own_tokens(case: MoeCase) -> int:
+    """Tokens of a rank before routing."""
+    return -(-case.tokens // case.ep) if case.exchange else case.tokens
+
+
+def _with_smaller_tiles(vector: Int64Array, bits: Int64Array, case: MoeCase) -> list[MoeCase]:
+    """The case with as many tokens as each smaller tile would still be taken for."""
+    row = np.zeros(prices.PLAN_FIELDS, dtype=np.int64)
+    _fill(case, row)
+    one, version = replace(case, tokens=1), version_of(case.expert_load)
+    mean = _mean_load(case)
+    found = []
+    for limit in limits_of(vector, bits, row):
+        if mean <= limit:
+            break
+        tokens = _tokens_with(one, version, limit)
+        if tokens > 0:
+            found.append(replace(case, tokens=tokens))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _tokens_with(one: MoeCase, version: tuple[int, int] | None, limit: float) -> int:
+    """The most tokens with which a layer that has ``one`` has a mean load of at most ``limit``;
+    kept until a file of loads is of another ``version``."""
+    tokens = 1
+    while _mean_load(replace(one, tokens=tokens)) <= limit:
+        tokens *= 2
+    return last_below(lambda n: _mean_load(replace(one, tokens=n)), limit, tokens)
+
+
+def _mean_load(case: MoeCase) -> float:
+    row = np.zeros(prices.PLAN_FIELDS, dtype=np.int64)
+    _fill(case, row)
+    own = _own_tokens(case)
+    group = own * case.ep if case.exchange else own
+    return float(kernels.mean_load(row, own, group, _load_of(case)))
+
+
+def _load_of(case: MoeCase) -> Float64Array:
+    version = version_of(case.expert_load)
+    return _load(case.expert_load, version, case.experts, case.ep, case.tokens, case.top_k)
 
 
 def check_case(case: MoeCase, chip: Chip) -> None:

@@ -42,7 +42,7 @@ from simulator.timing.expert_library import carries, gathers, launch_ps, library
 from simulator.timing.expert_steps import (
     EXTRA_FIELDS,
     EXTRA_FLOPS,
-    EXTRA_LEAST,
+    EXTRA_MATMULS_PS,
     EXTRA_RECEIVED,
     add,
     elementwise,
@@ -50,13 +50,13 @@ from simulator.timing.expert_steps import (
     exchange_beside,
     fixed_ps,
     grouped,
+    mean_tokens,
     moved,
     quantize,
     quantizes,
     result_bits,
     seen_by,
     senders,
-    together,
 )
 from simulator.timing.expert_sums import COMBINE_OPS, gate_blocks, sum_copies
 from simulator.timing.prices import (
@@ -193,8 +193,8 @@ def price_fused(
     add(second, out)
     ops = received * width * GATE_OPS + own * hidden * COMBINE_OPS
     out[VECTOR] = to_ps(chip, ceil_div(ops, chip[VECTOR_OPS]))
-    busy = together(chip, max(out[MATRIX], out[VECTOR]), out[HBM], kernels)
-    busy = max(busy, max(out[SRAM], extra[EXTRA_LEAST]))
+    busy = max(max(out[MATRIX], out[VECTOR]), max(out[HBM], out[SRAM]))
+    busy = max(busy, extra[EXTRA_MATMULS_PS])
     fixed = fixed_ps(chip)
     if chip[UNIT_KIND] != SYSTOLIC:
         fixed = min(chip[FUSED_LAUNCH_PS], chip[FUSED_EXPERT_LAUNCH_PS])
@@ -260,6 +260,14 @@ def price_moe(
     """
     extra = np.empty(EXTRA_FIELDS, dtype=np.int64)
     count_moe(chip, fabric, bits, row, tokens, group, load, mode, out, extra)
+
+
+@kernel
+def mean_load(row: Int64Array, tokens: int, group: int, load: Float64Array) -> float:
+    """Mean load of an expert of the busiest rank as its kernels see it; see ``price_moe``."""
+    counts = np.empty(len(load), dtype=np.int64)
+    received = expert_tokens(load, group * row[PLAN_TOP_K], group, counts)
+    return mean_tokens(row, tokens, received, len(load))
 
 
 @kernel

@@ -23,9 +23,10 @@ from simulator.timing.batch import PIPELINE_FIELDS, Packed, Rows
 from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
 from simulator.timing.evidence import is_grouped
 from simulator.timing.expert_form import expert_form
-from simulator.timing.expert_load import histogram, parse_expert_load, version_of
+from simulator.timing.expert_limits import last_below, limits_of
+from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.moe_prices import price_moe
+from simulator.timing.moe_prices import mean_load, price_moe
 from simulator.timing.plan_rows import lay_out, pack_groups, section_rows, stage_rows
 from simulator.timing.rank_rows import most_rows, rows_of
 from simulator.timing.rows import price_rows
@@ -62,6 +63,7 @@ class Plan:
     of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
     _siblings: dict[Layout, Plan] = field(default_factory=dict)
+    _at_limits: dict[tuple[int, str, bool, float], int] = field(default_factory=dict)
 
     @property
     def packed(self) -> Packed:
@@ -202,11 +204,49 @@ class Plan:
         into: Int64Array,
         tokens: int | None = None,
     ) -> None:
-        """``rows`` are those of all ranks; only so many ``tokens`` are there where given."""
+        """``rows`` are those of all ranks; only so many ``tokens`` are there where given.
+
+        A layer takes no less time than with the most tokens of a smaller tile
+        (``timing.expert_limits``).
+        """
+        self._price_tiles(index, rows, mode, exchange, into, tokens)
+        row = self.rows[index]
+        for limit in limits_of(self.chip, self.bits, row):
+            if self._mean_load(index, rows) <= limit:
+                break
+            key = index, mode, exchange, limit
+            if key not in self._at_limits:
+                most = last_below(lambda n: self._mean_load(index, n), limit, rows)
+                least = np.zeros(PRICE_FIELDS, dtype=np.int64)
+                if most > 0:
+                    self._price_tiles(index, most, mode, exchange, least)
+                self._at_limits[key] = int(least[DURATION])
+            into[DURATION] = max(into[DURATION], self._at_limits[key])
+
+    def _mean_load(self, index: int, rows: int) -> float:
+        """Mean load of an expert as the kernels of operator ``index`` see it."""
+        own, group = self._expert_tokens(index, rows)
+        return float(mean_load(self.rows[index], own, group, self._expert_load(rows)))
+
+    def _expert_tokens(self, index: int, rows: int) -> tuple[int, int]:
+        """Tokens of a rank and of its group, for the rows of all ranks."""
+        row = self.rows[index]
+        own = -(-rows // int(row[pricing.PLAN_SPLIT]))
+        return own, own * int(row[pricing.PLAN_RANKS])
+
+    def _price_tiles(
+        self,
+        index: int,
+        rows: int,
+        mode: str,
+        exchange: bool,
+        into: Int64Array,
+        tokens: int | None = None,
+    ) -> None:
+        """``_price_expert`` with the tile for this mean load alone."""
         row = self.rows[index]
         table = self.fabrics[row[pricing.PLAN_GROUP]]
-        own = -(-rows // int(row[pricing.PLAN_SPLIT]))
-        group = own * int(row[pricing.PLAN_RANKS])
+        own, group = self._expert_tokens(index, rows)
         if tokens is not None:
             group = min(group, -(-tokens // (self.layout.ffn_dp * self.layout.micro_batches)))
         price_moe(
@@ -251,15 +291,11 @@ def _load(
     tokens: int,
     top_k: int,
 ) -> Float64Array:
-    """Shares of the busiest rank; the busiest experts have copies that take half of their load.
+    """Shares of the busiest rank.
 
     ``version`` is that of a file of loads, whose shares are kept until it changes.
     """
-    if not copies or text == "balanced":
-        return parse_expert_load(text, experts + copies, ranks, max(1, tokens), top_k)
-    loads = np.sort(parse_expert_load(text, experts, 1, max(1, tokens), top_k))[::-1]
-    halves = loads[:copies] / 2
-    return histogram(np.concatenate([halves, halves, loads[copies:]]), ranks, shuffled=True)
+    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k, copies)
 
 
 def make_plan(

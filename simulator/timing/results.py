@@ -135,8 +135,9 @@ class StepTiming:
     ``overheads`` lists what the layout computes more than once.
     ``operators`` are those of one micro-batch in the slowest stage. ``tokens`` counts accepted
     drafts as far as they are expected. ``accuracy`` lists the measurements that prices of this
-    chip were compared with, ``unvalidated`` what nobody compared (chip, operator), ``engine`` is
-    whose host it is (None: the system's), ``energy_basis`` says what its energies rest on.
+    chip were compared with, ``unvalidated`` what nobody compared (chip, operator), ``overridden``
+    the chips that were, but not with these overrides, ``engine`` is whose host it is (None: the
+    system's), ``energy_basis`` says what its energies rest on.
     """
 
     system: str
@@ -169,6 +170,7 @@ class StepTiming:
     notes: tuple[str, ...] = field(default=())
     accuracy: tuple[Validated, ...] = ()
     unvalidated: tuple[tuple[str, str], ...] = ()
+    overridden: tuple[str, ...] = ()
     engine: ServingEngine | None = None
 
     @property

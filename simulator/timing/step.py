@@ -199,11 +199,12 @@ def price_step(plan: Plan, *, phase: str, batch: int, context: int) -> StepTimin
         notes=(
             *engine_notes(plan.system, plan.sharded),
             *_padding_notes(plan, share),
-            *_load_notes(plan),
+            *load_notes(plan),
             *filter(None, [plan.dtypes.cache_note(plan.system.chip)]),
         ),
         accuracy=entries,
         unvalidated=tuple(("", name) for name in uncompared(plan.system, plan.model, entries)),
+        overridden=("",) if chip.overridden else (),
         engine=plan.system.engine,
         energy_basis=energy_basis([chip]),
         energy_j=energy_j(
@@ -230,7 +231,7 @@ def _padding_notes(plan: Plan, share: Batch) -> tuple[str, ...]:
     return (f"{engine.name} pads {own} sequences to {size}, the next batch that it has a graph of",)
 
 
-def _load_notes(plan: Plan) -> tuple[str, ...]:
+def load_notes(plan: Plan) -> tuple[str, ...]:
     """What to say where a model's experts are loaded as the engine's file has it."""
     engine, load = plan.system.engine, plan.experts.load
     if engine is None or plan.model.experts is None or load in ("balanced", ""):
