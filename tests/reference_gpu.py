@@ -74,7 +74,7 @@ def tiles_s(
             share = blocks * parts / unit.count
             waves = norm(4, 1, share)
             if not gpu.persistent:
-                waves = max(1, share + gpu.wave_loss * (math.ceil(share) - share))
+                waves = max(1, share + (1 if gpu.in_step else 0.5) * (math.ceil(share) - share))
             part = math.ceil(k / parts)
             steps = math.ceil(part / depth)
             feed = sum(real) * depth * own / gpu.feed_bytes_per_s
@@ -84,14 +84,13 @@ def tiles_s(
             step = norm(4, issued / rate, max(feed, least))
             out = real[0] * real[1] * (2 if size == 0.5 else size) / gpu.feed_bytes_per_s
             time = waves * (steps * step + gpu.tile_ps * 1e-12 + out)
-            if gpu.exposed_ends:
+            if gpu.in_step:
                 first = blocks * parts * sum(real) * own * min(part, depth)
                 start = gpu.tile_ps * 1e-12
                 filled = steps if parts > 1 else math.ceil(2 * part / depth) / 2
                 time = max(1, waves * filled) * step + max(0, start - step)
                 fastest = chip.sram.bandwidth_bytes_per_s
                 time += min(start, first / min(fastest, gpu.stream_bytes_per_s or fastest))
-            if gpu.shared_feed:
                 pulled = blocks * parts * part * sum(real) * own
                 time = norm(4, time, pulled / chip.sram.bandwidth_bytes_per_s)
             if parts > 1:
@@ -122,10 +121,10 @@ def matmul_s(chip: Chip, m: int, k: int, n: int, size: float = 2, copies: int = 
     stream = (weights + others - result) * once
     stream += weights * of_weights * max(0, far - once)
     stream += of_others * (others - result) * max(0, far - once)
-    after = max(2 * result * near, of_others * result * far) if gpu.exposed_ends else 0
-    if gpu.exposed_ends and gpu.store_bytes_per_s and unsplit_kernels(gpu, size):
+    after = max(2 * result * near, of_others * result * far) if gpu.in_step else 0
+    if gpu.in_step and gpu.store_bytes_per_s and unsplit_kernels(gpu, size):
         after = max(after, result / gpu.store_bytes_per_s)
-    if not gpu.exposed_ends:
+    if not gpu.in_step:
         stream += 2 * result * once + of_others * result * max(0, far - 2 * once)
     ramp = gpu.ramp_ps * 1e-12
     memory = stream + (ramp * (1 - math.exp(-stream / ramp)) if ramp else 0)

@@ -1,14 +1,18 @@
 """Chip files: what is shipped, and every way to get one wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from simulator.config import load_chip
 from simulator.config.catalog import check_file
+from simulator.config.config_files import load_chip_file
 from simulator.config.names import find_config
 from simulator.errors import InputError
 from simulator.hardware import SystolicArray, TensorCore
+from simulator.validation.parameter_values import current
+from simulator.validation.parameters import PARAMETERS
 
 # TFLOP/s as published: docs.cloud.google.com for the TPUs, NVIDIA's data sheet (dense) for H100
 PUBLISHED_PEAKS = {
@@ -99,11 +103,77 @@ def test_a_gpu_has_kernels():
     assert matrix.macs_per_cycle("bf16") == 132 * 2048
 
 
-@pytest.mark.parametrize("name", ["a100", "h100", "h200", "h800", "b200", "b300", "gb200", "l40s"])
+GPUS = (
+    *("a100", "a40", "h100", "h200", "h800", "b200", "b300", "gb200", "gb300", "l40s"),
+    "mi300x",
+)
+LOOKED = re.compile(
+    r"\bleast .*(error|deviation)|\bfit(s|ted)?\b|\bbest of\b|read off|slopes of|inferred|times of"
+    r"|chosen|tried|one figure for|\bas (on|for) [abghml]+\d+|which was measured|reaches? 0\.\d",
+    re.IGNORECASE,
+)
+"""Words of sources that tell that somebody looked at measured times."""
+
+
+def provenance(name):
+    return load_chip_file(find_config("chips", name), {}).sourced
+
+
+@pytest.mark.parametrize("name", GPUS)
 def test_no_more_than_fifteen_values_are_fitted(name):
-    source = Path(find_config("chips", name)).read_text()
-    fitted = [line for line in source.splitlines() if "absolute relative error" in line]
-    assert 10 <= len(fitted) <= 15
+    """Family figures, switches and what another chip lends count, too; the fabric's do not."""
+    fitted = provenance(name).fitted
+    assert 10 <= len(fitted) <= 15, fitted
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_what_was_chosen_by_looking_at_times_says_so(name):
+    """Whatever words the source uses, the confidence is ``fitted``, and only then."""
+    for path, note in provenance(name).provenance.items():
+        looked = LOOKED.search(note.source or "") is not None
+        assert looked <= (note.confidence == "fitted"), (path, note)
+        if note.confidence == "fitted":
+            assert note.source is not None, path
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_every_value_of_a_gpus_kernels_has_a_source(name):
+    """What no document says can hide in no value without a source."""
+    for path, note in provenance(name).provenance.items():
+        if path.startswith(("matrix.kernels", "fused_kernels", "hbm", "sram", "operator_overhead")):
+            assert note.source is not None and note.confidence is not None, path
+
+
+@pytest.mark.parametrize("name", [name for name in GPUS if name != "mi300x"])
+def test_feed_is_a_multiple_of_the_share_in_l2(name):
+    """4.5 times where clusters share loads, which came with Hopper; 2.2 times before it."""
+    chip = load_chip(name)
+    assert isinstance(chip.matrix, TensorCore)
+    assert chip.matrix.kernels is not None
+    multiple = 4.5 if chip.matrix.kernels.persistent else 2.2
+    share = chip.sram.bandwidth_bytes_per_s / chip.matrix.count
+    assert chip.matrix.kernels.feed_bytes_per_s == pytest.approx(multiple * share, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_fitted_values_lie_within_the_bounds_of_their_parameters(name):
+    for parameter in PARAMETERS:
+        if parameter.path.removeprefix("chip.") in provenance(name).fitted:
+            value = current(parameter, name, ())
+            assert value is not None
+            assert parameter.low <= value <= parameter.high, parameter.path
+
+
+@pytest.mark.parametrize("name", ["a100", "b200", "b300", "gb300"])
+def test_a_power_limit_without_measurements_leaves_the_full_rates(name):
+    """``mac_energy`` of chips that no kernel slows down: 85 % of the board power, 50 pJ a byte."""
+    chip = load_chip(name)
+    assert isinstance(chip.matrix, TensorCore)
+    assert chip.matrix.kernels is not None
+    assert chip.power.tdp_w is not None
+    left = 0.85 * chip.power.tdp_w - 50e-12 * chip.hbm.bandwidth_bytes_per_s
+    rate = chip.matrix.macs_per_cycle("bf16") * chip.clock_hz
+    assert chip.matrix.kernels.mac_pj == pytest.approx(left / rate * 1e12, rel=0.01)
 
 
 def test_a_plain_file_loads_with_defaults(tmp_path):

@@ -165,7 +165,7 @@ class FusedKernelsConfig(Section):
     """Attention and expert kernels of a GPU's software; see ``hardware.FusedKernels``."""
 
     launch: Delay
-    kernel_launch: Delay = 0
+    kernel_launch: Delay | None = None
     tile_latency: Delay = 0
     sm_bandwidth: Bandwidth = NO_LIMIT_BYTES_PER_S
     matrix_efficiency: Fraction = 1.0
@@ -176,7 +176,6 @@ class FusedKernelsConfig(Section):
     most_splits: Count = 32
     split_group: Count = 1
     window_edges: Count = 1
-    eight_bit_rate: Fraction = 1.0
     packs_groups: Flag = True
     quantizes_queries: Flag = False
     carries_absent: Flag = False
@@ -201,11 +200,13 @@ class FusedKernelsConfig(Section):
     block_elements: Count | None = None
     eight_bit_cache: EightBitCacheConfig = EightBitCacheConfig()
 
-    def build(self) -> FusedKernels:
-        """The kernels' specification."""
+    def build(self, least_launch_ps: int) -> FusedKernels:
+        """The kernels' specification; a further kernel takes no less than a matmul's launch,
+        ``least_launch_ps``, unless the file says what it takes."""
+        further = self.kernel_launch
         return FusedKernels(
             launch_ps=self.launch,
-            kernel_launch_ps=self.kernel_launch,
+            kernel_launch_ps=least_launch_ps if further is None else further,
             tile_latency_ps=self.tile_latency,
             sm_bandwidth_bytes_per_s=self.sm_bandwidth,
             matrix_efficiency=self.matrix_efficiency,
@@ -216,7 +217,6 @@ class FusedKernelsConfig(Section):
             most_splits=self.most_splits,
             split_group=self.split_group,
             window_edges=self.window_edges,
-            eight_bit_rate=self.eight_bit_rate,
             packs_groups=self.packs_groups,
             quantizes_queries=self.quantizes_queries,
             carries_absent=self.carries_absent,
@@ -320,7 +320,8 @@ class ChipConfig(Section):
     def build(self) -> Chip:
         """The chip's specification."""
         matrix: MatrixUnit = self.matrix.build()
-        hbm, link = self.hbm, self.link
+        hbm, link, fused = self.hbm, self.link, self.fused_kernels
+        launch_ps = self.operator_overhead + hbm.latency
         return Chip(
             name=self.name,
             clock_hz=self.clock,
@@ -336,7 +337,7 @@ class ChipConfig(Section):
             sustained_clock=self.sustained_clock,
             tile_overhead_ps=self.tile_overhead,
             validation=tuple(Validated(**entry.model_dump()) for entry in self.validation),
-            fused=self.fused_kernels.build() if self.fused_kernels else None,
+            fused=fused.build(launch_ps) if fused else None,
         )
 
 

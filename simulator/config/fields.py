@@ -172,7 +172,16 @@ Dtype = Literal["bf16", "fp8", "int8", "fp4"]
 Scheduler = Literal["chunked", "prefill-first", "decode-first", "static", "no-evict"]
 """Names of ``simulator.serving.options.SCHEDULERS``."""
 Confidence = Literal[
-    "official", "paper", "third-party", "derived", "estimate", "to be verified", "analyst", "seed"
+    "official",
+    "paper",
+    "third-party",
+    "derived",
+    "fitted",
+    "estimate",
+    "to be verified",
+    "analyst",
+    "seed",
 ]
-"""How far a number can be trusted; ``seed`` marks figures taken over from the articles that the
+"""How far a number can be trusted; ``fitted`` marks what was chosen by looking at measured times,
+by an optimizer or by hand; ``seed`` figures taken over from the articles that the
 project began with."""

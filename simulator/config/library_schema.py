@@ -146,6 +146,7 @@ class CublasConfig(LibraryConfig):
     boost_order: WholeOrder
     trip: Delay
     replay: Delay
+    wave_loss: Share
     l2_kept: Kept
     l2_edge_order: WholeOrder
     switching_share: Share

@@ -88,9 +88,7 @@ class KernelsConfig(Section):
     persistent: Flag = True
     unsplit: list[Dtype] = Field(default_factory=list)
     l2_partitions: Count = 2
-    wave_loss: Fraction = 0.5
-    exposed_ends: Flag = False
-    shared_feed: Flag = False
+    in_step: Flag = False
     narrow_rows: Count = 128
     split_ratio: Ratio = 0.0
     stream: Bandwidth | None = None
@@ -125,9 +123,7 @@ class KernelsConfig(Section):
             persistent=self.persistent,
             unsplit=tuple(str(dtype) for dtype in self.unsplit),
             l2_partitions=self.l2_partitions,
-            wave_loss=self.wave_loss,
-            exposed_ends=self.exposed_ends,
-            shared_feed=self.shared_feed,
+            in_step=self.in_step,
             narrow_rows=self.narrow_rows,
             split_ratio=self.split_ratio,
             stream_bytes_per_s=self.stream,

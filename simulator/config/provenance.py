@@ -33,6 +33,11 @@ class Sourced:
     node: Node
     provenance: dict[str, Provenance] = field(default_factory=dict)
 
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Dotted paths of the values that were chosen by looking at measured times."""
+        return tuple(path for path, note in self.provenance.items() if note.confidence == "fitted")
+
 
 def unwrap(node: Node) -> Sourced:
     """Take the sources out of a tree, so that a schema sees values only."""

@@ -21,7 +21,7 @@ class Replacement:
     keys: tuple[str, ...]
     value: str
     source: str
-    confidence: str = "derived"
+    confidence: str = "fitted"
 
 
 def rewrite(root: Mapping, replacements: Iterable[Replacement], comments: Iterable[str]) -> str:

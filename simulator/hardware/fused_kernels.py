@@ -39,13 +39,13 @@ class FusedKernels:
     ``DECODE_ROWS``; ``query_tile``: query rows of a prompt's tile, of all heads of a group if
     ``packs_groups``; ``most_splits`` of the keys of a sequence, for at least ``split_group`` query
     heads a key-value head; ``window_edges``: tile latencies of a windowed decode tile;
-    ``eight_bit_rate``: share of the 8-bit rate that attention reaches; ``quantizes_queries``: 8-bit
-    attention begins with a kernel that converts its queries, and experts of 8 bits with one that
-    converts their tokens; ``carries_absent``: Triton's expert kernels carry the rows of tokens for
-    other ranks' experts along; ``expert_row_tile``: most rows of a tile of their matmuls;
-    ``copies_groups``: decoding several sequences with several key-value heads and grouped queries
-    begins and ends with a kernel that regroups queries and results; ``splits_prompts``: keys of a
-    prompt are split as well where its tiles are fewer than the multiprocessors;
+    ``quantizes_queries``: 8-bit attention begins with a kernel that converts its queries, and
+    experts of 8 bits with one that converts their tokens; ``carries_absent``: Triton's expert
+    kernels carry the rows of tokens for other ranks' experts along; ``expert_row_tile``: most rows
+    of a tile of their matmuls; ``copies_groups``: decoding several sequences with several key-value
+    heads and grouped queries begins and ends with a kernel that regroups queries and results;
+    ``splits_prompts``: keys of a prompt are split as well where its tiles are fewer than the
+    multiprocessors;
     ``narrow_query_tile``: the ``query_tile`` of heads of up to 64 elements, whose results take half
     the registers; the same unless given. ``softmax_efficiency``: share of its 16 exponentials a
     cycle that a multiprocessor reaches; ``overlaps_softmax``: other warps compute them while the
@@ -81,7 +81,6 @@ class FusedKernels:
     most_splits: int = 32
     split_group: int = 1
     window_edges: int = 1
-    eight_bit_rate: float = 1.0
     packs_groups: bool = True
     quantizes_queries: bool = False
     carries_absent: bool = False

@@ -24,15 +24,15 @@ class GpuKernels:
     The kernels of the data types in ``unsplit`` do not split the inner dimension; products of up to
     ``narrow_rows`` rows have tiles smaller than 128 x 128 there.
     ``persistent`` kernels keep a multiprocessor busy with the next tile where one is left over;
-    others launch blocks in waves, the last of which loses the share ``wave_loss`` of what it leaves
-    empty. With ``exposed_ends`` nothing is multiplied while the first blocks load their first step
-    (``tile_ps`` is paid once then), nor while results are written. With
-    ``shared_feed`` all multiprocessors together pull no more than L2 delivers. With a
+    others launch blocks in waves, the last of which loses half of what it leaves empty. ``in_step``
+    the blocks of a wave do not drift apart: they lose all of that, nothing is multiplied while they
+    load their first step (``tile_ps`` is paid once then) nor while results are written, and all
+    multiprocessors together pull no more than L2 delivers. With a
     ``split_ratio`` the inner dimension is split only where it is so many times longer than both
     sides of the result. ``stream_bytes_per_s`` is what L2 gives of operands, each read once, where
     that is less than what it gives to tiles that read the same lines at a time.
-    ``store_bytes_per_s`` is what kernels in ``unsplit`` write of results where ``exposed_ends``
-    let nothing else run, if that is less than what L2 takes.
+    ``store_bytes_per_s`` is what kernels in ``unsplit`` write of results where nothing else runs
+    (``in_step``), if that is less than what L2 takes.
 
     Output tiles have sides that are powers of two times ``smallest_tile``, and no more results
     than ``largest_tile``, which fills the accumulators.
@@ -48,9 +48,7 @@ class GpuKernels:
     persistent: bool = True
     unsplit: tuple[str, ...] = ()
     l2_partitions: int = 2
-    wave_loss: float = 0.5
-    exposed_ends: bool = False
-    shared_feed: bool = False
+    in_step: bool = False
     narrow_rows: int = 128
     split_ratio: float = 0.0
     stream_bytes_per_s: int | None = None

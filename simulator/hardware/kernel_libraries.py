@@ -100,8 +100,9 @@ class Cublas(NamedTuple):
     is written to L2 over that of one that is read. ``boost_ps``: length of a kernel at which the
     power limit has taken half of its effect, ``boost_order``: the power of the length in that.
     ``trip_ps``: a block that multiplies one row without tensor cores fetches 1,024 elements from
-    L2. ``l2_kept``: share of its capacity in which an L2 of two partitions keeps what is read again
-    and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the power of
+    L2. ``wave_loss``: share of what the last wave of blocks leaves empty that is lost where blocks
+    drift apart. ``l2_kept``: share of its capacity in which an L2 of two partitions keeps what is
+    read again and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the power of
     capacity over bytes by which what is kept falls around that edge. ``replay_ps``: what a
     benchmark pays more that replays a captured graph of one operator, and not of several.
 
@@ -117,6 +118,7 @@ class Cublas(NamedTuple):
     boost_order: int
     trip_ps: int
     replay_ps: int
+    wave_loss: float
     l2_kept: float
     l2_edge_order: int
     switching_share: float

@@ -35,7 +35,6 @@ from simulator.kernels.chip_vector import (
     FUSED_BLOCK_ELEMENTS,
     FUSED_COPIES,
     FUSED_EDGES,
-    FUSED_EIGHT_BIT,
     FUSED_EXPERT,
     FUSED_EXPERT_LAUNCH_PS,
     FUSED_EXPERT_ROWS,
@@ -66,8 +65,8 @@ from simulator.kernels.chip_vector import (
     FUSED_TILE_PS,
     FUSED_TRANSPOSES,
     GPU,
-    GPU_EXPOSED_ENDS,
     GPU_FEED,
+    GPU_IN_STEP,
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
@@ -79,7 +78,6 @@ from simulator.kernels.chip_vector import (
     GPU_ROTATING,
     GPU_SCALED,
     GPU_SCALED_MACS_PER_S,
-    GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
     GPU_SPLITS,
@@ -87,7 +85,6 @@ from simulator.kernels.chip_vector import (
     GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
-    GPU_WAVE_LOSS,
     HBM_BYTES_PER_S,
     HBM_LATENCY_PS,
     INPUT_BUFFER,
@@ -247,10 +244,9 @@ def _pack_fused(chip: Chip, out: Int64Array) -> None:
     out[FUSED_TILE_PS] = fused.tile_latency_ps
     out[FUSED_SM_BYTES_PER_S] = fused.sm_bandwidth_bytes_per_s
     for field, share in (
-        (FUSED_MATRIX, fused.matrix_efficiency),
         (FUSED_EXPERT, fused.expert_efficiency),
         (FUSED_STREAM, fused.stream_efficiency),
-        (FUSED_EIGHT_BIT, fused.eight_bit_rate),
+        (FUSED_MATRIX, fused.matrix_efficiency),
         (FUSED_SOFTMAX, fused.softmax_efficiency),
     ):
         out[field] = max(1, int(share * PER_MILLION))
@@ -309,10 +305,8 @@ def _pack_gpu(
     if chip.power.tdp_w is not None:
         out[GPU_POWER_MW] = int(chip.power.tdp_w * 1e3 * cublas.switching_share)
     out[GPU_PERSISTENT] = 1 if gpu.persistent else 0
-    out[GPU_WAVE_LOSS] = round(gpu.wave_loss * PER_MILLION)
-    out[GPU_EXPOSED_ENDS] = 1 if gpu.exposed_ends else 0
+    out[GPU_IN_STEP] = 1 if gpu.in_step else 0
     out[GPU_NARROW_ROWS] = gpu.narrow_rows
-    out[GPU_SHARED_FEED] = 1 if gpu.shared_feed else 0
     out[GPU_SPLIT_RATIO] = round(gpu.split_ratio * PER_MILLION)
     fastest = chip.sram.bandwidth_bytes_per_s
     out[GPU_STREAM_BYTES_PER_S] = min(fastest, gpu.stream_bytes_per_s or fastest)

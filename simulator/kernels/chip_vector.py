@@ -65,28 +65,25 @@ GPU_ROTATING = GPU + 11
 """How many copies of the weights a benchmark cycles through; 0: weights are cold in L2."""
 GPU_SPLITS = GPU + 12
 """How the kernels of this data type choose: FIXED, BEST_SPLIT or BEST_TILE."""
-GPU_WAVE_LOSS = GPU + 13
-"""Share of an unfinished wave that is lost where blocks are launched in waves, in parts of
-PER_MILLION."""
-GPU_EXPOSED_ENDS = GPU + 14
-GPU_SHARED_FEED = GPU + 15
-GPU_NARROW_ROWS = GPU + 16
+GPU_IN_STEP = GPU + 13
+"""1 where the blocks of a wave do not drift apart."""
+GPU_NARROW_ROWS = GPU + 14
 """Rows up to which kernels that do not split have tiles smaller than 128 x 128."""
-GPU_SPLIT_RATIO = GPU + 17
+GPU_SPLIT_RATIO = GPU + 15
 """Inner dimension over the longer side of the result from which kernels split, in parts of
 PER_MILLION; 0 where the library looks for the best split."""
-GPU_STREAM_BYTES_PER_S = GPU + 18
+GPU_STREAM_BYTES_PER_S = GPU + 16
 """At which L2 gives what is read once."""
-GPU_STORE_BYTES_PER_S = GPU + 19
+GPU_STORE_BYTES_PER_S = GPU + 17
 """At which results are written while nothing else runs."""
-GPU_SCALED = GPU + 20
+GPU_SCALED = GPU + 18
 """Elements of an operand that share a scale of 8 bits; 0: they have none to speak of."""
-GPU_SCALED_MACS_PER_S = GPU + 21
+GPU_SCALED_MACS_PER_S = GPU + 19
 """Multiply-accumulates per second of a multiprocessor for which scales arrive."""
-GPU_PROMOTED_PER_S = GPU + 22
+GPU_PROMOTED_PER_S = GPU + 20
 """Results per second that a multiprocessor's vector units scale and add up after each step; 0:
 none are, or the tensor cores do it."""
-SRAM_BYTES = GPU + 23
+SRAM_BYTES = GPU + 21
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
 """Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
@@ -95,45 +92,44 @@ FUSED_LAUNCH_PS = FUSED
 FUSED_KERNEL_PS = FUSED + 1
 FUSED_TILE_PS = FUSED + 2
 FUSED_SM_BYTES_PER_S = FUSED + 3
-FUSED_MATRIX = FUSED + 4
-FUSED_EXPERT = FUSED + 5
-FUSED_STREAM = FUSED + 6
-FUSED_ROW_TILE = FUSED + 7
-FUSED_QUERY_TILE = FUSED + 8
-FUSED_SPLITS = FUSED + 9
-FUSED_SPLIT_GROUP = FUSED + 10
-FUSED_EDGES = FUSED + 11
-FUSED_EIGHT_BIT = FUSED + 12
-FUSED_PACKS = FUSED + 13
-FUSED_QUANTIZES = FUSED + 14
-FUSED_ABSENT = FUSED + 15
-FUSED_COPIES = FUSED + 16
-FUSED_SPLITS_PROMPTS = FUSED + 17
-FUSED_NARROW_TILE = FUSED + 18
-FUSED_EXPERT_LAUNCH_PS = FUSED + 19
-FUSED_EXPERT_ROWS = FUSED + 20
-FUSED_SOFTMAX = FUSED + 21
-FUSED_OVERLAPS = FUSED + 22
-FUSED_SCANS = FUSED + 23
-FUSED_TRANSPOSES = FUSED + 24
-FUSED_NARROW_LAUNCH_PS = FUSED + 25
+FUSED_EXPERT = FUSED + 4
+FUSED_STREAM = FUSED + 5
+FUSED_ROW_TILE = FUSED + 6
+FUSED_QUERY_TILE = FUSED + 7
+FUSED_SPLITS = FUSED + 8
+FUSED_SPLIT_GROUP = FUSED + 9
+FUSED_EDGES = FUSED + 10
+FUSED_PACKS = FUSED + 11
+FUSED_QUANTIZES = FUSED + 12
+FUSED_ABSENT = FUSED + 13
+FUSED_COPIES = FUSED + 14
+FUSED_SPLITS_PROMPTS = FUSED + 15
+FUSED_NARROW_TILE = FUSED + 16
+FUSED_EXPERT_LAUNCH_PS = FUSED + 17
+FUSED_EXPERT_ROWS = FUSED + 18
+FUSED_SOFTMAX = FUSED + 19
+FUSED_OVERLAPS = FUSED + 20
+FUSED_SCANS = FUSED + 21
+FUSED_TRANSPOSES = FUSED + 22
+FUSED_NARROW_LAUNCH_PS = FUSED + 23
 """Of experts with narrow activations, which another library runs; 0 where none does."""
-FUSED_GATHERS = FUSED + 26
-FUSED_TILE_OF_MEAN = FUSED + 27
-FUSED_GENERIC = FUSED + 28
-FUSED_REGROUPS = FUSED + 29
-FUSED_FITS = FUSED + 30
-FUSED_JOINS = FUSED + 31
-ATTENTION_BITS = FUSED + 32
+FUSED_GATHERS = FUSED + 24
+FUSED_TILE_OF_MEAN = FUSED + 25
+FUSED_GENERIC = FUSED + 26
+FUSED_REGROUPS = FUSED + 27
+FUSED_FITS = FUSED + 28
+FUSED_JOINS = FUSED + 29
+ATTENTION_BITS = FUSED + 30
 """Bits of the operands that attention multiplies (``mapping.attention_dtype``)."""
-ATTENTION_RATE = FUSED + 33
+ATTENTION_RATE = FUSED + 31
 """Multiply-accumulates a cycle of one array or multiprocessor with such operands."""
-PLAIN_RATE = FUSED + 34
+PLAIN_RATE = FUSED + 32
 """The same with operands of 16 bits, or of ``ATTENTION_BITS`` where they are wider."""
-FUSED_BLOCK_ELEMENTS = FUSED + 35
+FUSED_BLOCK_ELEMENTS = FUSED + 33
 """Of a block of keys; 0 where blocks are as long for all heads."""
-FUSED_SPLITS_LATENT = FUSED + 36
-LIBRARY_VALUES = FUSED + 37
+FUSED_SPLITS_LATENT = FUSED + 34
+FUSED_MATRIX = FUSED + 35
+LIBRARY_VALUES = FUSED + 36
 """Values of the kernel libraries; ``kernels.library_vector`` says which."""
 TILES = LIBRARY_VALUES + len(LIBRARY_FIELDS)
 FIXED = 0

@@ -14,8 +14,8 @@ from simulator.kernels.arrays import Int64Array
 from simulator.kernels.chip_vector import (
     BEST_TILE,
     FIXED,
-    GPU_EXPOSED_ENDS,
     GPU_FEED,
+    GPU_IN_STEP,
     GPU_L2_BYTES,
     GPU_MAC_ATTOJOULE,
     GPU_MACS_PER_S,
@@ -27,14 +27,12 @@ from simulator.kernels.chip_vector import (
     GPU_ROTATING,
     GPU_SCALED,
     GPU_SCALED_MACS_PER_S,
-    GPU_SHARED_FEED,
     GPU_SPLIT_PS,
     GPU_SPLITS,
     GPU_STEP_PS,
     GPU_STORE_BYTES_PER_S,
     GPU_STREAM_BYTES_PER_S,
     GPU_TILE_PS,
-    GPU_WAVE_LOSS,
     HBM_BYTES_PER_S,
     PER_MILLION,
     SRAM_BYTES_PER_S,
@@ -52,6 +50,7 @@ from simulator.kernels.library_vector import (
     MATMUL_L2_WRITE,
     MATMUL_OVERLAP,
     MATMUL_TRIP_PS,
+    MATMUL_WAVE_LOSS,
 )
 
 PARTIAL_SUM_BYTES = 4
@@ -220,11 +219,11 @@ def tiles_ps(
     # tiles of persistent kernels run on into each other; a wave of blocks is a wave
     waves = blend(1.0, share)
     if chip[GPU_PERSISTENT] == 0:
-        # blocks drift apart and fill some of the gaps
-        loss = chip[GPU_WAVE_LOSS] / PER_MILLION
+        # blocks that are not in step drift apart and fill some of the gaps
+        loss = 1.0 if chip[GPU_IN_STEP] == 1 else chip[MATMUL_WAVE_LOSS] / PER_MILLION
         waves = max(1.0, share + loss * (math.ceil(share) - share))
     part = ceil_div(k, split)
-    steps = ceil_div(part, depth)
+    steps = float(ceil_div(part, depth))
     issued = multiplied_rows(chip, m, rows) * cols * depth
     issue = float(issued) * 1e12 / chip[GPU_MACS_PER_S]
     # a tile that hangs over the edge multiplies padding but does not fetch it
@@ -235,20 +234,20 @@ def tiles_ps(
     step = blend(issue, max(feed, max(scaled, float(chip[GPU_STEP_PS]))))
     if chip[GPU_PROMOTED_PER_S] > 0:
         step += float(rows * cols) * 1e12 / chip[GPU_PROMOTED_PER_S]
-    if chip[GPU_EXPOSED_ENDS] == 1:
+    if chip[GPU_IN_STEP] == 1:
         # all load their first step at once; where that takes as long as a tile, some begin later
         first = blocks * sides * min(part, depth) / 8.0
         first *= 1e12 / chip[GPU_STREAM_BYTES_PER_S]
         start = float(chip[GPU_TILE_PS])
         # a step that is half filled issues half; one is the least, its latency
-        filled = float(steps) if split > 1 else ceil_div(2 * part, depth) / 2.0
-        time = max(1.0, waves * filled) * step + max(0.0, start - step) + min(first, start)
+        if split == 1:
+            steps = ceil_div(2 * part, depth) / 2.0
+        time = max(1.0, waves * steps) * step + max(0.0, start - step) + min(first, start)
+        pulled = float(blocks * part * sides) / 8.0
+        time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     else:
         results = real_rows * real_cols * r_bits / 8.0 * 1e12 / chip[GPU_FEED]
         time = waves * (steps * step + chip[GPU_TILE_PS] + results)
-    if chip[GPU_SHARED_FEED] == 1:
-        pulled = blocks * part * sides / 8.0
-        time = blend(time, pulled * 1e12 / chip[SRAM_BYTES_PER_S])
     if split > 1:
         # every block sends its sums to L2, where they are added
         sums = float(blocks * real_rows * real_cols) * PARTIAL_SUM_BYTES

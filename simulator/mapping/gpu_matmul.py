@@ -13,7 +13,7 @@ from simulator.kernels.chip_vector import (
     BEST_SPLIT,
     BEST_TILE,
     CLOCK_HZ,
-    GPU_EXPOSED_ENDS,
+    GPU_IN_STEP,
     GPU_PERSISTENT,
     GPU_SCALED,
     GPU_SPLIT_PS,
@@ -173,7 +173,7 @@ def gpu_search(
     stored, total = float(out[WRITE]), float(out[SRAM])
     fixed = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
     after = 0.0  # what begins when the tiles are done
-    if chip[GPU_EXPOSED_ENDS] == 1:
+    if chip[GPU_IN_STEP] == 1:
         after = results_ps(chip, float(result), stored)
         streamed = memory_ps(chip, float(fetched), others - stored, 0.0, total - result, 0.0)
     else:

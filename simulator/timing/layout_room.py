@@ -76,7 +76,7 @@ def fits(
     search: Search,
 ) -> bool:
     """Whether weights, activations and the cache of a share fit the fullest chip."""
-    beside = dtypes.attention(system.chip).bits()
+    beside = dtypes.beside.bits()
     memory = memory_of(
         system,
         model,
