@@ -91,7 +91,7 @@ def prices(library: str, *overrides: str) -> list[float]:
             found += api.matmul_seconds(one, shapes, "nvfp4").tolist()
     if library == "cublas":
         shapes = np.array([[1, 4096, 32], [2048, 64, 2048], [256, 4096, 4096], [8192, 8192, 8192]])
-        for name in ("h100", "l40s"):
+        for name in ("h100", "a100", "l40s"):
             for buffers in (0, 6):
                 found += api.matmul_seconds(
                     chip(name), shapes, "bf16", rotating_buffers=buffers, replay=buffers == 0

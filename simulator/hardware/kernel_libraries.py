@@ -102,8 +102,8 @@ class Cublas(NamedTuple):
     ``trip_ps``: a block that multiplies one row without tensor cores fetches 1,024 elements from
     L2. ``wave_loss``: share of what the last wave of blocks leaves empty that is lost where blocks
     drift apart. ``l2_kept``: share of its capacity in which an L2 of two partitions keeps what is
-    read again and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the power of
-    capacity over bytes by which what is kept falls around that edge. ``replay_ps``: what a
+    read again and again, as each holds copies of some of the other's lines. ``l2_edge_order``: the
+    power of capacity over bytes by which what is kept falls around that edge. ``replay_ps``: what a
     benchmark pays more that replays a captured graph of one operator, and not of several.
 
     The clock that a matmul sustains follows from its energy over ``switching_share`` of the power

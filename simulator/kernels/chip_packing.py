@@ -168,11 +168,10 @@ def pack_chip(
 
 
 def _pack_attention(chip: Chip, dtype: str, out: Int64Array) -> None:
-    unit = chip.matrix
-    rates = unit.macs_per_cell if isinstance(unit, SystolicArray) else unit.macs_per_sm
+    rates = chip.matrix.rates
     out[ATTENTION_BITS] = BITS[dtype]
-    out[ATTENTION_RATE] = rates[dtype]
-    out[PLAIN_RATE] = rates[plain_dtype(chip, dtype)]
+    out[ATTENTION_RATE] = rates[rate_of(dtype)]
+    out[PLAIN_RATE] = rates[rate_of(plain_dtype(chip, dtype))]
 
 
 def _pack_memories(chip: Chip, out: Int64Array) -> None:
