@@ -38,7 +38,7 @@ class Plan:
     """One replica's work, packed for the kernels.
 
     ``chip`` and ``bits`` are those of matmuls and of all that rows alone decide, ``attention``
-    those of attention, which computes in other types beside matmuls of 4 bits.
+    those of attention, which depend on the cache and have 16 bits beside matmuls of 4.
     ``rows`` is int64[operators, PLAN_FIELDS], ``weighted`` bool[operators], ``sections`` int64[
     sections, 3] (first operator, count, repeats), ``stages`` int64[kinds, STAGE_FIELDS] and
     ``pipeline`` of ``timing.batch``, ``fabrics`` int64[groups, fields] (each
@@ -338,7 +338,7 @@ def make_plan(
         speculation=drafts,
         sharded=sharded,
         operators=operators,
-        chip=pack_chip(system.chip, kinds.activation, cache=kinds.kv),
+        chip=pack_chip(system.chip, kinds.activation),
         attention=(
             pack_chip(system.chip, beside.activation, cache=kinds.kv),
             beside.bits(residual),
