@@ -200,13 +200,13 @@ class FusedKernelsConfig(Section):
     block_elements: Count | None = None
     eight_bit_cache: EightBitCacheConfig = EightBitCacheConfig()
 
-    def build(self, least_launch_ps: int) -> FusedKernels:
-        """The kernels' specification; a further kernel takes no less than a matmul's launch,
-        ``least_launch_ps``, unless the file says what it takes."""
+    def build(self, matmul_launch_ps: int) -> FusedKernels:
+        """The kernels' specification; a further kernel takes what a matmul's launch does,
+        ``matmul_launch_ps``, unless the file says what it takes."""
         further = self.kernel_launch
         return FusedKernels(
             launch_ps=self.launch,
-            kernel_launch_ps=least_launch_ps if further is None else further,
+            kernel_launch_ps=matmul_launch_ps if further is None else further,
             tile_latency_ps=self.tile_latency,
             sm_bandwidth_bytes_per_s=self.sm_bandwidth,
             matrix_efficiency=self.matrix_efficiency,
