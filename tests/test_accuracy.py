@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -204,7 +205,7 @@ def test_an_override_of_what_nobody_compared_is_no_news(capsys):
 def test_another_fabric_is_not_the_one_whose_collectives_were_compared(capsys):
     words = ("step", "h100:8", *LLAMA)
     usual = run(capsys, *words)[1]
-    assert "collective 8.6 %" in " ".join(usual.split())
+    assert re.search(r"collective \d+\.\d %", " ".join(usual.split()))
     other = " ".join(run(capsys, *words, "--set", "system.fabric.hop_latency=9us")[1].split())
     assert "matmul 5.6 %" in other and "not validated: collective, the host's time" in other
 

@@ -178,7 +178,8 @@ def settle(
     # what comes from HBM passes through L2: never faster than what lies there already
     stream = max(near, clock * PER_MILLION / chip[FUSED_STREAM] / chip[HBM_BYTES_PER_S])
     paged = max(near, clock / run_bytes_per_s)
-    decodes = sizes[QUERIES_DECODE] > 0.0
+    # a prompt of one token has no cached keys, and takes no longer than one of two
+    decodes = sizes[CACHED_DECODE] > 0.0
     if resident_tensors[0]:
         sizes[QUERIES_DECODE] = 0.0
         sizes[QUERIES_PROMPT] = 0.0
