@@ -282,3 +282,9 @@ def test_a_step_cites_the_experts_of_its_weights(capsys):
     words = ("step", "h100", "mixtral-8x7b", *LLAMA[1:], "--weight-dtype", "int4")
     int4 = recorded("h100", "moe", "vllm 0.24.0 int4")
     assert int4 in " ".join(run(capsys, *words)[1].split())
+
+
+def test_a_switch_that_is_off_reads_as_words(capsys):
+    words = "op attention --batch 1 --heads 2 --kv-heads 1 --head-dim 8 --context 16 --phase decode"
+    out = run(capsys, *words.split(), "--chip", "toy", "--no-prefetch")[1]
+    assert "no prefetch, update" in " ".join(out.split())

@@ -78,8 +78,8 @@ def show_command(
 ) -> None:
     """Show the resolved values of NAME with units, sources and confidence.
 
-    What it prints is a table and no file: to make one of your own, copy the file that the first
-    line names.
+    What it prints is a table and no file: to make a file of your own, copy the one that the first
+    line names (of a chip with --kind chip).
     """
     from simulator.cli.options import check_override_roots
     from simulator.config.catalog import describe, kind_of_name

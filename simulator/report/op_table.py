@@ -38,8 +38,9 @@ def print_op(result: MatmulTiming, console: Console) -> None:
 
 def print_operator(result: OperatorTiming, console: Console) -> None:
     """Inputs, cycles and their split, traffic, lower bounds and busy units of an operator."""
+    switches = {True: "{}", False: "no {}"}
     given = ", ".join(
-        name if value is True else f"{name} {value}"
+        switches[value].format(name) if isinstance(value, bool) else f"{name} {value}"
         for name, value in result.given.items()
         if value is not None
     )
