@@ -115,7 +115,7 @@ def print_capacity(document: Json, rests_on: str, console: Console) -> None:
     if document["bounded"] and lasted is not None and lasted < SHORT / 2:
         lines.append(
             f"requests arrive for only {lasted:.1f} times as long as one of them takes, too short "
-            "for a queue to build up, so the rate is too high: give more of them with --limit"
+            "for a queue to build up, so the answer is too high: give more of them with --limit"
         )
     if not document["bounded"]:
         lines.append(
