@@ -40,7 +40,6 @@ NEUTRAL = {
     "chip.matrix.kernels.feed": "1000 TB/s",
     "chip.matrix.kernels.in_step": "false",
     "chip.fused_kernels.sm_bandwidth": "1000 TB/s",
-    "chip.fused_kernels.window_edges": "1",
 }
 """Where the effect of a value is gone."""
 

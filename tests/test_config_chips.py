@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from simulator.config import load_chip
-from simulator.config.catalog import check_file
+from simulator.config.catalog import check_file, describe
 from simulator.config.config_files import load_chip_file
-from simulator.config.names import find_config
+from simulator.config.names import find_config, list_names
 from simulator.errors import InputError
 from simulator.hardware import SystolicArray, TensorCore
 from simulator.validation.parameter_values import current
@@ -134,6 +134,15 @@ def test_what_was_chosen_by_looking_at_times_says_so(name):
         assert looked <= (note.confidence == "fitted"), (path, note)
         if note.confidence == "fitted":
             assert note.source is not None, path
+
+
+@pytest.mark.parametrize("kind", ["chip", "system", "engine"])
+def test_fits_say_so_in_every_file(kind):
+    fit = re.compile(r"\bleast .*(error|bias)|\bfitted to\b|\bsame fit\b|\bthe fit to\b")
+    for name in list_names(f"{kind}s"):
+        for row in describe(name, kind).rows:
+            if fit.search(row.source or ""):
+                assert row.confidence == "fitted", (name, row.path)
 
 
 @pytest.mark.parametrize("name", GPUS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES
 from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.latent_operator import LatentCase, latent_seconds
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 
 LAYER = MoeCase(64, 4096, 2048, 64, 8)
 FEW = dataclasses.replace(LAYER, tokens=4)
@@ -142,6 +144,14 @@ def test_every_value_has_a_source_and_lies_between_bounds() -> None:
     assert main(["config", "check", *map(str, files())]) == 0
 
 
+def test_what_was_chosen_by_looking_at_times_says_so() -> None:
+    looked = re.compile(r"\bleast .*error|\bfitted\b|\bsame fit\b|chosen with|\bas \w+_shot\b")
+    for name in SCHEMAS:
+        for row in describe(name, "library").rows:
+            if looked.search(row.source or ""):
+                assert row.confidence == "fitted", row.path
+
+
 def test_every_value_has_a_place_of_its_own_in_the_vector() -> None:
     libraries = load_libraries()
     vector = pack_chip(load_chip("h100"), "bf16")[LIBRARY_VALUES:TILES]
@@ -155,7 +165,14 @@ def test_every_value_has_a_place_of_its_own_in_the_vector() -> None:
         for name, place in vars(library_vector).items()
         if isinstance(place, int) and name != "LIBRARY_VALUES"
     ]
-    assert sorted(places) == list(range(LIBRARY_VALUES, TILES))
+    # these decide other fields as a chip is packed, and no kernel reads them
+    packed_only = ("l2_kept", "switching_share", "accumulator_bits", "mac_energy")
+    read = [
+        LIBRARY_VALUES + index
+        for index, name in enumerate(LIBRARY_FIELDS)
+        if not name.endswith(packed_only)
+    ]
+    assert sorted(places) == read
 
 
 @pytest.mark.parametrize(("library", "field"), VALUES)

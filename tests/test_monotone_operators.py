@@ -18,7 +18,8 @@ from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.attention_prices import price_attention
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.latent_operator import LatentCase, latent_seconds
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 
 GPUS = ("a100", "a40", "b200", "b300", "gb200", "gb300", "h100", "h200", "h800", "l40s", "mi300x")
 TPUS = ("tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-v7x", "groq-lpu", "wse3-core", "toy")

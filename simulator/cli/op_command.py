@@ -138,10 +138,11 @@ def _price_one(
     from simulator.report.explain_results import explain_op
     from simulator.report.op_table import print_op
     from simulator.report.operator_json import op_json
+    from simulator.timing.evidence import BLOCKS
 
     result = price_matmul(chip, m, k, n, dtype, **options)
     reasons = explain_op(result, chip) if explain else []
-    evidence = Evidence(chip, "matmul", dtype, " fp8 blocks" if options["blocks"] else "")
+    evidence = Evidence(chip, "matmul", dtype, BLOCKS if options["blocks"] else "")
     emit_operator(form, op_json(result), lambda c: print_op(result, c), evidence, reasons)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from simulator.config.attention_schema import AttentionFields
+from simulator.config.attention_schema import EngineAttentionConfig
 from simulator.config.chip_schema import ValidatedConfig
 from simulator.config.config_files import Loaded, load_file
 from simulator.config.fields import (
@@ -67,22 +67,12 @@ class ServerValidatedConfig(ValidatedConfig):
     chip: Name
 
 
-class AttentionConfig(AttentionFields):
-    """Attention kernels of the engine in place of the chip's; see ``hardware.FusedKernels``."""
-
-    chips: list[Name] = Field(min_length=1)
-
-    def build(self, cache: str) -> EngineAttention:
-        """The kernels for a cache of one data type."""
-        return EngineAttention(cache, tuple(self.chips), self.figures())
-
-
 class AttentionsConfig(Section):
     """Attention kernels by the data type of the cache."""
 
-    bf16: AttentionConfig | None = None
-    fp8: AttentionConfig | None = None
-    int8: AttentionConfig | None = None
+    bf16: EngineAttentionConfig | None = None
+    fp8: EngineAttentionConfig | None = None
+    int8: EngineAttentionConfig | None = None
 
     def build(self) -> tuple[EngineAttention, ...]:
         """Those that there are."""

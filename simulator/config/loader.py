@@ -47,10 +47,10 @@ _MODELS: Remembered[Transformer | ConvNet] = Remembered("model")
 _ENGINES: Remembered[ServingEngine] = Remembered("engine")
 _WORKLOADS: Remembered[WorkloadSpec] = Remembered("workload")
 _MEMORIES: Remembered[DramChannel] = Remembered("memory")
-OF_FABRICS = ("collective", "server")
-"""What was measured on several chips, whose prices a fabric decides."""
-
 _LIBRARIES: Remembered[KernelLibraries] = Remembered("libraries")
+
+_OF_FABRICS = ("collective", "server")
+"""What was measured on several chips, whose prices a fabric decides."""
 
 
 def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
@@ -130,7 +130,7 @@ def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     if not all(path.startswith(("price", "power.energy", "validation")) for path in changed):
         return replace(chip, validation=(), overridden=bool(chip.validation))
     if any(text.startswith(fabric) for text in texts):
-        kept = [entry for entry in chip.validation if entry.operator not in OF_FABRICS]
+        kept = [entry for entry in chip.validation if entry.operator not in _OF_FABRICS]
         return replace(chip, validation=tuple(kept))
     return chip
 

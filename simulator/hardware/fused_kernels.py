@@ -31,9 +31,9 @@ class FusedKernels:
     ``EXPERT_KERNELS`` kernels unless given. ``tile_latency_ps``: what a multiprocessor needs for a
     tile of queries beside its keys (prologue, masked edge, epilogue).
     ``sm_bandwidth_bytes_per_s``: what one multiprocessor can fetch, with the loads that it keeps in
-    flight. ``matrix_efficiency`` of the products of attention, ``expert_efficiency`` of grouped
-    matmuls, ``stream_efficiency`` of HBM for prompts and for elementwise kernels, as shares of the
-    peak or of the sustained bandwidth.
+    flight. ``matrix_efficiency`` of the products and softmax of attention, ``expert_efficiency`` of
+    grouped matmuls, ``stream_efficiency`` of HBM for prompts and for elementwise kernels, as shares
+    of the peak or of the sustained bandwidth.
 
     ``row_tile``: rows to whose multiples the queries of a decode tile are padded, a divisor of
     ``DECODE_ROWS``; ``query_tile``: query rows of a prompt's tile, of all heads of a group if

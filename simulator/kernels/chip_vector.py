@@ -86,8 +86,8 @@ none are, or the tensor cores do it."""
 SRAM_BYTES = GPU + 21
 """Capacity of the on-chip memory."""
 FUSED = SRAM_BYTES + 1
-"""Kernels of attention and experts on a GPU (``hardware.FusedKernels``), in its order; shares in
-parts of PER_MILLION."""
+"""Kernels of attention and experts on a GPU (``hardware.FusedKernels``); shares in parts of
+PER_MILLION."""
 FUSED_LAUNCH_PS = FUSED
 FUSED_KERNEL_PS = FUSED + 1
 FUSED_TILE_PS = FUSED + 2

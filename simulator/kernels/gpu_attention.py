@@ -41,7 +41,6 @@ from simulator.kernels.chip_vector import (
     FUSED_TRANSPOSES,
     PER_MILLION,
     PLAIN_RATE,
-    SRAM_BYTES_PER_S,
 )
 from simulator.kernels.jit import inner
 from simulator.kernels.library_vector import (
@@ -111,12 +110,6 @@ block, most parts)"""
 def cycles_of(chip: Int64Array, ps: int) -> float:
     """Picoseconds in cycles of the chip."""
     return float(ps) * chip[CLOCK_HZ] / 1e12
-
-
-@inner
-def through_l2(chip: Int64Array, size: float) -> float:
-    """Cycles in which L2 moves a number of bytes."""
-    return size * chip[CLOCK_HZ] / chip[SRAM_BYTES_PER_S]
 
 
 @inner

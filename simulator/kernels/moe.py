@@ -11,7 +11,7 @@ from simulator.kernels.matrix_unit import tile_price
 
 Products = tuple[int, int, int, int]
 """(cycles of the matrix units, bytes fed by on-chip memory, bytes of weights read from HBM, cycles
-of all of them together where they do not just overlap)"""
+until all of it is done on a GPU; 0 on arrays, whose units just overlap)"""
 
 
 @kernel

@@ -25,8 +25,14 @@ from simulator.model.transformer import Transformer
 from simulator.units import format_bytes
 
 BITS = {
-    **{"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8},
-    **{"fp4": 4, "int4": 4, "nvfp4": 4},
+    "fp32": 32,
+    "bf16": 16,
+    "fp16": 16,
+    "fp8": 8,
+    "int8": 8,
+    "fp4": 4,
+    "int4": 4,
+    "nvfp4": 4,
 }
 """Bits an element of each data type, without scales."""
 

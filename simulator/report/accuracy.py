@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.hardware.matrix_unit import rate_of
 from simulator.report.figures import count
-from simulator.timing.evidence import LATENT
+from simulator.timing.evidence import BLOCKS, FORMS, LATENT
 
 if TYPE_CHECKING:
     from simulator.hardware import Chip, ServingEngine, Validated
@@ -100,8 +100,9 @@ def accuracy_line(
 class Evidence:
     """Which comparisons of a ``chip`` say something of one operator's price.
 
-    ``dtype`` is the one that its tables are by. Of experts, ``form`` ends the name of the tables of
-    the same format, and ``kernels`` is a library that was named; "" is what an engine takes.
+    ``dtype`` is the one that its tables are by. ``form`` ends the name of the tables of the same
+    format ("" for plain operands). Of experts ``kernels`` is a library that was named; "" is what
+    an engine takes.
     """
 
     chip: Chip
@@ -143,14 +144,10 @@ class Evidence:
         return not entry.table.endswith(FORMS)
 
 
-FORMS = (" fp8 blocks", " nvfp4", " mxfp4", " int4")
-"""Ends of the names of tables of experts whose weights have scales in blocks or 4 bits."""
-
-
 def expert_form(dtype: str, weight_dtype: str, blocks: bool) -> str:
-    """That of ``FORMS`` of a layer of experts, "" for plain ones."""
+    """The end of the name of tables of a layer of experts, one of ``FORMS``; "" for plain ones."""
     if blocks:
-        return " fp8 blocks"
+        return BLOCKS
     if rate_of(dtype) == "fp4":
         return " nvfp4"
     return {"fp4": " mxfp4", "int4": " int4"}.get(weight_dtype, "")

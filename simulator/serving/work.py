@@ -15,7 +15,6 @@ from simulator.serving.population import exact_sum
 from simulator.serving.replica import Replica
 from simulator.timing import step
 from simulator.timing.plan import Plan
-from simulator.timing.prices import KV_BITS
 from simulator.timing.results import CAUSES, UNITS
 
 Int64Array = npt.NDArray[np.int64]
@@ -161,9 +160,7 @@ def model_work(plan: Plan, sums: FloatArray, iterations: int) -> tuple[int, int]
     for layer, count in model.each_layer():
         seen = fields.PAST_SUM if layer.attention.window is None else fields.WINDOW_PAST
         cached += count * layer.attention.kv_elements_per_token * int(sums[seen])
-    # of a weight with its scale there are halves of bits
-    half_bits, kv_bits = int(2 * plan.dtypes.weight_bits), int(plan.bits[KV_BITS])
-    return flops, (weights * half_bits + 2 * cached * kv_bits) // 16
+    return flops, plan.dtypes.stored_bytes(weights, cached)
 
 
 def work_weights(plan: Plan) -> tuple[FloatArray, FloatArray]:

@@ -45,6 +45,11 @@ class Dtypes:
         """Bits of a weight as it is stored, with its share of a scale where its format has some."""
         return stored_bits(self.weight)
 
+    def stored_bytes(self, weights: int, cached: int) -> int:
+        """Bytes of so many elements of weights and of the KV cache."""
+        # of a weight with its scale there are halves of bits
+        return (weights * int(2 * self.weight_bits) + 2 * cached * BITS[self.kv]) // 16
+
     def bits(self, residual: str | None = None) -> Int64Array:
         """Bits of (weight, activation, kv, residual) elements.
 
@@ -57,7 +62,8 @@ class Dtypes:
 
     @property
     def beside(self) -> Dtypes:
-        """The types of what stands beside the matmuls: these, or 16 bits where those take 4."""
+        """The types of what stands beside the matmuls (attention with its latent products, memory
+        for activations): these, or 16 bits where matmuls take 4."""
         return Dtypes("bf16", "bf16", self.kv) if self._narrow else self
 
     def attention_note(self, chip: Chip) -> str:

@@ -76,7 +76,6 @@ int64[stages, TOTAL_FIELDS], work of an operator int64[WORK_FIELDS]."""
 @inner
 def fill_parts(
     chip: Int64Array,
-    bits: Int64Array,
     row: Int64Array,
     past: int,
     work: Int64Array,
@@ -109,7 +108,7 @@ def fill_works(packed: Packed, work: Int64Array, works: Int64Array) -> bool:
     That is so where ranks share the sequences among them (the fullest is priced), and on GPUs,
     whose kernels wait for the longest sequence and split by how many there are.
     """
-    chip, bits, plan, _, _, _, _ = packed
+    chip, _, plan, _, _, _, _ = packed
     if chip[UNIT_KIND] != SYSTOLIC:
         return False
     width = 0
@@ -125,7 +124,7 @@ def fill_works(packed: Packed, work: Int64Array, works: Int64Array) -> bool:
             continue
         for past in range(len(works) // width):
             start = past * width + first
-            fill_parts(chip, bits, row, past, work, works[start : start + PARTS])
+            fill_parts(chip, row, past, work, works[start : start + PARTS])
         first += PARTS
     return True
 

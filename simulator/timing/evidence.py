@@ -11,6 +11,12 @@ from simulator.model.transformer import Transformer
 LATENT = " MLA"
 """Ends the name of a table of latent attention."""
 
+BLOCKS = " fp8 blocks"
+"""Ends the name of a table of operands of 8 bits that have scales in blocks."""
+
+FORMS = (BLOCKS, " nvfp4", " mxfp4", " int4")
+"""Ends of the names of tables of experts whose weights have scales in blocks or 4 bits."""
+
 
 def compared(system: System, model: Transformer) -> tuple[Validated, ...]:
     """The comparisons of the chip that say something of this model on this system.

@@ -59,7 +59,7 @@ EXTRA_SRAM_BYTES = 0
 EXTRA_FLOPS = 1
 EXTRA_RECEIVED = 2
 EXTRA_MATMULS_PS = 3
-"""Picoseconds of the matmuls one after the other on a GPU."""
+"""Picoseconds of the matmuls one after the other on a GPU; 0 on arrays."""
 EXTRA_FIELDS = 4
 """What a price row has no field for: int64[EXTRA_FIELDS], with the busiest rank's assignments."""
 
@@ -250,16 +250,16 @@ def grouped(
     k, n, read, written = shape
     clock = chip[CLOCK_HZ]
     widths = (bits[ACTIVATION_BITS], bits[WEIGHT_BITS])
-    matrix, fed, weights, least = grouped_cycles(
+    matrix, fed, weights, whole = grouped_cycles(
         chip, counts, k, n, widths, kind, read + written, seen
     )
     extra[EXTRA_SRAM_BYTES] += fed
-    extra[EXTRA_MATMULS_PS] += to_ps(chip, least)
+    extra[EXTRA_MATMULS_PS] += to_ps(chip, whole)
     read += weights
     hbm = scale_up(read + written, clock, chip[HBM_BYTES_PER_S])
     sram = scale_up(fed, clock, chip[SRAM_BYTES_PER_S])
     clear(price)
-    working = max(max(matrix, hbm), max(sram, least))
+    working = max(max(matrix, hbm), max(sram, whole))
     price[DURATION] = fixed_ps(chip) + to_ps(chip, working)
     price[MATRIX] = to_ps(chip, matrix)
     price[HBM] = to_ps(chip, hbm)

@@ -16,7 +16,6 @@ from simulator.timing.energy import energy_basis, energy_j
 from simulator.timing.evidence import compared, uncompared
 from simulator.timing.plan import Plan
 from simulator.timing.plan_rows import engine_notes
-from simulator.timing.prices import KV_BITS
 from simulator.timing.results import CAUSES, UNITS, StepTiming
 from simulator.timing.sequences import MOST_SEQUENCES, Batch, uniform_batch
 from simulator.timing.spans import collective_rows, operator_spans
@@ -84,9 +83,7 @@ def minimum_bytes(plan: Plan, batch: Batch) -> int:
         count * plan.model.kv_elements(int(past))
         for past, count in zip(*np.unique(batch.past, return_counts=True), strict=True)
     )
-    # of a weight with its scale there are halves of bits
-    half_bits, kv_bits = int(2 * plan.dtypes.weight_bits), int(plan.bits[KV_BITS])
-    return (weights * half_bits + 2 * int(cache) * kv_bits) // 16
+    return plan.dtypes.stored_bytes(weights, int(cache))
 
 
 @dataclass(frozen=True, slots=True)

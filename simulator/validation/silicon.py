@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.timing.evidence import LATENT
-from simulator.validation.silicon_columns import BLOCKS_NOTE, ENGINE_NOTE, EXPERT_FORMATS, READERS
+from simulator.timing.evidence import BLOCKS, LATENT
+from simulator.validation.silicon_columns import ENGINE_NOTE, EXPERT_FORMATS, READERS
 from simulator.validation.table import LeftOut, Table
 
 SYSTEMS = {
@@ -153,8 +153,8 @@ def kind_of(table: Table) -> str:
         return "engine"
     if table.source.endswith(LATENT):
         return f"{table.operator}{LATENT}"
-    if table.operator == "matmul" and table.source.endswith(BLOCKS_NOTE):
-        return f"matmul{BLOCKS_NOTE}"
+    if table.operator == "matmul" and table.source.endswith(BLOCKS):
+        return f"matmul{BLOCKS}"
     if table.operator == "moe":
         note = next(
             (n for _, _, n in EXPERT_FORMATS.values() if n and table.source.endswith(n)), ""

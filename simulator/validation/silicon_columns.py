@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from simulator.hardware.engine_kernels import engine_of
 from simulator.hardware.fused_kernels import USUAL
-from simulator.timing.evidence import LATENT
+from simulator.timing.evidence import BLOCKS, LATENT
 from simulator.validation.table import Column, LeftOut, Table
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -25,8 +25,12 @@ BLOCK_SCALED = "fp8_block"
 """Their name for activations and weights that have scales in blocks."""
 
 DTYPES = {
-    **{"bfloat16": "bf16", "half": "bf16", "int8": "int8", "nvfp4": "nvfp4"},
-    **{"fp8": "fp8", BLOCK_SCALED: "fp8"},
+    "bfloat16": "bf16",
+    "half": "bf16",
+    "int8": "int8",
+    "fp8": "fp8",
+    BLOCK_SCALED: "fp8",
+    "nvfp4": "nvfp4",
 }
 """Data types of theirs that have a price here; the rest is left out by name."""
 
@@ -37,9 +41,6 @@ EAGER_BLOCKS = ("vllm",)
 """Stacks whose collectors run matmuls with scales in blocks without a captured graph, so that it is
 the host that was timed (the same file)."""
 
-BLOCKS_NOTE = " fp8 blocks"
-"""Behind the source of operands with scales in blocks."""
-
 ONE_COPY = {("vllm", "nvfp4")}
 """Stack and data type of matmuls of which its collector has one copy of the weights, and one matmul
 in a captured graph (collector/vllm/collect_gemm.py)."""
@@ -47,7 +48,7 @@ in a captured graph (collector/vllm/collect_gemm.py)."""
 EXPERT_FORMATS = {
     "bfloat16": ("bf16", "", ""),
     "fp8": ("fp8", "", ""),
-    BLOCK_SCALED: ("fp8", "", BLOCKS_NOTE),
+    BLOCK_SCALED: ("fp8", "", BLOCKS),
     "nvfp4": ("fp4", "", " nvfp4"),
     "w4a8_mxfp4_mxfp8": ("fp8", "fp4", " mxfp4"),
     "w4a16_mxfp4": ("bf16", "fp4", " mxfp4"),
@@ -124,7 +125,7 @@ def matmuls(columns: Columns, chip: str, source: str, stack: str) -> list[Table]
     if found and eager.any():
         note = LeftOut(f"{BLOCK_SCALED} run eagerly, outside of a captured graph", int(eager.sum()))
         found[0] = replace(found[0], left_out=(*found[0].left_out, note))
-    return found + part(blocks & ~eager, BLOCKS_NOTE)
+    return found + part(blocks & ~eager, BLOCKS)
 
 
 def _attention(
