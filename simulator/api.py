@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from simulator.timing.attention_operator import AttentionCase
     from simulator.timing.latent_operator import LatentCase
-    from simulator.timing.moe_operator import MoeCase
+    from simulator.timing.moe_case import MoeCase
     from simulator.workload.traces import read_trace
 
 __all__ = [
@@ -96,7 +96,7 @@ _ELSEWHERE = {
     "AttentionCase": "simulator.timing.attention_operator",
     "CollectiveTiming": "simulator.fabric.collective_timing",
     "LatentCase": "simulator.timing.latent_operator",
-    "MoeCase": "simulator.timing.moe_operator",
+    "MoeCase": "simulator.timing.moe_case",
     "price_collective": "simulator.fabric.collectives",
     "read_trace": "simulator.workload.traces",
 }

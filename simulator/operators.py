@@ -14,7 +14,7 @@ from simulator.timing import operator as operators
 from simulator.timing.attention_operator import AttentionCase
 from simulator.timing.latent_operator import LatentCase
 from simulator.timing.matmul_ways import MatmulWays
-from simulator.timing.moe_operator import MoeCase
+from simulator.timing.moe_case import MoeCase
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CopyTiming, MatmulTiming
 

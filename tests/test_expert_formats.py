@@ -10,7 +10,8 @@ from simulator.config.loader import load_chip, load_libraries
 from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.kernels.quantization import SCALED
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 from simulator.timing.operator_timing import OperatorTiming
 
 LAYER = MoeCase(4096, 4096, 2048, 64, 8, dtype="fp8")

@@ -12,7 +12,8 @@ from simulator.config.loader import load_chip, load_libraries
 from simulator.errors import InputError
 from simulator.hardware.fused_kernels import USUAL
 from simulator.kernels.expert_kernels import LIBRARIES
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 from simulator.validation.baselines import second_stack
 from simulator.validation.silicon_columns import READERS
 from simulator.validation.table import Table

@@ -10,7 +10,8 @@ import pytest
 
 from simulator.config.loader import load_chip
 from simulator.hardware import Chip
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 
 B200 = load_chip("b200")
 LAYER = MoeCase(64, 4096, 2048, 64, 8, ep=8, exchange=False)

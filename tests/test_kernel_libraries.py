@@ -23,7 +23,8 @@ from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.chip_vector import LIBRARY_VALUES, PER_MILLION, TILES
 from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.latent_operator import LatentCase, latent_seconds
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 
 LAYER = MoeCase(64, 4096, 2048, 64, 8)
 FEW = dataclasses.replace(LAYER, tokens=4)

@@ -84,6 +84,27 @@ def test_only_tensor_cores_that_take_scales_save_the_promotion() -> None:
     assert times[0] == times[1]
 
 
+@pytest.mark.parametrize(
+    ("chip", "blocks", "waits"), [("h100", True, 0), ("h100", False, 1), ("b200", True, 1)]
+)
+def test_deepgemm_on_hopper_does_not_wait_for_its_scales(
+    chip: str, blocks: bool, waits: int
+) -> None:
+    """Measured on H100: 3.6 us for 8 x 128 x 512, 4.4 with k = 1024, its scales included."""
+    shape = (8, 1024, 512)
+    times = [
+        price_matmul(
+            load_chip(chip, [f"library.quantization.gap={gap} us"]),
+            *shape,
+            "fp8",
+            quantize=True,
+            blocks=blocks,
+        ).time_s
+        for gap in (1, 2)
+    ]
+    assert times[1] - times[0] == pytest.approx(waits * 1e-6, abs=2e-9)
+
+
 def test_blocks_are_of_eight_bits() -> None:
     for dtype in ("bf16", "nvfp4"):
         with pytest.raises(InputError, match="8 bits"):

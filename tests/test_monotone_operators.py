@@ -18,7 +18,8 @@ from simulator.timing.attention_operator import AttentionCase, price_attentions
 from simulator.timing.attention_prices import price_attention
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.latent_operator import LatentCase, latent_seconds
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 
 GPUS = ("a100", "a40", "b200", "b300", "gb200", "gb300", "h100", "h200", "h800", "l40s", "mi300x")
 TPUS = ("tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-v7x", "groq-lpu", "wse3-core", "toy")
@@ -190,8 +191,21 @@ def test_experts_of_every_number_of_tokens(chip: str, load: str) -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("system", ["h100:8", "l40s:4", "tpu-v6e:2x4"])
-@pytest.mark.parametrize("op", ["all-reduce", "all-gather", "all-to-all"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        *("a100:8", "b200:8", "gb200:8", "gb300:8", "h100:8", "h200:8", "h800:8", "l40s:4"),
+        *(
+            "mi300x:8",
+            "tpu-v4:2x2x2",
+            "tpu-v5e:2x4",
+            "tpu-v5p:2x2x2",
+            "tpu-v6e:2x4",
+            "tpu-v7x:2x2x2",
+        ),
+    ],
+)
+@pytest.mark.parametrize("op", ["all-reduce", "all-gather", "reduce-scatter", "all-to-all"])
 def test_collectives(system: str, op: str) -> None:
     fabric = load_system(system).fabric
     sizes = np.unique(np.geomspace(1, 1 << 30, 150).astype(np.int64)).tolist()

@@ -16,7 +16,8 @@ from simulator.errors import InputError
 from simulator.hardware import Chip
 from simulator.kernels.moe import expert_tokens
 from simulator.timing.expert_load import balanced, histogram, parse_expert_load, power_law
-from simulator.timing.moe_operator import MoeCase, price_moes
+from simulator.timing.moe_case import MoeCase
+from simulator.timing.moe_operator import price_moes
 from simulator.timing.operator_timing import OperatorTiming
 
 FEW = settings(deadline=None, derandomize=True, max_examples=50)

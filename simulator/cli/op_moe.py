@@ -147,7 +147,7 @@ def _price_one(
 def _check(case: MoeCase, chip: Chip) -> None:
     """Refuse a bad case, its load of experts included, while its place in the file is known."""
     from simulator.timing.expert_load import parse_expert_load
-    from simulator.timing.moe_operator import check_case
+    from simulator.timing.moe_case import check_case
 
     check_case(case, chip)
     try:

@@ -15,6 +15,7 @@ from simulator.kernels.chip_vector import (
     CLOCK_HZ,
     GPU_IN_STEP,
     GPU_PERSISTENT,
+    GPU_PROMOTED_PER_S,
     GPU_SCALED,
     GPU_SPLIT_PS,
     GPU_SPLIT_RATIO,
@@ -45,6 +46,7 @@ from simulator.kernels.gpu_matmul import (
     vector_ps,
 )
 from simulator.kernels.jit import inner, kernel
+from simulator.kernels.library_vector import QUANTIZE_GAP_PS
 from simulator.kernels.quantization import convert_rows_ps, quantize_ps
 from simulator.mapping.loads import Bits
 from simulator.mapping.tiles import (
@@ -227,6 +229,10 @@ def add_quantization(chip: Int64Array, shapes: Int64Array, bits: int, out: Int64
         time = float(chip[OVERHEAD_PS] + chip[HBM_LATENCY_PS])
         if chip[GPU_SPLITS] == BEST_TILE:
             time += convert_rows_ps(chip, m, k, size)
+            if chip[GPU_PROMOTED_PER_S] > 0 and chip[GPU_PERSISTENT] == 1:
+                # DeepGEMM's kernels for Hopper are launched while it drains; for Blackwell scales
+                # are packed for the tensor cores in between
+                time -= chip[QUANTIZE_GAP_PS]
         else:
             time += quantize_ps(chip, m, k, size)
         moving = scale_up(size, chip[CLOCK_HZ], chip[HBM_BYTES_PER_S])

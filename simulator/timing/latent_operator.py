@@ -33,13 +33,8 @@ from simulator.mapping.memory import BITS
 from simulator.timing import prices
 from simulator.timing.attention_operator import LARGEST_WORK
 from simulator.timing.attention_prices import KV_RUN_TOKENS
-from simulator.timing.gpu_attention_prices import (
-    BYTE_FIELDS,
-    NEW_READ,
-    NEW_WRITTEN,
-    count_bytes,
-    settle,
-)
+from simulator.timing.gpu_attention_bytes import BYTE_FIELDS, NEW_READ, NEW_WRITTEN, count_bytes
+from simulator.timing.gpu_attention_time import settle
 from simulator.timing.hbm import resolve_memory
 from simulator.timing.operator_checks import check_dtypes, check_phase, price_by_kind
 from simulator.timing.prices import KV_BITS

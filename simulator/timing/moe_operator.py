@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import numpy as np
 
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError
 from simulator.fabric.groups import sized_group
 from simulator.fabric.pack import pack_fabric
-from simulator.hardware import Chip, TensorCore
+from simulator.hardware import Chip
 from simulator.hardware.fabric import Fabric
 from simulator.hardware.fused_kernels import USUAL
 from simulator.kernels import executor
@@ -26,51 +26,17 @@ from simulator.timing import moe_prices as kernels
 from simulator.timing import prices
 from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_limits import last_below, limits_of
-from simulator.timing.expert_load import parse_expert_load, version_of
+from simulator.timing.expert_load import balanced, parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.operator_checks import check_dtypes, price_by_kind
+from simulator.timing.moe_case import MODES, MoeCase, check_case
+from simulator.timing.operator_checks import price_by_kind
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
-
-MODES = ("sorted", "fused")
 
 Kind = tuple[str, str, int, int, bool]
 """(data types of arithmetic and weights, experts of a rank, ranks, whether they exchange tokens)"""
 
-LARGEST = 2**24
-LARGEST_EXPERTS = 2**14
-LARGEST_FLOPS = 2**58
-
-
-@dataclass(frozen=True, slots=True)
-class MoeCase:
-    """``tokens`` of all ranks together through ``top_k`` of ``experts`` gated feed-forward experts
-    of ``hidden`` x ``intermediate``, on ``ep`` chips that hold equal parts of the experts.
-
-    ``expert_load``: balanced, random[:SPREAD], power:ALPHA or a file of loads. ``dtype`` is that of
-    activations and arithmetic, ``weight_dtype`` (the same unless given) that of the weights.
-    Without ``exchange`` every chip has all tokens, as in tensor-parallel layers: only what it
-    computes is priced.
-    ``blocks``: activations and weights of 8 bits have scales in blocks of 128. ``kernels``: the
-    library that runs the matmuls on a GPU (``kernels.expert_kernels``), ``usual`` for what an
-    engine takes.
-    """
-
-    tokens: int
-    hidden: int
-    intermediate: int
-    experts: int
-    top_k: int
-    ep: int = 1
-    expert_load: str = "balanced"
-    dtype: str = "bf16"
-    weight_dtype: str | None = None
-    moe: str = "sorted"
-    gated: bool = True
-    exchange: bool = True
-    buffers: int = 0
-    blocks: bool = False
-    kernels: str = USUAL
+Count = Callable[[Sequence[MoeCase]], tuple[list[list[int]], list[list[int]]]]
 
 
 def price_moes(
@@ -100,28 +66,33 @@ def _price_group(
     vector = pack_chip(chip, dtype)
     bits = np.array([BITS[weights], BITS[dtype], BITS[dtype], BITS[dtype]], dtype=np.int64)
     table = _table(fabric, ep) if exchange else np.zeros(1, dtype=np.int64)
-    before = [_with_smaller_tiles(vector, bits, case) for case in cases]
-    every = list(dict.fromkeys([*cases, *(each for found in before for each in found)]))
-    rows = np.zeros((len(every), prices.PLAN_FIELDS), dtype=np.int64)
-    tokens = np.empty(len(every), dtype=np.int64)
-    modes = np.empty(len(every), dtype=np.int64)
-    loads = np.empty((len(every), local))
-    for place, case in enumerate(every):
+    count = partial(_count, vector, table, bits, local)
+    least = _at_limits(vector, bits, cases, count)
+    timings = []
+    for case, price, beside in zip(cases, *count(cases), strict=True):
+        below = (ps for tokens, ps in least[_layer(case)] if tokens < case.tokens)
+        price[executor.DURATION] = max(price[executor.DURATION], *below, 0)
+        timings.append(_timing(chip, vector, case, price, beside))
+    return timings
+
+
+def _count(
+    vector: Int64Array, table: Int64Array, bits: Int64Array, local: int, cases: Sequence[MoeCase]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Prices of cases with ``local`` experts a rank, and what ``expert_steps`` counts beside."""
+    rows = np.zeros((len(cases), prices.PLAN_FIELDS), dtype=np.int64)
+    tokens = np.empty(len(cases), dtype=np.int64)
+    modes = np.empty(len(cases), dtype=np.int64)
+    loads = np.empty((len(cases), local))
+    for place, case in enumerate(cases):
         _fill(case, rows[place])
         tokens[place] = _own_tokens(case)
         modes[place] = MODES.index(case.moe)
         loads[place] = _load_of(case)
-    out = np.empty((len(every), executor.PRICE_FIELDS), dtype=np.int64)
-    extra = np.empty((len(every), steps.EXTRA_FIELDS), dtype=np.int64)
+    out = np.empty((len(cases), executor.PRICE_FIELDS), dtype=np.int64)
+    extra = np.empty((len(cases), steps.EXTRA_FIELDS), dtype=np.int64)
     kernels.count_cases(vector, table, bits, rows, tokens, loads, modes, out, extra)
-    found = dict(zip(every, zip(out.tolist(), extra.tolist(), strict=True), strict=True))
-    timings = []
-    for case, smaller in zip(cases, before, strict=True):
-        price, beside = found[case]
-        least = max((found[each][0][executor.DURATION] for each in smaller), default=0)
-        price[executor.DURATION] = max(price[executor.DURATION], least)
-        timings.append(_timing(chip, vector, case, price, beside))
-    return timings
+    return out.tolist(), extra.tolist()
 
 
 def _own_tokens(case: MoeCase) -> int:
@@ -129,20 +100,38 @@ def _own_tokens(case: MoeCase) -> int:
     return -(-case.tokens // case.ep) if case.exchange else case.tokens
 
 
-def _with_smaller_tiles(vector: Int64Array, bits: Int64Array, case: MoeCase) -> list[MoeCase]:
-    """The case with as many tokens as each smaller tile would still be taken for."""
+def _layer(case: MoeCase) -> MoeCase:
+    """What cases that differ in tokens alone have in common."""
+    return replace(case, tokens=1)
+
+
+def _at_limits(
+    vector: Int64Array, bits: Int64Array, cases: Sequence[MoeCase], count: Count
+) -> dict[MoeCase, list[tuple[int, int]]]:
+    """(the most tokens of a tile, picoseconds with them) for the tiles of each layer that are
+    smaller than those of its most tokens."""
+    most: dict[MoeCase, int] = {}
+    for case in cases:
+        layer = _layer(case)
+        most[layer] = max(case.tokens, most.get(layer, 0))
+    found = {layer: _below(vector, bits, layer, tokens) for layer, tokens in most.items()}
+    every = [each for cases in found.values() for each in cases]
+    durations = iter([price[executor.DURATION] for price in count(every)[0]])
+    return {
+        layer: [(each.tokens, next(durations)) for each in cases] for layer, cases in found.items()
+    }
+
+
+def _below(vector: Int64Array, bits: Int64Array, layer: MoeCase, most: int) -> list[MoeCase]:
+    """The layer with the most tokens of each tile that is smaller than with ``most`` tokens."""
     row = np.zeros(prices.PLAN_FIELDS, dtype=np.int64)
-    _fill(case, row)
-    one, version = replace(case, tokens=1), version_of(case.expert_load)
-    mean = _mean_load(case)
-    found = []
-    for limit in limits_of(vector, bits, row):
-        if mean <= limit:
-            break
-        tokens = _tokens_with(one, version, limit)
-        if tokens > 0:
-            found.append(replace(case, tokens=tokens))
-    return found
+    _fill(layer, row)
+    limits = limits_of(vector, bits, row)
+    if not limits:
+        return []
+    version, mean = version_of(layer.expert_load), _mean_load(replace(layer, tokens=most))
+    tokens = [_tokens_with(layer, version, limit) for limit in limits if limit < mean]
+    return [replace(layer, tokens=each) for each in tokens if each > 0]
 
 
 @lru_cache(maxsize=4096)
@@ -160,71 +149,14 @@ def _mean_load(case: MoeCase) -> float:
     _fill(case, row)
     own = _own_tokens(case)
     group = own * case.ep if case.exchange else own
-    return float(kernels.mean_load(row, own, group, _load_of(case)))
+    # a rank that has all tokens sees them all, however they are routed
+    load = _load_of(case) if case.exchange else balanced(case.experts, case.ep)
+    return float(kernels.mean_load(row, own, group, load))
 
 
 def _load_of(case: MoeCase) -> Float64Array:
     version = version_of(case.expert_load)
     return _load(case.expert_load, version, case.experts, case.ep, case.tokens, case.top_k)
-
-
-def check_case(case: MoeCase, chip: Chip) -> None:
-    """Raise InputError where a case is not one that can be priced."""
-    limits = (
-        ("tokens", case.tokens, LARGEST),
-        ("hidden", case.hidden, LARGEST),
-        ("intermediate", case.intermediate, LARGEST),
-        ("experts", case.experts, LARGEST_EXPERTS),
-        ("top_k", case.top_k, LARGEST_EXPERTS),
-        ("ep", case.ep, LARGEST_EXPERTS),
-    )
-    for name, value, most in limits:
-        if not 1 <= value <= most:
-            raise InputError(f"{name}: found {value}, expected 1 to {most}")
-    if case.top_k > case.experts:
-        raise InputError(f"top_k {case.top_k} is more than the {case.experts} experts")
-    if case.experts % case.ep:
-        raise InputError(
-            f"{case.experts} experts do not divide over {case.ep} expert-parallel chips"
-        )
-    if 6 * case.tokens * case.top_k * case.hidden * case.intermediate > LARGEST_FLOPS:
-        raise InputError("the layer has more than 2^58 flops")
-    if case.moe not in MODES:
-        raise InputError(
-            f"moe: found '{case.moe}', expected sorted or fused",
-            hint=did_you_mean(case.moe, MODES),
-        )
-    check_dtypes(chip, case.dtype, case.weight_dtype)
-    if case.blocks and {BITS[case.dtype], BITS[case.weight_dtype or case.dtype]} != {8}:
-        raise InputError(
-            f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",
-            hint="scales in blocks are priced for activations and weights of 8 bits",
-        )
-    _check_kernels(case, chip)
-
-
-def _check_kernels(case: MoeCase, chip: Chip) -> None:
-    """Refuse a library that has no kernels for a case."""
-    weights = case.weight_dtype or case.dtype
-    if case.kernels == USUAL:
-        return
-    if case.kernels not in LIBRARIES:
-        raise InputError(
-            f"kernels: found '{case.kernels}', expected {', '.join((USUAL, *LIBRARIES))}",
-            hint=did_you_mean(case.kernels, (USUAL, *LIBRARIES)),
-        )
-    if not isinstance(chip.matrix, TensorCore):
-        raise InputError(
-            f"kernels: found '{case.kernels}' for chip {chip.name}, which is no GPU",
-            hint=f"only '{USUAL}' is priced there",
-        )
-    narrow = BITS[weights] == 4 and BITS[case.dtype] == 16
-    only = {"marlin": narrow, "openai": narrow and weights != "int4"}
-    if not only.get(case.kernels, weights != "int4"):
-        raise InputError(
-            f"kernels: found '{case.kernels}' for dtype {case.dtype} and weights {weights}",
-            hint="marlin and openai have 4-bit weights and 16-bit activations; int4 only marlin",
-        )
 
 
 @lru_cache(maxsize=4096)

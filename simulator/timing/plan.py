@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from simulator.errors import InfeasibleError
 from simulator.hardware import System
-from simulator.kernels.arrays import BoolArray, Float64Array, Int64Array
+from simulator.kernels.arrays import BoolArray, Int64Array
 from simulator.kernels.chip_packing import pack_chip
 from simulator.kernels.executor import COLD, DURATION, PRICE_FIELDS
 from simulator.mapping.layout import check_layout, choose_layout
@@ -20,15 +20,13 @@ from simulator.model.operators import Matmul, Operator, Section
 from simulator.model.transformer import Transformer
 from simulator.timing import prices as pricing
 from simulator.timing.batch import PIPELINE_FIELDS, Packed, Rows
-from simulator.timing.choices import MOE_MODES, Dtypes, ExpertOptions, Speculation
+from simulator.timing.choices import Dtypes, ExpertOptions, Speculation
 from simulator.timing.evidence import is_grouped
 from simulator.timing.expert_form import expert_form
-from simulator.timing.expert_limits import last_below, limits_of
-from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.moe_prices import mean_load, price_moe
 from simulator.timing.plan_rows import lay_out, pack_groups, section_rows, stage_rows
 from simulator.timing.rank_rows import most_rows, rows_of
+from simulator.timing.routed_experts import RoutedExperts
 from simulator.timing.rows import price_rows
 from simulator.timing.sequences import Batch
 
@@ -66,7 +64,6 @@ class Plan:
     of_sort: tuple[Int64Array, Int64Array]
     _known: dict[tuple[int, bool], Int64Array] = field(default_factory=dict)
     _siblings: dict[Layout, Plan] = field(default_factory=dict)
-    _at_limits: dict[tuple[int, str, bool, float], int] = field(default_factory=dict)
 
     @property
     def packed(self) -> Packed:
@@ -122,6 +119,19 @@ class Plan:
             tokens=tokens,
             logits=logits,
             sharded=self.sharded,
+        )
+
+    @cached_property
+    def routed(self) -> RoutedExperts:
+        """The prices of its routed experts."""
+        return RoutedExperts(
+            self.chip,
+            self.fabrics,
+            self.bits,
+            self.rows,
+            self.layout,
+            self.experts.load,
+            self.model.experts,
         )
 
     def rows_of(self, batch: Batch) -> Rows:
@@ -183,121 +193,19 @@ class Plan:
         experts = self.rows[:, pricing.PLAN_KIND] == pricing.MOE
         for index in np.nonzero(experts & ~whole)[0]:
             price = into[index, COLD]
-            self._price_expert(int(index), rows, self.experts.mode, True, price, tokens)
+            self.routed.price(int(index), rows, self.experts.mode, True, price, tokens)
 
     def _price_experts(self, rows: int, into: Int64Array) -> None:
         """Fill the prices of routed experts; their kernel is compiled for models that have any."""
         for index in np.nonzero(self.rows[:, pricing.PLAN_KIND] == pricing.MOE)[0]:
-            self._price_expert(int(index), rows, self.experts.mode, True, into[index, COLD])
+            self.routed.price(int(index), rows, self.experts.mode, True, into[index, COLD])
 
     def price_expert(self, index: int, rows: int, mode: str, exchange: bool) -> int:
         """Picoseconds of one expert operator for a number of tokens, with its exchange over the
         fabric or as if that cost nothing."""
         price = np.zeros(PRICE_FIELDS, dtype=np.int64)
-        self._price_expert(index, rows, mode, exchange, price)
+        self.routed.price(index, rows, mode, exchange, price)
         return int(price[DURATION])
-
-    def _price_expert(
-        self,
-        index: int,
-        rows: int,
-        mode: str,
-        exchange: bool,
-        into: Int64Array,
-        tokens: int | None = None,
-    ) -> None:
-        """``rows`` are those of all ranks; only so many ``tokens`` are there where given.
-
-        A layer takes no less time than with the most tokens of a smaller tile
-        (``timing.expert_limits``).
-        """
-        self._price_tiles(index, rows, mode, exchange, into, tokens)
-        row = self.rows[index]
-        for limit in limits_of(self.chip, self.bits, row):
-            if self._mean_load(index, rows) <= limit:
-                break
-            key = index, mode, exchange, limit
-            if key not in self._at_limits:
-                most = last_below(lambda n: self._mean_load(index, n), limit, rows)
-                least = np.zeros(PRICE_FIELDS, dtype=np.int64)
-                if most > 0:
-                    self._price_tiles(index, most, mode, exchange, least)
-                self._at_limits[key] = int(least[DURATION])
-            into[DURATION] = max(into[DURATION], self._at_limits[key])
-
-    def _mean_load(self, index: int, rows: int) -> float:
-        """Mean load of an expert as the kernels of operator ``index`` see it."""
-        own, group = self._expert_tokens(index, rows)
-        return float(mean_load(self.rows[index], own, group, self._expert_load(rows)))
-
-    def _expert_tokens(self, index: int, rows: int) -> tuple[int, int]:
-        """Tokens of a rank and of its group, for the rows of all ranks."""
-        row = self.rows[index]
-        own = -(-rows // int(row[pricing.PLAN_SPLIT]))
-        return own, own * int(row[pricing.PLAN_RANKS])
-
-    def _price_tiles(
-        self,
-        index: int,
-        rows: int,
-        mode: str,
-        exchange: bool,
-        into: Int64Array,
-        tokens: int | None = None,
-    ) -> None:
-        """``_price_expert`` with the tile for this mean load alone."""
-        row = self.rows[index]
-        table = self.fabrics[row[pricing.PLAN_GROUP]]
-        own, group = self._expert_tokens(index, rows)
-        if tokens is not None:
-            group = min(group, -(-tokens // (self.layout.ffn_dp * self.layout.micro_batches)))
-        price_moe(
-            self.chip,
-            table if exchange else np.zeros_like(table),
-            self.bits,
-            row,
-            own,
-            group,
-            self._expert_load(rows if tokens is None else tokens),
-            MOE_MODES[mode],
-            into,
-        )
-
-    def _expert_load(self, rows: int) -> Float64Array:
-        """Shares of the busiest rank's experts; a single one where the model has none."""
-        experts = self.model.experts
-        if experts is None:
-            return np.ones(1)
-        # of the group of expert ranks, which is one of several where there are ffn_dp
-        tokens = -(-rows // (self.layout.ffn_dp * self.layout.micro_batches))
-        if self.experts.load == "balanced":
-            tokens = 0
-        return _load(
-            self.experts.load,
-            version_of(self.experts.load),
-            experts.experts,
-            self.layout.redundant_experts,
-            self.layout.ep,
-            tokens,
-            experts.top_k,
-        )
-
-
-@lru_cache(maxsize=4096)
-def _load(
-    text: str,
-    version: tuple[int, int] | None,
-    experts: int,
-    copies: int,
-    ranks: int,
-    tokens: int,
-    top_k: int,
-) -> Float64Array:
-    """Shares of the busiest rank.
-
-    ``version`` is that of a file of loads, whose shares are kept until it changes.
-    """
-    return parse_expert_load(text, experts, ranks, max(1, tokens), top_k, copies)
 
 
 def make_plan(
