@@ -28,7 +28,7 @@ from simulator.timing.expert_form import expert_form
 from simulator.timing.expert_limits import last_below, limits_of
 from simulator.timing.expert_load import parse_expert_load, version_of
 from simulator.timing.hbm import resolve_memory
-from simulator.timing.operator_checks import check_dtypes, price_by_kind
+from simulator.timing.operator_checks import check_dtypes, check_narrow, price_by_kind
 from simulator.timing.operator_timing import OperatorTiming
 from simulator.timing.results import CAUSES
 
@@ -195,6 +195,7 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             hint=did_you_mean(case.moe, MODES),
         )
     check_dtypes(chip, case.dtype, case.weight_dtype)
+    check_narrow(case.dtype, case.weight_dtype or case.dtype)
     if case.blocks and {BITS[case.dtype], BITS[case.weight_dtype or case.dtype]} != {8}:
         raise InputError(
             f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",
