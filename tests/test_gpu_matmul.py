@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from reference_gpu import matmul_s
 from strategies import RESOURCES, doubled, rates
 
+from simulator.cli.matmul_cases import read_matmuls
 from simulator.config.loader import load_chip
 from simulator.errors import InputError
 from simulator.hardware import Chip, Dram, GpuKernels, Power, Sram, TensorCore, VectorUnit
@@ -224,6 +226,13 @@ def test_what_is_refused() -> None:
         price_matmul(SHIPPED["h100"], 8, 8, 8, rotating_buffers=-1)
     with pytest.raises(InputError, match="GPUs only"):
         price_matmul(load_chip("toy"), 8, 8, 8, "int8", quantize=True)
+
+
+def test_columns_that_are_options_of_all_rows(tmp_path: Path) -> None:
+    file = tmp_path / "shapes.csv"
+    file.write_text("m,k,n,replay\n8,8,8,1\n")
+    with pytest.raises(InputError, match="'replay' would not be read"):
+        read_matmuls(str(file), "bf16", ("bf16",))
 
 
 def test_the_tile_family() -> None:
