@@ -203,6 +203,31 @@ def test_what_was_compared_is_not_the_chip_with_overrides(words, capsys):
     assert json.loads(run(capsys, *words, "--format", "json")[1])["accuracy"] == []
 
 
+def test_a_changed_copy_of_a_file_is_not_the_chip_that_was_compared(tmp_path, capsys):
+    from simulator.config import find_config
+
+    text = find_config("chips", "h100").read_text().replace("name: h100", "name: mine")
+    path = tmp_path / "mine.yaml"
+    words = ("op", "matmul", "64x64x64", "--chip", str(path))
+    path.write_text(text)
+    assert "of this operator on this chip (vllm" in " ".join(run(capsys, *words)[1].split())
+    changed = text.replace("bandwidth: {value: 3350 GB/s", "bandwidth: {value: 5000 GB/s")
+    assert changed != text
+    path.write_text(changed)
+    assert run(capsys, *words)[1].rstrip().endswith(OVERRIDDEN)
+    step = ("step", "h100", *LLAMA, "--set", f"system.chip={path}")
+    assert run(capsys, *step)[1].rstrip().endswith(OVERRIDDEN)
+
+
+def test_a_chip_in_place_of_a_system_is_told_where_it_belongs(tmp_path, capsys):
+    from simulator.config import find_config
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(find_config("chips", "toy").read_text())
+    status, _, err = run(capsys, "step", str(path), *LLAMA)
+    assert status == 3 and "--set system.chip=FILE" in err
+
+
 def test_an_override_of_what_nobody_compared_is_no_news(capsys):
     words = ("op", "matmul", "8x8x8", "--chip", "toy", "--set", "chip.hbm.bandwidth=1TB/s")
     assert "accuracy: unvalidated (no measurement" in run(capsys, *words)[1]

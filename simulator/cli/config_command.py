@@ -76,7 +76,11 @@ def list_command(kind: str | None, output_format: str) -> None:
 def show_command(
     name: str, kind: str | None, overrides: tuple[str, ...], output_format: str
 ) -> None:
-    """Show the resolved values of NAME with units, sources and confidence."""
+    """Show the resolved values of NAME with units, sources and confidence.
+
+    What it prints is a table and no file: to make one of your own, copy the file that the first
+    line names.
+    """
     from simulator.cli.options import check_override_roots
     from simulator.config.catalog import describe, kind_of_name
     from simulator.report.json_out import to_json

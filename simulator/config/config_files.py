@@ -48,6 +48,8 @@ FILE_KINDS = (
     "library",
 )
 
+_PUT_INTO_A_SYSTEM = "a chip's file is put into a system: h100 --set system.chip=FILE"
+
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -168,7 +170,9 @@ def _load(
         node: Any = sourced.node
         location = node.entries["kind"].location
         raise InputError(
-            f"this is a {found} file, expected {article(kind)} {kind} file", location=location
+            f"this is a {found} file, expected {article(kind)} {kind} file",
+            location=location,
+            hint=_PUT_INTO_A_SYSTEM if (found, kind) == ("chip", "system") else None,
         )
     apply_overrides(sourced, schema, overrides, kind)
     return Loaded(path, sourced, validate(sourced.node, schema))

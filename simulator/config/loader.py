@@ -64,7 +64,8 @@ def load_chip(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Chip:
 
         path = find_config("chips", name_or_path)
         loaded = load_chip_file(path, parse_overrides(given))
-        return _completed(loaded.config.build(), _libraries_of(loaded, given), given)
+        chip = _without_foreign(loaded.config.build(), loaded)
+        return _completed(chip, _libraries_of(loaded, given), given)
 
     return _CHIPS.value(name_or_path, given, load)
 
@@ -85,7 +86,7 @@ def load_system(name: str | Path, overrides: Iterable[str] = ()) -> System:
         loaded = load_system_file(name, parse_overrides(given))
         system = loaded.build()
         libraries = _libraries_of(loaded.chip, given)
-        chip = _completed(system.chip, libraries, given)
+        chip = _completed(_without_foreign(system.chip, loaded.chip), libraries, given)
         fabric = with_figures(system.fabric, libraries.all_reduce)
         return replace(system, chip=chip, fabric=fabric)
 
@@ -114,6 +115,17 @@ def _completed(chip: Chip, libraries: KernelLibraries, overrides: tuple[str, ...
     return chip if isinstance(chip.matrix, SystolicArray) else replace(chip, libraries=libraries)
 
 
+def _without_foreign(chip: Chip, loaded: Loaded[ChipConfig]) -> Chip:
+    """The chip of a file without the comparisons of the shipped one that it was changed from."""
+    from simulator.config.copied import is_changed_copy
+
+    return _not_as_measured(chip) if is_changed_copy(loaded) else chip
+
+
+def _not_as_measured(chip: Chip) -> Chip:
+    return replace(chip, validation=(), overridden=chip.overridden or bool(chip.validation))
+
+
 def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     """The chip without what its file says of what overrides changed: comparisons, the basis of
     its price."""
@@ -128,7 +140,7 @@ def _as_measured(chip: Chip, overrides: tuple[str, ...]) -> Chip:
     libraries = [text for text in texts if text.startswith("library.")]
     changed += [text for text in libraries if not text.startswith(fabric)]
     if not all(path.startswith(("price", "power.energy", "validation")) for path in changed):
-        return replace(chip, validation=(), overridden=bool(chip.validation))
+        return _not_as_measured(chip)
     if any(text.startswith(fabric) for text in texts):
         kept = [entry for entry in chip.validation if entry.operator not in _OF_FABRICS]
         return replace(chip, validation=tuple(kept))

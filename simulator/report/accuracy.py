@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from simulator.serving.results import RunResult
     from simulator.timing.results import StepTiming
 
-OVERRIDDEN = "accuracy: not validated with these overrides (--set changes what was measured)"
+OVERRIDDEN = (
+    "accuracy: not validated with these values (--set or the file changes what was measured)"
+)
 
 UNVALIDATED = "accuracy: unvalidated (nothing measured on this chip says how good its prices are)"
 

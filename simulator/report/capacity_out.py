@@ -9,6 +9,7 @@ from simulator.report.console import make_table, show
 from simulator.report.figures import count, duration, percent, price_basis, rate, usd
 from simulator.report.json_out import Json, goodput_json
 from simulator.serving.capacity import ALONE, SHORT
+from simulator.serving.goodput import UNNAMED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,8 @@ def _trial(trial: Trial) -> Json:
 def print_capacity(document: Json, rests_on: str, console: Console) -> None:
     """The answer in a line or two, the trials by load, and what its accuracy rests on."""
     limits = "; ".join(
-        f"{name}: " + ", ".join(f"{k} <= {duration(v)}" for k, v in entry["limits_s"].items())
+        (f"{name}: " if name != UNNAMED else "")
+        + ", ".join(f"{k} <= {duration(v)}" for k, v in entry["limits_s"].items())
         for name, entry in document["slo"].items()
         if entry["limits_s"]
     )
@@ -84,11 +86,13 @@ def print_capacity(document: Json, rests_on: str, console: Console) -> None:
         f"{document['model']} on {document['system']} "
         f"({count(document['chips'], 'chips')}), workload {document['workload']} "
         f"({count(document['requests'], 'requests')}), seed {document['seed']}",
-        f"promised to {percent(document['wanted_attainment'])}: {limits}",
+        f"promised to {percent(document['wanted_attainment'])} of requests: {limits}",
         f"{_answer(document)} {percent(document['slo_attainment'])} meet the SLO: goodput "
         f"{rate(document['goodput_requests_per_s'], 'requests')}",
     ]
-    lines.append("goodput: answers within the SLO until the last one, over all of that time")
+    lines.append(
+        "goodput: requests that met the SLO over the time from the first arrival to the last answer"
+    )
     most = document["most_goodput"]
     if most["goodput_requests_per_s"] > document["goodput_requests_per_s"]:
         lines.append(
@@ -110,8 +114,8 @@ def print_capacity(document: Json, rests_on: str, console: Console) -> None:
     lasted = document["arrivals_over_e2e"]
     if document["bounded"] and lasted is not None and lasted < SHORT / 2:
         lines.append(
-            f"they arrive for only {lasted:.1f} times as long as one takes, too short for a queue "
-            "to build up: give more of them with --limit"
+            f"requests arrive for only {lasted:.1f} times as long as one of them takes, too short "
+            "for a queue to build up, so the rate is too high: give more of them with --limit"
         )
     if not document["bounded"]:
         lines.append(

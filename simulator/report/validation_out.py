@@ -27,9 +27,12 @@ FIGURES = (*ERRORS, "roofline", "fit", "lookup", "stacks")
 TOTALS = ("operator", "data type", "chips", *ERRORS)
 """Columns of the errors over all tables of an operator."""
 
-LEGEND = (
+LEGEND_OF_ERRORS = (
     "mean, median, p90: of the absolute relative error of prices; by time: the sum of the "
-    "deviations over that of the times. Beside them the mean error of simple methods on the "
+    "deviations over that of the times."
+)
+LEGEND = (
+    f"{LEGEND_OF_ERRORS} Beside them the mean error of simple methods on the "
     "same rows: the data sheet's roofline, two efficiencies and a constant (fitted to the "
     "other half), the nearest shapes measured in the other half, and another software stack."
 )
@@ -64,17 +67,22 @@ def validation_json(result: Validation) -> dict[str, Any]:
 
 def print_validation(result: Validation, console: Console) -> None:
     """Errors and baselines by regime, then what was left out and what has no table."""
+    simple = any(value is not None for row in result.rows() for value in row.baselines.values())
+    columns = FIGURES if simple else ERRORS
     for comparison in result.comparisons:
         table = comparison.table
         title = f"{table.chip} {table.operator} {table.dtype}, {table.source}: error in %"
-        rows = [(row.regime, *figure_texts(row)) for row in comparison.rows()]
-        show(console, make_table(console, title, ("regime", *FIGURES), rows))
+        rows = [(row.regime, *figure_texts(row)[: len(columns)]) for row in comparison.rows()]
+        show(console, make_table(console, title, ("regime", *columns), rows))
     sums = result.totals()
     if sums:
         rows = [(line.operator, *total_name(line), *total_texts(line)) for line in sums]
         show(console, make_table(console, "all tables together: error in %", TOTALS, rows))
     show(console, "")
-    show(console, textwrap.fill(LEGEND, min(LEGEND_WIDTH, console.width)))
+    show(
+        console,
+        textwrap.fill(LEGEND if simple else LEGEND_OF_ERRORS, min(LEGEND_WIDTH, console.width)),
+    )
     for item in result.omissions:
         show(console, f"left out: {item.text}")
     for chip, name in result.missing:

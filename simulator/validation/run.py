@@ -125,7 +125,8 @@ def validate(
     if not found:
         raise InputError(
             "there are no measured rows to compare with",
-            hint=f"chips with tables: {', '.join(known_chips())}; or give --table FILE.csv",
+            hint=f"chips with tables: {', '.join(known_chips())} (a file counts as the chip "
+            "that its 'name' says); or give --table FILE.csv",
         )
     complete = not (chips or operators or dtype or file)
     return Validation(tuple(found), tuple(omitted), tuple(missing), complete)
