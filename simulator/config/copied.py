@@ -40,4 +40,4 @@ def _timed(loaded: Loaded[ChipConfig]) -> tuple[Chip, dict[str, str]]:
     """What times follow from."""
     chip = loaded.config.build()
     plain = replace(chip, name="", price_usd_per_hour=None, price_basis=None, validation=())
-    return plain, dict(loaded.config.libraries)
+    return plain, {str(name): file for name, file in loaded.config.libraries.items()}
