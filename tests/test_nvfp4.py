@@ -206,6 +206,8 @@ def test_steps_are_faster_and_grow_with_the_batch(phase: str) -> None:
 def test_four_bits_need_four_bits() -> None:
     with pytest.raises(InputError, match="weights of 4 bits"):
         Dtypes("bf16", "nvfp4")
+    with pytest.raises(InputError, match="floats, found weights in int4"):
+        Dtypes("int4", "nvfp4")
     assert Dtypes("nvfp4", "nvfp4", "fp8").bits().tolist() == [4, 4, 8, 16]
 
 
@@ -217,6 +219,9 @@ def test_four_bits_need_four_bits() -> None:
         "--dtype nvfp4",
         "step tpu-v7x llama3-8b --phase decode --batch 1 --context 9 --dtype nvfp4",
         "step b200 llama3-8b --phase decode --batch 1 --context 9 --activation-dtype nvfp4",
+        "layout h100:8 llama3-8b --phase decode --batch 1 --context 9 --dtype nvfp4",
+        "op moe --chip b200 --tokens 4 --hidden 64 --intermediate 64 --experts 8 --top-k 2 "
+        "--dtype nvfp4 --weight-dtype int4",
         "step b200 resnet-50 --phase prefill --batch 8 --context 1 --dtype nvfp4",
         "op attention --chip b200 --batch 1 --heads 8 --head-dim 64 --context 9 --phase decode "
         "--dtype nvfp4",

@@ -18,6 +18,9 @@ MAX_SIZE = 2**31
 MAX_PRODUCT = 2**55
 """Larger matmuls (4e16 multiply-accumulates) would leave 64-bit picoseconds on a small chip."""
 
+OF_ALL_ROWS = ("rotating_buffers", "quantize", "replay", "blocks")
+"""Options that are no columns."""
+
 Shape = tuple[int, int, int]
 Case = tuple[int, int, int, str]
 
@@ -59,10 +62,17 @@ def read_matmuls(path: str, default_dtype: str, dtypes: Sequence[str]) -> tuple[
         dtypes: those that the chip has a rate for.
 
     Raises:
-        InputError: with file, line and column of the first bad cell.
+        InputError: with file, line and column of the first bad cell, or a column that is an option
+            for all rows.
     """
     cases = read_cases(path, ("m", "k", "n"))
     at = {name: index for index, name in enumerate(cases.columns)}
+    for name in OF_ALL_ROWS:
+        if name in at:
+            raise InputError(
+                f"{path}: column '{name}' would not be read, all rows are run in one way",
+                hint=f"leave it out and give --{name.replace('_', '-')}",
+            )
     shapes = []
     for row in cases.rows:
         m, k, n = (_size(row[at[name]], name) for name in "mkn")

@@ -36,8 +36,8 @@ def _rows(path: Path) -> set[str]:
     return {line for line in lines if line.startswith(_ROW)}
 
 
-def _timed(loaded: Loaded[ChipConfig]) -> tuple[Chip, list[tuple[str, str]]]:
+def _timed(loaded: Loaded[ChipConfig]) -> tuple[Chip, dict[str, str]]:
     """What times follow from."""
     chip = loaded.config.build()
     plain = replace(chip, name="", price_usd_per_hour=None, price_basis=None, validation=())
-    return plain, sorted(loaded.config.libraries.items())
+    return plain, {str(name): file for name, file in loaded.config.libraries.items()}

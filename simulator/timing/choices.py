@@ -12,7 +12,7 @@ from simulator.kernels.arrays import Int64Array
 from simulator.mapping.attention_dtype import attention_dtype
 from simulator.mapping.memory import BITS, stored_bits
 from simulator.timing.moe_prices import MODE_FUSED, MODE_SORTED
-from simulator.timing.operator_checks import check_known
+from simulator.timing.operator_checks import check_known, check_narrow
 
 MOE_MODES = {"sorted": MODE_SORTED, "fused": MODE_FUSED}
 """Ways to run routed experts; see ``timing.moe_prices``."""
@@ -28,12 +28,7 @@ class Dtypes:
 
     def __post_init__(self) -> None:
         check_known(self.weight, self.activation, self.kv)
-        if self._narrow and BITS[self.weight] > 4:
-            raise InputError(
-                f"activations in {self.activation} are multiplied with weights of 4 bits, found "
-                f"weights in {self.weight}",
-                hint=f"--dtype {self.activation} sets both",
-            )
+        check_narrow(self.activation, self.weight)
 
     @property
     def _narrow(self) -> bool:

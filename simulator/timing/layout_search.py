@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from simulator.errors import InfeasibleError, InputError
 from simulator.hardware import System
 from simulator.kernels import executor
+from simulator.kernels.chip_packing import require_dtype
 from simulator.mapping.layout_space import layouts
 from simulator.mapping.memory import Memory
 from simulator.mapping.shard import shard
@@ -74,9 +75,10 @@ def search_layouts(
     """The best ``search.top`` layouts.
 
     Raises InfeasibleError where none fits, with the smallest number of chips that would do, and
-    InputError for bad sizes.
+    InputError for bad sizes and a data type that the chip has no rate for.
     """
     kinds = dtypes or Dtypes()
+    require_dtype(system.chip, kinds.activation)
     if search.context + (search.phase == "decode") > model.max_context:
         raise InputError(
             f"--context {search.context} is beyond the {model.max_context} tokens that "

@@ -9,7 +9,7 @@ from simulator.hardware import Chip, TensorCore
 from simulator.hardware.fused_kernels import USUAL
 from simulator.kernels.expert_kernels import LIBRARIES
 from simulator.mapping.memory import BITS
-from simulator.timing.operator_checks import check_dtypes
+from simulator.timing.operator_checks import check_dtypes, check_narrow
 
 MODES = ("sorted", "fused")
 
@@ -76,6 +76,7 @@ def check_case(case: MoeCase, chip: Chip) -> None:
             hint=did_you_mean(case.moe, MODES),
         )
     check_dtypes(chip, case.dtype, case.weight_dtype)
+    check_narrow(case.dtype, case.weight_dtype or case.dtype)
     if case.blocks and {BITS[case.dtype], BITS[case.weight_dtype or case.dtype]} != {8}:
         raise InputError(
             f"blocks: found dtype {case.dtype} and weights {case.weight_dtype or case.dtype}",

@@ -37,6 +37,7 @@ Kind = tuple[str, str, int, int, bool]
 """(data types of arithmetic and weights, experts of a rank, ranks, whether they exchange tokens)"""
 
 Count = Callable[[Sequence[MoeCase]], tuple[list[list[int]], list[list[int]]]]
+"""Prices of cases of one kind, and what is counted beside."""
 
 
 def price_moes(
@@ -115,10 +116,11 @@ def _at_limits(
         layer = _layer(case)
         most[layer] = max(case.tokens, most.get(layer, 0))
     found = {layer: _below(vector, bits, layer, tokens) for layer, tokens in most.items()}
-    every = [each for cases in found.values() for each in cases]
+    every = [each for several in found.values() for each in several]
     durations = iter([price[executor.DURATION] for price in count(every)[0]])
     return {
-        layer: [(each.tokens, next(durations)) for each in cases] for layer, cases in found.items()
+        layer: [(each.tokens, next(durations)) for each in several]
+        for layer, several in found.items()
     }
 
 

@@ -24,6 +24,16 @@ def check_known(*dtypes: str) -> None:
             raise InputError(f"unknown dtype '{name}'", hint=did_you_mean(name, BITS))
 
 
+def check_narrow(activation: str, weight: str) -> None:
+    """Raise InputError for activations of 4 bits, floats, with weights that are none."""
+    if BITS[activation] < 8 and (BITS[weight] > 4 or weight == "int4"):
+        raise InputError(
+            f"activations in {activation} are multiplied with weights of 4 bits, floats, found "
+            f"weights in {weight}",
+            hint=f"--dtype {activation} sets both",
+        )
+
+
 def check_dtypes(chip: Chip, dtype: str, other: str | None) -> None:
     """Raise InputError for an unknown data type, or a ``dtype`` that the chip has no rate for.
 
