@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from measured_rows import HEADER, matmuls_and_copies
 
 from simulator.api import price_collective, price_copies, price_matmuls
 from simulator.cli import main
@@ -21,12 +22,6 @@ from simulator.validation.operators import OPERATORS
 from simulator.validation.parameter_values import applicable, current
 from simulator.validation.parameters import PARAMETERS
 
-TRUTH = (
-    "chip.operator_overhead=2 us",
-    "chip.hbm.efficiency=0.75",
-    "chip.sustained_clock=0.8",
-)
-
 
 def run(capsys, *words):
     status = main(words)
@@ -38,17 +33,8 @@ def run(capsys, *words):
 @pytest.fixture(scope="module")
 def measurements(tmp_path_factory):
     """Rows of a TPU v6e with other parameters than its file has."""
-    chip = load_chip("tpu-v6e", TRUTH)
-    sizes = (128, 512, 1024, 2048, 4096)
-    shapes = [(m, k, n, "bf16") for m in sizes for k in sizes for n in sizes]
-    lines = ["operator,m,k,n,bytes,dtype,measured_s"]
-    for (m, k, n, dtype), timing in zip(shapes, price_matmuls(chip, shapes), strict=True):
-        lines.append(f"matmul,{m},{k},{n},,{dtype},{timing.time_s!r}")
-    copies = [2**power for power in range(12, 30)]
-    for size, timing in zip(copies, price_copies(chip, copies), strict=True):
-        lines.append(f"copy,,,,{size},bf16,{timing.time_s!r}")
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([HEADER, *matmuls_and_copies()]) + "\n")
     return str(path)
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measured_rows import HEADER, TRUTH, matmuls_and_copies
 
-from simulator.api import price_copies, price_matmuls
 from simulator.cli import main
 from simulator.config import load_chip
 from simulator.validation.certainty import standard_errors
-
-TRUTH = {"chip.operator_overhead": 2, "chip.hbm.efficiency": 0.75, "chip.sustained_clock": 0.8}
 
 
 def run(capsys, *words):
@@ -26,20 +24,10 @@ def run(capsys, *words):
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory):
     """Rows of a TPU v6e with other parameters than its file has, scattered by 3 %."""
-    units = {"chip.operator_overhead": " us"}
-    chip = load_chip("tpu-v6e", [f"{k}={v}{units.get(k, '')}" for k, v in TRUTH.items()])
-    sizes = (128, 512, 1024, 2048, 4096)
-    shapes = [(m, k, n, "bf16") for m in sizes for k in sizes for n in sizes]
-    copies = [2**power for power in range(12, 30)]
-    times = [timing.time_s for timing in price_matmuls(chip, shapes)]
-    times += [timing.time_s for timing in price_copies(chip, copies)]
-    times *= np.exp(np.random.default_rng(3).normal(0, 0.03, len(times)))
-    names = [f"matmul,{m},{k},{n},,bf16" for m, k, n, _ in shapes]
-    names += [f"copy,,,,{size},bf16" for size in copies]
-    lines = [f"{name},{time!r}" for name, time in zip(names, times.tolist(), strict=True)]
+    lines = matmuls_and_copies(scatter=0.03, seed=3)
     others = ["matmul-sustained,4096,4096,4096,,bf16,1e-4"] * 3 + ["collective,,,,64,bf16,1e-5"]
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    path.write_text("\n".join(["operator,m,k,n,bytes,dtype,measured_s", *lines, *others]) + "\n")
+    path.write_text("\n".join([HEADER, *lines, *others]) + "\n")
     return str(path)
 
 

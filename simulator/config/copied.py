@@ -28,7 +28,8 @@ def is_changed_copy(loaded: Loaded[ChipConfig]) -> bool:
         return False
     own = _rows(loaded.path)
     origins = [path for path in sorted(shipped.glob("*.yaml")) if own and own <= _rows(path)]
-    return bool(origins) and all(_timed(load_chip_file(p)) != _timed(loaded) for p in origins)
+    timed = [_timed(load_chip_file(path)) for path in origins]
+    return bool(origins) and _timed(loaded) not in timed
 
 
 def _rows(path: Path) -> set[str]:
